@@ -1,0 +1,39 @@
+# syntax=docker/dockerfile:1
+
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /build
+
+# The dependencies alone, behind stub sources: this layer is rebuilt only when a manifest changes.
+COPY Cargo.toml Cargo.lock ./
+COPY migration/Cargo.toml migration/
+RUN mkdir -p src migration/src \
+    && echo 'fn main() {}' > src/main.rs \
+    && touch src/lib.rs migration/src/lib.rs \
+    && cargo build --release --locked
+
+# Copied files keep their old times; without the touch cargo would take the stubs for the newer build.
+COPY . .
+RUN find src migration/src -name '*.rs' -exec touch {} + \
+    && cargo build --release --locked
+
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin lancewire \
+    && install --directory --owner=lancewire --group=lancewire --mode=0750 /data
+COPY --from=build /build/target/release/lancewire /usr/local/bin/lancewire
+
+ENV LANCEWIRE_ENVIRONMENT=production
+USER lancewire
+# From here the development default, data/ below the working directory, is the volume too.
+WORKDIR /
+VOLUME /data
+EXPOSE 4000
+
+# The image has no HTTP client; bash can open a connection by itself.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["bash", "-c", \
+    "exec 3<>/dev/tcp/127.0.0.1/4000 && printf 'GET /health/ready HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [[ $status == 200 ]]"]
+
+CMD ["lancewire", "serve"]

@@ -1,0 +1,38 @@
+# The usual errands. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test test-fast prepare-tests bench schema verify clean-data
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build, migrate an embedded database, seed it and serve
+	cargo run
+
+demo: ## play the whole story against a running server
+	cargo run --example demo
+
+test: prepare-tests ## everything: format, lints, all tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace
+
+test-fast: prepare-tests ## all tests, without format and lints
+	cargo test --workspace
+
+prepare-tests: ## PostgreSQL, Node and its packages, installed where they are missing
+	@scripts/prepare-tests
+
+bench: ## measure delivery and the ledger with optimised code
+	cargo run --profile bench --example bench
+
+# Through a temporary file: a build that fails must not leave an empty schema behind.
+schema: ## write schema.graphql from the code
+	cargo run --quiet -- schema > schema.graphql.new || { rm -f schema.graphql.new; exit 1; }
+	mv schema.graphql.new schema.graphql
+
+verify: ## check the invariants of the development database
+	cargo run --quiet -- verify
+
+clean-data: ## delete the development database
+	rm -rf data

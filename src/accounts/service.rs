@@ -1,0 +1,516 @@
+//! What people do with their accounts, and what admins do with them.
+//!
+//! Password hashing happens before a transaction opens: on `SQLite` there is one writer, and it must not wait for
+//! Argon2. Sockets are told of an ended session after the commit, never before it.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, OnConflict},
+};
+
+use super::{
+    entity::{skills, user_skills, users},
+    error::AccountError,
+    model::{Email, Skill, UserCard, avatar_url},
+};
+use crate::{
+    auth::{
+        actor::{Actor, Denied, Roles},
+        attempts::{AttemptKey, Attempts},
+        passwords::{Password, PasswordFault, Passwords, Verdict},
+        sessions::{NewRefreshToken, Refresh, Sessions, TokenPair},
+    },
+    clock::Clock,
+    db::{Db, Tx},
+    error::{Fault, Invalid, InvalidKind},
+    ids::{Ids, SessionId, SkillId, UserId},
+    text,
+};
+
+/// Skills a user or a job may list.
+pub const MAX_SKILLS: usize = 20;
+
+/// The accounts. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    db: Db,
+    clock: Clock,
+    ids: Ids,
+    sessions: Sessions,
+    passwords: Passwords,
+    attempts: Attempts,
+}
+
+/// `signUp`, as it came.
+#[derive(Clone)]
+pub struct SignUp {
+    /// The mailbox.
+    pub email: String,
+    /// In clear, for as long as it takes.
+    pub password: String,
+    /// How the user wants to be called.
+    pub display_name: String,
+    /// What they want to do here.
+    pub roles: Roles,
+}
+
+/// `updateProfile`: what is left out stays.
+#[derive(Clone, Debug, Default)]
+pub struct ProfilePatch {
+    /// A new name.
+    pub display_name: Option<String>,
+    /// A new avatar; `Some(None)` removes it.
+    pub avatar_url: Option<Option<String>>,
+    /// New skills, by slug.
+    pub skills: Option<Vec<String>>,
+}
+
+impl Accounts {
+    /// Accounts on these tools.
+    pub fn new(db: Db, clock: Clock, ids: Ids, sessions: Sessions, passwords: Passwords, attempts: Attempts) -> Self {
+        Self { db, clock, ids, sessions, passwords, attempts }
+    }
+
+    /// Opens an account and its first session. A taken address is said so, at a limited rate for each caller's address.
+    #[tracing::instrument(skip_all)]
+    pub async fn sign_up(&self, command: SignUp, from: IpAddr) -> Result<(UserCard, TokenPair), AccountError> {
+        let (email, name, password) = parse_new_account(&command)?;
+        if !command.roles.client && !command.roles.freelancer {
+            return Err(Invalid::value("roles", "must name CLIENT, FREELANCER or both").into());
+        }
+        let roles = Roles { admin: false, ..command.roles };
+        let attempt = self.attempts.begin(&[AttemptKey::Address(from)]).map_err(too_many)?;
+        let hash = self.passwords.hash(&password).await.map_err(password_fault)?;
+        let (email, name, hash) = (&email, &name, &hash);
+        let (user, session, refresh) = self
+            .db
+            .transact(|tx| async move {
+                let user = self.insert_in(&tx, email, name, hash, roles).await?;
+                let (session, refresh) = self.sessions.open_in(&tx, user.id).await?;
+                Ok::<_, AccountError>((user, session, refresh))
+            })
+            .await?;
+        attempt.succeeded();
+        tracing::info!(user.id = %user.id, "account opened");
+        Ok((user.clone(), self.sessions.pair(user.id, session, refresh)?))
+    }
+
+    /// Makes an account with the role of an admin. For the command line: the API hands out no such account.
+    pub async fn create_admin(&self, email: &str, password: &str, name: &str) -> Result<UserCard, AccountError> {
+        let roles = Roles { admin: true, ..Roles::default() };
+        let command = SignUp { email: email.into(), password: password.into(), display_name: name.into(), roles };
+        let (email, name, password) = parse_new_account(&command)?;
+        let hash = self.passwords.hash(&password).await.map_err(password_fault)?;
+        let (email, name, hash) = (&email, &name, &hash);
+        self.db.transact(|tx| async move { self.insert_in(&tx, email, name, hash, roles).await }).await
+    }
+
+    async fn insert_in(
+        &self,
+        tx: &Tx,
+        email: &Email,
+        name: &str,
+        hash: &str,
+        roles: Roles,
+    ) -> Result<UserCard, AccountError> {
+        let now = self.clock.now();
+        let row = users::ActiveModel {
+            id: Set(self.ids.next()),
+            email: Set(email.as_str().to_owned()),
+            display_name: Set(name.to_owned()),
+            avatar_url: Set(None),
+            is_client: Set(roles.client),
+            is_freelancer: Set(roles.freelancer),
+            is_admin: Set(roles.admin),
+            password_hash: Set(hash.to_owned()),
+            completed_job_count: Set(0),
+            suspended_at: Set(None),
+            created_at: Set(now),
+            updated_at: Set(now),
+        };
+        let inserted = users::Entity::insert(row)
+            .on_conflict(OnConflict::column(users::Column::Email).do_nothing().to_owned())
+            .exec_with_returning(&**tx)
+            .await;
+        match inserted {
+            Ok(row) => Ok(row.into()),
+            Err(sea_orm::DbErr::RecordNotInserted | sea_orm::DbErr::RecordNotFound(_)) => {
+                let message = "There is an account with this email already. Sign in, or use another address.";
+                Err(Invalid::new(InvalidKind::EmailTaken, message, "email").into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens a session. An unknown email, a wrong password and a suspended account get the same answer in the same time.
+    #[tracing::instrument(skip_all)]
+    pub async fn sign_in(&self, email: &str, password: &str, from: IpAddr) -> Result<(UserCard, TokenPair), AccountError> {
+        let refused = || {
+            let message = "The email or the password is wrong. Check both and try again.";
+            AccountError::from(Invalid { kind: InvalidKind::InvalidCredentials, message: message.into(), path: Vec::new() })
+        };
+        let email = Email::parse(email);
+        let account = email.as_ref().map_or("", Email::as_str);
+        let account = AttemptKey::account(account);
+        let attempt = self.attempts.begin(&[account, AttemptKey::Address(from)]).map_err(too_many)?;
+        let row = match &email {
+            Ok(email) => users::Entity::find()
+                .filter(users::Column::Email.eq(email.as_str()))
+                .filter(users::Column::SuspendedAt.is_null())
+                .one(self.db.reader())
+                .await?,
+            Err(_) => None,
+        };
+        let candidate = Password::candidate(password).map_err(|_| refused())?;
+        let stored = row.as_ref().map(|row| row.password_hash.as_str());
+        let rehash = match self.passwords.verify(&candidate, stored).await.map_err(password_fault)? {
+            Verdict::Right { rehash } => rehash,
+            Verdict::Wrong => return Err(refused()),
+        };
+        let row = row.ok_or_else(refused)?;
+        let stronger = if rehash { self.passwords.hash(&candidate).await.ok() } else { None };
+        let (user, stronger) = (row.id, &stronger);
+        let (session, refresh) = self
+            .db
+            .transact(|tx| async move {
+                if let Some(hash) = stronger {
+                    set_password_in(&tx, user, hash).await?;
+                }
+                Ok::<_, AccountError>(self.sessions.open_in(&tx, user).await?)
+            })
+            .await?;
+        attempt.succeeded();
+        Ok((row.into(), self.sessions.pair(user, session, refresh)?))
+    }
+
+    /// Trades a refresh token for a new pair. One that comes a second time ends its session.
+    #[tracing::instrument(skip_all)]
+    pub async fn refresh(&self, token: &str, from: IpAddr) -> Result<(UserCard, TokenPair), AccountError> {
+        let attempt = self.attempts.begin(&[AttemptKey::Address(from)]).map_err(too_many)?;
+        let refresh = self.db.transact(|tx| async move { self.sessions.refresh_in(&tx, token).await }).await?;
+        match refresh {
+            Refresh::Rotated(user, session, refresh) => {
+                attempt.succeeded();
+                let card = self.card(user).await?.ok_or_else(|| Fault::corrupt("a session without its user"))?;
+                Ok((card, self.sessions.pair(user, session, refresh)?))
+            }
+            Refresh::Reused(session) => {
+                self.sessions.revocations().end_session(session);
+                tracing::warn!(session.id = %session, "a refresh token came twice; its session was ended");
+                Err(refresh_refused())
+            }
+            Refresh::Refused => Err(refresh_refused()),
+        }
+    }
+
+    /// Ends the session that the caller came with, and its sockets.
+    #[tracing::instrument(skip_all)]
+    pub async fn sign_out(&self, actor: Actor) -> Result<(), AccountError> {
+        let Actor::User(principal) = actor else { return Err(Denied::Unauthenticated.into()) };
+        let session = principal.session;
+        self.db.transact(|tx| async move { self.sessions.end_in(&tx, session, "signed out").await }).await?;
+        self.sessions.revocations().end_session(session);
+        Ok(())
+    }
+
+    /// Changes the password and ends all sessions but a new one, which it returns.
+    #[tracing::instrument(skip_all)]
+    pub async fn change_password(&self, actor: Actor, current: &str, new: &str) -> Result<TokenPair, AccountError> {
+        let user = actor.signed_in()?;
+        let row = users::Entity::find_by_id(user).one(self.db.reader()).await?;
+        let row = row.ok_or_else(|| Fault::corrupt("a session without its user"))?;
+        let new = Password::parse(new).map_err(|rule| Invalid::value("newPassword", rule))?;
+        let email = Email::parse(&row.email).map_err(Fault::corrupt)?;
+        if new.resembles(email.local_part()) {
+            return Err(Invalid::value("newPassword", "must not contain the name in your email address").into());
+        }
+        let key = AttemptKey::account(&row.email);
+        let attempt = self.attempts.begin(&[key]).map_err(too_many)?;
+        let wrong = || {
+            let message = "currentPassword is not your password. Check it and try again.";
+            AccountError::from(Invalid::new(InvalidKind::InvalidCredentials, message, "currentPassword"))
+        };
+        let current = Password::candidate(current).map_err(|_| wrong())?;
+        let verdict = self.passwords.verify(&current, Some(&row.password_hash)).await.map_err(password_fault)?;
+        let Verdict::Right { .. } = verdict else { return Err(wrong()) };
+        let hash = &self.passwords.hash(&new).await.map_err(password_fault)?;
+        let (session, refresh): (SessionId, NewRefreshToken) = self
+            .db
+            .transact(|tx| async move {
+                set_password_in(&tx, user, hash).await?;
+                self.sessions.end_all_in(&tx, user, "password changed").await?;
+                Ok::<_, AccountError>(self.sessions.open_in(&tx, user).await?)
+            })
+            .await?;
+        attempt.succeeded();
+        self.sessions.revocations().end_user(user);
+        Ok(self.sessions.pair(user, session, refresh)?)
+    }
+
+    /// Changes what others see of the caller.
+    #[tracing::instrument(skip_all)]
+    pub async fn update_profile(&self, actor: Actor, patch: ProfilePatch) -> Result<UserCard, AccountError> {
+        let user = actor.signed_in()?;
+        let name = patch.display_name.map(|name| text::DISPLAY_NAME.parse("displayName", &name)).transpose()?;
+        let avatar = patch.avatar_url.map(|url| url.map(|url| avatar_url(&url)).transpose()).transpose()?;
+        let (name, avatar, skills) = (&name, &avatar, &patch.skills);
+        self.db
+            .transact(|tx| async move {
+                let mut update = users::Entity::update_many()
+                    .filter(users::Column::Id.eq(user))
+                    .col_expr(users::Column::UpdatedAt, Expr::value(self.clock.now()));
+                if let Some(name) = name {
+                    update = update.col_expr(users::Column::DisplayName, Expr::value(name.clone()));
+                }
+                if let Some(avatar) = avatar {
+                    update = update.col_expr(users::Column::AvatarUrl, Expr::value(avatar.clone()));
+                }
+                let row = update.exec_with_returning(&*tx).await?.pop();
+                if let Some(slugs) = skills {
+                    let skills = self.resolve_skills(&*tx, "skills", slugs).await?;
+                    user_skills::Entity::delete_many().filter(user_skills::Column::UserId.eq(user)).exec(&*tx).await?;
+                    let rows = skills.iter().map(|skill| user_skills::ActiveModel {
+                        user_id: Set(user),
+                        skill_id: Set(skill.id),
+                    });
+                    if !skills.is_empty() {
+                        user_skills::Entity::insert_many(rows).exec_without_returning(&*tx).await?;
+                    }
+                }
+                row.map(UserCard::from).ok_or_else(|| Fault::corrupt("a session without its user").into())
+            })
+            .await
+    }
+
+    /// Admin: sets the roles of an account. Its sockets are closed, to come back with the new ones.
+    #[tracing::instrument(skip_all, fields(user.id = user_id))]
+    pub async fn set_roles(&self, actor: Actor, user_id: &str, roles: Roles) -> Result<UserCard, AccountError> {
+        let admin = actor.admin()?;
+        let user = parse_user(user_id)?;
+        if user == admin && !roles.admin {
+            let rule = "must keep ADMIN for yourself; another admin can take it from you";
+            return Err(Invalid::value("roles", rule).into());
+        }
+        let card = self
+            .db
+            .transact(|tx| async move {
+                let rows = users::Entity::update_many()
+                    .filter(users::Column::Id.eq(user))
+                    .col_expr(users::Column::IsClient, Expr::value(roles.client))
+                    .col_expr(users::Column::IsFreelancer, Expr::value(roles.freelancer))
+                    .col_expr(users::Column::IsAdmin, Expr::value(roles.admin))
+                    .col_expr(users::Column::UpdatedAt, Expr::value(self.clock.now()))
+                    .exec_with_returning(&*tx)
+                    .await?;
+                let row = rows.into_iter().next().ok_or_else(|| Invalid::not_found("userId", "user"))?;
+                self.audit_in(&tx, admin, "setUserRoles", &user.to_string(), &format!("{roles:?}")).await?;
+                Ok::<UserCard, AccountError>(row.into())
+            })
+            .await?;
+        self.sessions.revocations().end_user(user);
+        Ok(card)
+    }
+
+    /// Admin: shuts an account out, which ends its sessions and sockets, or lets it in again.
+    #[tracing::instrument(skip_all, fields(user.id = user_id))]
+    pub async fn set_suspended(
+        &self,
+        actor: Actor,
+        user_id: &str,
+        suspended: bool,
+        reason: &str,
+    ) -> Result<UserCard, AccountError> {
+        let admin = actor.admin()?;
+        let user = parse_user(user_id)?;
+        let reason = &text::REASON.parse("reason", reason)?;
+        if user == admin {
+            return Err(Invalid::value("userId", "must not be your own; another admin can suspend you").into());
+        }
+        let card = self
+            .db
+            .transact(|tx| async move {
+                let since = suspended.then(|| self.clock.now());
+                let rows = users::Entity::update_many()
+                    .filter(users::Column::Id.eq(user))
+                    .col_expr(users::Column::SuspendedAt, Expr::value(since))
+                    .col_expr(users::Column::UpdatedAt, Expr::value(self.clock.now()))
+                    .exec_with_returning(&*tx)
+                    .await?;
+                let row = rows.into_iter().next().ok_or_else(|| Invalid::not_found("userId", "user"))?;
+                if suspended {
+                    self.sessions.end_all_in(&tx, user, "suspended").await?;
+                }
+                let action = if suspended { "suspend" } else { "reinstate" };
+                self.audit_in(&tx, admin, action, &user.to_string(), reason).await?;
+                Ok::<UserCard, AccountError>(row.into())
+            })
+            .await?;
+        if suspended {
+            self.sessions.revocations().end_user(user);
+        }
+        Ok(card)
+    }
+
+    /// Notes what an admin did to somebody else, in the transaction of the deed.
+    pub async fn audit_in(&self, tx: &Tx, admin: UserId, action: &str, subject: &str, detail: &str) -> Result<(), Fault> {
+        let sql = "INSERT INTO admin_actions (actor_id, action, subject, detail, occurred_at) VALUES (?, ?, ?, ?, ?) \
+                   RETURNING 1";
+        tx.query(sql, [admin.into(), action.into(), subject.into(), detail.into(), self.clock.now().into()]).await?;
+        Ok(())
+    }
+
+    /// The public card of a user.
+    pub async fn card(&self, user: UserId) -> Result<Option<UserCard>, Fault> {
+        Ok(users::Entity::find_by_id(user).one(self.db.reader()).await?.map(Into::into))
+    }
+
+    /// The public card of a user who must exist, inside a transaction.
+    pub async fn card_in(&self, tx: &Tx, user: UserId) -> Result<UserCard, Fault> {
+        let row = users::Entity::find_by_id(user).one(&**tx).await?;
+        row.map(Into::into).ok_or_else(|| Fault::corrupt(format!("{user} is missing")))
+    }
+
+    /// The public cards of many users.
+    pub async fn cards(&self, users: &[UserId]) -> Result<HashMap<UserId, UserCard>, Fault> {
+        let rows = users::Entity::find().filter(users::Column::Id.is_in(users.to_vec())).all(self.db.reader()).await?;
+        Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
+    }
+
+    /// A user's email, if the actor may know it.
+    pub async fn email(&self, actor: Actor, user: UserId) -> Result<Option<String>, Fault> {
+        if !actor.is(user) && !actor.is_admin() {
+            return Ok(None);
+        }
+        let row = users::Entity::find_by_id(user).one(self.db.reader()).await?;
+        Ok(row.map(|row| row.email))
+    }
+
+    /// The skills of many users, by name.
+    pub async fn skills_of(&self, users: &[UserId]) -> Result<HashMap<UserId, Vec<Skill>>, Fault> {
+        let rows = user_skills::Entity::find()
+            .find_also_related(skills::Entity)
+            .filter(user_skills::Column::UserId.is_in(users.to_vec()))
+            .order_by_asc(skills::Column::Name)
+            .all(self.db.reader())
+            .await?;
+        let mut found: HashMap<UserId, Vec<Skill>> = HashMap::new();
+        for (link, skill) in rows {
+            found.entry(link.user_id).or_default().extend(skill.map(Skill::from));
+        }
+        Ok(found)
+    }
+
+    /// One more completed job for each of these users.
+    pub async fn count_completed_job_in(&self, tx: &Tx, users: [UserId; 2]) -> Result<(), Fault> {
+        // In the order of ids, as every transaction that touches two users does.
+        let [first, second] = if users[0] < users[1] { users } else { [users[1], users[0]] };
+        for user in [first, second] {
+            users::Entity::update_many()
+                .filter(users::Column::Id.eq(user))
+                .col_expr(users::Column::CompletedJobCount, Expr::col(users::Column::CompletedJobCount).add(1))
+                .exec(&**tx)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The vocabulary, by name; `prefix` matches the beginning of the name or the slug, in any case.
+    pub async fn skills(&self, prefix: Option<&str>, limit: u64) -> Result<Vec<Skill>, Fault> {
+        let rows = skills::Entity::find().order_by_asc(skills::Column::Name).all(self.db.reader()).await?;
+        // The vocabulary is curated and small; matching here treats every script alike on both databases.
+        let prefix = prefix.unwrap_or_default().trim().to_lowercase();
+        let starts = |skill: &skills::Model| skill.name.to_lowercase().starts_with(&prefix) || skill.slug.starts_with(&prefix);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(rows.into_iter().filter(starts).take(limit).map(Into::into).collect())
+    }
+
+    /// One skill.
+    pub async fn skill(&self, id: SkillId) -> Result<Option<Skill>, Fault> {
+        Ok(skills::Entity::find_by_id(id).one(self.db.reader()).await?.map(Into::into))
+    }
+
+    /// Adds words to the vocabulary; those that are there already stay as they are. For seeding.
+    pub async fn add_skills(&self, words: &[(&str, &str)]) -> Result<(), Fault> {
+        let rows = words.iter().map(|(slug, name)| skills::ActiveModel {
+            id: Set(self.ids.next()),
+            slug: Set((*slug).to_owned()),
+            name: Set((*name).to_owned()),
+        });
+        let rows = skills::Entity::insert_many(rows)
+            .on_conflict(OnConflict::column(skills::Column::Slug).do_nothing().to_owned());
+        match rows.exec_without_returning(self.db.writer()).await {
+            Ok(_) | Err(sea_orm::DbErr::RecordNotInserted) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether nobody has an account yet.
+    pub async fn is_empty(&self) -> Result<bool, Fault> {
+        Ok(users::Entity::find().select_only().column(users::Column::Id).into_tuple::<UserId>().one(self.db.reader()).await?.is_none())
+    }
+
+    /// The skills that `slugs` name, in their order and once each. An unknown one is refused by its place in `field`.
+    pub async fn resolve_skills<C: sea_orm::ConnectionTrait>(
+        &self,
+        connection: &C,
+        field: &str,
+        slugs: &[String],
+    ) -> Result<Vec<Skill>, AccountError> {
+        if slugs.len() > MAX_SKILLS {
+            return Err(Invalid::value(field, format_args!("must name at most {MAX_SKILLS} skills")).into());
+        }
+        if slugs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = skills::Entity::find().filter(skills::Column::Slug.is_in(slugs.to_vec())).all(connection).await?;
+        let mut found: Vec<Skill> = Vec::with_capacity(slugs.len());
+        for (place, slug) in slugs.iter().enumerate() {
+            let Some(skill) = known.iter().find(|skill| skill.slug == *slug) else {
+                let shown: String = slug.chars().filter(|letter| !letter.is_control()).take(40).collect();
+                let message = format!("{shown:?} is not a known skill. Use a slug from the query `skills`.");
+                return Err(Invalid::new(InvalidKind::Value, message, &format!("{field}.{place}")).into());
+            };
+            if found.iter().all(|known| known.id != skill.id) {
+                found.push(skill.clone().into());
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn parse_new_account(command: &SignUp) -> Result<(Email, String, Password), AccountError> {
+    let email = Email::parse(&command.email)?;
+    let name = text::DISPLAY_NAME.parse("displayName", &command.display_name)?;
+    let password = Password::parse(&command.password).map_err(|rule| Invalid::value("password", rule))?;
+    if password.resembles(email.local_part()) {
+        return Err(Invalid::value("password", "must not contain the name in your email address").into());
+    }
+    Ok((email, name, password))
+}
+
+fn parse_user(text: &str) -> Result<UserId, Invalid> {
+    text.parse().map_err(|_| Invalid::not_found("userId", "user"))
+}
+
+async fn set_password_in(tx: &Tx, user: UserId, hash: &str) -> Result<(), sea_orm::DbErr> {
+    tx.query("UPDATE users SET password_hash = ? WHERE id = ? RETURNING 1", [hash.into(), user.into()]).await.map(drop)
+}
+
+fn too_many(refused: crate::auth::attempts::TooMany) -> AccountError {
+    let retry_after_ms = u32::try_from(refused.retry_after.as_millis()).unwrap_or(u32::MAX);
+    AccountError::TooMany { retry_after_ms }
+}
+
+fn password_fault(fault: PasswordFault) -> AccountError {
+    match fault {
+        PasswordFault::Busy => AccountError::TooMany { retry_after_ms: 1_000 },
+        other => Fault::Unavailable(other.to_string()).into(),
+    }
+}
+
+fn refresh_refused() -> AccountError {
+    let message = "The refresh token is not valid, was used before or has expired. Sign in again.";
+    Invalid::new(InvalidKind::InvalidCredentials, message, "refreshToken").into()
+}

@@ -1,0 +1,400 @@
+//! Growing delays for failed sign-ins.
+//!
+//! Owns how often a password may be guessed, per account and per address. Called by the sign-in use case, and by nothing
+//! after it: [`Attempts::begin`] before the password is looked at, then [`Attempt::succeeded`] or nothing.
+//!
+//! An attempt is *reserved*: `begin` decides and counts it as failed in one step under one lock, and only a success takes
+//! that back. Guesses sent side by side therefore see each other's reservations, and one whose request is dropped half
+//! way stays counted. A refused attempt is not counted: it was not a guess, and hammering does not prolong the wait.
+//!
+//! - The first failures are free: 5 for an account, 20 for an address, behind which many people may sit. From then on
+//!   each failure makes the next attempt wait: 1 s, 2 s, 4 s and so on up to 15 minutes. An hour after the last failure
+//!   all is forgotten. (The limit that NIST SP 800-63B asks for, as a delay rather than a lock.)
+//! - A success clears the account. The address only gets this attempt back: else whoever owns one account could clear
+//!   their address between guesses at others.
+//! - An IPv6 address counts as its /64, which is what one subscriber has; an IPv4 address mapped into IPv6 as itself.
+//! - An unknown email counts exactly as a known one: keys are hashes of what was typed, so a delay tells nothing.
+//!
+//! The price of a delay per account is that a stranger can make its owner wait, for 15 minutes at most.
+//!
+//! The counts live in memory, in each process: several processes allow several times the guesses, and a restart forgets.
+//! Memory is bounded: when full, what counts least goes first (forgotten, then few failures, then old ones), so that a
+//! flood of new keys washes out the flood and not the account under attack.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use sha2::{Digest, Sha256};
+
+use crate::clock::{Clock, Timestamp};
+
+/// The numbers; the defaults are those of the module's description.
+#[derive(Clone, Debug)]
+pub struct AttemptSettings {
+    /// Failures of one account that cost nothing.
+    pub free_per_account: u32,
+    /// Failures from one address that cost nothing.
+    pub free_per_address: u32,
+    /// The wait after the first failure that is not free; doubled by each further one.
+    pub first_delay: Duration,
+    /// The longest wait.
+    pub longest_delay: Duration,
+    /// How long after its last failure a key is forgotten. No less than `longest_delay`.
+    pub forget_after: Duration,
+    /// The most keys kept, at about 100 bytes each.
+    pub capacity: usize,
+}
+
+impl Default for AttemptSettings {
+    fn default() -> Self {
+        Self {
+            free_per_account: 5,
+            free_per_address: 20,
+            first_delay: Duration::from_secs(1),
+            longest_delay: Duration::from_mins(15),
+            forget_after: Duration::from_hours(1),
+            capacity: 100_000,
+        }
+    }
+}
+
+/// What failures are counted by. `Debug` tells the kind only.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AttemptKey {
+    /// The account, by the SHA-256 of its normalised email.
+    Account([u8; 32]),
+    /// The address of the peer, as the HTTP boundary trusts it.
+    Address(IpAddr),
+}
+
+impl AttemptKey {
+    /// The key of the account with this email, which the caller has normalised; it need not exist.
+    pub fn account(normalised_email: &str) -> Self {
+        Self::Account(Sha256::digest(normalised_email).into())
+    }
+
+    /// One key for all addresses that one subscriber has.
+    fn folded(self) -> Self {
+        match self {
+            Self::Account(hash) => Self::Account(hash),
+            Self::Address(address) => Self::Address(match address.to_canonical() {
+                IpAddr::V4(address) => IpAddr::V4(address),
+                IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for AttemptKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Account(_) => "Account(..)",
+            Self::Address(_) => "Address(..)",
+        })
+    }
+}
+
+/// Too many failures: come back later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many failed attempts")]
+pub struct TooMany {
+    /// How long until all keys of the attempt may try again.
+    pub retry_after: Duration,
+}
+
+/// The failures of each key. Clones share them.
+#[derive(Clone)]
+pub struct Attempts {
+    clock: Clock,
+    settings: Arc<AttemptSettings>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    failures: HashMap<AttemptKey, Failures>,
+    /// Numbers the reservations, so that one taken back knows whether others came after it.
+    reservations: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Failures {
+    count: u32,
+    last: Timestamp,
+    /// The reservation that set `last`.
+    by: u64,
+    /// The reservation that began the count: older ones have no part in it.
+    since: u64,
+}
+
+impl fmt::Debug for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempts").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// A reserved attempt, counted as failed. To let it go is to have failed.
+#[derive(Debug)]
+#[must_use = "an attempt that is not told of its success has failed"]
+pub struct Attempt {
+    attempts: Attempts,
+    number: u64,
+    /// Each key, and when it had failed last before this attempt.
+    keys: Vec<(AttemptKey, Option<Timestamp>)>,
+}
+
+impl Attempts {
+    /// No failures yet.
+    pub fn new(clock: Clock, settings: AttemptSettings) -> Self {
+        Self { clock, settings: Arc::new(settings), state: Arc::default() }
+    }
+
+    /// Reserves an attempt for all of `keys`, or says how long to wait for the slowest of them.
+    pub fn begin(&self, keys: &[AttemptKey]) -> Result<Attempt, TooMany> {
+        let mut distinct: Vec<AttemptKey> = keys.iter().map(|key| key.folded()).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let mut state = self.lock();
+        // Read under the lock, so that no reservation is dated before one that it follows.
+        let now = self.clock.now();
+        // A clock that was turned back must not make anyone wait until it has caught up.
+        for key in &distinct {
+            state.failures.entry(*key).and_modify(|past| past.last = past.last.min(now));
+        }
+        let wait = |key: &AttemptKey| state.failures.get(key).map_or(Duration::ZERO, |past| self.wait(*key, past, now));
+        let retry_after = distinct.iter().map(wait).max().unwrap_or_default();
+        if !retry_after.is_zero() {
+            return Err(TooMany { retry_after });
+        }
+        self.make_room(&mut state, distinct.len(), now);
+        state.reservations += 1;
+        let number = state.reservations;
+        let mut reserve = |key: AttemptKey| {
+            let past = state.failures.get(&key).filter(|past| !self.forgotten(past, now)).copied();
+            let (count, since) = past.map_or((0, number), |past| (past.count, past.since));
+            state.failures.insert(key, Failures { count: count.saturating_add(1), last: now, by: number, since });
+            (key, past.map(|past| past.last))
+        };
+        let keys = distinct.into_iter().map(&mut reserve).collect();
+        drop(state);
+        Ok(Attempt { attempts: self.clone(), number, keys })
+    }
+
+    /// How long `key` must still wait.
+    fn wait(&self, key: AttemptKey, past: &Failures, now: Timestamp) -> Duration {
+        let free = match key {
+            AttemptKey::Account(_) => self.settings.free_per_account,
+            AttemptKey::Address(_) => self.settings.free_per_address,
+        };
+        if past.count <= free {
+            return Duration::ZERO;
+        }
+        let doublings = 2_u32.saturating_pow(past.count - free - 1);
+        let delay = self.settings.first_delay.saturating_mul(doublings).min(self.settings.longest_delay);
+        delay.saturating_sub(since(past.last, now))
+    }
+
+    fn forgotten(&self, past: &Failures, now: Timestamp) -> bool {
+        since(past.last, now) >= self.settings.forget_after
+    }
+
+    /// Drops what counts least when `more` keys might not fit; an eighth at once, so that few in a flood pay the search.
+    fn make_room(&self, state: &mut State, more: usize, now: Timestamp) {
+        let capacity = self.settings.capacity;
+        if state.failures.len() + more <= capacity {
+            return;
+        }
+        state.failures.retain(|_, past| !self.forgotten(past, now));
+        let keep = (capacity - capacity / 8).saturating_sub(more);
+        let surplus = state.failures.len().saturating_sub(keep);
+        let Some(last_to_go) = surplus.checked_sub(1) else { return };
+        let mut ranks: Vec<(u32, u64)> = state.failures.values().map(|past| (past.count, past.by)).collect();
+        let last_to_go = *ranks.select_nth_unstable(last_to_go).1;
+        state.failures.retain(|_, past| (past.count, past.by) > last_to_go);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Counts are changed one by one and each is valid in itself: a panic in between loses at most a count.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Attempt {
+    /// The password was right: clears the account and takes this attempt back from the address.
+    pub fn succeeded(self) {
+        let mut state = self.attempts.lock();
+        for (account, _) in self.keys.iter().filter(|(key, _)| matches!(key, AttemptKey::Account(_))) {
+            state.failures.remove(account);
+        }
+        drop(state);
+        self.not_tried();
+    }
+
+    /// The password was never compared, because of a fault or an overload of ours: takes this attempt back, and no other.
+    pub fn not_tried(self) {
+        let mut state = self.attempts.lock();
+        for (key, before) in self.keys {
+            let Some(past) = state.failures.get_mut(&key).filter(|past| past.since <= self.number) else { continue };
+            past.count = past.count.saturating_sub(1);
+            if past.count == 0 {
+                state.failures.remove(&key);
+            } else if past.by == self.number {
+                past.last = before.unwrap_or(past.last);
+            }
+        }
+    }
+}
+
+fn since(past: Timestamp, now: Timestamp) -> Duration {
+    (now - past).max(TimeDelta::zero()).to_std().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    fn attempts() -> (Attempts, Clock) {
+        let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
+        (Attempts::new(clock.clone(), AttemptSettings::default()), clock)
+    }
+
+    fn account(name: &str) -> AttemptKey {
+        AttemptKey::account(&format!("{name}@example.org"))
+    }
+
+    fn address(text: &str) -> AttemptKey {
+        AttemptKey::Address(text.parse().expect("is an address"))
+    }
+
+    /// Fails as often as is allowed without waiting, and says how often and how long the wait is then.
+    fn exhaust(attempts: &Attempts, keys: &[AttemptKey]) -> (usize, Duration) {
+        let failures = std::iter::repeat_with(|| attempts.begin(keys)).take_while(Result::is_ok).count();
+        (failures, wait(attempts, keys))
+    }
+
+    fn wait(attempts: &Attempts, keys: &[AttemptKey]) -> Duration {
+        attempts.begin(keys).expect_err("must wait").retry_after
+    }
+
+    #[test]
+    fn waits_double_up_to_a_quarter_of_an_hour_and_are_forgotten_after_an_hour() {
+        let (attempts, clock) = attempts();
+        let ada = [account("ada")];
+        assert_eq!(exhaust(&attempts, &ada), (6, Duration::from_secs(1)), "5 are free, the 6th costs a second");
+        for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900] {
+            let delay = Duration::from_secs(seconds);
+            assert_eq!(wait(&attempts, &ada), delay);
+            clock.advance(delay.saturating_sub(Duration::from_millis(1)));
+            assert_eq!(wait(&attempts, &ada), Duration::from_millis(1));
+            clock.advance(Duration::from_millis(1));
+            drop(attempts.begin(&ada).expect("has waited"));
+        }
+        clock.advance(Duration::from_hours(1));
+        assert_eq!(exhaust(&attempts, &ada), (6, Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn parallel_guesses_see_each_other() {
+        let (attempts, _clock) = attempts();
+        let keys = [account("ada"), address("192.0.2.1")];
+        let barrier = std::sync::Barrier::new(32);
+        let admitted: Vec<Option<Attempt>> = std::thread::scope(|scope| {
+            let guess = || (barrier.wait(), attempts.begin(&keys).ok()).1;
+            let guesses: Vec<_> = (0..32).map(|_| scope.spawn(guess)).collect();
+            guesses.into_iter().map(|thread| thread.join().expect("ends")).collect()
+        });
+        assert_eq!(admitted.iter().flatten().count(), 6);
+    }
+
+    #[test]
+    fn a_success_clears_the_account_and_not_the_address() {
+        let (attempts, clock) = attempts();
+        let (ada, mallory, home) = (account("ada"), account("mallory"), address("192.0.2.1"));
+        (0..5).for_each(|_| drop(attempts.begin(&[ada, home]).expect("is free")));
+        attempts.begin(&[ada, home]).expect("is free").succeeded();
+        assert_eq!(exhaust(&attempts, &[ada]).0, 6, "the account begins anew");
+        // Signing in to an account of one's own between guesses buys none.
+        for guess in 6..=21 {
+            attempts.begin(&[mallory, home]).expect("is free").succeeded();
+            drop(attempts.begin(&[home]).unwrap_or_else(|_| panic!("guess {guess} of 21 goes through")));
+        }
+        assert_eq!(wait(&attempts, &[mallory, home]), Duration::from_secs(1));
+        // And once the wait is over, a success does not start it again for the others behind the address.
+        clock.advance(Duration::from_secs(1));
+        attempts.begin(&[mallory, home]).expect("has waited").succeeded();
+        drop(attempts.begin(&[home]).expect("has waited"));
+        assert_eq!(wait(&attempts, &[home]), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn an_attempt_of_which_nothing_came_is_taken_back_alone() {
+        let (attempts, _clock) = attempts();
+        let ada = [account("ada")];
+        for _ in 0..100 {
+            attempts.begin(&ada).expect("is free").not_tried();
+        }
+        let late = attempts.begin(&ada).expect("is free");
+        attempts.begin(&ada).expect("is free").succeeded();
+        drop(attempts.begin(&ada).expect("is free"));
+        late.not_tried();
+        assert_eq!(exhaust(&attempts, &ada).0, 5, "the failure after the success still counts");
+    }
+
+    #[test]
+    fn the_longest_wait_is_told_and_a_refused_attempt_counts_for_nobody() {
+        let (attempts, clock) = attempts();
+        let (ada, ben, home) = (account("ada"), account("ben"), address("192.0.2.1"));
+        exhaust(&attempts, &[ada]);
+        clock.advance(Duration::from_secs(1));
+        exhaust(&attempts, &[ada]); // Once more: two seconds.
+        exhaust(&attempts, &[home]);
+        for _ in 0..100 {
+            assert_eq!(wait(&attempts, &[home, ada, ben]), Duration::from_secs(2));
+        }
+        assert_eq!(exhaust(&attempts, &[ben]).0, 6);
+    }
+
+    #[test]
+    fn one_subscriber_is_one_address() {
+        let (attempts, _clock) = attempts();
+        exhaust(&attempts, &[address("2001:db8:0:1::1"), address("2001:db8:0:1::2")]);
+        assert!(attempts.begin(&[address("2001:db8:0:1:ffff::9")]).is_err());
+        assert!(attempts.begin(&[address("2001:db8:0:2::1")]).is_ok());
+        assert_eq!(exhaust(&attempts, &[address("::ffff:192.0.2.1")]).0, 21);
+        assert!(attempts.begin(&[address("192.0.2.1")]).is_err());
+        assert!(attempts.begin(&[address("::ffff:192.0.2.2")]).is_ok());
+    }
+
+    #[test]
+    fn a_flood_of_new_keys_is_bounded_and_does_not_wash_out_an_attack() {
+        let attempts = Attempts::new(attempts().1, AttemptSettings { capacity: 1_000, ..AttemptSettings::default() });
+        let ada = [account("ada")];
+        exhaust(&attempts, &ada);
+        for (pause, kept) in [(0, true), (60, false)] {
+            attempts.clock.advance(Duration::from_mins(pause));
+            for stranger in 0..10_000 {
+                drop(attempts.begin(&[account(&stranger.to_string())]).expect("is free"));
+                assert!(attempts.lock().failures.len() <= 1_000);
+            }
+            assert_eq!(attempts.lock().failures.contains_key(&ada[0]), kept, "until it is forgotten");
+        }
+    }
+
+    #[test]
+    fn a_clock_turned_back_keeps_nobody_waiting() {
+        let (attempts, clock) = attempts();
+        exhaust(&attempts, &[account("ada")]);
+        let attempts = Attempts { clock: Clock::manual(clock.now() - TimeDelta::days(365)), ..attempts };
+        assert_eq!(wait(&attempts, &[account("ada")]), Duration::from_secs(1));
+        attempts.clock.advance(Duration::from_secs(1));
+        assert!(attempts.begin(&[account("ada")]).is_ok());
+    }
+}

@@ -1,0 +1,208 @@
+//! Sessions and their refresh tokens, and the answer to "who does this access token stand for now?".
+//!
+//! A refresh token is 32 random bytes, kept as a SHA-256 hash, good for one use (RFC 9700, section 4.14): each use gives
+//! the next one of the same family. A token that comes a second time was stolen from somebody, so the whole family
+//! ends. Callers end sockets through `revocations` after their commit.
+
+use std::sync::Arc;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::TimeDelta;
+use sea_orm::{ConnectionTrait, DbErr};
+use sha2::{Digest, Sha256};
+
+use super::{
+    actor::{Principal, Roles},
+    revocations::{Revocations, Watch},
+    tokens::{AccessTokens, TokenError},
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    db::{Db, Tx},
+    error::Fault,
+    ids::{Ids, RefreshTokenId, SessionId, UserId},
+};
+
+/// A token pair as the API hands it out.
+#[derive(Clone)]
+pub struct TokenPair {
+    /// Signed, short-lived.
+    pub access: String,
+    /// When it ends.
+    pub access_expires_at: Timestamp,
+    /// Opaque, for one use.
+    pub refresh: String,
+    /// When it ends.
+    pub refresh_expires_at: Timestamp,
+}
+
+/// Why a token opens nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Unauthenticated {
+    /// It was good once.
+    #[error("The access token has expired. Get a new one with refreshSession.")]
+    Expired,
+    /// It is not one of ours, or its session is over.
+    #[error("The access token is not valid or its session has ended. Sign in again.")]
+    Invalid,
+    /// Nobody can tell now.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// What became of a refresh token.
+#[derive(Debug)]
+pub enum Refresh {
+    /// It was good; the session goes on with the token given.
+    Rotated(UserId, SessionId, NewRefreshToken),
+    /// It had been used: the session has been ended.
+    Reused(SessionId),
+    /// It is unknown, expired, or of a session that is over.
+    Refused,
+}
+
+/// A refresh token that was just made.
+#[derive(Clone)]
+pub struct NewRefreshToken {
+    text: String,
+    expires_at: Timestamp,
+}
+
+impl std::fmt::Debug for NewRefreshToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewRefreshToken").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// The sessions. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    db: Db,
+    tokens: Arc<AccessTokens>,
+    revocations: Revocations,
+    clock: Clock,
+    ids: Ids,
+    refresh_lifetime: TimeDelta,
+}
+
+impl Sessions {
+    /// Sessions whose refresh tokens live for `refresh_seconds`.
+    pub fn new(db: Db, tokens: Arc<AccessTokens>, clock: Clock, ids: Ids, refresh_seconds: u64) -> Self {
+        let refresh_lifetime = i64::try_from(refresh_seconds).ok().and_then(TimeDelta::try_seconds);
+        let refresh_lifetime = refresh_lifetime.unwrap_or(TimeDelta::days(36_500));
+        Self { db, tokens, revocations: Revocations::default(), clock, ids, refresh_lifetime }
+    }
+
+    /// What tells open sockets that their session ended.
+    pub const fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// The public keys that verify access tokens (RFC 7517).
+    pub fn jwks(&self) -> serde_json::Value {
+        self.tokens.jwks()
+    }
+
+    /// Whom `token` stands for now: the session must be alive, its user not suspended.
+    pub async fn authenticate(&self, token: &str) -> Result<Principal, Unauthenticated> {
+        let claims = self.tokens.verify(token).map_err(|error| match error {
+            TokenError::Expired => Unauthenticated::Expired,
+            TokenError::Invalid => Unauthenticated::Invalid,
+        })?;
+        let sql = "SELECT u.is_client, u.is_freelancer, u.is_admin FROM sessions s JOIN users u ON u.id = s.user_id \
+                   WHERE s.id = ? AND s.user_id = ? AND s.ended_at IS NULL AND u.suspended_at IS NULL";
+        let statement = self.db.statement(sql, [claims.session.into(), claims.user.into()]);
+        let row = self.db.reader().query_one_raw(statement).await.map_err(Fault::from)?;
+        let row = row.ok_or(Unauthenticated::Invalid)?;
+        let role = |column| row.try_get::<bool>("", column).map_err(Fault::from);
+        let roles = Roles { client: role("is_client")?, freelancer: role("is_freelancer")?, admin: role("is_admin")? };
+        Ok(Principal { user: claims.user, session: claims.session, roles, expires_at: claims.expires_at })
+    }
+
+    /// The same for something that stays open: it also learns when the session ends.
+    pub async fn authenticate_and_watch(&self, token: &str) -> Result<(Principal, Watch), Unauthenticated> {
+        let claims = self.tokens.verify(token).map_err(|error| match error {
+            TokenError::Expired => Unauthenticated::Expired,
+            TokenError::Invalid => Unauthenticated::Invalid,
+        })?;
+        let watch = self.revocations.watch(claims.session, claims.user);
+        Ok((self.authenticate(token).await?, watch))
+    }
+
+    /// Opens a session.
+    pub async fn open_in(&self, tx: &Tx, user: UserId) -> Result<(SessionId, NewRefreshToken), DbErr> {
+        let session: SessionId = self.ids.next();
+        let sql = "INSERT INTO sessions (id, user_id, created_at) VALUES (?, ?, ?) RETURNING 1";
+        tx.query(sql, [session.into(), user.into(), self.clock.now().into()]).await?;
+        Ok((session, self.next_token_in(tx, session).await?))
+    }
+
+    /// Trades a refresh token for the next one of its family.
+    pub async fn refresh_in(&self, tx: &Tx, token: &str) -> Result<Refresh, DbErr> {
+        let Some(hash) = hash(token) else { return Ok(Refresh::Refused) };
+        let now = self.clock.now();
+        let found = tx
+            .query(
+                "SELECT t.id, t.session_id, t.expires_at, t.used_at IS NOT NULL AS used, s.user_id FROM refresh_tokens t \
+                 JOIN sessions s ON s.id = t.session_id JOIN users u ON u.id = s.user_id \
+                 WHERE t.hash = ? AND s.ended_at IS NULL AND u.suspended_at IS NULL",
+                [hash.into()],
+            )
+            .await?;
+        let Some(row) = found.first() else { return Ok(Refresh::Refused) };
+        let session: SessionId = row.try_get("", "session_id")?;
+        // The conditional update decides, not the row read above: of two that race, one uses the token.
+        let sql = "UPDATE refresh_tokens SET used_at = ? WHERE id = ? AND used_at IS NULL RETURNING 1";
+        let used = tx.query(sql, [now.into(), row.try_get::<RefreshTokenId>("", "id")?.into()]).await?;
+        if used.is_empty() {
+            self.end_in(tx, session, "refresh token reused").await?;
+            return Ok(Refresh::Reused(session));
+        }
+        if row.try_get::<Timestamp>("", "expires_at")? <= now {
+            return Ok(Refresh::Refused);
+        }
+        Ok(Refresh::Rotated(row.try_get("", "user_id")?, session, self.next_token_in(tx, session).await?))
+    }
+
+    /// Ends one session.
+    pub async fn end_in(&self, tx: &Tx, session: SessionId, reason: &str) -> Result<(), DbErr> {
+        let sql = "UPDATE sessions SET ended_at = ?, end_reason = ? WHERE id = ? AND ended_at IS NULL RETURNING 1";
+        tx.query(sql, [self.clock.now().into(), reason.into(), session.into()]).await.map(drop)
+    }
+
+    /// Ends all sessions of a user.
+    pub async fn end_all_in(&self, tx: &Tx, user: UserId, reason: &str) -> Result<(), DbErr> {
+        let sql = "UPDATE sessions SET ended_at = ?, end_reason = ? WHERE user_id = ? AND ended_at IS NULL RETURNING 1";
+        tx.query(sql, [self.clock.now().into(), reason.into(), user.into()]).await.map(drop)
+    }
+
+    /// The pair for a session just opened or refreshed. Called after the commit: an access token must not outlive a
+    /// rolled-back session.
+    pub fn pair(&self, user: UserId, session: SessionId, refresh: NewRefreshToken) -> Result<TokenPair, Fault> {
+        let access = self.tokens.issue(user, session).map_err(|fault| Fault::Unavailable(fault.to_string()))?;
+        Ok(TokenPair {
+            access: access.text,
+            access_expires_at: access.expires_at,
+            refresh: refresh.text,
+            refresh_expires_at: refresh.expires_at,
+        })
+    }
+
+    async fn next_token_in(&self, tx: &Tx, session: SessionId) -> Result<NewRefreshToken, DbErr> {
+        let secret: [u8; 32] = self.ids.secret();
+        let now = self.clock.now();
+        let expires_at = now + self.refresh_lifetime;
+        let sql = "INSERT INTO refresh_tokens (id, session_id, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?) \
+                   RETURNING 1";
+        let id: RefreshTokenId = self.ids.next();
+        let hash = Sha256::digest(secret).to_vec();
+        tx.query(sql, [id.into(), session.into(), hash.into(), now.into(), expires_at.into()]).await?;
+        Ok(NewRefreshToken { text: BASE64_URL_SAFE_NO_PAD.encode(secret), expires_at })
+    }
+}
+
+/// The stored form of a token, or nothing for a text that no token of ours has.
+fn hash(token: &str) -> Option<Vec<u8>> {
+    let secret: [u8; 32] = BASE64_URL_SAFE_NO_PAD.decode(token.get(..43)?).ok()?.try_into().ok()?;
+    (token.len() == 43).then(|| Sha256::digest(secret).to_vec())
+}

@@ -1,0 +1,142 @@
+//! The tables of claims, and the way from their rows to the domain.
+
+/// `claims`
+pub mod claims {
+    use sea_orm::{ActiveValue::Set, entity::prelude::*};
+
+    use crate::{
+        claims::model::{Claim, ClaimStatus},
+        clock::Timestamp,
+        error::Fault,
+        ids::{ClaimId, JobId, UserId},
+    };
+
+    /// A row.
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "claims")]
+    #[expect(missing_docs, reason = "columns are documented with the table, in the migration")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: ClaimId,
+        pub version: i64,
+        pub job_id: JobId,
+        pub freelancer_id: UserId,
+        pub status: String,
+        pub fee_basis_points: i32,
+        pub created_at: Timestamp,
+        pub expires_at: Option<Timestamp>,
+        pub auto_approve_at: Option<Timestamp>,
+        pub ended_at: Option<Timestamp>,
+        pub end_reason: Option<String>,
+    }
+
+    /// None that the code follows.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+
+    impl TryFrom<Model> for Claim {
+        type Error = Fault;
+
+        fn try_from(row: Model) -> Result<Self, Fault> {
+            Ok(Self {
+                id: row.id,
+                version: row.version,
+                job_id: row.job_id,
+                freelancer_id: row.freelancer_id,
+                status: ClaimStatus::from_column(&row.status)?,
+                fee_basis_points: u16::try_from(row.fee_basis_points).map_err(Fault::corrupt)?,
+                created_at: row.created_at,
+                expires_at: row.expires_at,
+                auto_approve_at: row.auto_approve_at,
+                ended_at: row.ended_at,
+                end_reason: row.end_reason,
+            })
+        }
+    }
+
+    impl From<Claim> for ActiveModel {
+        fn from(claim: Claim) -> Self {
+            Self {
+                id: Set(claim.id),
+                version: Set(claim.version),
+                job_id: Set(claim.job_id),
+                freelancer_id: Set(claim.freelancer_id),
+                status: Set(claim.status.as_str().to_owned()),
+                fee_basis_points: Set(claim.fee_basis_points.into()),
+                created_at: Set(claim.created_at),
+                expires_at: Set(claim.expires_at),
+                auto_approve_at: Set(claim.auto_approve_at),
+                ended_at: Set(claim.ended_at),
+                end_reason: Set(claim.end_reason),
+            }
+        }
+    }
+}
+
+/// `deliverables`
+pub mod deliverables {
+    use sea_orm::{ActiveValue::Set, entity::prelude::*};
+
+    use crate::{
+        claims::model::{Deliverable, DeliverableStatus},
+        clock::Timestamp,
+        error::Fault,
+        ids::{ClaimId, DeliverableId},
+    };
+
+    /// A row.
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "deliverables")]
+    #[expect(missing_docs, reason = "columns are documented with the table, in the migration")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: DeliverableId,
+        pub claim_id: ClaimId,
+        pub number: i32,
+        pub status: String,
+        pub note: String,
+        pub revision_note: Option<String>,
+        pub submitted_at: Timestamp,
+        pub reviewed_at: Option<Timestamp>,
+    }
+
+    /// None that the code follows.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+
+    impl TryFrom<Model> for Deliverable {
+        type Error = Fault;
+
+        fn try_from(row: Model) -> Result<Self, Fault> {
+            Ok(Self {
+                id: row.id,
+                claim_id: row.claim_id,
+                number: row.number,
+                status: DeliverableStatus::from_column(&row.status)?,
+                note: row.note,
+                revision_note: row.revision_note,
+                submitted_at: row.submitted_at,
+                reviewed_at: row.reviewed_at,
+            })
+        }
+    }
+
+    impl From<Deliverable> for ActiveModel {
+        fn from(deliverable: Deliverable) -> Self {
+            Self {
+                id: Set(deliverable.id),
+                claim_id: Set(deliverable.claim_id),
+                number: Set(deliverable.number),
+                status: Set(deliverable.status.as_str().to_owned()),
+                note: Set(deliverable.note),
+                revision_note: Set(deliverable.revision_note),
+                submitted_at: Set(deliverable.submitted_at),
+                reviewed_at: Set(deliverable.reviewed_at),
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What can go wrong with a claim.
+
+use super::model::Claim;
+use crate::{
+    auth::actor::Denied,
+    error::{AsDbError, Fault, Invalid},
+    faults_into,
+    idempotency::KeyConflict,
+    jobs::{
+        JobError,
+        error::listed,
+        model::{Job, JobStatus},
+    },
+    wallet::WalletError,
+};
+
+/// Why a use case of claims did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// The caller may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// An input cannot be used.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// Somebody was faster, or the job is not open.
+    #[error("This job cannot be claimed: it is {}. Choose another one.", .0.status.as_str())]
+    NotClaimable(Box<Job>),
+    /// The freelancer holds as many live claims as allowed.
+    #[error("You hold {limit} live claims, as many as allowed. Finish or release one first.")]
+    LimitReached {
+        /// How many are allowed.
+        limit: u32,
+    },
+    /// The step is not possible from where the job and its claim are.
+    #[error("The job is {} and the claim {}; this works only while the job is {}.",
+        job.status.as_str(), claim.status.as_str(), listed(allowed))]
+    InvalidTransition {
+        /// The job as it is.
+        job: Box<Job>,
+        /// The claim as it is.
+        claim: Box<Claim>,
+        /// The job's statuses from which the step works.
+        allowed: &'static [JobStatus],
+    },
+    /// The idempotency key cannot be used now.
+    #[error(transparent)]
+    Key(#[from] KeyConflict),
+    /// The job could not be moved.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// The money could not be moved.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// Ours.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+faults_into!(ClaimError);
+
+impl AsDbError for ClaimError {
+    fn as_db_error(&self) -> Option<&sea_orm::DbErr> {
+        match self {
+            Self::Fault(fault) => fault.as_db_error(),
+            Self::Job(error) => error.as_db_error(),
+            Self::Wallet(error) => error.as_db_error(),
+            Self::Denied(_)
+            | Self::Invalid(_)
+            | Self::NotClaimable(_)
+            | Self::LimitReached { .. }
+            | Self::InvalidTransition { .. }
+            | Self::Key(_) => None,
+        }
+    }
+}

@@ -1,0 +1,579 @@
+//! Claims in the API: `Claim`, `Deliverable`, and the way from the claim to the payment.
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_graphql::{
+    ComplexObject, Context, Enum, Error, ID, InputObject, Object, Result, SimpleObject,
+    dataloader::{DataLoader, Loader},
+};
+
+use super::{
+    ClaimError, Claims,
+    model::{self, Claim, Deliverable},
+    service::{ClaimScope, Stepped},
+};
+use crate::{
+    accounts::graphql::{UserObject, user},
+    connection,
+    error::Fault,
+    graphql::{
+        connections::{PageArguments, PageInfo, edges},
+        context::{ContextExt, denied, signed_in},
+        errors::ErrorCode,
+        scalars::DateTime,
+        user_errors::{IdempotencyError, InputError, UserErrorCode},
+    },
+    ids::{ClaimId, JobId, UserId},
+    jobs::{
+        graphql::{InvalidTransitionError, JobLoader, JobObject, JobStepError, VersionConflictError},
+        model::Job,
+    },
+    page::{Cursor, Page, PageRequest},
+    schema::user_errors::UserError,
+    user_errors,
+    wallet::{
+        Wallets,
+        graphql::{TransactionObject, WalletObject},
+        model::wallet_of,
+    },
+};
+
+/// Claim lifecycle. A job has at most one claim that is ACTIVE, IN_REVIEW, REVISION_REQUESTED or DISPUTED.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "model::ClaimStatus")]
+pub(crate) enum ClaimStatus {
+    Active,
+    InReview,
+    RevisionRequested,
+    Approved,
+    Released,
+    Expired,
+    Cancelled,
+    Disputed,
+}
+
+/// Review state of one submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "model::DeliverableStatus")]
+pub(crate) enum DeliverableStatus {
+    Submitted,
+    RevisionRequested,
+    Approved,
+    Superseded,
+}
+
+/// A claim in the API; whoever makes one has checked that the viewer may see it.
+#[derive(Clone, Debug)]
+pub(crate) struct ClaimObject(pub(crate) Arc<Claim>);
+
+impl From<Claim> for ClaimObject {
+    fn from(claim: Claim) -> Self {
+        Self(Arc::new(claim))
+    }
+}
+
+/// One freelancer's exclusive hold on one job.
+#[Object(name = "Claim")]
+impl ClaimObject {
+    pub(crate) async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+
+    async fn version(&self) -> i64 {
+        self.0.version
+    }
+
+    async fn status(&self) -> ClaimStatus {
+        self.0.status.into()
+    }
+
+    async fn job(&self, ctx: &Context<'_>) -> Result<JobObject> {
+        // A job that was claimed has been posted, and is public.
+        let job = ctx.get::<DataLoader<JobLoader>>().load_one(self.0.job_id).await?;
+        Ok(job.ok_or_else(|| Fault::corrupt(format!("{} is missing", self.0.job_id)))?.into())
+    }
+
+    async fn freelancer(&self, ctx: &Context<'_>) -> Result<UserObject> {
+        user(ctx, self.0.freelancer_id).await
+    }
+
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    /// When an ACTIVE claim lapses and the job reopens, unless work was submitted.
+    async fn expires_at(&self) -> Option<DateTime> {
+        self.0.expires_at.map(Into::into)
+    }
+
+    /// When an IN_REVIEW deliverable counts as approved unless the client acts.
+    async fn auto_approve_at(&self) -> Option<DateTime> {
+        self.0.auto_approve_at.map(Into::into)
+    }
+
+    async fn ended_at(&self) -> Option<DateTime> {
+        self.0.ended_at.map(Into::into)
+    }
+
+    /// Why it ended, in the words of who ended it.
+    async fn end_reason(&self) -> Option<&str> {
+        self.0.end_reason.as_deref()
+    }
+}
+
+/// Which claims a connection counts.
+struct Counted(ClaimScope, Vec<model::ClaimStatus>);
+
+connection! {
+    /// A page of claims.
+    ClaimConnection,
+    /// A claim in a page of claims.
+    ClaimEdge,
+    ClaimObject,
+    complex Counted
+}
+
+impl ClaimConnection {
+    pub(crate) fn new(page: Page<Claim>, scope: ClaimScope, statuses: Vec<model::ClaimStatus>) -> Self {
+        let (edges, page_info) = edges(page, |claim| Cursor::by_id(claim.id.into()));
+        let edges: Vec<_> = edges.into_iter().map(|(cursor, node)| ClaimEdge { cursor, node: node.into() }).collect();
+        let nodes = edges.iter().map(|edge| edge.node.clone()).collect();
+        Self { edges, nodes, page_info, scope: Counted(scope, statuses) }
+    }
+}
+
+#[ComplexObject]
+impl ClaimConnection {
+    async fn total_count(&self, ctx: &Context<'_>) -> Result<i32> {
+        let count = ctx.get::<Claims>().count(self.scope.0, &self.scope.1).await?;
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+}
+
+/// A submission in the API; whoever makes one has checked that the viewer may see it.
+#[derive(Clone, Debug)]
+pub(crate) struct DeliverableObject(Arc<Deliverable>);
+
+impl From<Deliverable> for DeliverableObject {
+    fn from(deliverable: Deliverable) -> Self {
+        Self(Arc::new(deliverable))
+    }
+}
+
+/// One numbered submission of work for a claim.
+#[Object(name = "Deliverable")]
+impl DeliverableObject {
+    pub(crate) async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+
+    async fn number(&self) -> i32 {
+        self.0.number
+    }
+
+    async fn status(&self) -> DeliverableStatus {
+        self.0.status.into()
+    }
+
+    async fn claim(&self, ctx: &Context<'_>) -> Result<ClaimObject> {
+        // Whoever may see the work may see the claim.
+        let claim = ctx.get::<DataLoader<ClaimLoader>>().load_one(self.0.claim_id).await?;
+        Ok(claim.ok_or_else(|| Fault::corrupt(format!("{} is missing", self.0.claim_id)))?.into())
+    }
+
+    async fn note(&self) -> &str {
+        &self.0.note
+    }
+
+    async fn revision_note(&self) -> Option<&str> {
+        self.0.revision_note.as_deref()
+    }
+
+    async fn submitted_at(&self) -> DateTime {
+        self.0.submitted_at.into()
+    }
+
+    async fn reviewed_at(&self) -> Option<DateTime> {
+        self.0.reviewed_at.map(Into::into)
+    }
+}
+
+connection! {
+    /// A page of deliverables.
+    DeliverableConnection,
+    /// A deliverable in a page of deliverables.
+    DeliverableEdge,
+    DeliverableObject,
+}
+
+impl DeliverableEdge {
+    fn new(deliverable: Deliverable) -> Self {
+        Self { cursor: Cursor::by_id(deliverable.id.into()).encode(), node: deliverable.into() }
+    }
+}
+
+/// Batches look-ups of claims.
+pub(crate) struct ClaimLoader(pub(crate) Claims);
+
+/// Asks for a job's live claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct LiveOn(JobId);
+
+/// Asks for a freelancer's own latest claim on a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct LatestOf(UserId, JobId);
+
+impl Loader<ClaimId> for ClaimLoader {
+    type Value = Claim;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[ClaimId]) -> Result<HashMap<ClaimId, Claim>, Arc<Fault>> {
+        self.0.by_id(keys).await.map_err(Arc::new)
+    }
+}
+
+impl Loader<LiveOn> for ClaimLoader {
+    type Value = Claim;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[LiveOn]) -> Result<HashMap<LiveOn, Claim>, Arc<Fault>> {
+        let jobs: Vec<JobId> = keys.iter().map(|key| key.0).collect();
+        let claims = self.0.live_of(&jobs).await.map_err(Arc::new)?;
+        Ok(claims.into_iter().map(|(job, claim)| (LiveOn(job), claim)).collect())
+    }
+}
+
+impl Loader<LatestOf> for ClaimLoader {
+    type Value = Claim;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[LatestOf]) -> Result<HashMap<LatestOf, Claim>, Arc<Fault>> {
+        // A loader serves one operation, so there is one viewer.
+        let Some(LatestOf(viewer, _)) = keys.first().copied() else { return Ok(HashMap::new()) };
+        let jobs: Vec<JobId> = keys.iter().map(|key| key.1).collect();
+        let claims = self.0.latest_of(viewer, &jobs).await.map_err(Arc::new)?;
+        Ok(claims.into_iter().map(|(job, claim)| (LatestOf(viewer, job), claim)).collect())
+    }
+}
+
+/// The live claim of a job whose private fields the viewer may see.
+pub(crate) async fn active_claim(ctx: &Context<'_>, job: &Job) -> Result<Option<ClaimObject>> {
+    let claim = ctx.get::<DataLoader<ClaimLoader>>().load_one(LiveOn(job.id)).await?;
+    // Of an event's job the live claim may be another one by now, which its parties then may see, but not the old ones.
+    let actor = ctx.actor();
+    Ok(claim.filter(|claim| claim.is_visible_to(job, &actor)).map(Into::into))
+}
+
+/// The viewer's own latest claim on a job.
+pub(crate) async fn viewer_claim(ctx: &Context<'_>, job: &Job) -> Result<Option<ClaimObject>> {
+    let actor = ctx.actor();
+    let Some(viewer) = actor.user().filter(|_| !job.is_own(&actor)) else { return Ok(None) };
+    let claim = ctx.get::<DataLoader<ClaimLoader>>().load_one(LatestOf(viewer, job.id)).await?;
+    Ok(claim.map(Into::into))
+}
+
+/// The work handed in for a job, as far as the viewer may see it.
+pub(crate) async fn deliverables_of(
+    ctx: &Context<'_>,
+    job: &Job,
+    request: PageRequest,
+) -> Result<DeliverableConnection> {
+    let page = ctx.get::<Claims>().deliverables(&ctx.actor(), job, request).await?;
+    let (edges, page_info): (Vec<_>, PageInfo) = edges(page, |deliverable| Cursor::by_id(deliverable.id.into()));
+    let edges: Vec<_> =
+        edges.into_iter().map(|(cursor, node)| DeliverableEdge { cursor, node: node.into() }).collect();
+    Ok(DeliverableConnection { nodes: edges.iter().map(|edge| edge.node.clone()).collect(), edges, page_info })
+}
+
+/// Somebody else was faster, or the job is not OPEN. Carries the job as it is now, so the cache heals itself.
+#[derive(Clone, SimpleObject)]
+pub(crate) struct JobNotClaimableError {
+    pub(crate) message: String,
+    pub(crate) code: UserErrorCode,
+    pub(crate) path: Option<Vec<String>>,
+    job: JobObject,
+}
+
+/// The freelancer already holds as many live claims as allowed.
+#[derive(Clone, SimpleObject)]
+pub(crate) struct ClaimLimitError {
+    pub(crate) message: String,
+    pub(crate) code: UserErrorCode,
+    pub(crate) path: Option<Vec<String>>,
+    limit: i32,
+}
+
+impl ClaimError {
+    /// How the API tells it: as data where a person can act on it, else as a top-level error.
+    pub(crate) fn outward(self) -> Result<UserError, Error> {
+        let message = self.to_string();
+        Ok(match self {
+            Self::Denied(refused) => return Err(denied(refused)),
+            Self::Invalid(invalid) => InputError::from(invalid).into(),
+            Self::NotClaimable(job) => JobNotClaimableError {
+                message,
+                code: UserErrorCode::JobNotClaimable,
+                path: Some(vec!["input".into(), "jobId".into()]),
+                job: (*job).into(),
+            }
+            .into(),
+            Self::LimitReached { limit } => ClaimLimitError {
+                message,
+                code: UserErrorCode::ClaimLimitReached,
+                path: None,
+                limit: i32::try_from(limit).unwrap_or(i32::MAX),
+            }
+            .into(),
+            Self::InvalidTransition { job, claim, allowed } => InvalidTransitionError {
+                message,
+                code: UserErrorCode::InvalidTransition,
+                path: None,
+                job: (*job).into(),
+                claim: Some((*claim).into()),
+                allowed: allowed.iter().copied().map(Into::into).collect(),
+            }
+            .into(),
+            Self::Key(conflict) => IdempotencyError::from(conflict).into(),
+            Self::Job(error) => return error.outward(),
+            Self::Wallet(error) => return error.outward(),
+            Self::Fault(fault) => return Err(fault.into()),
+        })
+    }
+}
+
+user_errors! {
+    /// Why `claimJob` did nothing.
+    pub(crate) enum ClaimJobError {
+        InputError, JobNotClaimableError, ClaimLimitError, VersionConflictError, IdempotencyError
+    }
+}
+
+/// Claim an OPEN job. `expectedVersion` refuses a job whose terms changed since it was read.
+#[derive(InputObject)]
+pub(crate) struct ClaimJobInput {
+    job_id: ID,
+    expected_version: Option<i32>,
+    idempotency_key: String,
+}
+
+/// Give a claim back; the job reopens.
+#[derive(InputObject)]
+pub(crate) struct ReleaseClaimInput {
+    claim_id: ID,
+    reason: Option<String>,
+}
+
+/// Hand work in.
+#[derive(InputObject)]
+pub(crate) struct SubmitDeliverableInput {
+    claim_id: ID,
+    note: String,
+    idempotency_key: String,
+}
+
+/// Send work back.
+#[derive(InputObject)]
+pub(crate) struct RequestRevisionInput {
+    deliverable_id: ID,
+    note: String,
+}
+
+/// Accept work: pays the freelancer and completes the job, in one transaction.
+#[derive(InputObject)]
+pub(crate) struct ApproveDeliverableInput {
+    deliverable_id: ID,
+    idempotency_key: String,
+}
+
+/// Result of `claimJob`.
+#[derive(SimpleObject)]
+pub(crate) struct ClaimJobPayload {
+    claim: Option<ClaimObject>,
+    claim_edge: Option<ClaimEdge>,
+    job: Option<JobObject>,
+    errors: Vec<ClaimJobError>,
+}
+
+/// Result of `releaseClaim`.
+#[derive(SimpleObject)]
+pub(crate) struct ReleaseClaimPayload {
+    claim: Option<ClaimObject>,
+    job: Option<JobObject>,
+    errors: Vec<JobStepError>,
+}
+
+/// Result of `submitDeliverable`.
+#[derive(SimpleObject)]
+pub(crate) struct SubmitDeliverablePayload {
+    deliverable: Option<DeliverableObject>,
+    deliverable_edge: Option<DeliverableEdge>,
+    claim: Option<ClaimObject>,
+    job: Option<JobObject>,
+    errors: Vec<JobStepError>,
+}
+
+/// Result of `requestRevision`.
+#[derive(SimpleObject)]
+pub(crate) struct RequestRevisionPayload {
+    deliverable: Option<DeliverableObject>,
+    claim: Option<ClaimObject>,
+    job: Option<JobObject>,
+    errors: Vec<JobStepError>,
+}
+
+/// Result of `approveDeliverable`.
+#[derive(SimpleObject)]
+#[graphql(complex)]
+pub(crate) struct ApproveDeliverablePayload {
+    deliverable: Option<DeliverableObject>,
+    claim: Option<ClaimObject>,
+    job: Option<JobObject>,
+    errors: Vec<JobStepError>,
+}
+
+#[ComplexObject]
+impl ApproveDeliverablePayload {
+    // The caller's own line in the history: the client's side of the payment.
+    async fn transaction(&self, ctx: &Context<'_>) -> Result<Option<TransactionObject>> {
+        let Some(job) = &self.job else { return Ok(None) };
+        Ok(ctx.get::<Wallets>().release_of(job.job.client_id, job.job.id.into()).await?.map(Into::into))
+    }
+
+    async fn wallet(&self, ctx: &Context<'_>) -> Result<Option<WalletObject>> {
+        let Some(job) = &self.job else { return Ok(None) };
+        Ok(ctx.get::<Wallets>().find(ctx.actor(), wallet_of(job.job.client_id)).await?.map(Into::into))
+    }
+}
+
+/// What came of a step, in the parts that payloads share.
+struct Step {
+    deliverable: Option<Deliverable>,
+    claim: Option<ClaimObject>,
+    job: Option<JobObject>,
+    errors: Vec<JobStepError>,
+}
+
+fn step(done: Result<Stepped, ClaimError>) -> Result<Step> {
+    Ok(match done {
+        Ok(Stepped { job, claim, deliverable }) => {
+            Step { deliverable, claim: Some(claim.into()), job: Some(job.into()), errors: Vec::new() }
+        }
+        Err(error) => {
+            Step { deliverable: None, claim: None, job: None, errors: vec![error.outward()?.try_into()?] }
+        }
+    })
+}
+
+/// Reads of claims.
+#[derive(Default)]
+pub(crate) struct ClaimQuery;
+
+#[Object]
+impl ClaimQuery {
+    /// One claim. Its freelancer, its job's client and admins.
+    async fn claim(&self, ctx: &Context<'_>, id: ID) -> Result<Option<ClaimObject>> {
+        let actor = signed_in(ctx)?;
+        let Ok(id) = id.parse() else { return Ok(None) };
+        Ok(ctx.get::<Claims>().find(&actor, id).await?.map(|(claim, _)| claim.into()))
+    }
+
+    /// The viewer's claims as a freelancer, or on one of the viewer's own jobs as a client.
+    #[expect(clippy::too_many_arguments, reason = "the arguments are the API's")]
+    async fn claims(
+        &self,
+        ctx: &Context<'_>,
+        job_id: Option<ID>,
+        status: Option<Vec<ClaimStatus>>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Option<ClaimConnection>> {
+        let actor = signed_in(ctx)?;
+        let request = PageArguments { first, after, last, before }.nested()?;
+        let missing = |_| ErrorCode::BadUserInput.error("There is no such job. Check the id in jobId.");
+        let job = job_id.map(|id| id.parse().map_err(missing)).transpose()?;
+        let claims = ctx.get::<Claims>();
+        let scope = match claims.scope(&actor, job).await {
+            Ok(scope) => scope,
+            Err(error) => {
+                let other = |_| ErrorCode::BadUserInput.error("These claims cannot be read.");
+                return Err(error.outward().map_or_else(|error| error, other));
+            }
+        };
+        let statuses: Vec<_> = status.into_iter().flatten().map(Into::into).collect();
+        let page = claims.page(scope, &statuses, request).await?;
+        Ok(Some(ClaimConnection::new(page, scope, statuses)))
+    }
+}
+
+/// Writes of claims.
+#[derive(Default)]
+pub(crate) struct ClaimMutation;
+
+#[Object]
+impl ClaimMutation {
+    /// Freelancer. Of any number of simultaneous callers exactly one succeeds. Emits `jobUpdated`.
+    async fn claim_job(&self, ctx: &Context<'_>, input: ClaimJobInput) -> Result<Option<ClaimJobPayload>> {
+        let ClaimJobInput { job_id, expected_version, idempotency_key } = input;
+        let claims = ctx.get::<Claims>();
+        let done = claims.claim(ctx.actor(), &job_id, expected_version.map(Into::into), &idempotency_key).await;
+        Ok(Some(match done {
+            Ok(Stepped { job, claim, .. }) => {
+                let cursor = Cursor::by_id(claim.id.into()).encode();
+                let claim = ClaimObject::from(claim);
+                let claim_edge = Some(ClaimEdge { cursor, node: claim.clone() });
+                ClaimJobPayload { claim: Some(claim), claim_edge, job: Some(job.into()), errors: Vec::new() }
+            }
+            Err(error) => {
+                let errors = vec![error.outward()?.try_into()?];
+                ClaimJobPayload { claim: None, claim_edge: None, job: None, errors }
+            }
+        }))
+    }
+
+    /// Freelancer, own claim. Emits `jobUpdated` and `jobPosted`.
+    async fn release_claim(&self, ctx: &Context<'_>, input: ReleaseClaimInput) -> Result<Option<ReleaseClaimPayload>> {
+        let done = ctx.get::<Claims>().release(ctx.actor(), &input.claim_id, input.reason.as_deref()).await;
+        let Step { claim, job, errors, .. } = step(done)?;
+        Ok(Some(ReleaseClaimPayload { claim, job, errors }))
+    }
+
+    /// Freelancer, own claim. Emits `jobUpdated`.
+    async fn submit_deliverable(
+        &self,
+        ctx: &Context<'_>,
+        input: SubmitDeliverableInput,
+    ) -> Result<Option<SubmitDeliverablePayload>> {
+        let SubmitDeliverableInput { claim_id, note, idempotency_key } = input;
+        let done = ctx.get::<Claims>().submit(ctx.actor(), &claim_id, &note, &idempotency_key).await;
+        let Step { deliverable, claim, job, errors } = step(done)?;
+        let deliverable_edge = deliverable.map(DeliverableEdge::new);
+        let deliverable = deliverable_edge.as_ref().map(|edge| edge.node.clone());
+        Ok(Some(SubmitDeliverablePayload { deliverable, deliverable_edge, claim, job, errors }))
+    }
+
+    /// Client, own job. Emits `jobUpdated`.
+    async fn request_revision(
+        &self,
+        ctx: &Context<'_>,
+        input: RequestRevisionInput,
+    ) -> Result<Option<RequestRevisionPayload>> {
+        let RequestRevisionInput { deliverable_id, note } = input;
+        let done = ctx.get::<Claims>().request_revision(ctx.actor(), &deliverable_id, &note).await;
+        let Step { deliverable, claim, job, errors } = step(done)?;
+        Ok(Some(RequestRevisionPayload { deliverable: deliverable.map(Into::into), claim, job, errors }))
+    }
+
+    /// Client, own job. Emits `jobUpdated`, and `walletUpdated` to both sides.
+    async fn approve_deliverable(
+        &self,
+        ctx: &Context<'_>,
+        input: ApproveDeliverableInput,
+    ) -> Result<Option<ApproveDeliverablePayload>> {
+        let ApproveDeliverableInput { deliverable_id, idempotency_key } = input;
+        let done = ctx.get::<Claims>().approve(ctx.actor(), &deliverable_id, &idempotency_key).await;
+        let Step { deliverable, claim, job, errors } = step(done)?;
+        Ok(Some(ApproveDeliverablePayload { deliverable: deliverable.map(Into::into), claim, job, errors }))
+    }
+}

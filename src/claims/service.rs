@@ -1,0 +1,569 @@
+//! From the claim to the payment.
+//!
+//! Each step locks the job first, then the claim, then whatever money it moves, so that steps on one job queue and none
+//! deadlocks. What the caller may do is decided on the locked rows.
+
+use std::collections::HashMap;
+
+use chrono::TimeDelta;
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
+    sea_query::{Expr, LockType},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    entity::{claims, deliverables},
+    error::ClaimError,
+    model::{Claim, ClaimStatus, Deliverable, DeliverableStatus},
+};
+use crate::{
+    accounts::{Accounts, entity::users},
+    auth::actor::Actor,
+    clock::Clock,
+    config::MarketplaceSettings,
+    db::{Db, Tx},
+    error::{Fault, Invalid, InvalidKind},
+    idempotency::{IdempotencyKey, once_in},
+    ids::{ClaimId, DeliverableId, Ids, JobId, UserId},
+    jobs::{
+        Jobs,
+        model::{Job, JobChange, JobStatus, Step},
+        service::{check_version, parse_id},
+    },
+    notifications::{
+        Notifications,
+        model::{NotificationKind, Subject},
+    },
+    page::{Page, PageRequest},
+    text,
+};
+
+/// The claims. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Claims {
+    db: Db,
+    clock: Clock,
+    ids: Ids,
+    accounts: Accounts,
+    jobs: Jobs,
+    notifications: Notifications,
+    rules: ClaimRules,
+}
+
+/// What the marketplace's settings say about claims.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimRules {
+    /// Live claims a freelancer may hold.
+    pub live_claims: u32,
+    /// How long a claim lives without a submission.
+    pub lifetime: TimeDelta,
+    /// How long a client has to review a submission.
+    pub review: TimeDelta,
+    /// The platform's share of claims made from now on.
+    pub fee_basis_points: u16,
+}
+
+impl From<&MarketplaceSettings> for ClaimRules {
+    fn from(settings: &MarketplaceSettings) -> Self {
+        Self {
+            live_claims: settings.live_claims,
+            lifetime: TimeDelta::seconds(settings.claim_seconds.into()),
+            review: TimeDelta::seconds(settings.auto_approve_seconds.into()),
+            fee_basis_points: settings.fee_basis_points,
+        }
+    }
+}
+
+/// What a step left behind: all that its payload carries.
+#[derive(Clone, Debug)]
+pub struct Stepped {
+    /// The job.
+    pub job: Job,
+    /// The claim.
+    pub claim: Claim,
+    /// The submission, for the steps that have one.
+    pub deliverable: Option<Deliverable>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Made {
+    claim: ClaimId,
+    deliverable: Option<DeliverableId>,
+}
+
+impl Claims {
+    /// Claims on these tools, by these rules.
+    pub const fn new(
+        db: Db,
+        clock: Clock,
+        ids: Ids,
+        accounts: Accounts,
+        jobs: Jobs,
+        notifications: Notifications,
+        rules: ClaimRules,
+    ) -> Self {
+        Self { db, clock, ids, accounts, jobs, notifications, rules }
+    }
+
+    /// Claims an OPEN job. Of any number of callers one succeeds; the others get the job as it is then.
+    #[tracing::instrument(skip_all, fields(job.id = job_id))]
+    pub async fn claim(
+        &self,
+        actor: Actor,
+        job_id: &str,
+        expected_version: Option<i64>,
+        key: &str,
+    ) -> Result<Stepped, ClaimError> {
+        let freelancer = actor.freelancer()?;
+        let key = &IdempotencyKey::parse(key)?;
+        let job_id = parse_id("jobId", job_id)?;
+        self.db
+            .transact(|tx| async move {
+                let now = self.clock.now();
+                let input = &(job_id, expected_version);
+                let made: Made = once_in(&tx, now, freelancer, ("claimJob", key), input, || async {
+                    let before = self.jobs.lock_in(&tx, job_id).await?.filter(|job| job.is_visible_to(&actor));
+                    let before = before.ok_or_else(|| Invalid::not_found("jobId", "job"))?;
+                    if before.is_own(&actor) {
+                        let message = "You cannot claim your own job.";
+                        return Err(Invalid::new(InvalidKind::OwnJob, message, "jobId").into());
+                    }
+                    if !Step::Claim.works_from(before.status) {
+                        return Err(ClaimError::NotClaimable(Box::new(before)));
+                    }
+                    check_version(&before, expected_version)?;
+                    self.check_limit_in(&tx, freelancer).await?;
+                    let claim = Claim {
+                        id: self.ids.next(),
+                        version: 1,
+                        job_id,
+                        freelancer_id: freelancer,
+                        status: ClaimStatus::Active,
+                        fee_basis_points: self.rules.fee_basis_points,
+                        created_at: now,
+                        expires_at: Some(now + self.rules.lifetime),
+                        auto_approve_at: None,
+                        ended_at: None,
+                        end_reason: None,
+                    };
+                    claims::Entity::insert(claims::ActiveModel::from(claim.clone())).exec_without_returning(&*tx).await?;
+                    let job = Job { status: JobStatus::Claimed, claimant_id: Some(freelancer), ..before.clone() };
+                    let job = self.jobs.change_in(&tx, &before, job, &[JobChange::Status, JobChange::Claim]).await?;
+                    let name = self.accounts.card_in(&tx, freelancer).await?.display_name;
+                    let title = format!("{name} claimed \"{}\"", job.title);
+                    self.notify_in(&tx, job.client_id, NotificationKind::JobClaimed, title, Subject::Job(job_id)).await?;
+                    Ok::<_, ClaimError>(Made { claim: claim.id, deliverable: None })
+                })
+                .await?;
+                self.stepped_in(&tx, made).await
+            })
+            .await
+    }
+
+    /// Locks the freelancer's own row, so that claims of one freelancer on different jobs queue here, and counts.
+    async fn check_limit_in(&self, tx: &Tx, freelancer: UserId) -> Result<(), ClaimError> {
+        users::Entity::find_by_id(freelancer).lock(LockType::NoKeyUpdate).one(&**tx).await?;
+        let live = claims::Entity::find()
+            .filter(claims::Column::FreelancerId.eq(freelancer))
+            .filter(is_live())
+            .count(&**tx)
+            .await?;
+        let limit = self.rules.live_claims;
+        if live < u64::from(limit) { Ok(()) } else { Err(ClaimError::LimitReached { limit }) }
+    }
+
+    /// Gives a claim back: the job is OPEN again.
+    #[tracing::instrument(skip_all, fields(claim.id = claim_id))]
+    pub async fn release(&self, actor: Actor, claim_id: &str, reason: Option<&str>) -> Result<Stepped, ClaimError> {
+        actor.freelancer()?;
+        let claim_id = parse_claim(claim_id)?;
+        let reason = &reason.map(|reason| text::REASON.parse("reason", reason)).transpose()?;
+        self.db
+            .transact(|tx| async move {
+                let (before, claim) = self.lock_own_in(&tx, &actor, claim_id).await?;
+                if !claim.status.can_be_released() || !Step::Release.works_from(before.status) {
+                    return Err(refused(before, claim, Step::Release));
+                }
+                let claim = self
+                    .save_in(
+                        &tx,
+                        Claim {
+                            status: ClaimStatus::Released,
+                            ended_at: Some(self.clock.now()),
+                            end_reason: reason.clone(),
+                            ..claim
+                        },
+                    )
+                    .await?;
+                let job = Job { status: JobStatus::Open, claimant_id: None, ..before.clone() };
+                let job = self.jobs.change_in(&tx, &before, job, &[JobChange::Status, JobChange::Claim]).await?;
+                self.jobs.record_posted_in(&tx, &job).await?;
+                let name = self.accounts.card_in(&tx, claim.freelancer_id).await?.display_name;
+                let title = format!("{name} released \"{}\"; it is open again", job.title);
+                self.notify_in(&tx, job.client_id, NotificationKind::ClaimReleased, title, Subject::Job(job.id)).await?;
+                Ok(Stepped { job, claim, deliverable: None })
+            })
+            .await
+    }
+
+    /// Hands work in. A submission that still waits is superseded.
+    #[tracing::instrument(skip_all, fields(claim.id = claim_id))]
+    pub async fn submit(&self, actor: Actor, claim_id: &str, note: &str, key: &str) -> Result<Stepped, ClaimError> {
+        let freelancer = actor.freelancer()?;
+        let key = &IdempotencyKey::parse(key)?;
+        let claim_id = parse_claim(claim_id)?;
+        let input = &(claim_id, text::NOTE.parse("note", note)?);
+        self.db
+            .transact(|tx| async move {
+                let now = self.clock.now();
+                let made: Made = once_in(&tx, now, freelancer, ("submitDeliverable", key), input, || async {
+                    let (before, claim) = self.lock_own_in(&tx, &actor, claim_id).await?;
+                    if !claim.status.is_live() || !Step::Submit.works_from(before.status) {
+                        return Err(refused(before, claim, Step::Submit));
+                    }
+                    let latest = latest_deliverable_in(&tx, claim_id).await?;
+                    let number = latest.as_ref().map_or(1, |latest| latest.number + 1);
+                    if let Some(older) = latest.filter(|latest| latest.status == DeliverableStatus::Submitted) {
+                        update_in(&tx, Deliverable { status: DeliverableStatus::Superseded, ..older }).await?;
+                    }
+                    let deliverable = Deliverable {
+                        id: self.ids.next(),
+                        claim_id,
+                        number,
+                        status: DeliverableStatus::Submitted,
+                        note: input.1.clone(),
+                        revision_note: None,
+                        submitted_at: now,
+                        reviewed_at: None,
+                    };
+                    let row = deliverables::ActiveModel::from(deliverable.clone());
+                    deliverables::Entity::insert(row).exec_without_returning(&*tx).await?;
+                    let auto_approve_at = Some(now + self.rules.review);
+                    let claim = Claim { status: ClaimStatus::InReview, expires_at: None, auto_approve_at, ..claim };
+                    let claim = self.save_in(&tx, claim).await?;
+                    let mut changes = vec![JobChange::Claim, JobChange::Deliverable];
+                    if before.status != JobStatus::InReview {
+                        changes.push(JobChange::Status);
+                    }
+                    let job = Job { status: JobStatus::InReview, ..before.clone() };
+                    let job = self.jobs.change_in(&tx, &before, job, &changes).await?;
+                    let title = format!("Work for \"{}\" is ready for your review", job.title);
+                    let subject = Subject::Claim(claim.id);
+                    self.notify_in(&tx, job.client_id, NotificationKind::WorkSubmitted, title, subject).await?;
+                    Ok(Made { claim: claim.id, deliverable: Some(deliverable.id) })
+                })
+                .await?;
+                self.stepped_in(&tx, made).await
+            })
+            .await
+    }
+
+    /// Sends the latest submission back.
+    #[tracing::instrument(skip_all, fields(deliverable.id = deliverable_id))]
+    pub async fn request_revision(
+        &self,
+        actor: Actor,
+        deliverable_id: &str,
+        note: &str,
+    ) -> Result<Stepped, ClaimError> {
+        actor.client()?;
+        let deliverable_id = parse_deliverable(deliverable_id)?;
+        let note = &text::NOTE.parse("note", note)?;
+        self.db
+            .transact(|tx| async move {
+                let (before, claim, deliverable) =
+                    self.lock_for_review_in(&tx, &actor, deliverable_id, Step::RequestRevision).await?;
+                let deliverable = Deliverable {
+                    status: DeliverableStatus::RevisionRequested,
+                    revision_note: Some(note.clone()),
+                    reviewed_at: Some(self.clock.now()),
+                    ..deliverable
+                };
+                update_in(&tx, deliverable.clone()).await?;
+                let status = ClaimStatus::RevisionRequested;
+                let claim = self.save_in(&tx, Claim { status, auto_approve_at: None, ..claim }).await?;
+                let job = Job { status: JobStatus::Claimed, ..before.clone() };
+                let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable];
+                let job = self.jobs.change_in(&tx, &before, job, changes).await?;
+                let title = format!("A revision of \"{}\" was requested", job.title);
+                let kind = NotificationKind::RevisionRequested;
+                self.notify_in(&tx, claim.freelancer_id, kind, title, Subject::Claim(claim.id)).await?;
+                Ok(Stepped { job, claim, deliverable: Some(deliverable) })
+            })
+            .await
+    }
+
+    /// Accepts the latest submission: the freelancer is paid and the job is done.
+    #[tracing::instrument(skip_all, fields(deliverable.id = deliverable_id))]
+    pub async fn approve(&self, actor: Actor, deliverable_id: &str, key: &str) -> Result<Stepped, ClaimError> {
+        let client = actor.client()?;
+        let key = &IdempotencyKey::parse(key)?;
+        let deliverable_id = parse_deliverable(deliverable_id)?;
+        self.db
+            .transact(|tx| async move {
+                let now = self.clock.now();
+                let made: Made = once_in(&tx, now, client, ("approveDeliverable", key), &deliverable_id, || async {
+                    let (before, claim, deliverable) =
+                        self.lock_for_review_in(&tx, &actor, deliverable_id, Step::Approve).await?;
+                    let status = DeliverableStatus::Approved;
+                    update_in(&tx, Deliverable { status, reviewed_at: Some(now), ..deliverable }).await?;
+                    let ended =
+                        Claim { status: ClaimStatus::Approved, auto_approve_at: None, ended_at: Some(now), ..claim };
+                    let claim = self.save_in(&tx, ended).await?;
+                    let freelancer = claim.freelancer_id;
+                    let fee = before.budget.share(claim.fee_basis_points);
+                    let parties = (before.client_id, freelancer);
+                    let wallets = self.jobs.wallets();
+                    let payment = wallets.release_in(&tx, parties, before.budget, fee, before.id.into()).await?;
+                    self.accounts.count_completed_job_in(&tx, [before.client_id, freelancer]).await?;
+                    let job = Job { status: JobStatus::Completed, ..before.clone() };
+                    let changes =
+                        &[JobChange::Status, JobChange::Claim, JobChange::Deliverable, JobChange::Escrow];
+                    let job = self.jobs.change_in(&tx, &before, job, changes).await?;
+                    let approved = format!("\"{}\" is completed", job.title);
+                    let currency = wallets.currency();
+                    let paid = currency.format(payment.amount);
+                    let paid = format!("You were paid {paid} {} for \"{}\"", currency.code(), job.title);
+                    let (kind, subject) = (NotificationKind::WorkApproved, Subject::Job(job.id));
+                    self.notify_in(&tx, job.client_id, kind, approved.clone(), subject).await?;
+                    self.notify_in(&tx, freelancer, kind, approved, subject).await?;
+                    let (kind, subject) = (NotificationKind::PaymentReceived, Subject::Transaction(payment.id));
+                    self.notify_in(&tx, freelancer, kind, paid, subject).await?;
+                    Ok::<_, ClaimError>(Made {
+                        claim: claim.id,
+                        deliverable: Some(deliverable_id),
+                    })
+                })
+                .await?;
+                self.stepped_in(&tx, made).await
+            })
+            .await
+    }
+
+    async fn notify_in(
+        &self,
+        tx: &Tx,
+        user: UserId,
+        kind: NotificationKind,
+        title: String,
+        subject: Subject,
+    ) -> Result<(), Fault> {
+        self.notifications.notify_in(tx, user, kind, title, subject).await
+    }
+
+    /// Locks the freelancer's own claim, after its job.
+    async fn lock_own_in(&self, tx: &Tx, actor: &Actor, id: ClaimId) -> Result<(Job, Claim), ClaimError> {
+        let (job, claim) = self.lock_pair_in(tx, id).await?.ok_or_else(|| Invalid::not_found("claimId", "claim"))?;
+        if actor.is(claim.freelancer_id) { Ok((job, claim)) } else { Err(Invalid::not_found("claimId", "claim").into()) }
+    }
+
+    /// Locks what a client reviews: the submission must wait for them, on a job of their own.
+    async fn lock_for_review_in(
+        &self,
+        tx: &Tx,
+        actor: &Actor,
+        id: DeliverableId,
+        step: Step,
+    ) -> Result<(Job, Claim, Deliverable), ClaimError> {
+        let not_found = || Invalid::not_found("deliverableId", "deliverable");
+        let find = || deliverables::Entity::find_by_id(id).one(&**tx);
+        let claim_id = find().await?.ok_or_else(not_found)?.claim_id;
+        let (job, claim) = self.lock_pair_in(tx, claim_id).await?.ok_or_else(not_found)?;
+        if !job.is_own(actor) {
+            return Err(not_found().into());
+        }
+        if !step.works_from(job.status) || claim.status != ClaimStatus::InReview {
+            return Err(refused(job, claim, step));
+        }
+        // Read again: the status read before the lock may be an old one.
+        let deliverable = Deliverable::try_from(find().await?.ok_or_else(not_found)?)?;
+        if deliverable.status != DeliverableStatus::Submitted {
+            let why = "is not the latest submission; review that one";
+            return Err(Invalid::value("deliverableId", why).into());
+        }
+        Ok((job, claim, deliverable))
+    }
+
+    async fn lock_pair_in(&self, tx: &Tx, id: ClaimId) -> Result<Option<(Job, Claim)>, Fault> {
+        let Some(row) = claims::Entity::find_by_id(id).one(&**tx).await? else { return Ok(None) };
+        let Some(job) = self.jobs.lock_in(tx, row.job_id).await? else { return Ok(None) };
+        let row = claims::Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(&**tx).await?;
+        Ok(row.map(Claim::try_from).transpose()?.map(|claim| (job, claim)))
+    }
+
+    /// Writes the next version of a locked claim.
+    async fn save_in(&self, tx: &Tx, mut claim: Claim) -> Result<Claim, Fault> {
+        let before = claim.version;
+        claim.version += 1;
+        let saved = claims::Entity::update_many()
+            .set(claims::ActiveModel::from(claim.clone()))
+            .filter(claims::Column::Id.eq(claim.id))
+            .filter(claims::Column::Version.eq(before))
+            .exec(&**tx)
+            .await?;
+        let changed = || Fault::corrupt(format!("{} changed under its lock", claim.id));
+        if saved.rows_affected == 1 { Ok(claim) } else { Err(changed()) }
+    }
+
+    async fn stepped_in(&self, tx: &Tx, made: Made) -> Result<Stepped, ClaimError> {
+        let missing = |what: &dyn std::fmt::Display| Fault::corrupt(format!("{what} is missing"));
+        let row = claims::Entity::find_by_id(made.claim).one(&**tx).await?;
+        let claim = Claim::try_from(row.ok_or_else(|| missing(&made.claim))?)?;
+        let job = self.jobs.find_in(tx, claim.job_id).await?.ok_or_else(|| missing(&claim.job_id))?;
+        let deliverable = match made.deliverable {
+            Some(id) => deliverables::Entity::find_by_id(id).one(&**tx).await?.map(Deliverable::try_from).transpose()?,
+            None => None,
+        };
+        Ok(Stepped { job, claim, deliverable })
+    }
+
+    /// A claim with its job, for those who may see it.
+    pub async fn find(&self, actor: &Actor, id: ClaimId) -> Result<Option<(Claim, Job)>, Fault> {
+        let Some(row) = claims::Entity::find_by_id(id).one(self.db.reader()).await? else { return Ok(None) };
+        let claim = Claim::try_from(row)?;
+        let job = self.jobs.by_id(&[claim.job_id]).await?.remove(&claim.job_id);
+        Ok(job.filter(|job| claim.is_visible_to(job, actor)).map(|job| (claim, job)))
+    }
+
+    /// A submission, for those who may see it.
+    pub async fn find_deliverable(&self, actor: &Actor, id: DeliverableId) -> Result<Option<Deliverable>, Fault> {
+        let Some(row) = deliverables::Entity::find_by_id(id).one(self.db.reader()).await? else { return Ok(None) };
+        let deliverable = Deliverable::try_from(row)?;
+        let seen = self.find(actor, deliverable.claim_id).await?;
+        Ok(seen.filter(|(claim, job)| claim.shows_work_to(job, actor)).map(|_| deliverable))
+    }
+
+    /// Many claims by id, for a loader whose caller checked who may see them.
+    pub async fn by_id(&self, ids: &[ClaimId]) -> Result<HashMap<ClaimId, Claim>, Fault> {
+        let rows = claims::Entity::find().filter(claims::Column::Id.is_in(ids.to_vec())).all(self.db.reader()).await?;
+        rows.into_iter().map(|row| Ok((row.id, row.try_into()?))).collect()
+    }
+
+    /// The live claims of many jobs, for a loader whose caller checked who may see them.
+    pub async fn live_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Claim>, Fault> {
+        let select = claims::Entity::find().filter(claims::Column::JobId.is_in(jobs.to_vec())).filter(is_live());
+        let rows = select.all(self.db.reader()).await?;
+        rows.into_iter().map(|row| Ok((row.job_id, row.try_into()?))).collect()
+    }
+
+    /// A freelancer's own latest claims on many jobs.
+    pub async fn latest_of(&self, freelancer: UserId, jobs: &[JobId]) -> Result<HashMap<JobId, Claim>, Fault> {
+        let rows = claims::Entity::find()
+            .filter(claims::Column::FreelancerId.eq(freelancer))
+            .filter(claims::Column::JobId.is_in(jobs.to_vec()))
+            .order_by_asc(claims::Column::Id)
+            .all(self.db.reader())
+            .await?;
+        // In the order of their making, so the latest is the one that stays.
+        rows.into_iter().map(|row| Ok((row.job_id, row.try_into()?))).collect()
+    }
+
+    /// What a list of claims shows the actor: those on a job of their own (or any job, for admins), or else their own.
+    pub async fn scope(&self, actor: &Actor, job: Option<JobId>) -> Result<ClaimScope, ClaimError> {
+        let viewer = actor.signed_in()?;
+        let Some(job) = job else { return Ok(ClaimScope { freelancer: Some(viewer), job: None }) };
+        let owner = self.jobs.find(actor, job).await?.is_some_and(|found| found.is_own(actor) || actor.is_admin());
+        Ok(ClaimScope { freelancer: (!owner).then_some(viewer), job: Some(job) })
+    }
+
+    /// A page of claims, newest first.
+    pub async fn page(
+        &self,
+        scope: ClaimScope,
+        statuses: &[ClaimStatus],
+        request: PageRequest,
+    ) -> Result<Page<Claim>, Fault> {
+        let id = Expr::col(claims::Column::Id);
+        let rows = scope
+            .select(statuses)
+            .filter(request.bounds(&Order::Desc, &id, |cursor| Expr::value(cursor.id)))
+            .order_by(claims::Column::Id, request.direction(Order::Desc))
+            .limit(request.limit())
+            .all(self.db.reader())
+            .await?;
+        request.page(rows).try_map(Claim::try_from)
+    }
+
+    /// How many claims [`Claims::page`] pages through.
+    pub async fn count(&self, scope: ClaimScope, statuses: &[ClaimStatus]) -> Result<u64, Fault> {
+        Ok(scope.select(statuses).count(self.db.reader()).await?)
+    }
+
+    /// A page of the work handed in for a job, newest first: all of it for its client and admins, their own for its
+    /// claimant. Nothing for anybody else.
+    pub async fn deliverables(&self, actor: &Actor, job: &Job, request: PageRequest) -> Result<Page<Deliverable>, Fault> {
+        let rows = claims::Entity::find().filter(claims::Column::JobId.eq(job.id)).all(self.db.reader()).await?;
+        let mut shown = Vec::new();
+        for row in rows {
+            let claim = Claim::try_from(row)?;
+            if claim.shows_work_to(job, actor) {
+                shown.push(claim.id);
+            }
+        }
+        let id = Expr::col(deliverables::Column::Id);
+        let rows = deliverables::Entity::find()
+            .filter(deliverables::Column::ClaimId.is_in(shown))
+            .filter(request.bounds(&Order::Desc, &id, |cursor| Expr::value(cursor.id)))
+            .order_by(deliverables::Column::Id, request.direction(Order::Desc))
+            .limit(request.limit())
+            .all(self.db.reader())
+            .await?;
+        request.page(rows).try_map(Deliverable::try_from)
+    }
+}
+
+/// Which claims a list is about.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimScope {
+    /// Only this freelancer's.
+    pub freelancer: Option<UserId>,
+    /// Only those on this job.
+    pub job: Option<JobId>,
+}
+
+impl ClaimScope {
+    fn select(self, statuses: &[ClaimStatus]) -> Select<claims::Entity> {
+        let mut condition = Condition::all();
+        if let Some(freelancer) = self.freelancer {
+            condition = condition.add(claims::Column::FreelancerId.eq(freelancer));
+        }
+        if let Some(job) = self.job {
+            condition = condition.add(claims::Column::JobId.eq(job));
+        }
+        if !statuses.is_empty() {
+            condition = condition.add(claims::Column::Status.is_in(statuses.iter().map(|status| status.as_str())));
+        }
+        claims::Entity::find().filter(condition)
+    }
+}
+
+fn is_live() -> Expr {
+    claims::Column::Status.is_in(ClaimStatus::live().map(ClaimStatus::as_str))
+}
+
+async fn latest_deliverable_in(tx: &Tx, claim: ClaimId) -> Result<Option<Deliverable>, Fault> {
+    let select = deliverables::Entity::find().filter(deliverables::Column::ClaimId.eq(claim));
+    let row = select.order_by_desc(deliverables::Column::Number).one(&**tx).await?;
+    row.map(Deliverable::try_from).transpose()
+}
+
+async fn update_in(tx: &Tx, deliverable: Deliverable) -> Result<(), Fault> {
+    let id = deliverable.id;
+    let row = deliverables::ActiveModel::from(deliverable);
+    deliverables::Entity::update_many().set(row).filter(deliverables::Column::Id.eq(id)).exec(&**tx).await?;
+    Ok(())
+}
+
+fn refused(job: Job, claim: Claim, step: Step) -> ClaimError {
+    ClaimError::InvalidTransition { job: Box::new(job), claim: Box::new(claim), allowed: step.allowed() }
+}
+
+fn parse_claim(text: &str) -> Result<ClaimId, Invalid> {
+    text.parse().map_err(|_| Invalid::not_found("claimId", "claim"))
+}
+
+fn parse_deliverable(text: &str) -> Result<DeliverableId, Invalid> {
+    text.parse().map_err(|_| Invalid::not_found("deliverableId", "deliverable"))
+}

@@ -1,0 +1,342 @@
+//! The settings: where they come from and what they may be.
+//!
+//! Each key stands with its default and its reason in `config/default.toml`, which is embedded in the binary, as are
+//! the files of the two environments. Over these come a file named by `LANCEWIRE_CONFIG` and then the environment. What
+//! cannot be used stops the start with one line that names the key.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use config::{Environment as EnvironmentSource, File, FileFormat};
+use serde::Deserialize;
+
+use crate::{
+    auth::{attempts::AttemptSettings, passwords::PasswordSettings, tokens::TokenSettings},
+    db::DatabaseSettings,
+    graphql::{budget::BudgetSettings, limits::Limits},
+    http::websocket::SocketSettings,
+    money::{Currency, Money},
+};
+
+const DEFAULT: &str = include_str!("../config/default.toml");
+const DEVELOPMENT: &str = include_str!("../config/development.toml");
+const PRODUCTION: &str = include_str!("../config/production.toml");
+
+/// A setting that cannot be used, in one line.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    /// One line that names the setting and the fix.
+    pub const fn new(line: String) -> Self {
+        Self(line)
+    }
+}
+
+/// How forgiving the start is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Makes what is missing.
+    Development,
+    /// Demands it.
+    Production,
+}
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// How forgiving the start is.
+    pub environment: Environment,
+    /// `[http]`
+    pub http: HttpSettings,
+    /// `[database]`
+    pub database: DatabaseSettings,
+    /// `[auth]`
+    pub auth: AuthSettings,
+    /// `[marketplace]`
+    pub marketplace: MarketplaceSettings,
+    /// `[payments]`
+    pub payments: PaymentSettings,
+    /// `[events]`
+    pub events: EventSettings,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[budgets]`
+    pub budgets: BudgetSettings,
+    /// `[sockets]`
+    pub sockets: SocketSettings,
+    /// `[telemetry]`
+    pub telemetry: TelemetrySettings,
+}
+
+/// `[http]`: see `config/default.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented where users read it: config/default.toml")]
+pub struct HttpSettings {
+    pub listen: SocketAddr,
+    pub allowed_origins: Vec<String>,
+    pub max_body_bytes: usize,
+    pub operation_timeout_ms: u64,
+    pub read_timeout_ms: u64,
+}
+
+/// `[auth]`: see `config/default.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented where users read it: config/default.toml")]
+pub struct AuthSettings {
+    pub issuer: String,
+    pub audience: String,
+    pub access_token_seconds: u64,
+    pub refresh_token_seconds: u64,
+    pub keys_dir: PathBuf,
+    pub signing_kid: String,
+    pub password_memory_kib: u32,
+    pub password_iterations: u32,
+    pub password_lanes: u32,
+    pub password_parallel: usize,
+    pub free_attempts_per_account: u32,
+    pub free_attempts_per_address: u32,
+}
+
+impl AuthSettings {
+    /// What access tokens are made with.
+    pub fn tokens(&self) -> TokenSettings {
+        TokenSettings {
+            issuer: self.issuer.clone(),
+            audience: self.audience.clone(),
+            lifetime: Duration::from_secs(self.access_token_seconds),
+        }
+    }
+
+    /// How many failed attempts are free.
+    pub fn attempts(&self) -> AttemptSettings {
+        AttemptSettings {
+            free_per_account: self.free_attempts_per_account,
+            free_per_address: self.free_attempts_per_address,
+            ..AttemptSettings::default()
+        }
+    }
+
+    /// What passwords are hashed with.
+    pub const fn passwords(&self) -> PasswordSettings {
+        PasswordSettings {
+            memory_kib: self.password_memory_kib,
+            iterations: self.password_iterations,
+            lanes: self.password_lanes,
+            parallel: self.password_parallel,
+        }
+    }
+}
+
+/// `[marketplace]`: see `config/default.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented where users read it: config/default.toml")]
+pub struct MarketplaceSettings {
+    pub currency: String,
+    pub decimals: u32,
+    pub max_amount_minor: i64,
+    pub fee_basis_points: u16,
+    pub live_claims: u32,
+    pub claim_seconds: u32,
+    pub auto_approve_seconds: u32,
+}
+
+impl MarketplaceSettings {
+    /// The one currency.
+    pub fn currency(&self) -> Currency {
+        Currency::new(&self.currency, self.decimals, Money::from_minor(self.max_amount_minor))
+    }
+}
+
+/// Who settles deposits and withdrawals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PaymentProvider {
+    /// An admin or a processor, by `confirmTransaction`.
+    None,
+    /// They settle themselves a moment later.
+    Sandbox,
+}
+
+/// `[payments]`: see `config/default.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented where users read it: config/default.toml")]
+pub struct PaymentSettings {
+    pub provider: PaymentProvider,
+    pub sandbox_delay_ms: u32,
+}
+
+/// `[events]`: see `config/default.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented where users read it: config/default.toml")]
+pub struct EventSettings {
+    pub poll_ms: u64,
+    pub buffer: usize,
+}
+
+/// `[telemetry]`: see `config/default.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented where users read it: config/default.toml")]
+pub struct TelemetrySettings {
+    pub format: LogFormat,
+    pub filter: String,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+impl Config {
+    /// Reads the settings from all their sources.
+    pub fn load() -> Result<Self, ConfigError> {
+        let environment = std::env::var("LANCEWIRE_ENVIRONMENT").unwrap_or_else(|_| "development".to_owned());
+        let mut sources = config::Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
+        sources = sources.add_source(File::from_str(environment_file(&environment)?, FileFormat::Toml));
+        if let Ok(path) = std::env::var("LANCEWIRE_CONFIG") {
+            sources = sources.add_source(File::new(&path, FileFormat::Toml).required(true));
+        }
+        let variables = EnvironmentSource::with_prefix("LANCEWIRE")
+            .prefix_separator("_")
+            .separator("__")
+            .try_parsing(true)
+            .list_separator(",")
+            .with_list_parse_key("http.allowed_origins");
+        Self::build(sources.add_source(variables))
+    }
+
+    /// The defaults of an environment with overrides in TOML on top, as tests want them.
+    pub fn with_overrides(environment: Environment, overrides: &str) -> Result<Self, ConfigError> {
+        let file = match environment {
+            Environment::Development => DEVELOPMENT,
+            Environment::Production => PRODUCTION,
+        };
+        let sources = [DEFAULT, file, overrides].map(|text| File::from_str(text, FileFormat::Toml));
+        Self::build(config::Config::builder().add_source(sources.to_vec()))
+    }
+
+    fn build(sources: config::ConfigBuilder<config::builder::DefaultState>) -> Result<Self, ConfigError> {
+        let unusable = |error: config::ConfigError| ConfigError(format!("settings: {}", one_line(&error)));
+        let config: Self = sources.build().map_err(unusable)?.try_deserialize().map_err(unusable)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let require = |holds: bool, key: &str, rule: &str| {
+            if holds { Ok(()) } else { Err(ConfigError(format!("settings: {key} {rule}"))) }
+        };
+        let money = &self.marketplace;
+        let url = &self.database.url;
+        require(
+            ["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| url.starts_with(scheme)),
+            "database.url",
+            "must begin with sqlite: or postgres://",
+        )?;
+        require(!url.contains(":memory:"), "database.url", "must name a file: readers and the writer share it")?;
+        require(self.database.max_connections > 0, "database.max_connections", "must be at least 1")?;
+        require(
+            money.currency.len() >= 3 && money.currency.bytes().all(|byte| byte.is_ascii_uppercase()),
+            "marketplace.currency",
+            "must be an upper-case code such as USD",
+        )?;
+        require(money.decimals <= 8, "marketplace.decimals", "must be at most 8")?;
+        require(
+            (1..=i64::MAX / 1_000_000).contains(&money.max_amount_minor),
+            "marketplace.max_amount_minor",
+            "must be between 1 and 9223372036854",
+        )?;
+        require(money.fee_basis_points <= 10_000, "marketplace.fee_basis_points", "must be at most 10000")?;
+        require(money.live_claims > 0, "marketplace.live_claims", "must be at least 1")?;
+        require(self.events.buffer > 0, "events.buffer", "must be at least 1")?;
+        require(self.events.poll_ms > 0, "events.poll_ms", "must be at least 1")?;
+        require(self.auth.password_parallel > 0, "auth.password_parallel", "must be at least 1")?;
+        require(self.auth.access_token_seconds > 0, "auth.access_token_seconds", "must be at least 1")?;
+        for origin in &self.http.allowed_origins {
+            let exact = url::Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
+            require(
+                origin == "*" || exact,
+                "http.allowed_origins",
+                &format!("must hold origins such as https://example.com, not {origin:?}"),
+            )?;
+        }
+        if self.environment == Environment::Production {
+            require(
+                !self.http.allowed_origins.iter().any(|origin| origin == "*"),
+                "http.allowed_origins",
+                "must list origins in production, not \"*\"",
+            )?;
+            require(
+                self.payments.provider != PaymentProvider::Sandbox,
+                "payments.provider",
+                "must not be sandbox in production: it would confirm deposits that nobody paid",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn environment_file(name: &str) -> Result<&'static str, ConfigError> {
+    match name {
+        "development" => Ok(DEVELOPMENT),
+        "production" => Ok(PRODUCTION),
+        other => Err(ConfigError(format!(
+            "settings: environment (LANCEWIRE_ENVIRONMENT) must be development or production, not {other:?}"
+        ))),
+    }
+}
+
+fn one_line(error: &impl fmt::Display) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(environment: Environment, overrides: &str) -> String {
+        Config::with_overrides(environment, overrides).expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn the_embedded_files_are_usable() {
+        Config::with_overrides(Environment::Development, "").expect("usable");
+        Config::with_overrides(Environment::Production, "").expect("usable");
+    }
+
+    #[test]
+    fn a_bad_setting_is_named_in_one_line() {
+        for (overrides, expected) in [
+            ("[http]\nlisten = \"nowhere\"", "http.listen"),
+            ("[http]\nlissen = \"127.0.0.1:1\"", "lissen"),
+            ("[database]\nurl = \"mysql://x\"", "database.url"),
+            ("[database]\nmax_connections = \"many\"", "max_connections"),
+            ("[limits]\ndepht = 3", "depht"),
+            ("[marketplace]\nfee_basis_points = 10001", "fee_basis_points"),
+            ("[http]\nallowed_origins = [\"example.com\"]", "allowed_origins"),
+        ] {
+            let message = refusal(Environment::Development, overrides);
+            assert!(message.contains(expected), "{message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn production_refuses_what_only_development_may_have() {
+        assert!(refusal(Environment::Production, "[http]\nallowed_origins = [\"*\"]").contains("allowed_origins"));
+        assert!(refusal(Environment::Production, "[payments]\nprovider = \"sandbox\"").contains("payments.provider"));
+    }
+}

@@ -1,0 +1,263 @@
+//! The database: two pools, transactions that retry, and the doorbell.
+//!
+//! Owns how connections are opened and how a transaction runs; knows no table. `SQLite` gets one writing connection
+//! (`BEGIN IMMEDIATE`, so that a transaction holds the write lock before it reads) and a pool of read-only ones;
+//! `PostgreSQL` gets one pool at READ COMMITTED, where each decision is made on rows locked with `FOR UPDATE`.
+//!
+//! A use case hands [`Db::transact`] a closure. It is run again, a bounded number of times, when the database says that
+//! only the moment was wrong (serialisation failure, deadlock, busy), so it must have no effect outside the
+//! transaction. After a commit the helper rings the doorbell that wakes the event tail: nobody else does anything after
+//! a commit. A transaction whose future is dropped rolls back.
+
+use std::{
+    future::Future,
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+use serde::Deserialize;
+use tokio::sync::Notify;
+
+use crate::{
+    error::{AsDbError, DbErrorKind},
+    ids::Ids,
+};
+
+/// Runs of one transaction before its error is handed to the caller.
+const ATTEMPTS: u32 = 10;
+
+/// The `[database]` settings; `config/default.toml` documents each.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseSettings {
+    /// `sqlite:` and a path, or `postgres://`.
+    pub url: String,
+    /// Connections of the `PostgreSQL` pool, or readers on `SQLite`.
+    pub max_connections: u32,
+    /// How long a request waits for a connection, in milliseconds.
+    pub acquire_timeout_ms: u64,
+    /// How long a statement may run, in milliseconds (`PostgreSQL`).
+    pub statement_timeout_ms: u64,
+    /// How long a statement waits for a row lock, in milliseconds.
+    pub lock_timeout_ms: u64,
+}
+
+/// Which of the two databases this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// Embedded; one writer, one node.
+    Sqlite,
+    /// Any number of writers and nodes.
+    Postgres,
+}
+
+/// The open database. Clones share the pools and the doorbell.
+#[derive(Clone, Debug)]
+pub struct Db {
+    backend: Backend,
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+    doorbell: Arc<Notify>,
+    statements: Arc<AtomicU64>,
+    ids: Ids,
+}
+
+impl Db {
+    /// Opens the pools; a missing `SQLite` file and its folder are created.
+    pub async fn connect(settings: &DatabaseSettings, ids: Ids) -> Result<Self, DbErr> {
+        let statements = Arc::new(AtomicU64::new(0));
+        let (backend, mut writer, mut reader) = if settings.url.starts_with("sqlite:") {
+            let writer = connect_sqlite(settings, false).await?;
+            (Backend::Sqlite, writer, connect_sqlite(settings, true).await?)
+        } else {
+            let pool = connect_postgres(settings).await?;
+            (Backend::Postgres, pool.clone(), pool)
+        };
+        for pool in [&mut writer, &mut reader] {
+            let statements = Arc::clone(&statements);
+            pool.set_metric_callback(move |_| {
+                statements.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        Ok(Self { backend, writer, reader, doorbell: Arc::default(), statements, ids })
+    }
+
+    /// Which database this is.
+    pub const fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Makes ids and secrets.
+    pub const fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// For reads outside a transaction.
+    pub const fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// For migrations and the stamp, which are transactions of their own.
+    pub const fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
+    /// Rung after each commit. One permit is kept, so a ring between two waits is not missed.
+    pub fn doorbell(&self) -> Arc<Notify> {
+        Arc::clone(&self.doorbell)
+    }
+
+    /// SQL statements run so far, for tests that count them.
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.reader.query_one_raw(self.statement("SELECT 1", [])).await.map(drop)
+    }
+
+    /// Runs `work` in one transaction and commits if it succeeds; see the module for what it must not do.
+    pub async fn transact<T, E, W, F>(&self, work: W) -> Result<T, E>
+    where
+        W: Fn(Tx) -> F,
+        F: Future<Output = Result<T, E>>,
+        E: From<DbErr> + AsDbError,
+    {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let error = match self.attempt(&work).await {
+                Ok(value) => {
+                    self.doorbell.notify_one();
+                    return Ok(value);
+                }
+                Err(error) => error,
+            };
+            let retry = error.as_db_error().is_some_and(|error| DbErrorKind::of(error) == DbErrorKind::Retry);
+            if !retry || attempt >= ATTEMPTS {
+                return Err(error);
+            }
+            metrics::counter!("lancewire_transaction_retries_total").increment(1);
+            // Up to 2, 4, 8 .. 256 ms, drawn at random so that two that collided do not collide again.
+            tokio::time::sleep(Duration::from_micros(self.ids.below(1_000 << attempt.min(8)))).await;
+        }
+    }
+
+    async fn attempt<T, E, W, F>(&self, work: &W) -> Result<T, E>
+    where
+        W: Fn(Tx) -> F,
+        F: Future<Output = Result<T, E>>,
+        E: From<DbErr>,
+    {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let tx = Tx(Arc::new(self.writer.begin_with_options(options).await?));
+        let value = work(tx.clone()).await?;
+        let tx = Arc::into_inner(tx.0).ok_or_else(|| DbErr::Custom("the transaction outlived its closure".into()))?;
+        tx.commit().await?;
+        Ok(value)
+    }
+
+    /// A statement for this database. Write `?` for each value; on `PostgreSQL` they become `$1`, `$2` ...
+    pub fn statement<const N: usize>(&self, sql: &str, values: [Value; N]) -> Statement {
+        statement(self.backend, sql, values)
+    }
+}
+
+/// A running transaction. Cheap to clone into closures; all clones are gone when the closure ends.
+#[derive(Clone, Debug)]
+pub struct Tx(Arc<DatabaseTransaction>);
+
+impl Deref for Tx {
+    type Target = DatabaseTransaction;
+
+    fn deref(&self) -> &DatabaseTransaction {
+        &self.0
+    }
+}
+
+impl Tx {
+    /// Which database this runs on.
+    pub fn backend(&self) -> Backend {
+        if self.0.get_database_backend() == DbBackend::Sqlite { Backend::Sqlite } else { Backend::Postgres }
+    }
+
+    /// Runs one statement and returns its rows; `?` stands for each value.
+    pub async fn query<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<Vec<QueryResult>, DbErr> {
+        self.0.query_all_raw(statement(self.backend(), sql, values)).await
+    }
+}
+
+fn statement<const N: usize>(backend: Backend, sql: &str, values: [Value; N]) -> Statement {
+    let (backend, sql) = match backend {
+        Backend::Sqlite => (DbBackend::Sqlite, sql.to_owned()),
+        Backend::Postgres => {
+            let mut parts = sql.split('?');
+            let first = parts.next().unwrap_or_default().to_owned();
+            let numbered = parts.enumerate().fold(first, |sql, (place, part)| format!("{sql}${}{part}", place + 1));
+            (DbBackend::Postgres, numbered)
+        }
+    };
+    Statement::from_sql_and_values(backend, sql, values)
+}
+
+async fn connect_sqlite(settings: &DatabaseSettings, read_only: bool) -> Result<DatabaseConnection, DbErr> {
+    let mut options = options(settings);
+    let lock_timeout = Duration::from_millis(settings.lock_timeout_ms);
+    options.map_sqlx_sqlite_opts(move |options| {
+        options
+            .create_if_missing(!read_only)
+            .read_only(read_only)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // NORMAL loses the last commits on power loss but never the file's integrity. A job posted, paid and
+            // announced must not vanish: FULL.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(lock_timeout)
+            .statement_cache_capacity(256)
+            .pragma("temp_store", "memory")
+            .pragma("mmap_size", "268435456")
+    });
+    options.max_connections(if read_only { settings.max_connections } else { 1 });
+    options.min_connections(1);
+    // A transaction handed from one request to the next must never find its connection retired.
+    options.idle_timeout(None);
+    options.max_lifetime(None);
+    options.map_sqlx_sqlite_pool_opts(|pool| pool.test_before_acquire(false));
+    Database::connect(options).await
+}
+
+async fn connect_postgres(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbErr> {
+    let mut options = options(settings);
+    let (statement_timeout, lock_timeout) = (settings.statement_timeout_ms, settings.lock_timeout_ms);
+    options.map_sqlx_postgres_opts(move |options| {
+        options.application_name("lancewire").statement_cache_capacity(256).options([
+            ("statement_timeout", statement_timeout.to_string()),
+            ("lock_timeout", lock_timeout.to_string()),
+            ("idle_in_transaction_session_timeout", "60000".to_owned()),
+        ])
+    });
+    options.max_connections(settings.max_connections);
+    options.min_connections(1);
+    Database::connect(options).await
+}
+
+fn options(settings: &DatabaseSettings) -> ConnectOptions {
+    let mut options = ConnectOptions::new(settings.url.clone());
+    options.acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms));
+    // Statements hold values that must not be logged.
+    options.sqlx_logging(false);
+    options
+}

@@ -1,0 +1,15 @@
+//! The durable log: what happened, in order, for everybody who was not looking.
+//!
+//! Owns the `events` table. A domain records an event in the transaction of the fact itself ([`record`]), so a
+//! committed change always has its events and a rolled-back one has none; nobody publishes anything else anywhere.
+//! Events are append-only (triggers hold it) and get contiguous *positions* once committed ([`EventLog::stamp`]), which
+//! is what makes a gap visible: see `log`. Payloads are snapshots that the domains write and read; this module knows no
+//! domain. Only `realtime` delivers.
+
+mod cursor;
+mod event;
+mod log;
+
+pub use cursor::EventCursor;
+pub use event::{Audience, Event, EventKind, NewEvent};
+pub use log::{EventLog, record};

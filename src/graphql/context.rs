@@ -1,0 +1,108 @@
+//! What a resolver may ask its context for.
+//!
+//! Each operation runs in a [`Scope`]: who asks, from where, at what cost. A resolver whose answer depends on the viewer
+//! asks [`ContextExt::actor`], and that marks the execution as *private*: it may not be shared with another viewer. A
+//! resolver that never asks gives everybody the same answer.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_graphql::{Context, Result};
+
+use super::{
+    budget::Budget,
+    errors::ErrorCode,
+    scalars::MoneyAmount,
+};
+use crate::{
+    auth::actor::{Actor, Denied},
+    clock::{Clock, Timestamp},
+    money::{Currency, Money},
+};
+
+/// On whose behalf an operation runs. One for each operation.
+#[derive(Debug)]
+pub struct Scope {
+    actor: Actor,
+    address: IpAddr,
+    budget: Budget,
+    began_at: Timestamp,
+    private: AtomicBool,
+}
+
+impl Scope {
+    /// A scope for one operation.
+    pub fn new(actor: Actor, address: IpAddr, budget: Budget, clock: &Clock) -> Arc<Self> {
+        Arc::new(Self { actor, address, budget, began_at: clock.now(), private: AtomicBool::new(false) })
+    }
+
+    /// Whether any resolver asked who the viewer is.
+    pub fn is_private(&self) -> bool {
+        self.private.load(Ordering::Relaxed)
+    }
+
+    /// What is left of the caller's budget, and when this operation began.
+    pub const fn budget(&self) -> (&Budget, Timestamp) {
+        (&self.budget, self.began_at)
+    }
+}
+
+/// Shorthands for resolvers.
+pub trait ContextExt<'a> {
+    /// Who asks; asking makes the execution private.
+    fn actor(&self) -> Actor;
+    /// Where the request came from.
+    fn address(&self) -> IpAddr;
+    /// The operation's scope.
+    fn scope(&self) -> &'a Scope;
+    /// A service or loader that the schema was given.
+    fn get<T: Send + Sync + 'static>(&self) -> &'a T;
+    /// An amount in the deployment's currency.
+    fn money(&self, amount: Money) -> MoneyAmount;
+}
+
+impl<'a> ContextExt<'a> for Context<'a> {
+    fn actor(&self) -> Actor {
+        let scope = self.scope();
+        scope.private.store(true, Ordering::Relaxed);
+        scope.actor
+    }
+
+    fn address(&self) -> IpAddr {
+        self.scope().address
+    }
+
+    fn scope(&self) -> &'a Scope {
+        self.get::<Arc<Scope>>()
+    }
+
+    fn get<T: Send + Sync + 'static>(&self) -> &'a T {
+        // The composition root puts in one of each: a missing one is a bug that the first test of any kind finds.
+        self.data_unchecked::<T>()
+    }
+
+    fn money(&self, amount: Money) -> MoneyAmount {
+        MoneyAmount::new(self.get::<Currency>(), amount)
+    }
+}
+
+/// A caller who may not use a field at all, as a top-level error.
+pub fn denied(denied: Denied) -> async_graphql::Error {
+    let code = match denied {
+        Denied::Unauthenticated => ErrorCode::Unauthenticated,
+        Denied::Role(_) => ErrorCode::Forbidden,
+    };
+    code.error(denied.to_string())
+}
+
+/// Demands a signed-in viewer for a private root field.
+pub fn signed_in(ctx: &Context<'_>) -> Result<Actor> {
+    let actor = ctx.actor();
+    actor.signed_in().map_err(denied)?;
+    Ok(actor)
+}

@@ -1,0 +1,66 @@
+//! The closed list of codes that a top-level GraphQL error may carry in `extensions.code`.
+//!
+//! Expected failures are data in a payload's `errors`; whatever reaches this list is a mistake of the caller's program,
+//! a limit, or a fault of ours. Clients branch on the code, never on the text.
+
+use async_graphql::{Error, ErrorExtensions};
+
+/// Why an operation, or a field of it, has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// The field needs a signed-in viewer and no token was sent, or the token is not one of ours.
+    Unauthenticated,
+    /// The access token was good once: refresh it.
+    TokenExpired,
+    /// The viewer's roles do not allow it.
+    Forbidden,
+    /// The request is not a GraphQL request.
+    BadRequest,
+    /// The document is not GraphQL.
+    GraphqlParseFailed,
+    /// The document does not fit the schema.
+    GraphqlValidationFailed,
+    /// A variable or an argument has an unusable value.
+    BadUserInput,
+    /// The operation costs more points, fields, aliases, tokens or directives than one request may.
+    OperationTooComplex,
+    /// The operation nests deeper than allowed.
+    OperationTooDeep,
+    /// The caller's budget is spent; `retryAfterMs` says when to come back.
+    RateLimited,
+    /// Persisted queries are not kept here: send the whole document.
+    PersistedQueryNotFound,
+    /// The cursor is older than the event log reaches.
+    CursorExpired,
+    /// The operation took longer than allowed and was abandoned.
+    Timeout,
+    /// A fault of ours; `requestId` finds it in the log.
+    InternalServerError,
+}
+
+impl ErrorCode {
+    /// The code as clients see it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::TokenExpired => "TOKEN_EXPIRED",
+            Self::Forbidden => "FORBIDDEN",
+            Self::BadRequest => "BAD_REQUEST",
+            Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
+            Self::GraphqlValidationFailed => "GRAPHQL_VALIDATION_FAILED",
+            Self::BadUserInput => "BAD_USER_INPUT",
+            Self::OperationTooComplex => "OPERATION_TOO_COMPLEX",
+            Self::OperationTooDeep => "OPERATION_TOO_DEEP",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
+            Self::CursorExpired => "CURSOR_EXPIRED",
+            Self::Timeout => "TIMEOUT",
+            Self::InternalServerError => "INTERNAL_SERVER_ERROR",
+        }
+    }
+
+    /// A resolver's error with this code.
+    pub fn error(self, message: impl Into<String>) -> Error {
+        Error::new(message).extend_with(|_, extensions| extensions.set("code", self.as_str()))
+    }
+}

@@ -1,0 +1,23 @@
+//! The GraphQL kit: what every part of the API is built with. It knows no domain.
+//!
+//! - [`document`] and [`limits`]: reads an operation and weighs it before anything runs
+//! - [`budget`]: what a caller may spend
+//! - [`context`]: what a resolver may ask for
+//! - [`errors`], [`classify`], [`nulls`]: what a failure looks like outside
+//! - [`user_errors`], [`patch`]: failures and inputs that are data
+//! - [`scalars`], [`connections`], [`loader`]: shapes
+
+pub mod budget;
+pub mod classify;
+pub mod connections;
+pub mod context;
+pub mod document;
+pub mod errors;
+pub mod limits;
+pub mod loader;
+pub mod nulls;
+pub mod patch;
+pub mod scalars;
+mod scan;
+pub mod user_errors;
+mod variables;

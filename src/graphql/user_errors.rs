@@ -1,0 +1,118 @@
+//! Expected failures, as payloads carry them: the types that belong to no one domain.
+//!
+//! The others (`InsufficientFundsError` and so on) stand with the domain whose object they carry; the interface over
+//! all of them is in `schema::user_errors`.
+
+use async_graphql::{Enum, SimpleObject};
+
+use crate::error::{Invalid, InvalidKind};
+
+/// Stable codes. Branch on these, never on `message`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[expect(missing_docs, reason = "the names are the API's own, and what they mean stands with each error type")]
+pub enum UserErrorCode {
+    Invalid,
+    NotFound,
+    Forbidden,
+    VersionConflict,
+    IdempotencyInProgress,
+    IdempotencyKeyReused,
+    InsufficientFunds,
+    JobNotClaimable,
+    OwnJob,
+    ClaimLimitReached,
+    InvalidTransition,
+    TransactionNotPending,
+    EmailTaken,
+    InvalidCredentials,
+    TooManyAttempts,
+    FileRejected,
+}
+
+/// An input value is not acceptable, or the object is missing or not the caller's to change.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct InputError {
+    pub(crate) message: String,
+    pub(crate) code: UserErrorCode,
+    pub(crate) path: Option<Vec<String>>,
+}
+
+impl From<Invalid> for InputError {
+    fn from(invalid: Invalid) -> Self {
+        let code = match invalid.kind {
+            InvalidKind::Value => UserErrorCode::Invalid,
+            InvalidKind::NotFound => UserErrorCode::NotFound,
+            InvalidKind::Forbidden => UserErrorCode::Forbidden,
+            InvalidKind::OwnJob => UserErrorCode::OwnJob,
+            InvalidKind::EmailTaken => UserErrorCode::EmailTaken,
+            InvalidKind::InvalidCredentials => UserErrorCode::InvalidCredentials,
+        };
+        let path: Vec<String> = invalid.path.into_iter().map(Into::into).collect();
+        Self { message: invalid.message, code, path: (!path.is_empty()).then_some(path) }
+    }
+}
+
+/// The key is in use by a request still running (retry after `retryAfterMs`), or was used with other input.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct IdempotencyError {
+    pub(crate) message: String,
+    pub(crate) code: UserErrorCode,
+    pub(crate) path: Option<Vec<String>>,
+    retry_after_ms: Option<i32>,
+}
+
+impl From<crate::idempotency::KeyConflict> for IdempotencyError {
+    fn from(conflict: crate::idempotency::KeyConflict) -> Self {
+        use crate::idempotency::KeyConflict;
+
+        let (code, retry_after_ms) = match conflict {
+            KeyConflict::Reused => (UserErrorCode::IdempotencyKeyReused, None),
+            KeyConflict::InProgress { retry_after_ms } => {
+                (UserErrorCode::IdempotencyInProgress, i32::try_from(retry_after_ms).ok())
+            }
+        };
+        let path = Some(vec!["input".to_owned(), "idempotencyKey".to_owned()]);
+        Self { message: conflict.to_string(), code, path, retry_after_ms }
+    }
+}
+
+/// Too many failed attempts for this account or from this address.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct TooManyAttemptsError {
+    pub(crate) message: String,
+    pub(crate) code: UserErrorCode,
+    pub(crate) path: Option<Vec<String>>,
+    retry_after_ms: i32,
+}
+
+impl TooManyAttemptsError {
+    /// One that says when to come back.
+    pub fn new(message: String, retry_after_ms: u32) -> Self {
+        let retry_after_ms = i32::try_from(retry_after_ms).unwrap_or(i32::MAX);
+        Self { message, code: UserErrorCode::TooManyAttempts, path: None, retry_after_ms }
+    }
+}
+
+/// Declares the union of what one payload may tell, all of them members of the interface `UserError`, to which each
+/// domain maps its errors once. Another member in this place would be a bug, and is masked as one.
+#[macro_export]
+macro_rules! user_errors {
+    ($(#[$doc:meta])* pub(crate) enum $union:ident { $($member:ident),+ }) => {
+        #[derive(Clone, async_graphql::Union)]
+        $(#[$doc])*
+        pub(crate) enum $union {
+            $(#[doc(hidden)] $member($member),)+
+        }
+
+        impl TryFrom<$crate::schema::user_errors::UserError> for $union {
+            type Error = async_graphql::Error;
+
+            fn try_from(error: $crate::schema::user_errors::UserError) -> Result<Self, Self::Error> {
+                match error {
+                    $($crate::schema::user_errors::UserError::$member(member) => Ok(Self::$member(member)),)+
+                    _ => Err(async_graphql::Error::new(concat!(stringify!($union), " cannot tell this error"))),
+                }
+            }
+        }
+    };
+}

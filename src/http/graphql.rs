@@ -1,0 +1,329 @@
+//! GraphQL over HTTP: from a request to what is to be run, and from its outcome to a response.
+//!
+//! Owns the protocol (the GraphQL-over-HTTP draft) as plain functions; the handler in the router strings them together:
+//! [`negotiate`](super::negotiation::negotiate), [`read_body`], [`parse_get`] or [`parse_post`],
+//! [`prepare`](crate::graphql::document::prepare), [`check_transport`], the budget, the schema, [`respond`]. The
+//! npm package graphql-http audits the result (`tests/js/audit.mjs`): all 61 audits, optional ones included, pass.
+//!
+//! Invariants: mutations run by POST with `application/json` only, which a foreign page cannot send without asking
+//! first (the defence against forged requests); nothing is parsed before its size is known; each answer is JSON with
+//! `errors` and/or `data`, and one for a request that never ran has no `data`.
+//!
+//! Own code: async-graphql-axum ignores `operationName` in GET, runs mutations by GET and from `text/plain`, has no
+//! limit on bodies and batches, and answers 200 with one media type whatever happens.
+
+use async_graphql::{Response as Outcome, ServerError, Variables, parser::types::OperationType};
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::StreamExt;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::negotiation::MediaType;
+use crate::graphql::{
+    budget::Budget,
+    classify::{code, is_request_error},
+    errors::ErrorCode,
+    limits::failure,
+};
+
+/// The largest body that is read, in bytes.
+pub const MAX_BODY: usize = 256 * 1024;
+
+/// The parameters of one request. Unknown ones are ignored, as the draft wants it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Incoming {
+    /// The document.
+    pub query: String,
+    /// Which of its operations to run; an empty name is none.
+    pub operation_name: Option<String>,
+    /// Values of its variables.
+    pub variables: Variables,
+    /// For protocol extensions; none is known but `persistedQuery`, which is declined.
+    pub extensions: Map<String, Value>,
+}
+
+/// Why a request is not a GraphQL request that this endpoint serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// `Accept` names nothing we send: 406.
+    NotAcceptable,
+    /// Neither GET nor POST: 405.
+    Method,
+    /// A mutation by GET: 405.
+    MutationByGet,
+    /// A subscription where one answer is all there is: 400.
+    Subscription,
+    /// A POST of something else than JSON: 415.
+    ContentType,
+    /// A body above the limit, in bytes: 413.
+    TooLarge(usize),
+    /// Not the parameters of a GraphQL request, and why: 400.
+    Malformed(String),
+    /// A hash without its document; the client sends both next.
+    PersistedQuery,
+}
+
+impl Refusal {
+    fn message(&self) -> String {
+        match self {
+            Self::NotAcceptable => {
+                "Accept application/graphql-response+json or application/json: nothing else is sent here.".to_owned()
+            }
+            Self::Method => "Send GraphQL by POST, or queries by GET.".to_owned(),
+            Self::MutationByGet => "Mutations are not run by GET. Send this one by POST.".to_owned(),
+            Self::Subscription => "Subscriptions give many answers and plain HTTP has room for one. Open a WebSocket \
+                                   with the subprotocol graphql-transport-ws."
+                .to_owned(),
+            Self::ContentType => {
+                "Send the body as JSON, with the header \"Content-Type: application/json\" (UTF-8).".to_owned()
+            }
+            Self::TooLarge(limit) => format!("The body is larger than {limit} bytes. Send less."),
+            Self::Malformed(why) => why.clone(),
+            // Apollo's clients look for exactly this text.
+            Self::PersistedQuery => "PersistedQueryNotFound".to_owned(),
+        }
+    }
+
+    /// The refusal as a GraphQL error.
+    pub fn error(&self) -> ServerError {
+        let code = match self {
+            Self::PersistedQuery => ErrorCode::PersistedQueryNotFound,
+            _ => ErrorCode::BadRequest,
+        };
+        failure(code, self.message(), None)
+    }
+
+    /// The refusal as a response; without an acceptable media type it is [`MediaType::Json`].
+    pub fn respond(&self, media: MediaType) -> Response {
+        let mut response = respond(Outcome::from_errors(vec![self.error()]), media);
+        let status = match self {
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::Method | Self::MutationByGet => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Subscription | Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::PersistedQuery => response.status(),
+        };
+        *response.status_mut() = status;
+        let allow = match self {
+            Self::Method => HeaderValue::from_static("GET, POST"),
+            Self::MutationByGet => HeaderValue::from_static("POST"),
+            _ => return response,
+        };
+        response.headers_mut().insert(header::ALLOW, allow);
+        response
+    }
+}
+
+/// Reads a body of at most `limit` bytes. Cancel safe, but what was read is lost.
+pub async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|announced| announced > limit as u64) {
+        return Err(Refusal::TooLarge(limit));
+    }
+    let mut read = Vec::new();
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Refusal::Malformed("The body broke off.".to_owned()))?;
+        if read.len() + chunk.len() > limit {
+            return Err(Refusal::TooLarge(limit));
+        }
+        read.extend_from_slice(&chunk);
+    }
+    Ok(read.into())
+}
+
+/// The parameters of a GET, from the part of its URL after `?`. `variables` and `extensions` are JSON.
+pub fn parse_get(query: Option<&str>) -> Result<Incoming, Refusal> {
+    let mut parameters = Map::new();
+    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        let value = match name.as_ref() {
+            "query" | "operationName" => Value::String(value.into_owned()),
+            "variables" | "extensions" if value.is_empty() => continue,
+            "variables" | "extensions" => serde_json::from_str(&value)
+                .map_err(|error| Refusal::Malformed(format!("\"{name}\" is not JSON: {error}.")))?,
+            _ => continue,
+        };
+        if parameters.insert(name.to_string(), value).is_some() {
+            return Err(Refusal::Malformed(format!("\"{name}\" is there twice.")));
+        }
+    }
+    incoming(parameters)
+}
+
+/// The parameters of a POST.
+pub fn parse_post(headers: &HeaderMap, body: &[u8]) -> Result<Incoming, Refusal> {
+    if !is_json(headers) {
+        return Err(Refusal::ContentType);
+    }
+    if body.is_empty() {
+        return Err(Refusal::Malformed("The body is empty. Send a JSON object with \"query\".".to_owned()));
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(parameters)) => incoming(parameters),
+        Ok(Value::Array(_)) => {
+            Err(Refusal::Malformed("Batches are not served. Send each operation in a request of its own.".to_owned()))
+        }
+        Ok(other) => Err(Refusal::Malformed(format!("The body must be a JSON object, but is {}.", kind(&other)))),
+        Err(error) => Err(Refusal::Malformed(format!("The body is not JSON: {error}."))),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(only), None) = (types.next().and_then(|value| value.to_str().ok()), types.next()) else { return false };
+    let mut parts = only.split(';').map(str::trim);
+    parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
+        && parts.all(|parameter| match parameter.split_once('=') {
+            Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+                value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            }
+            _ => true,
+        })
+}
+
+fn incoming(mut parameters: Map<String, Value>) -> Result<Incoming, Refusal> {
+    let wrong = |name: &str, expected: &str, found: &Value| {
+        Refusal::Malformed(format!("\"{name}\" must be {expected}, but is {}.", kind(found)))
+    };
+    let operation_name = match parameters.remove("operationName") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(name)) => Some(name).filter(|name| !name.is_empty()),
+        Some(other) => return Err(wrong("operationName", "a string", &other)),
+    };
+    let mut object = |name: &str| match parameters.remove(name) {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Object(map)) => Ok(map),
+        Some(other) => Err(wrong(name, "an object", &other)),
+    };
+    let (variables, extensions) = (object("variables")?, object("extensions")?);
+    let variables = serde_json::from_value(Value::Object(variables))
+        .map_err(|error| Refusal::Malformed(format!("\"variables\" cannot be read: {error}.")))?;
+    let query = match parameters.remove("query") {
+        Some(Value::String(query)) if !query.is_empty() => query,
+        None | Some(Value::Null | Value::String(_)) if extensions.contains_key("persistedQuery") => {
+            return Err(Refusal::PersistedQuery);
+        }
+        None | Some(Value::Null | Value::String(_)) => {
+            return Err(Refusal::Malformed("\"query\" is missing: send the GraphQL document in it.".to_owned()));
+        }
+        Some(other) => return Err(wrong("query", "a string", &other)),
+    };
+    Ok(Incoming { query, operation_name, variables, extensions })
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// Whether an operation of this kind may come by this method.
+pub fn check_transport(method: &Method, operation: OperationType) -> Result<(), Refusal> {
+    match operation {
+        OperationType::Query => Ok(()),
+        OperationType::Mutation if method == Method::POST => Ok(()),
+        OperationType::Mutation => Err(Refusal::MutationByGet),
+        OperationType::Subscription => Err(Refusal::Subscription),
+    }
+}
+
+/// The outcome of an operation, or the errors that kept it from running, as a response.
+///
+/// Errors without a path make the status: 401 with a challenge for tokens, 403, 429 with `Retry-After`, 500 and 503 in
+/// both media types; all others 400, or 200 for clients that only know `application/json`.
+pub fn respond(mut outcome: Outcome, media: MediaType) -> Response {
+    let of_request = is_request_error(&outcome);
+    let status = if of_request { status(&outcome.errors, media) } else { StatusCode::OK };
+    for error in &mut outcome.errors {
+        // The place of an error that has none is line 0 in async-graphql; the specification counts from 1.
+        error.locations.retain(|at| at.line > 0);
+    }
+    let body = serde_json::to_vec(&Answer {
+        errors: &outcome.errors,
+        data: (!of_request).then_some(&outcome.data),
+        extensions: &outcome.extensions,
+    });
+    let Ok(body) = body else {
+        // Values that are in memory as JSON can be written as JSON.
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let content_type = match media {
+        MediaType::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
+        MediaType::Json | MediaType::EventStream | MediaType::Multipart | MediaType::Html => {
+            "application/json; charset=utf-8"
+        }
+    };
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    headers.extend(std::mem::take(&mut outcome.http_headers));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+    }
+    if let Some(millis) = retry_after(&outcome.errors) {
+        headers.insert(header::RETRY_AFTER, millis.div_ceil(1_000).max(1).into());
+    }
+    response
+}
+
+/// The body of an answer (spec 7.1).
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [ServerError],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a async_graphql::Value>,
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    extensions: &'a std::collections::BTreeMap<String, async_graphql::Value>,
+}
+
+fn status(errors: &[ServerError], media: MediaType) -> StatusCode {
+    let is = |wanted: ErrorCode| errors.iter().any(|error| code(error) == Some(wanted.as_str()));
+    if is(ErrorCode::InternalServerError) {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else if is(ErrorCode::Timeout) {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else if is(ErrorCode::RateLimited) {
+        StatusCode::TOO_MANY_REQUESTS
+    } else if is(ErrorCode::Unauthenticated) || is(ErrorCode::TokenExpired) {
+        StatusCode::UNAUTHORIZED
+    } else if is(ErrorCode::Forbidden) {
+        StatusCode::FORBIDDEN
+    } else if is(ErrorCode::BadRequest) || media == MediaType::GraphqlResponse {
+        StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::OK
+    }
+}
+
+/// When to come back, in milliseconds, if the whole request was refused for that.
+fn retry_after(errors: &[ServerError]) -> Option<u64> {
+    let [ServerError { extensions: Some(extensions), path, .. }] = errors else { return None };
+    match extensions.get("retryAfterMs")? {
+        async_graphql::Value::Number(millis) if path.is_empty() => millis.as_u64(),
+        _ => None,
+    }
+}
+
+/// Tells what is left of the caller's budget, in whole seconds and points (draft-ietf-httpapi-ratelimit-headers-06).
+pub fn tell_budget(headers: &mut HeaderMap, budget: &Budget) {
+    let reset = budget.reset_after.as_secs() + u64::from(budget.reset_after.subsec_nanos() > 0);
+    headers.insert(HeaderName::from_static("ratelimit-limit"), budget.limit.into());
+    headers.insert(HeaderName::from_static("ratelimit-remaining"), budget.remaining.into());
+    headers.insert(HeaderName::from_static("ratelimit-reset"), reset.into());
+}
+
+#[cfg(test)]
+mod tests;

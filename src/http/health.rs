@@ -1,0 +1,44 @@
+//! What operators and their machines ask: is it alive, may it get traffic, how is it doing.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use super::router::Web;
+
+/// How many committed events may wait for delivery before the node says it is not ready.
+const MAX_BEHIND: i64 = 10_000;
+
+/// The process runs. Nothing else is looked at: a database that is away must not get the process restarted.
+pub async fn live() -> Response {
+    Json(json!({ "status": "ok" })).into_response()
+}
+
+/// Traffic may come: the database answers, delivery keeps up, and the process is not about to end.
+pub async fn ready(State(web): State<Web>) -> Response {
+    let database = web.db.ping().await.is_ok();
+    let behind = match web.hub.log().stamp().await {
+        Ok(head) => Some((head - web.hub.head()).max(0)),
+        Err(_) => None,
+    };
+    let stopping = web.lifecycle.is_stopping();
+    let ready = database && behind.is_some_and(|behind| behind <= MAX_BEHIND) && !stopping;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({
+        "status": if ready { "ready" } else { "not ready" },
+        "database": if database { "ok" } else { "unreachable" },
+        "eventsBehind": behind,
+        "stopping": stopping,
+    });
+    (status, Json(body)).into_response()
+}
+
+/// Counters, gauges and histograms in Prometheus' text format.
+pub async fn metrics(State(web): State<Web>) -> Response {
+    let text = web.metrics.map(|metrics| metrics.render()).unwrap_or_default();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}

@@ -1,0 +1,14 @@
+//! The server's face: routes, transports, and what stands around every request.
+//!
+//! The only layer that knows axum. [`router`] puts the routes together; [`server`] accepts connections; [`operations`]
+//! is the one path from a document to its answer, whatever transport it came by.
+
+pub mod graphql;
+pub mod health;
+pub mod middleware;
+pub mod negotiation;
+pub mod operations;
+pub mod pages;
+pub mod router;
+pub mod server;
+pub mod websocket;

@@ -1,0 +1,194 @@
+//! The routes, and the handler of `/graphql`: queries and mutations over HTTP, GraphiQL for browsers, and the upgrade to
+//! a socket.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{
+        ConnectInfo, FromRequestParts, Request, State,
+        ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+    },
+    http::{HeaderMap, HeaderValue, Method, Uri, header, request::Parts},
+    middleware::from_fn_with_state,
+    response::{IntoResponse, Response},
+    routing::{any, get},
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
+
+use super::{
+    graphql::{Refusal, check_transport, parse_get, parse_post, read_body, respond, tell_budget},
+    health, middleware,
+    negotiation::{MediaType, negotiate},
+    operations::{Admitted, Document, Operations, Origin},
+    pages,
+    websocket::Sockets,
+};
+use crate::{
+    auth::sessions::{Sessions, Unauthenticated},
+    db::Db,
+    graphql::{classify::classify, errors::ErrorCode, limits::failure},
+    lifecycle::Lifecycle,
+    realtime::Hub,
+};
+
+/// What handlers share. Clones share everything.
+#[derive(Clone)]
+pub struct Web {
+    /// Runs operations.
+    pub operations: Operations,
+    /// The open sockets.
+    pub sockets: Sockets<Operations>,
+    /// For the public keys.
+    pub sessions: Sessions,
+    /// For readiness.
+    pub db: Db,
+    /// For readiness.
+    pub hub: Hub,
+    /// For readiness.
+    pub lifecycle: Lifecycle,
+    /// What `/metrics` prints.
+    pub metrics: Option<PrometheusHandle>,
+    /// Origins of pages that may call.
+    pub allowed_origins: Arc<[String]>,
+    /// The largest body.
+    pub max_body_bytes: usize,
+    /// How long a body may take to arrive.
+    pub read_timeout: Duration,
+}
+
+/// Everything the server answers.
+pub fn router(web: Web) -> Router {
+    let cors = cors(&web.allowed_origins);
+    Router::new()
+        .route("/", get(pages::home))
+        .route("/graphql", any(endpoint))
+        .route("/schema.graphql", get(pages::schema))
+        .route("/.well-known/jwks.json", get(jwks))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(pages::not_found)
+        .layer(CatchPanicLayer::custom(middleware::panicked))
+        .layer(cors)
+        .layer(from_fn_with_state(web.clone(), middleware::around))
+        .with_state(web)
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let cors = CorsLayer::new()
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT, middleware::REQUEST_ID])
+        .expose_headers([
+            middleware::REQUEST_ID,
+            header::RETRY_AFTER,
+            header::HeaderName::from_static("ratelimit-limit"),
+            header::HeaderName::from_static("ratelimit-remaining"),
+            header::HeaderName::from_static("ratelimit-reset"),
+        ])
+        .max_age(Duration::from_hours(1));
+    if origins.iter().any(|origin| origin == "*") {
+        return cors.allow_origin(tower_http::cors::Any);
+    }
+    cors.allow_origin(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect::<Vec<_>>())
+}
+
+/// `/graphql` in all its forms.
+async fn endpoint(
+    State(web): State<Web>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    if wants_socket(&parts.headers) {
+        return socket(&web, peer, &mut parts).await;
+    }
+    let offers: &[MediaType] = if parts.method == Method::GET && parts.uri.query().is_none() {
+        &[MediaType::GraphqlResponse, MediaType::Json, MediaType::Html]
+    } else {
+        &[MediaType::GraphqlResponse, MediaType::Json]
+    };
+    let Some(media) = negotiate(&parts.headers, offers) else {
+        return Refusal::NotAcceptable.respond(MediaType::Json);
+    };
+    if media == MediaType::Html {
+        return pages::graphiql();
+    }
+    let request_id = middleware::request_id(&parts);
+    answer(&web, peer, (&parts.method, &parts.uri, &parts.headers), body, media, &request_id)
+        .await
+        .unwrap_or_else(|refusal| refusal.respond(media))
+}
+
+async fn answer(
+    web: &Web,
+    peer: SocketAddr,
+    (method, uri, headers): (&Method, &Uri, &HeaderMap),
+    body: Body,
+    media: MediaType,
+    request_id: &str,
+) -> Result<Response, Refusal> {
+    let incoming = match *method {
+        Method::GET => parse_get(uri.query())?,
+        Method::POST => {
+            let body = read_body(headers, body, web.max_body_bytes);
+            let Ok(body) = tokio::time::timeout(web.read_timeout, body).await else {
+                return Ok(middleware::too_slow());
+            };
+            parse_post(headers, &body?)?
+        }
+        _ => return Err(Refusal::Method),
+    };
+    let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let actor = match web.operations.authenticate(authorization).await {
+        Ok(actor) => actor,
+        Err(error) => return Ok(respond(unauthenticated(&error, request_id), media)),
+    };
+    let document =
+        Document { query: incoming.query, operation_name: incoming.operation_name, variables: incoming.variables };
+    let origin = Origin { actor, address: peer.ip() };
+    let (outcome, budget) = match web.operations.admit(origin, document, |kind| check_transport(method, kind))? {
+        Admitted::Ready(ready) => {
+            let budget = ready.budget;
+            (web.operations.run(ready, request_id).await, Some(budget))
+        }
+        Admitted::Refused(mut response, budget) => {
+            classify(&mut response, request_id);
+            (*response, budget)
+        }
+    };
+    let mut response = respond(outcome, media);
+    if let Some(budget) = budget {
+        tell_budget(response.headers_mut(), &budget);
+    }
+    Ok(response)
+}
+
+fn unauthenticated(error: &Unauthenticated, request_id: &str) -> async_graphql::Response {
+    let code = match error {
+        Unauthenticated::Expired => ErrorCode::TokenExpired,
+        Unauthenticated::Invalid => ErrorCode::Unauthenticated,
+        Unauthenticated::Fault(_) => ErrorCode::InternalServerError,
+    };
+    let mut response = async_graphql::Response::from_errors(vec![failure(code, error.to_string(), None)]);
+    classify(&mut response, request_id);
+    response
+}
+
+fn wants_socket(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+async fn socket(web: &Web, peer: SocketAddr, parts: &mut Parts) -> Response {
+    let upgrade: Result<_, WebSocketUpgradeRejection> = WebSocketUpgrade::from_request_parts(parts, &()).await;
+    match upgrade {
+        Ok(upgrade) => web.sockets.upgrade(upgrade, &parts.headers, peer.ip()),
+        Err(rejection) => rejection.into_response(),
+    }
+}
+
+async fn jwks(State(web): State<Web>) -> Response {
+    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(web.sessions.jwks())).into_response()
+}

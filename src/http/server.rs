@@ -1,0 +1,76 @@
+//! Accepts connections and serves them, each in a task that the lifecycle owns.
+//!
+//! Own accept loop instead of `axum::serve`, which has no timeout for the head of a request (a client that sends one
+//! byte a minute holds its connection for ever), does not set `TCP_NODELAY`, and detaches what it spawns. When the
+//! process stops, the listener closes at once, requests in flight are answered, idle connections end.
+
+use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
+
+use axum::{Router, extract::ConnectInfo};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::lifecycle::Lifecycle;
+
+/// How long to wait after `accept` failed: it does when the process is out of file descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `router` on `listener` until the process stops.
+pub async fn serve(listener: TcpListener, router: Router, read_timeout: Duration, lifecycle: Lifecycle) {
+    let mut stopping = pin!(lifecycle.stopping());
+    loop {
+        let accepted = tokio::select! {
+            () = &mut stopping => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                drop(lifecycle.spawn(connection(stream, peer, router.clone(), read_timeout, lifecycle.clone())));
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    read_timeout: Duration,
+    lifecycle: Lifecycle,
+) {
+    // Small frames must not wait for each other's acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let mut router = router.clone();
+        async move { Ok::<_, Infallible>(call(&mut router, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(read_timeout)
+        .max_headers(64)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    tokio::select! {
+        // An error here is the client's way of leaving.
+        _ = connection.as_mut() => return,
+        () = lifecycle.stopping() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+async fn call(router: &mut Router, request: Request<Incoming>) -> axum::response::Response {
+    use tower_service::Service;
+
+    // A router is always ready and never fails.
+    match router.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}

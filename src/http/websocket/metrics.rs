@@ -1,0 +1,65 @@
+//! The names of every metric that sockets keep, and the guards that keep the gauges exact.
+//!
+//! A gauge is only ever moved by a guard: it comes back down wherever the counted thing ends, a panic and an aborted
+//! task included. Labels have few and fixed values, never text of a client's.
+
+use metrics::{Gauge, counter, describe_counter, describe_gauge, gauge};
+
+/// Gauge: sockets that are open, from the upgrade until the last mutation of the socket has finished.
+pub const SOCKETS: &str = "lancewire_sockets";
+/// Gauge by `kind` (query, mutation, subscription): operations that run over sockets.
+pub const OPERATIONS: &str = "lancewire_socket_operations";
+/// Gauge: bytes of messages that wait for slow peers, over all sockets.
+pub const QUEUE_BYTES: &str = "lancewire_socket_queue_bytes";
+/// Counter by `code`: why sockets ended; a close code of ours, or `peer`, `gone`, `silent`.
+pub const CLOSES: &str = "lancewire_socket_closes_total";
+/// Counter by `reason` (origin, address, stopping): upgrades refused before 101.
+pub const REFUSALS: &str = "lancewire_socket_refusals_total";
+
+/// Tells the recorder what the metrics mean. Called once, after a recorder is installed.
+pub fn describe() {
+    describe_gauge!(SOCKETS, "Open WebSockets");
+    describe_gauge!(OPERATIONS, "Operations running over WebSockets, by kind");
+    describe_gauge!(QUEUE_BYTES, metrics::Unit::Bytes, "Bytes waiting for slow WebSocket peers");
+    describe_counter!(CLOSES, "Ended WebSockets, by close code");
+    describe_counter!(REFUSALS, "WebSocket upgrades refused, by reason");
+}
+
+pub(super) fn closed(code: &'static str) {
+    counter!(CLOSES, "code" => code).increment(1);
+}
+
+pub(super) fn refused(reason: &'static str) {
+    counter!(REFUSALS, "reason" => reason).increment(1);
+}
+
+/// An amount that counts in a gauge for as long as the guard lives.
+pub(super) struct Counted {
+    gauge: Gauge,
+    amount: f64,
+}
+
+impl Counted {
+    pub(super) fn socket() -> Self {
+        Self::new(gauge!(SOCKETS), 1.0)
+    }
+
+    pub(super) fn operation(kind: &'static str) -> Self {
+        Self::new(gauge!(OPERATIONS, "kind" => kind), 1.0)
+    }
+
+    pub(super) fn queued(bytes: u32) -> Self {
+        Self::new(gauge!(QUEUE_BYTES), f64::from(bytes))
+    }
+
+    fn new(gauge: Gauge, amount: f64) -> Self {
+        gauge.increment(amount);
+        Self { gauge, amount }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.gauge.decrement(self.amount);
+    }
+}

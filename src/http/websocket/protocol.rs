@@ -1,0 +1,363 @@
+//! The messages of `graphql-transport-ws`, without any input or output.
+//!
+//! Pure: what a client's text means, what a server's message looks like, and in which phase each is allowed. Called by
+//! [`session`](super::session) for what arrives and by [`writer`](super::writer) for what leaves. The checks are those
+//! of graphql-ws' `validateMessage`, and every refusal names the field at fault. An [`OperationId`] is kept as the JSON
+//! literal it will be sent as, so that a `next` is five slices joined and its length is known before it is built.
+
+use std::{fmt, sync::Arc};
+
+use axum::http::HeaderValue;
+use serde_json::{Map, Value, json};
+
+use super::{backend::SubscribePayload, close::Close};
+use crate::graphql::errors::ErrorCode;
+
+/// The one subprotocol spoken here.
+pub(super) const SUBPROTOCOL: &str = "graphql-transport-ws";
+
+/// The longest id a client may give an operation.
+const MAX_ID_BYTES: usize = 256;
+
+/// The largest `ping` payload that comes back in the `pong`.
+const MAX_ECHO_BYTES: usize = 1024;
+
+/// Why a text is not a message: the reason of a 4400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Invalid {
+    #[error("a message must be text, not binary")]
+    Binary,
+    #[error("a message must be UTF-8")]
+    NotUtf8,
+    #[error("a message must be a JSON object")]
+    NotObject,
+    #[error("\"{field}\" must be {expected}")]
+    Field { field: &'static str, expected: &'static str },
+}
+
+/// What a client says about who it is. A token never shows in a log.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// Nothing, or null.
+    Absent,
+    Token(String),
+    /// An `Authorization` of another scheme: refused like a bad token.
+    Malformed,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "Absent",
+            Self::Token(_) => "Token(..)",
+            Self::Malformed => "Malformed",
+        })
+    }
+}
+
+impl Credential {
+    /// The credential of an `Authorization` header.
+    pub(super) fn from_header(value: Option<&HeaderValue>) -> Self {
+        value.map_or(Self::Absent, |value| value.to_str().map_or(Self::Malformed, Self::bearer))
+    }
+
+    fn bearer(value: &str) -> Self {
+        match value.trim().split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Self::Token(token.trim().to_owned()),
+            _ => Self::Malformed,
+        }
+    }
+
+    fn from_payload(payload: &Map<String, Value>) -> Result<Self, Invalid> {
+        let expected = "a string";
+        for (key, field) in [("Authorization", "payload.Authorization"), ("authorization", "payload.authorization")] {
+            match payload.get(key) {
+                None | Some(Value::Null) => {}
+                Some(Value::String(value)) => return Ok(Self::bearer(value)),
+                Some(_) => return Err(Invalid::Field { field, expected }),
+            }
+        }
+        match payload.get("authToken") {
+            None | Some(Value::Null) => Ok(Self::Absent),
+            Some(Value::String(token)) => Ok(Self::Token(token.clone())),
+            Some(_) => Err(Invalid::Field { field: "payload.authToken", expected }),
+        }
+    }
+
+    /// This one, or `other` where nothing was said.
+    pub(super) fn or(self, other: Self) -> Self {
+        if self == Self::Absent { other } else { self }
+    }
+}
+
+/// A client's name for an operation: a JSON string literal, quotes included, cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct OperationId(Arc<str>);
+
+impl OperationId {
+    pub(super) fn new(id: &str) -> Result<Self, Invalid> {
+        if id.is_empty() || id.len() > MAX_ID_BYTES {
+            return Err(Invalid::Field { field: "id", expected: "1 to 256 bytes long" });
+        }
+        Ok(Self(Value::from(id).to_string().into()))
+    }
+}
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A message of the client's.
+#[derive(Debug, PartialEq)]
+pub(super) enum Incoming {
+    Init(Credential),
+    /// `echo` is the payload for the `pong`, if it is small and holds no token.
+    Ping {
+        credential: Credential,
+        echo: Option<String>,
+    },
+    Pong,
+    Subscribe(OperationId, SubscribePayload),
+    Complete(OperationId),
+}
+
+impl Incoming {
+    pub(super) fn parse(text: &str) -> Result<Self, Invalid> {
+        let Ok(Value::Object(mut message)) = serde_json::from_str(text) else { return Err(Invalid::NotObject) };
+        let kind = match message.get("type") {
+            Some(Value::String(kind)) => kind.as_str(),
+            Some(_) | None => return Err(Invalid::Field { field: "type", expected: "a string" }),
+        };
+        match kind {
+            "connection_init" => {
+                let payload = optional_object(&mut message, "payload", "payload")?;
+                Ok(Self::Init(payload.map_or(Ok(Credential::Absent), |payload| Credential::from_payload(&payload))?))
+            }
+            "ping" => {
+                let payload = optional_object(&mut message, "payload", "payload")?;
+                let credential = payload.as_ref().map_or(Ok(Credential::Absent), Credential::from_payload)?;
+                let echo = payload
+                    .filter(|_| credential == Credential::Absent)
+                    .map(|payload| Value::Object(payload).to_string())
+                    .filter(|echo| echo.len() <= MAX_ECHO_BYTES);
+                Ok(Self::Ping { credential, echo })
+            }
+            "pong" => optional_object(&mut message, "payload", "payload").map(|_| Self::Pong),
+            "subscribe" => {
+                let id = operation_id(&message)?;
+                let Some(Value::Object(payload)) = message.remove("payload") else {
+                    return Err(Invalid::Field { field: "payload", expected: "an object" });
+                };
+                Ok(Self::Subscribe(id, subscribe_payload(payload)?))
+            }
+            "complete" => operation_id(&message).map(Self::Complete),
+            _ => Err(Invalid::Field {
+                field: "type",
+                expected: "one of connection_init, ping, pong, subscribe, complete",
+            }),
+        }
+    }
+}
+
+fn operation_id(message: &Map<String, Value>) -> Result<OperationId, Invalid> {
+    match message.get("id") {
+        Some(Value::String(id)) => OperationId::new(id),
+        Some(_) | None => Err(Invalid::Field { field: "id", expected: "a string" }),
+    }
+}
+
+fn optional_object(
+    message: &mut Map<String, Value>,
+    key: &str,
+    field: &'static str,
+) -> Result<Option<Map<String, Value>>, Invalid> {
+    match message.remove(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(object)) => Ok(Some(object)),
+        Some(_) => Err(Invalid::Field { field, expected: "an object" }),
+    }
+}
+
+fn subscribe_payload(mut payload: Map<String, Value>) -> Result<SubscribePayload, Invalid> {
+    let Some(Value::String(query)) = payload.remove("query") else {
+        return Err(Invalid::Field { field: "payload.query", expected: "a string" });
+    };
+    let operation_name = match payload.remove("operationName") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(name)) => Some(name),
+        Some(_) => return Err(Invalid::Field { field: "payload.operationName", expected: "a string" }),
+    };
+    let variables = optional_object(&mut payload, "variables", "payload.variables")?;
+    let extensions = optional_object(&mut payload, "extensions", "payload.extensions")?;
+    Ok(SubscribePayload { operation_name, query, variables, extensions })
+}
+
+/// A message of the server's. Payloads are JSON already.
+#[derive(Clone, Debug)]
+pub(super) enum Frame {
+    Ack,
+    Ping(Option<String>),
+    Pong(Option<String>),
+    Next(OperationId, Arc<str>),
+    Error(OperationId, Arc<str>),
+    Complete(OperationId),
+}
+
+impl Frame {
+    /// An `error` with one error of ours.
+    pub(super) fn failure(id: OperationId, code: ErrorCode, message: &str) -> Self {
+        let errors = json!([{ "message": message, "extensions": { "code": code.as_str() } }]);
+        Self::Error(id, errors.to_string().into())
+    }
+
+    /// The exact length of [`Frame::encode`].
+    pub(super) fn len(&self) -> usize {
+        self.parts().iter().map(|part| part.len()).sum()
+    }
+
+    /// The message as it is sent.
+    pub(super) fn encode(&self) -> String {
+        self.parts().concat()
+    }
+
+    fn parts(&self) -> [&str; 5] {
+        match self {
+            Self::Ack => [r#"{"type":"connection_ack"}"#, "", "", "", ""],
+            Self::Ping(None) => [r#"{"type":"ping"}"#, "", "", "", ""],
+            Self::Pong(None) => [r#"{"type":"pong"}"#, "", "", "", ""],
+            Self::Ping(Some(payload)) => [r#"{"type":"ping","payload":"#, payload, "}", "", ""],
+            Self::Pong(Some(payload)) => [r#"{"type":"pong","payload":"#, payload, "}", "", ""],
+            Self::Next(id, payload) => [r#"{"id":"#, &id.0, r#","type":"next","payload":"#, payload, "}"],
+            Self::Error(id, payload) => [r#"{"id":"#, &id.0, r#","type":"error","payload":"#, payload, "}"],
+            Self::Complete(id) => [r#"{"id":"#, &id.0, r#","type":"complete"}"#, "", ""],
+        }
+    }
+}
+
+/// How far the handshake of the protocol has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// No `connection_init` yet.
+    Opened,
+    /// `connection_init` came, its token is being looked at.
+    Authenticating,
+    /// `connection_ack` was sent.
+    Ready,
+}
+
+impl Phase {
+    /// The phase after a `connection_init`.
+    pub(super) const fn init(self) -> Result<Self, Close> {
+        match self {
+            Self::Opened => Ok(Self::Authenticating),
+            Self::Authenticating | Self::Ready => Err(Close::SecondInit),
+        }
+    }
+
+    /// Whether a `subscribe` is allowed.
+    pub(super) const fn subscribe(self) -> Result<(), Close> {
+        match self {
+            Self::Ready => Ok(()),
+            Self::Opened | Self::Authenticating => Err(Close::Unauthorized),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        Incoming::parse(text).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn what_is_not_a_message_is_told_which_field_is_wrong() {
+        for (text, field) in [
+            ("", "JSON object"),
+            ("[]", "JSON object"),
+            ("{", "JSON object"),
+            ("{}", "\"type\""),
+            (r#"{"type":1}"#, "\"type\""),
+            (r#"{"type":"start","id":"1"}"#, "\"type\""),
+            (r#"{"type":"next","id":"1","payload":{}}"#, "\"type\""),
+            (r#"{"type":"connection_init","payload":"x"}"#, "\"payload\""),
+            (r#"{"type":"connection_init","payload":{"authToken":1}}"#, "\"payload.authToken\""),
+            (r#"{"type":"connection_init","payload":{"Authorization":{}}}"#, "\"payload.Authorization\""),
+            (r#"{"type":"ping","payload":[]}"#, "\"payload\""),
+            (r#"{"type":"pong","payload":7}"#, "\"payload\""),
+            (r#"{"type":"complete"}"#, "\"id\""),
+            (r#"{"type":"complete","id":7}"#, "\"id\""),
+            (r#"{"type":"subscribe","id":"","payload":{"query":"{a}"}}"#, "\"id\""),
+            (r#"{"type":"subscribe","payload":{"query":"{a}"}}"#, "\"id\""),
+            (r#"{"type":"subscribe","id":"1"}"#, "\"payload\""),
+            (r#"{"type":"subscribe","id":"1","payload":{}}"#, "\"payload.query\""),
+            (r#"{"type":"subscribe","id":"1","payload":{"query":"{a}","variables":[]}}"#, "\"payload.variables\""),
+            (r#"{"type":"subscribe","id":"1","payload":{"query":"{a}","extensions":1}}"#, "\"payload.extensions\""),
+            (r#"{"type":"subscribe","id":"1","payload":{"query":"","operationName":1}}"#, "\"payload.operationName\""),
+        ] {
+            assert!(fault(text).contains(field), "{text}: {}", fault(text));
+        }
+        let id = "x".repeat(257);
+        assert!(fault(&format!(r#"{{"type":"complete","id":"{id}"}}"#)).contains("\"id\""));
+        assert!(fault(&"[".repeat(10_000)).contains("JSON"), "deep nesting is refused, not followed");
+    }
+
+    #[test]
+    fn a_token_is_found_under_each_of_its_names_and_never_echoed() {
+        let token = Credential::Token("t".into());
+        for payload in [r#"{"Authorization":"Bearer t"}"#, r#"{"authorization":"bearer  t"}"#, r#"{"authToken":"t"}"#] {
+            let init = Incoming::parse(&format!(r#"{{"type":"connection_init","payload":{payload}}}"#));
+            assert_eq!(init, Ok(Incoming::Init(token.clone())), "{payload}");
+            let ping = Incoming::parse(&format!(r#"{{"type":"ping","payload":{payload}}}"#));
+            assert_eq!(ping, Ok(Incoming::Ping { credential: token.clone(), echo: None }), "{payload}");
+        }
+        let init = Incoming::parse(r#"{"type":"connection_init","payload":{"Authorization":"Basic t"}}"#);
+        assert_eq!(init, Ok(Incoming::Init(Credential::Malformed)));
+        let init = Incoming::parse(r#"{"type":"connection_init","payload":{"Authorization":null}}"#);
+        assert_eq!(init, Ok(Incoming::Init(Credential::Absent)));
+        assert!(!format!("{token:?}").contains("\"t\""));
+    }
+
+    #[test]
+    fn a_ping_comes_back_with_a_small_payload_only() {
+        let echo = |payload: &str| match Incoming::parse(&format!(r#"{{"type":"ping","payload":{payload}}}"#)) {
+            Ok(Incoming::Ping { echo, .. }) => echo,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(echo(r#"{"n": 1}"#).as_deref(), Some(r#"{"n":1}"#));
+        assert_eq!(echo("null"), None);
+        assert_eq!(echo(&format!(r#"{{"n":"{}"}}"#, "x".repeat(1024))), None);
+    }
+
+    #[test]
+    fn a_frame_is_as_long_as_it_says_and_its_id_is_escaped() {
+        let id = OperationId::new("a\"\u{1}é").expect("valid");
+        for (frame, expected) in [
+            (
+                Frame::Next(id.clone(), "{\"data\":null}".into()),
+                r#"{"id":"a\"\u0001é","type":"next","payload":{"data":null}}"#,
+            ),
+            (Frame::Error(id.clone(), "[]".into()), r#"{"id":"a\"\u0001é","type":"error","payload":[]}"#),
+            (Frame::Complete(id), r#"{"id":"a\"\u0001é","type":"complete"}"#),
+            (Frame::Ack, r#"{"type":"connection_ack"}"#),
+            (Frame::Ping(Some("{}".into())), r#"{"type":"ping","payload":{}}"#),
+            (Frame::Pong(None), r#"{"type":"pong"}"#),
+        ] {
+            assert_eq!(frame.encode(), expected);
+            assert_eq!(frame.len(), expected.len());
+            serde_json::from_str::<Value>(expected).expect("JSON");
+        }
+    }
+
+    #[test]
+    fn the_handshake_goes_one_way() {
+        assert_eq!(Phase::Opened.init(), Ok(Phase::Authenticating));
+        assert_eq!(Phase::Authenticating.init(), Err(Close::SecondInit));
+        assert_eq!(Phase::Ready.init(), Err(Close::SecondInit));
+        assert_eq!(Phase::Authenticating.subscribe(), Err(Close::Unauthorized));
+        assert_eq!(Phase::Ready.subscribe(), Ok(()));
+    }
+}

@@ -1,0 +1,241 @@
+//! Which sockets are open, whose they are, and how they are all sent home.
+//!
+//! Invariants: a socket is counted from before its 101 until its [`Seat`] is dropped, once for its address and, after
+//! its `connection_init`, once for its user; no count outlives its seats; after [`Registry::close_all`] has begun, no
+//! seat is given. axum runs upgraded sockets in detached tasks, so its graceful shutdown neither waits for nor closes
+//! them: this is what does. Called by the upgrade and by the session.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::Hash,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{metrics::Counted, settings::SocketSettings};
+use crate::ids::UserId;
+
+/// The pause between two batches of goodbyes.
+const BATCH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The open sockets. Clones share them.
+#[derive(Clone)]
+pub(super) struct Registry(Arc<Inner>);
+
+struct Inner {
+    per_address: u32,
+    per_user: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    stopping: bool,
+    last: u64,
+    seats: HashMap<u64, CancellationToken>,
+    addresses: HashMap<IpAddr, u32>,
+    users: HashMap<UserId, u32>,
+}
+
+/// Why there is no seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoSeat {
+    /// The address, or the user, has as many sockets as it may have.
+    Full,
+    /// The process stops.
+    Stopping,
+}
+
+/// One open socket; dropping it gives its place back.
+pub(super) struct Seat {
+    registry: Registry,
+    number: u64,
+    address: IpAddr,
+    user: Option<UserId>,
+    leave: CancellationToken,
+    _counted: Counted,
+}
+
+impl Registry {
+    pub(super) fn new(settings: &SocketSettings) -> Self {
+        Self(Arc::new(Inner {
+            per_address: settings.sockets_per_address.get(),
+            per_user: settings.sockets_per_user.get(),
+            state: Mutex::default(),
+        }))
+    }
+
+    /// A place for one more socket from `address`.
+    pub(super) fn admit(&self, address: IpAddr) -> Result<Seat, NoSeat> {
+        let address = network(address);
+        let mut state = self.state();
+        if state.stopping {
+            return Err(NoSeat::Stopping);
+        }
+        count_up(&mut state.addresses, address, self.0.per_address)?;
+        state.last += 1;
+        let (number, leave) = (state.last, CancellationToken::new());
+        state.seats.insert(number, leave.clone());
+        drop(state);
+        Ok(Seat { registry: self.clone(), number, address, user: None, leave, _counted: Counted::socket() })
+    }
+
+    /// How many sockets are open.
+    pub(super) fn len(&self) -> usize {
+        self.state().seats.len()
+    }
+
+    /// Admits nobody from now on and tells every socket to leave, in equal batches spread over `drain`.
+    ///
+    /// The first batch goes at once and a batch is at least one socket, so a node with few sockets is quickly empty.
+    /// Returns when all are told; each socket's own task, which the lifecycle waits for, does the rest.
+    pub(super) async fn close_all(&self, drain: Duration) {
+        let total = {
+            let mut state = self.state();
+            state.stopping = true;
+            state.seats.len()
+        };
+        let batch = batch_size(total, drain);
+        let mut pace = tokio::time::interval(BATCH_INTERVAL);
+        loop {
+            pace.tick().await;
+            let told: Vec<CancellationToken> =
+                self.state().seats.values().filter(|leave| !leave.is_cancelled()).take(batch).cloned().collect();
+            if told.is_empty() {
+                return;
+            }
+            // Outside the lock: cancelling wakes tasks.
+            told.iter().for_each(CancellationToken::cancel);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change below is complete before anything can panic.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// Counts the socket for `user`, once.
+    pub(super) fn belongs_to(&mut self, user: UserId) -> Result<(), NoSeat> {
+        if self.user.is_none() {
+            count_up(&mut self.registry.state().users, user, self.registry.0.per_user)?;
+            self.user = Some(user);
+        }
+        Ok(())
+    }
+
+    /// Completes when the socket is told to leave. Cancel safe.
+    pub(super) async fn told_to_leave(&self) {
+        self.leave.cancelled().await;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.registry.state();
+        state.seats.remove(&self.number);
+        count_down(&mut state.addresses, self.address);
+        if let Some(user) = self.user {
+            count_down(&mut state.users, user);
+        }
+    }
+}
+
+/// How many of `total` sockets are told at a time.
+fn batch_size(total: usize, drain: Duration) -> usize {
+    let batches = usize::try_from(drain.as_millis() / BATCH_INTERVAL.as_millis()).unwrap_or(usize::MAX);
+    total.div_ceil(batches.max(1))
+}
+
+/// What shares one limit: an IPv4 address, or the /64 that one IPv6 subscriber usually has to himself.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+    }
+}
+
+fn count_up<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: K, limit: u32) -> Result<(), NoSeat> {
+    match counts.entry(key) {
+        Entry::Occupied(count) if *count.get() >= limit => Err(NoSeat::Full),
+        entry => {
+            *entry.or_default() += 1;
+            Ok(())
+        }
+    }
+}
+
+fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: K) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    fn registry(per_address: u32, per_user: u32) -> Registry {
+        Registry::new(&SocketSettings {
+            sockets_per_address: NonZeroU32::new(per_address).expect("above zero"),
+            sockets_per_user: NonZeroU32::new(per_user).expect("above zero"),
+            ..SocketSettings::default()
+        })
+    }
+
+    fn at(address: &str) -> IpAddr {
+        address.parse().expect("an address")
+    }
+
+    #[test]
+    fn places_are_limited_and_given_back() {
+        let registry = registry(2, 1);
+        let user = UserId::from(uuid::Uuid::from_u128(1));
+        let mut one = registry.admit(at("10.0.0.1")).expect("a seat");
+        let mut two = registry.admit(at("::ffff:10.0.0.1")).expect("a seat");
+        assert_eq!(registry.admit(at("10.0.0.1")).err(), Some(NoSeat::Full));
+        drop(registry.admit(at("10.0.0.2")).expect("another address has its own"));
+        assert_eq!(one.belongs_to(user), Ok(()));
+        assert_eq!(one.belongs_to(user), Ok(()), "counted once");
+        assert_eq!(two.belongs_to(user), Err(NoSeat::Full));
+        drop(one);
+        assert_eq!(two.belongs_to(user), Ok(()));
+        drop(two);
+        let state = registry.state();
+        assert!(state.seats.is_empty() && state.addresses.is_empty() && state.users.is_empty());
+    }
+
+    #[test]
+    fn one_ipv6_network_is_one_address() {
+        let registry = registry(1, 1);
+        let _one = registry.admit(at("2001:db8::1")).expect("a seat");
+        assert_eq!(registry.admit(at("2001:db8::2")).err(), Some(NoSeat::Full));
+        assert!(registry.admit(at("2001:db8:0:1::1")).is_ok());
+    }
+
+    #[test]
+    fn goodbyes_are_spread_over_the_drain_time() {
+        let drain = Duration::from_secs(10);
+        assert_eq!((batch_size(0, drain), batch_size(1, drain), batch_size(100, drain)), (0, 1, 1));
+        assert_eq!((batch_size(101, drain), batch_size(10_000, drain)), (2, 100));
+        assert_eq!(batch_size(10_000, Duration::from_millis(1)), 10_000);
+    }
+
+    #[tokio::test]
+    async fn everyone_is_told_to_leave_and_nobody_comes_in() {
+        let registry = registry(100, 100);
+        let seats: Vec<Seat> = (0..10).map(|_| registry.admit(at("::1")).expect("a seat")).collect();
+        registry.close_all(Duration::from_millis(200)).await;
+        assert!(seats.iter().all(|seat| seat.leave.is_cancelled()));
+        assert_eq!(registry.admit(at("::1")).err(), Some(NoSeat::Stopping));
+    }
+}

@@ -1,0 +1,381 @@
+//! The loop of one socket: the only place where the state of a connection changes.
+//!
+//! Invariants: nothing in the loop waits for the peer to take bytes, so that reading, keep-alive, expiry and the order
+//! to leave go on whatever the peer does; whichever way the loop ends, its operations end with it (mutations run to
+//! their end first), the queue is closed and the seat is given back. Runs as a task of the lifecycle, started by
+//! [`Sockets::upgrade`](super::Sockets::upgrade).
+//!
+//! **Cancel safety.** Every branch of the `select` can be dropped and polled again without losing anything: `next` of
+//! the reader keeps partial frames in tungstenite's buffer, `JoinSet` and the semaphores are documented as cancel
+//! safe, and the timers and the pending look at a token are owned by the session and polled by reference. Events are
+//! handled after the `select`, without awaiting.
+
+use std::{net::IpAddr, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+
+use axum::extract::ws::{Message, WebSocket};
+use chrono::SecondsFormat;
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::SplitStream};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use serde_json::json;
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::task::AbortOnDropHandle;
+use tungstenite::error::{Error as WireError, ProtocolError};
+
+use super::{
+    Shared,
+    backend::{Identity, Refused, SocketBackend, SubscribePayload},
+    close::{Close, Forbidden},
+    goodbye::{End, Writer, WriterEnd, part},
+    metrics,
+    operation::{Ended, Operations, failure},
+    protocol::{Credential, Frame, Incoming, Invalid, OperationId, Phase},
+    registry::Seat,
+    writer::{Queue, Room, Written, write},
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    graphql::errors::ErrorCode,
+    ids::UserId,
+};
+
+type Authentication<V> = BoxFuture<'static, Result<Identity<V>, Refused>>;
+
+enum Event<V> {
+    Leave,
+    WriterEnded(WriterEnd),
+    Forbidden(Forbidden),
+    Authenticated(Result<Identity<V>, Refused>),
+    Ended(Ended),
+    AnswerRoom(Room),
+    Received(Option<Result<Message, axum::Error>>),
+    Timer,
+}
+
+/// Who the socket acts for, once that is known.
+struct Standing<V> {
+    viewer: V,
+    user: Option<UserId>,
+    expires_at: Option<Timestamp>,
+}
+
+/// The state of one socket.
+pub(super) struct Session<B: SocketBackend> {
+    shared: Arc<Shared<B>>,
+    seat: Seat,
+    address: IpAddr,
+    /// The credential of the upgrade's `Authorization`, for when `connection_init` has none.
+    header: Credential,
+    phase: Phase,
+    standing: Option<Standing<B::Viewer>>,
+    /// A token being looked at, and the room for the answer.
+    authentication: Option<(Authentication<B::Viewer>, Room)>,
+    /// Completes when the token expires or is revoked.
+    forbidden: BoxFuture<'static, Forbidden>,
+    queue: Arc<Queue>,
+    /// Room for the answer to the next message: without it, none is read.
+    answer: Option<Room>,
+    operations: Operations,
+    pace: DefaultDirectRateLimiter,
+    heard: Instant,
+    /// Until the acknowledgement the init timeout, then the next ping; the last moment, once told to leave.
+    timer: Pin<Box<Sleep>>,
+    leaving: bool,
+}
+
+impl<B: SocketBackend> Session<B> {
+    pub(super) fn new(shared: Arc<Shared<B>>, seat: Seat, address: IpAddr, header: Credential) -> Self {
+        let settings = &shared.settings;
+        let queue = Arc::new(Queue::new(settings));
+        Self {
+            seat,
+            address,
+            header,
+            phase: Phase::Opened,
+            standing: None,
+            authentication: None,
+            forbidden: std::future::pending().boxed(),
+            operations: Operations::new(Arc::clone(&queue), settings.operations_per_socket.get()),
+            queue,
+            answer: None,
+            pace: RateLimiter::direct(Quota::per_minute(settings.messages_per_minute)),
+            heard: Instant::now(),
+            timer: Box::pin(sleep(settings.init_timeout())),
+            leaving: false,
+            shared,
+        }
+    }
+
+    /// Serves the socket to its end.
+    pub(super) async fn run(mut self, socket: WebSocket) {
+        let (sink, mut reader) = socket.split();
+        let writer = self.shared.lifecycle.spawn(write(Arc::clone(&self.queue), sink));
+        let mut writer = AbortOnDropHandle::new(writer);
+        let mut writer_end = None;
+        let served = AssertUnwindSafe(self.serve(&mut reader, &mut writer, &mut writer_end)).catch_unwind().await;
+        let end = served.unwrap_or_else(|_| {
+            tracing::error!("a socket's session panicked");
+            End::Close(Close::Bug)
+        });
+        metrics::closed(end.label());
+        tracing::debug!(socket.end = ?end, "socket ended");
+        self.operations.stop();
+        self.queue.close(end.delivers_queue());
+        self.authentication = None;
+        part(end, writer, writer_end, reader).await;
+        self.operations.finish().await;
+    }
+
+    async fn serve(
+        &mut self,
+        reader: &mut SplitStream<WebSocket>,
+        writer: &mut Writer,
+        writer_end: &mut Option<WriterEnd>,
+    ) -> End {
+        loop {
+            if self.answer.is_none() {
+                self.answer = self.queue.try_answer();
+            }
+            let event = tokio::select! {
+                // What ends the socket comes first, so that a busy peer cannot put it off. Reading comes before the
+                // timer, so that a server that was itself held up hears its peers before it calls them silent.
+                biased;
+                () = self.seat.told_to_leave(), if !self.leaving => Event::Leave,
+                ended = &mut *writer => Event::WriterEnded(ended),
+                forbidden = &mut self.forbidden => Event::Forbidden(forbidden),
+                identity = poll_optional(self.authentication.as_mut().map(|(future, _)| future)) => {
+                    Event::Authenticated(identity)
+                }
+                ended = self.operations.next_ended() => Event::Ended(ended),
+                room = self.queue.answer_room(), if self.answer.is_none() => Event::AnswerRoom(room),
+                message = reader.next(), if self.answer.is_some() => Event::Received(message),
+                () = &mut self.timer => Event::Timer,
+            };
+            let handled = match event {
+                Event::Leave => self.leave(),
+                Event::WriterEnded(ended) => {
+                    let stalled = matches!(ended, Ok(Some((_, Written::Stalled))));
+                    *writer_end = Some(ended);
+                    Err(if stalled { Close::SlowReader.into() } else { End::Gone })
+                }
+                Event::Forbidden(forbidden) => Err(Close::Forbidden(forbidden).into()),
+                Event::Authenticated(identity) => self.authenticated(identity),
+                Event::Ended(ended) => self.settle(ended),
+                Event::AnswerRoom(room) => {
+                    self.answer = Some(room);
+                    Ok(())
+                }
+                Event::Received(message) => self.received(message),
+                Event::Timer => self.timer(),
+            };
+            if let Err(end) = handled {
+                return end;
+            }
+        }
+    }
+
+    fn received(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        let message = match message {
+            Some(Ok(Message::Close(_))) => return Err(End::Peer),
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return Err(self.broken(error)),
+            None => return Err(End::Gone),
+        };
+        self.heard = Instant::now();
+        if self.pace.check().is_err() {
+            return Err(Close::TooManyMessages.into());
+        }
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Binary(_) => return Err(Close::Invalid(Invalid::Binary).into()),
+            // tungstenite answers pings.
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return Ok(()),
+        };
+        match Incoming::parse(&text).map_err(Close::Invalid)? {
+            Incoming::Init(credential) => {
+                self.phase = self.phase.init()?;
+                let header = std::mem::replace(&mut self.header, Credential::Absent);
+                self.authenticate(credential.or(header))
+            }
+            Incoming::Ping { credential: Credential::Absent, echo } => {
+                self.respond(Frame::Pong(echo));
+                Ok(())
+            }
+            // There is nothing to renew before the acknowledgement.
+            Incoming::Ping { .. } if self.phase != Phase::Ready => {
+                self.respond(Frame::Pong(None));
+                Ok(())
+            }
+            Incoming::Ping { credential, echo: _ } => self.authenticate(credential),
+            Incoming::Pong => Ok(()),
+            Incoming::Subscribe(id, payload) => self.subscribe(id, payload),
+            Incoming::Complete(id) => {
+                self.operations.complete(&id);
+                self.leave_if_done()
+            }
+        }
+    }
+
+    /// Why reading failed.
+    fn broken(&self, error: axum::Error) -> End {
+        let Ok(error) = error.into_inner().downcast::<WireError>() else { return End::Gone };
+        match *error {
+            WireError::Capacity(_) => Close::TooLarge { max: self.shared.settings.max_message_bytes.get() }.into(),
+            WireError::Utf8(_) => Close::Invalid(Invalid::NotUtf8).into(),
+            WireError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+            WireError::Protocol(_) => Close::Framing.into(),
+            _ => End::Gone,
+        }
+    }
+
+    /// Begins to look at a token. A newer one takes the place of one that is still being looked at.
+    fn authenticate(&mut self, credential: Credential) -> Result<(), End> {
+        let token = match credential {
+            Credential::Absent => None,
+            Credential::Token(token) => Some(token),
+            Credential::Malformed => return Err(Close::Forbidden(Forbidden::Refused).into()),
+        };
+        let older = self.authentication.take();
+        let Some(room) = older.map(|(_, room)| room).or_else(|| self.answer.take()) else { return Ok(()) };
+        let (backend, address) = (self.shared.backend.clone(), self.address);
+        let future = async move { backend.authenticate(token.as_deref(), address).await }.boxed();
+        self.authentication = Some((future, room));
+        Ok(())
+    }
+
+    fn authenticated(&mut self, identity: Result<Identity<B::Viewer>, Refused>) -> Result<(), End> {
+        let Some((_, room)) = self.authentication.take() else { return Ok(()) };
+        let identity = match identity {
+            Ok(identity) => identity,
+            Err(Refused::Forbidden) => return Err(Close::Forbidden(Forbidden::Refused).into()),
+            Err(Refused::Unavailable) => {
+                // The token that is in use stays as good as it was, and the answer says until when.
+                let Some(standing) = &self.standing else { return Err(Close::Unavailable.into()) };
+                self.queue.answer(Frame::Pong(Some(expiry(standing.expires_at))), room);
+                return Ok(());
+            }
+        };
+        if self.standing.as_ref().is_some_and(|standing| standing.user != identity.user) {
+            return Err(Close::Forbidden(Forbidden::OtherUser).into());
+        }
+        if let Some(user) = identity.user {
+            self.seat.belongs_to(user).map_err(|_| Close::TooManySockets)?;
+        }
+        let Identity { viewer, user, expires_at, revoked } = identity;
+        self.forbidden = forbidden(self.shared.clock.clone(), expires_at, revoked.cancelled_owned());
+        self.standing = Some(Standing { viewer, user, expires_at });
+        if self.phase == Phase::Ready {
+            self.queue.answer(Frame::Pong(Some(expiry(expires_at))), room);
+        } else {
+            self.phase = Phase::Ready;
+            self.queue.answer(Frame::Ack, room);
+            if !self.leaving {
+                self.timer.as_mut().reset(Instant::now() + self.shared.settings.ping_interval());
+            }
+        }
+        Ok(())
+    }
+
+    fn subscribe(&mut self, id: OperationId, payload: SubscribePayload) -> Result<(), End> {
+        self.phase.subscribe()?;
+        let Some(standing) = &self.standing else { return Err(Close::Unauthorized.into()) };
+        if self.operations.is_live(&id) {
+            return Err(Close::Duplicate(id).into());
+        }
+        // It has not begun: after 1012 the client sends it again, to a node that stays.
+        if self.leaving {
+            return Ok(());
+        }
+        if self.shared.lifecycle.is_stopping() {
+            return self.leave();
+        }
+        if self.operations.is_full() {
+            let limit = self.shared.settings.operations_per_socket;
+            let message = format!("A socket runs at most {limit} operations: complete one first");
+            self.respond(Frame::failure(id, ErrorCode::RateLimited, &message));
+            return Ok(());
+        }
+        let viewer = standing.viewer.clone();
+        let begun = std::panic::catch_unwind(AssertUnwindSafe(|| self.shared.backend.execute(viewer, payload)));
+        if let Ok(operation) = begun {
+            self.operations.start(id, operation);
+        } else {
+            tracing::error!("an operation panicked before it began");
+            self.respond(failure(&id));
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, ended: Ended) -> Result<(), End> {
+        self.operations.settle(ended)?;
+        self.leave_if_done()
+    }
+
+    fn timer(&mut self) -> Result<(), End> {
+        if self.leaving {
+            return Err(Close::Restart.into());
+        }
+        let Some(standing) = &self.standing else { return Err(Close::InitTimeout.into()) };
+        let interval = self.shared.settings.ping_interval();
+        if self.heard.elapsed() >= interval * 2 {
+            return Err(End::Silent);
+        }
+        // No room means that pings before this one still wait for the peer: one more would tell it nothing.
+        if let Some(room) = self.queue.try_answer() {
+            self.queue.answer(Frame::Ping(self.shared.backend.ping_payload(&standing.viewer)), room);
+        }
+        self.timer.as_mut().reset(Instant::now() + interval);
+        Ok(())
+    }
+
+    /// Begins nothing more, and ends as soon as no mutation is left whose result the client waits for.
+    fn leave(&mut self) -> Result<(), End> {
+        self.leaving = true;
+        self.operations.stop();
+        self.timer.as_mut().reset(Instant::now() + self.shared.settings.drain());
+        self.leave_if_done()
+    }
+
+    fn leave_if_done(&self) -> Result<(), End> {
+        if self.leaving && !self.operations.has_mutations() { Err(Close::Restart.into()) } else { Ok(()) }
+    }
+
+    /// Answers the message that was just read.
+    fn respond(&mut self, frame: Frame) {
+        if let Some(room) = self.answer.take() {
+            self.queue.answer(frame, room);
+        }
+    }
+}
+
+async fn poll_optional<F: Future + Unpin>(future: Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn forbidden(
+    clock: Clock,
+    expires_at: Option<Timestamp>,
+    revoked: impl Future<Output = ()> + Send + 'static,
+) -> BoxFuture<'static, Forbidden> {
+    async move {
+        let expired = async {
+            match expires_at {
+                Some(at) => clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = revoked => Forbidden::Revoked,
+            () = expired => Forbidden::Expired,
+        }
+    }
+    .boxed()
+}
+
+/// The payload of the answer to a token.
+fn expiry(at: Option<Timestamp>) -> String {
+    json!({ "expiresAt": at.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true)) }).to_string()
+}

@@ -1,0 +1,109 @@
+//! One key, at most one effect.
+//!
+//! A mutation that moves money or creates objects carries a key of the client's choice. Its row is written in the
+//! transaction of the effect, so both are there or neither: after a crash the client repeats the request and gets the
+//! effect if it had been committed, or causes it now. Only effects are stored, as the ids they made; the answer is
+//! resolved from these as things are now. The scope of a key is one user and one mutation.
+//!
+//! Two requests with one key at the same time: the second waits for the first's row. It then finds the effect, or, if
+//! the first was rolled back, causes it. One that waits longer than `database.lock_timeout_ms` is told that the first
+//! is still running. Called by the services of `jobs`, `claims` and `wallet`.
+
+use std::future::Future;
+
+use sea_orm::{DbErr, Value};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    clock::Timestamp,
+    db::Tx,
+    error::{DbErrorKind, Fault, Invalid},
+    ids::UserId,
+};
+
+/// How long a client waits before it repeats a request whose twin still runs, in milliseconds.
+const RETRY_AFTER_MS: u32 = 1_000;
+
+/// A key as the client chose it: 1 to 100 visible ASCII characters.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// Accepts the value of `input.idempotencyKey`.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if (1..=100).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            let rule = "must be 1 to 100 visible ASCII characters, such as a UUID";
+            Err(Invalid::value("idempotencyKey", rule))
+        }
+    }
+}
+
+/// Why a key cannot be used now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyConflict {
+    /// The same key came with other input before.
+    #[error("This idempotencyKey was used with other input. Use a new key for a new request.")]
+    Reused,
+    /// The request that came first has not finished.
+    #[error("A request with this idempotencyKey is still running. Send the same request again in a moment.")]
+    InProgress {
+        /// When to come back, in milliseconds.
+        retry_after_ms: u32,
+    },
+}
+
+/// Runs `effect` unless this user's mutation did so before under `key`, and returns the ids that it made then or now.
+///
+/// `input` is all that the request asked for: the same key with other input is [`KeyConflict::Reused`].
+pub async fn once_in<I, T, E, F>(
+    tx: &Tx,
+    now: Timestamp,
+    user: UserId,
+    (mutation, key): (&'static str, &IdempotencyKey),
+    input: &I,
+    effect: impl FnOnce() -> F,
+) -> Result<T, E>
+where
+    I: Serialize,
+    T: Serialize + DeserializeOwned,
+    F: Future<Output = Result<T, E>>,
+    E: From<DbErr> + From<Fault> + From<KeyConflict>,
+{
+    let hash = Sha256::digest(serde_json::to_vec(input).map_err(Fault::corrupt)?).to_vec();
+    let scope = || [Value::from(user), Value::from(mutation), Value::from(key.0.as_str())];
+    let [owner, name, text] = scope();
+    let inserted = tx
+        .query(
+            "INSERT INTO idempotency_keys (user_id, mutation, key, request_hash, effect, created_at) \
+             VALUES (?, ?, ?, ?, '', ?) ON CONFLICT DO NOTHING RETURNING 1",
+            [owner, name, text, hash.clone().into(), now.into()],
+        )
+        .await
+        .map_err(|error| match DbErrorKind::of(&error) {
+            DbErrorKind::LockTimeout => E::from(KeyConflict::InProgress { retry_after_ms: RETRY_AFTER_MS }),
+            _ => E::from(error),
+        })?;
+    if inserted.is_empty() {
+        let stored = tx
+            .query("SELECT request_hash, effect FROM idempotency_keys WHERE user_id = ? AND mutation = ? AND key = ?", scope())
+            .await?;
+        let row = stored.first().ok_or_else(|| Fault::corrupt("an idempotency key vanished"))?;
+        if row.try_get::<Vec<u8>>("", "request_hash")? != hash {
+            return Err(KeyConflict::Reused.into());
+        }
+        let stored: String = row.try_get("", "effect")?;
+        return Ok(serde_json::from_str(&stored).map_err(Fault::corrupt)?);
+    }
+    let made = effect().await?;
+    let text = serde_json::to_string(&made).map_err(Fault::corrupt)?;
+    let [owner, name, key] = scope();
+    tx.query(
+        "UPDATE idempotency_keys SET effect = ? WHERE user_id = ? AND mutation = ? AND key = ? RETURNING 1",
+        [text.into(), owner, name, key],
+    )
+    .await?;
+    Ok(made)
+}

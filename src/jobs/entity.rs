@@ -1,0 +1,134 @@
+//! The tables of jobs, and the way from their rows to the domain.
+
+/// `jobs`
+pub mod jobs {
+    use chrono::{DateTime, Utc};
+    use sea_orm::{ActiveValue::Set, entity::prelude::*};
+
+    use crate::{
+        clock::Timestamp,
+        error::Fault,
+        ids::{JobId, UserId},
+        jobs::model::{Job, JobStatus},
+        money::Money,
+    };
+
+    /// A row.
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "jobs")]
+    #[expect(missing_docs, reason = "columns are documented with the table, in the migration")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: JobId,
+        pub version: i64,
+        pub client_id: UserId,
+        pub claimant_id: Option<UserId>,
+        pub title: String,
+        pub description: String,
+        pub status: String,
+        pub budget_minor: Money,
+        pub deadline: Option<Timestamp>,
+        pub deadline_order: Timestamp,
+        pub cancel_reason: Option<String>,
+        pub posted_at: Option<Timestamp>,
+        pub created_at: Timestamp,
+        pub updated_at: Timestamp,
+    }
+
+    /// None that the code follows.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+
+    /// Where a job without a deadline stands among those with one: at the end.
+    pub fn deadline_order(deadline: Option<Timestamp>) -> Timestamp {
+        // 9999-12-31T00:00:00Z
+        deadline.or_else(|| DateTime::<Utc>::from_timestamp(253_402_214_400, 0)).unwrap_or(DateTime::UNIX_EPOCH)
+    }
+
+    impl TryFrom<Model> for Job {
+        type Error = Fault;
+
+        fn try_from(row: Model) -> Result<Self, Fault> {
+            Ok(Self {
+                id: row.id,
+                version: row.version,
+                client_id: row.client_id,
+                claimant_id: row.claimant_id,
+                title: row.title,
+                description: row.description,
+                status: JobStatus::from_column(&row.status)?,
+                budget: row.budget_minor,
+                deadline: row.deadline,
+                cancel_reason: row.cancel_reason,
+                posted_at: row.posted_at,
+                created_at: row.created_at,
+                updated_at: row.updated_at,
+            })
+        }
+    }
+
+    impl From<Job> for ActiveModel {
+        fn from(job: Job) -> Self {
+            Self {
+                id: Set(job.id),
+                version: Set(job.version),
+                client_id: Set(job.client_id),
+                claimant_id: Set(job.claimant_id),
+                title: Set(job.title),
+                description: Set(job.description),
+                status: Set(job.status.as_str().to_owned()),
+                budget_minor: Set(job.budget),
+                deadline: Set(job.deadline),
+                deadline_order: Set(deadline_order(job.deadline)),
+                cancel_reason: Set(job.cancel_reason),
+                posted_at: Set(job.posted_at),
+                created_at: Set(job.created_at),
+                updated_at: Set(job.updated_at),
+            }
+        }
+    }
+}
+
+/// `job_skills`
+pub mod job_skills {
+    use sea_orm::entity::prelude::*;
+
+    use crate::{
+        accounts::entity::skills,
+        ids::{JobId, SkillId},
+    };
+
+    /// A row.
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "job_skills")]
+    #[expect(missing_docs, reason = "columns are documented with the table, in the migration")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub job_id: JobId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub skill_id: SkillId,
+        pub place: i32,
+    }
+
+    /// To the vocabulary.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {
+        /// The skill.
+        #[sea_orm(
+            belongs_to = "crate::accounts::entity::skills::Entity",
+            from = "Column::SkillId",
+            to = "crate::accounts::entity::skills::Column::Id"
+        )]
+        Skill,
+    }
+
+    impl Related<skills::Entity> for Entity {
+        fn to() -> RelationDef {
+            Relation::Skill.def()
+        }
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}

@@ -1,0 +1,72 @@
+//! What a `JobFilter` asks for, and whether a job answers it. Pure: the same filter as a condition in SQL is in `list`.
+
+use super::model::{JobFacts, JobStatus};
+use crate::{
+    clock::Timestamp,
+    ids::{SkillId, UserId},
+    money::Money,
+};
+
+/// A filter whose values have been read. An empty list asks for nothing; all that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// In one of these statuses.
+    pub statuses: Vec<JobStatus>,
+    /// With at least one of these skills.
+    pub any_skill: Vec<SkillId>,
+    /// With all of these skills.
+    pub all_skills: Vec<SkillId>,
+    /// Paying at least this.
+    pub budget_min: Option<Money>,
+    /// Paying at most this.
+    pub budget_max: Option<Money>,
+    /// Of this client.
+    pub client_id: Option<UserId>,
+    /// First posted later than this.
+    pub posted_after: Option<Timestamp>,
+}
+
+impl JobFilter {
+    /// Whether a job with these facts answers.
+    pub fn matches(&self, job: &JobFacts) -> bool {
+        let has = |skill: &SkillId| job.skills.contains(skill);
+        (self.statuses.is_empty() || self.statuses.contains(&job.status))
+            && (self.any_skill.is_empty() || self.any_skill.iter().any(has))
+            && self.all_skills.iter().all(has)
+            && self.budget_min.is_none_or(|min| job.budget >= min)
+            && self.budget_max.is_none_or(|max| job.budget <= max)
+            && self.client_id.is_none_or(|client| job.client_id == client)
+            && self.posted_after.is_none_or(|after| job.posted_at.is_some_and(|posted| posted > after))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Clock, ids::Ids};
+
+    #[test]
+    fn all_conditions_must_hold() {
+        let ids = Ids::seeded(Clock::system(), 1);
+        let (rust, design, other): (SkillId, SkillId, SkillId) = (ids.next(), ids.next(), ids.next());
+        let now = Clock::system().now();
+        let job = JobFacts {
+            status: JobStatus::Open,
+            skills: vec![rust, design],
+            budget: Money::from_minor(500),
+            client_id: ids.next(),
+            posted_at: Some(now),
+        };
+        let filter = JobFilter::default;
+        assert!(filter().matches(&job));
+        assert!(JobFilter { any_skill: vec![other, rust], ..filter() }.matches(&job));
+        assert!(!JobFilter { all_skills: vec![other, rust], ..filter() }.matches(&job));
+        assert!(JobFilter { all_skills: vec![design, rust], ..filter() }.matches(&job));
+        assert!(!JobFilter { statuses: vec![JobStatus::Claimed], ..filter() }.matches(&job));
+        let money = |minor| Some(Money::from_minor(minor));
+        assert!(JobFilter { budget_min: money(500), budget_max: money(500), ..filter() }.matches(&job));
+        assert!(!JobFilter { budget_min: money(501), ..filter() }.matches(&job));
+        assert!(!JobFilter { client_id: Some(ids.next()), ..filter() }.matches(&job));
+        assert!(!JobFilter { posted_after: Some(now), ..filter() }.matches(&job), "after means after");
+    }
+}

@@ -1,0 +1,835 @@
+//! Jobs in the API: `Job`, the feed and search, what clients do, and the events `jobPosted` and `jobUpdated`.
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_graphql::{
+    ComplexObject, Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject, Subscription,
+    dataloader::{DataLoader, Loader},
+    futures_util::{Stream, StreamExt},
+};
+
+use super::{
+    JobError, Jobs,
+    filter::JobFilter,
+    list::{self, JobFilterInput, JobQuery as JobListQuery},
+    model::{self, Job, JobFacts, JobSnapshot, JobUpdate},
+    service::{JobPatch, NewJob},
+};
+use crate::{
+    accounts::{
+        graphql::{SkillObject, UserObject, user},
+        model::{Skill, UserCard},
+    },
+    auth::actor::Actor,
+    claims::graphql::{ClaimObject, DeliverableConnection, active_claim, deliverables_of, viewer_claim},
+    connection,
+    error::{Fault, Invalid},
+    events::EventKind,
+    graphql::{
+        connections::{PageArguments, edges},
+        context::{ContextExt, denied},
+        errors::ErrorCode,
+        patch::{clearable, not_null},
+        scalars::{CurrencyCode, DateTime, Decimal, MoneyAmount, MoneyInput},
+        user_errors::{IdempotencyError, InputError, UserErrorCode},
+    },
+    ids::{JobId, UserId},
+    page::{Cursor, Page},
+    realtime::{Delivery, Hub},
+    schema::user_errors::UserError,
+    user_errors,
+    wallet::{
+        Wallets,
+        graphql::{InsufficientFundsError, WalletObject},
+        model::wallet_of,
+    },
+};
+
+/// Job lifecycle: DRAFT > OPEN > CLAIMED > IN_REVIEW > COMPLETED, with CANCELLED, EXPIRED and DISPUTED as exits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "model::JobStatus")]
+pub(crate) enum JobStatus {
+    Draft,
+    Open,
+    Claimed,
+    InReview,
+    Completed,
+    Cancelled,
+    Expired,
+    Disputed,
+}
+
+/// What about the job changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "model::JobChange")]
+pub(crate) enum JobChange {
+    Details,
+    Status,
+    Claim,
+    Deliverable,
+    Escrow,
+}
+
+/// A job in the API; whoever makes one has checked that the viewer may see it.
+#[derive(Clone, Debug)]
+pub(crate) struct JobObject {
+    pub(crate) job: Arc<Job>,
+    /// Known already where the job comes out of an event; such a job is as it was then.
+    snapshot: Option<Arc<(Vec<Skill>, Arc<UserCard>)>>,
+}
+
+impl From<Job> for JobObject {
+    fn from(job: Job) -> Self {
+        Self { job: Arc::new(job), snapshot: None }
+    }
+}
+
+impl From<&JobSnapshot> for JobObject {
+    fn from(snapshot: &JobSnapshot) -> Self {
+        let around = (snapshot.skills.clone(), Arc::new(snapshot.client.clone()));
+        Self { job: Arc::new(snapshot.job.clone()), snapshot: Some(Arc::new(around)) }
+    }
+}
+
+impl JobObject {
+    /// Whether the viewer may see what is between the job's parties.
+    async fn shows_private_fields(&self, ctx: &Context<'_>) -> Result<bool> {
+        let actor = ctx.actor();
+        match self.snapshot {
+            Some(_) => Ok(ctx.get::<Jobs>().is_party_now(&actor, &self.job).await?),
+            None => Ok(self.job.shows_private_fields_to(&actor)),
+        }
+    }
+}
+
+/// A piece of work a client pays for. While OPEN, CLAIMED, IN_REVIEW or DISPUTED its budget sits in escrow.
+#[Object(name = "Job")]
+impl JobObject {
+    pub(crate) async fn id(&self) -> ID {
+        self.job.id.to_string().into()
+    }
+
+    /// Grows by one with each committed change. Drop an event whose version is not newer than the cached one.
+    async fn version(&self) -> i64 {
+        self.job.version
+    }
+
+    async fn title(&self) -> &str {
+        &self.job.title
+    }
+
+    /// CommonMark source. Render it as untrusted text.
+    async fn description(&self) -> &str {
+        &self.job.description
+    }
+
+    async fn status(&self) -> JobStatus {
+        self.job.status.into()
+    }
+
+    async fn budget(&self, ctx: &Context<'_>) -> MoneyAmount {
+        ctx.money(self.job.budget)
+    }
+
+    async fn skills(&self, ctx: &Context<'_>) -> Result<Vec<SkillObject>> {
+        let skills = match &self.snapshot {
+            Some(snapshot) => snapshot.0.clone(),
+            None => ctx.get::<DataLoader<JobLoader>>().load_one(SkillsOf(self.job.id)).await?.unwrap_or_default(),
+        };
+        Ok(skills.into_iter().map(SkillObject).collect())
+    }
+
+    async fn client(&self, ctx: &Context<'_>) -> Result<UserObject> {
+        match &self.snapshot {
+            Some(snapshot) => Ok(UserObject(Arc::clone(&snapshot.1))),
+            None => user(ctx, self.job.client_id).await,
+        }
+    }
+
+    async fn deadline(&self) -> Option<DateTime> {
+        self.job.deadline.map(Into::into)
+    }
+
+    async fn posted_at(&self) -> Option<DateTime> {
+        self.job.posted_at.map(Into::into)
+    }
+
+    async fn created_at(&self) -> DateTime {
+        self.job.created_at.into()
+    }
+
+    async fn updated_at(&self) -> DateTime {
+        self.job.updated_at.into()
+    }
+
+    /// *Private*: the job's client, the claimant and admins; null for others.
+    async fn active_claim(&self, ctx: &Context<'_>) -> Result<Option<ClaimObject>> {
+        if self.shows_private_fields(ctx).await? { active_claim(ctx, &self.job).await } else { Ok(None) }
+    }
+
+    /// *Private*: the job's client, the claimant and admins; null for others.
+    async fn escrow(&self, ctx: &Context<'_>) -> Result<Option<MoneyAmount>> {
+        Ok(self.shows_private_fields(ctx).await?.then(|| ctx.money(self.job.escrow())))
+    }
+
+    /// *Private*: the job's client, the claimant and admins; null for others.
+    async fn deliverables(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Option<DeliverableConnection>> {
+        if !self.shows_private_fields(ctx).await? {
+            return Ok(None);
+        }
+        let request = PageArguments { first, after, last, before }.nested()?;
+        deliverables_of(ctx, &self.job, request).await.map(Some)
+    }
+
+    /// False for anonymous viewers, for the job's own client and whenever the job is not OPEN.
+    async fn viewer_can_claim(&self, ctx: &Context<'_>) -> bool {
+        self.job.can_be_claimed_by(&ctx.actor())
+    }
+
+    async fn viewer_can_update(&self, ctx: &Context<'_>) -> bool {
+        self.job.can_be_updated_by(&ctx.actor())
+    }
+
+    /// Why it was cancelled, if it was.
+    async fn cancel_reason(&self) -> Option<&str> {
+        self.job.cancel_reason.as_deref()
+    }
+
+    /// The viewer's own latest claim on this job.
+    async fn viewer_claim(&self, ctx: &Context<'_>) -> Result<Option<ClaimObject>> {
+        viewer_claim(ctx, &self.job).await
+    }
+}
+
+/// Which jobs a connection counts.
+enum Counted {
+    Public(Box<JobListQuery>),
+    OfClient(UserId, Vec<model::JobStatus>),
+}
+
+connection! {
+    /// A page of jobs.
+    JobConnection,
+    /// A job in a page of jobs.
+    JobEdge,
+    JobObject,
+    complex Counted
+}
+
+impl JobConnection {
+    fn new(page: Page<Job>, scope: Counted, cursor: impl Fn(&Job) -> Cursor) -> Self {
+        let (edges, page_info) = edges(page, cursor);
+        let edges: Vec<_> = edges.into_iter().map(|(cursor, node)| JobEdge { cursor, node: node.into() }).collect();
+        Self { nodes: edges.iter().map(|edge| edge.node.clone()).collect(), edges, page_info, scope }
+    }
+
+    pub(crate) fn of_client(page: Page<Job>, client: UserId, statuses: Vec<model::JobStatus>) -> Self {
+        Self::new(page, Counted::OfClient(client, statuses), |job| Cursor::by_id(job.id.into()))
+    }
+}
+
+#[ComplexObject]
+impl JobConnection {
+    /// Exact up to 10 000, then capped.
+    async fn total_count(&self, ctx: &Context<'_>) -> Result<i32> {
+        let jobs = ctx.get::<Jobs>();
+        let count = match &self.scope {
+            Counted::Public(query) => jobs.count(query).await?,
+            Counted::OfClient(client, statuses) => jobs.count_of_client(*client, statuses).await?,
+        };
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+}
+
+impl JobEdge {
+    fn newest(job: &Job) -> Self {
+        Self { cursor: list::JobOrder::NEWEST.cursor(job).encode(), node: job.clone().into() }
+    }
+}
+
+/// All given conditions must hold.
+#[derive(Clone, Default, InputObject)]
+#[graphql(name = "JobFilter")]
+pub(crate) struct JobFilterArgument {
+    status: Option<Vec<JobStatus>>,
+    /// Slugs; a job matches when it has at least one.
+    any_skill: Option<Vec<String>>,
+    /// Slugs; a job matches when it has all.
+    all_skills: Option<Vec<String>>,
+    budget: Option<MoneyRange>,
+    client_id: Option<ID>,
+    posted_after: Option<DateTime>,
+}
+
+/// Inclusive bounds in one currency.
+#[derive(Clone, InputObject)]
+pub(crate) struct MoneyRange {
+    currency_code: CurrencyCode,
+    min: Option<Decimal>,
+    max: Option<Decimal>,
+}
+
+impl From<JobFilterArgument> for JobFilterInput {
+    fn from(filter: JobFilterArgument) -> Self {
+        let bound = |bound: Option<Decimal>| bound.map(|bound| bound.0);
+        Self {
+            statuses: filter.status.into_iter().flatten().map(Into::into).collect(),
+            any_skill: filter.any_skill.unwrap_or_default(),
+            all_skills: filter.all_skills.unwrap_or_default(),
+            budget: filter.budget.map(|range| (range.currency_code.0, bound(range.min), bound(range.max))),
+            client_id: filter.client_id.map(|id| id.0),
+            posted_after: filter.posted_after.map(|after| after.0),
+        }
+    }
+}
+
+/// How jobs may be sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "list::JobOrderField")]
+pub(crate) enum JobOrderField {
+    PostedAt,
+    Budget,
+    Deadline,
+    Relevance,
+}
+
+/// Ascending or descending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub(crate) enum OrderDirection {
+    Asc,
+    Desc,
+}
+
+/// Sort order. The job id breaks ties, so paging is stable.
+#[derive(Clone, Copy, InputObject)]
+#[graphql(name = "JobOrder")]
+pub(crate) struct JobOrderArgument {
+    field: JobOrderField,
+    direction: OrderDirection,
+}
+
+/// Batches look-ups of jobs.
+pub(crate) struct JobLoader(pub(crate) Jobs);
+
+/// Asks for a job's skills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct SkillsOf(JobId);
+
+impl Loader<JobId> for JobLoader {
+    type Value = Job;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[JobId]) -> Result<HashMap<JobId, Job>, Arc<Fault>> {
+        self.0.by_id(keys).await.map_err(Arc::new)
+    }
+}
+
+impl Loader<SkillsOf> for JobLoader {
+    type Value = Vec<Skill>;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[SkillsOf]) -> Result<HashMap<SkillsOf, Vec<Skill>>, Arc<Fault>> {
+        let jobs: Vec<JobId> = keys.iter().map(|key| key.0).collect();
+        let skills = self.0.skills_of(&jobs).await.map_err(Arc::new)?;
+        Ok(skills.into_iter().map(|(job, skills)| (SkillsOf(job), skills)).collect())
+    }
+}
+
+/// A job that something refers to, if the viewer may see it.
+pub(crate) async fn visible_job(ctx: &Context<'_>, id: JobId) -> Result<Option<JobObject>> {
+    let job = ctx.get::<DataLoader<JobLoader>>().load_one(id).await?;
+    let visible = |job: &Job| job.posted_at.is_some() || job.is_visible_to(&ctx.actor());
+    Ok(job.filter(visible).map(Into::into))
+}
+
+/// The move is not in the state machine. `allowed`: the statuses from which this mutation works.
+#[derive(Clone, SimpleObject)]
+pub(crate) struct InvalidTransitionError {
+    pub(crate) message: String,
+    pub(crate) code: UserErrorCode,
+    pub(crate) path: Option<Vec<String>>,
+    pub(crate) job: JobObject,
+    pub(crate) claim: Option<ClaimObject>,
+    pub(crate) allowed: Vec<JobStatus>,
+}
+
+/// `expectedVersion` is stale. Carries the current job.
+#[derive(Clone, SimpleObject)]
+pub(crate) struct VersionConflictError {
+    pub(crate) message: String,
+    pub(crate) code: UserErrorCode,
+    pub(crate) path: Option<Vec<String>>,
+    job: JobObject,
+}
+
+impl JobError {
+    /// How the API tells it: as data where a person can act on it, else as a top-level error.
+    pub(crate) fn outward(self) -> Result<UserError, Error> {
+        let message = self.to_string();
+        Ok(match self {
+            Self::Denied(refused) => return Err(denied(refused)),
+            Self::Invalid(invalid) => InputError::from(invalid).into(),
+            Self::InvalidTransition { job, allowed } => InvalidTransitionError {
+                message,
+                code: UserErrorCode::InvalidTransition,
+                path: None,
+                job: (*job).into(),
+                claim: None,
+                allowed: allowed.iter().copied().map(Into::into).collect(),
+            }
+            .into(),
+            Self::VersionConflict(job) => VersionConflictError {
+                message,
+                code: UserErrorCode::VersionConflict,
+                path: Some(vec!["input".into(), "expectedVersion".into()]),
+                job: (*job).into(),
+            }
+            .into(),
+            Self::Wallet(error) => return error.outward(),
+            Self::Key(conflict) => IdempotencyError::from(conflict).into(),
+            Self::Fault(fault) => return Err(fault.into()),
+        })
+    }
+}
+
+user_errors! {
+    /// Why `postJob`, `draftJob` or `publishJob` did nothing.
+    pub(crate) enum PostJobError { InputError, InsufficientFundsError, InvalidTransitionError, IdempotencyError }
+}
+
+user_errors! {
+    /// Why `updateJob` did nothing.
+    pub(crate) enum UpdateJobError { InputError, InsufficientFundsError, InvalidTransitionError, VersionConflictError }
+}
+
+user_errors! {
+    /// Why a step in a job's life did nothing.
+    pub(crate) enum JobStepError { InputError, InvalidTransitionError, IdempotencyError }
+}
+
+/// Post a job: OPEN at once; its budget moves to escrow.
+#[derive(InputObject)]
+pub(crate) struct PostJobInput {
+    idempotency_key: String,
+    title: String,
+    description: String,
+    budget: MoneyInput,
+    skills: Vec<String>,
+    deadline: Option<DateTime>,
+}
+
+/// Write a job down without posting it.
+#[derive(InputObject)]
+pub(crate) struct DraftJobInput {
+    idempotency_key: String,
+    title: String,
+    description: String,
+    budget: MoneyInput,
+    skills: Vec<String>,
+    deadline: Option<DateTime>,
+}
+
+/// Fields left out stay as they are.
+#[derive(InputObject)]
+#[graphql(name = "JobPatch")]
+pub(crate) struct JobPatchInput {
+    title: MaybeUndefined<String>,
+    description: MaybeUndefined<String>,
+    budget: MaybeUndefined<MoneyInput>,
+    skills: MaybeUndefined<Vec<String>>,
+    deadline: MaybeUndefined<DateTime>,
+}
+
+impl TryFrom<JobPatchInput> for JobPatch {
+    type Error = Invalid;
+
+    fn try_from(patch: JobPatchInput) -> Result<Self, Invalid> {
+        Ok(Self {
+            title: not_null("patch.title", patch.title)?,
+            description: not_null("patch.description", patch.description)?,
+            budget: not_null("patch.budget", patch.budget)?.map(Into::into),
+            skills: not_null("patch.skills", patch.skills)?,
+            deadline: clearable(patch.deadline).map(|deadline| deadline.map(|deadline| deadline.0)),
+        })
+    }
+}
+
+/// Change an OPEN or DRAFT job.
+#[derive(InputObject)]
+pub(crate) struct UpdateJobInput {
+    id: ID,
+    expected_version: Option<i32>,
+    patch: JobPatchInput,
+}
+
+/// Move a draft to OPEN.
+#[derive(InputObject)]
+pub(crate) struct PublishJobInput {
+    id: ID,
+    idempotency_key: String,
+}
+
+/// Cancel a DRAFT or OPEN job; escrow returns to the client.
+#[derive(InputObject)]
+pub(crate) struct CancelJobInput {
+    id: ID,
+    reason: Option<String>,
+}
+
+/// Declares a payload with a job and the wallet of its client, which is read only if it is asked for.
+macro_rules! job_payload {
+    ($(#[$doc:meta])* $payload:ident, $error:ty) => {
+        $(#[$doc])*
+        #[derive(SimpleObject)]
+        #[graphql(complex)]
+        pub(crate) struct $payload {
+            job: Option<JobObject>,
+            errors: Vec<$error>,
+        }
+
+        impl $payload {
+            fn of(done: Result<Job, JobError>) -> Result<Option<Self>> {
+                Ok(Some(match done {
+                    Ok(job) => Self { job: Some(job.into()), errors: Vec::new() },
+                    Err(error) => Self { job: None, errors: vec![error.outward()?.try_into()?] },
+                }))
+            }
+        }
+
+        #[ComplexObject]
+        impl $payload {
+            async fn wallet(&self, ctx: &Context<'_>) -> Result<Option<WalletObject>> {
+                let Some(job) = &self.job else { return Ok(None) };
+                Ok(ctx.get::<Wallets>().find(ctx.actor(), wallet_of(job.job.client_id)).await?.map(Into::into))
+            }
+        }
+    };
+}
+
+job_payload! {
+    /// Result of `publishJob`.
+    PublishJobPayload, PostJobError
+}
+
+job_payload! {
+    /// Result of `updateJob`.
+    UpdateJobPayload, UpdateJobError
+}
+
+job_payload! {
+    /// Result of `cancelJob`.
+    CancelJobPayload, JobStepError
+}
+
+/// Result of `postJob`.
+#[derive(SimpleObject)]
+pub(crate) struct PostJobPayload {
+    job: Option<JobObject>,
+    job_edge: Option<JobEdge>,
+    wallet: Option<WalletObject>,
+    errors: Vec<PostJobError>,
+}
+
+/// Result of `draftJob`.
+#[derive(SimpleObject)]
+pub(crate) struct DraftJobPayload {
+    job: Option<JobObject>,
+    job_edge: Option<JobEdge>,
+    errors: Vec<PostJobError>,
+}
+
+/// Reads of jobs.
+#[derive(Default)]
+pub(crate) struct JobQuery;
+
+#[Object]
+impl JobQuery {
+    /// One job. Public unless it is a draft.
+    async fn job(&self, ctx: &Context<'_>, id: ID) -> Result<Option<JobObject>> {
+        match id.parse() {
+            Ok(id) => visible_job(ctx, id).await,
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The discovery feed and search. Public; OPEN jobs, newest first, unless told otherwise. `first` or `last` is required, 1 to 100.
+    #[expect(clippy::too_many_arguments, reason = "the arguments are the API's")]
+    async fn jobs(
+        &self,
+        ctx: &Context<'_>,
+        query: Option<String>,
+        filter: Option<JobFilterArgument>,
+        order_by: Option<JobOrderArgument>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Option<JobConnection>> {
+        let words = JobListQuery::words(query.as_deref()).map_err(|invalid| top_level(invalid.into()))?;
+        let order = order_by.map_or(list::JobOrder::NEWEST, |order| list::JobOrder {
+            field: order.field.into(),
+            ascending: order.direction == OrderDirection::Asc,
+        });
+        if order.field == list::JobOrderField::Relevance && words.is_empty() {
+            let message = "orderBy RELEVANCE needs a query to be relevant to: give query, or choose another order.";
+            return Err(ErrorCode::BadUserInput.error(message));
+        }
+        let request = PageArguments { first, after, last, before }.request(order.tag(), None)?;
+        let jobs = ctx.get::<Jobs>();
+        let mut filter = match filter {
+            Some(filter) => jobs.parse_filter(filter.into()).await.map_err(top_level)?,
+            None => JobFilter::default(),
+        };
+        if filter.statuses.is_empty() {
+            filter.statuses.push(model::JobStatus::Open);
+        }
+        let query = Box::new(JobListQuery { words, filter, order });
+        let page = jobs.page(&query, request).await?;
+        Ok(Some(JobConnection::new(page, Counted::Public(query), |job| order.cursor(job))))
+    }
+}
+
+/// An error of a read or of a subscription's arguments, which has no payload to tell it in.
+fn top_level(error: JobError) -> Error {
+    match error {
+        JobError::Invalid(invalid) => {
+            let path = invalid.path.iter().skip(1).map(AsRef::as_ref).collect::<Vec<_>>().join(".");
+            ErrorCode::BadUserInput.error(format!("{} (argument {path})", invalid.message))
+        }
+        other => other.outward().map_or_else(|error| error, |_| ErrorCode::BadUserInput.error("Unusable arguments.")),
+    }
+}
+
+/// Writes of jobs.
+#[derive(Default)]
+pub(crate) struct JobMutation;
+
+#[Object]
+impl JobMutation {
+    /// Client. Emits `jobPosted` and `walletUpdated`.
+    async fn post_job(&self, ctx: &Context<'_>, input: PostJobInput) -> Result<Option<PostJobPayload>> {
+        let PostJobInput { idempotency_key, title, description, budget, skills, deadline } = input;
+        let deadline = deadline.map(|deadline| deadline.0);
+        let job = NewJob { title, description, budget: budget.into(), skills, deadline };
+        Ok(Some(match ctx.get::<Jobs>().post(ctx.actor(), job, &idempotency_key).await {
+            Ok(job) => {
+                let wallet = ctx.get::<Wallets>().find(ctx.actor(), wallet_of(job.client_id)).await?;
+                PostJobPayload {
+                    job_edge: Some(JobEdge::newest(&job)),
+                    job: Some(job.into()),
+                    wallet: wallet.map(Into::into),
+                    errors: Vec::new(),
+                }
+            }
+            Err(error) => {
+                PostJobPayload { job: None, job_edge: None, wallet: None, errors: vec![error.outward()?.try_into()?] }
+            }
+        }))
+    }
+
+    /// Client. Emits nothing: only its author sees a draft.
+    async fn draft_job(&self, ctx: &Context<'_>, input: DraftJobInput) -> Result<Option<DraftJobPayload>> {
+        let DraftJobInput { idempotency_key, title, description, budget, skills, deadline } = input;
+        let deadline = deadline.map(|deadline| deadline.0);
+        let job = NewJob { title, description, budget: budget.into(), skills, deadline };
+        Ok(Some(match ctx.get::<Jobs>().draft(ctx.actor(), job, &idempotency_key).await {
+            Ok(job) => {
+                // A draft stands in its author's own list, which is sorted by id.
+                let cursor = Cursor::by_id(job.id.into()).encode();
+                let node = JobObject::from(job);
+                let job_edge = Some(JobEdge { cursor, node: node.clone() });
+                DraftJobPayload { job: Some(node), job_edge, errors: Vec::new() }
+            }
+            Err(error) => DraftJobPayload { job: None, job_edge: None, errors: vec![error.outward()?.try_into()?] },
+        }))
+    }
+
+    /// Client, own job. Emits `jobPosted` and `walletUpdated`.
+    async fn publish_job(&self, ctx: &Context<'_>, input: PublishJobInput) -> Result<Option<PublishJobPayload>> {
+        PublishJobPayload::of(ctx.get::<Jobs>().publish(ctx.actor(), &input.id, &input.idempotency_key).await)
+    }
+
+    /// Client, own job. A new budget moves only the difference. Emits `jobUpdated`, and `walletUpdated` if money moved; for a draft nothing.
+    async fn update_job(&self, ctx: &Context<'_>, input: UpdateJobInput) -> Result<Option<UpdateJobPayload>> {
+        let UpdateJobInput { id, expected_version, patch } = input;
+        let done = match JobPatch::try_from(patch) {
+            Ok(patch) => ctx.get::<Jobs>().update(ctx.actor(), &id, expected_version.map(Into::into), patch).await,
+            Err(invalid) => match ctx.actor().client() {
+                Ok(_) => Err(invalid.into()),
+                Err(refused) => Err(refused.into()),
+            },
+        };
+        UpdateJobPayload::of(done)
+    }
+
+    /// Client, own job; admins. Emits `jobUpdated` and `walletUpdated`, for a draft nothing.
+    async fn cancel_job(&self, ctx: &Context<'_>, input: CancelJobInput) -> Result<Option<CancelJobPayload>> {
+        CancelJobPayload::of(ctx.get::<Jobs>().cancel(ctx.actor(), &input.id, input.reason.as_deref()).await)
+    }
+}
+
+/// A `jobPosted` event in the API.
+#[derive(Clone)]
+pub(crate) struct JobPostedEvent {
+    delivery: Arc<Delivery>,
+    job: JobObject,
+}
+
+/// A job became OPEN for the first time, or again after its claim ended.
+#[Object]
+impl JobPostedEvent {
+    pub(crate) async fn id(&self) -> ID {
+        self.delivery.id().to_string().into()
+    }
+
+    pub(crate) async fn cursor(&self) -> String {
+        self.delivery.cursor()
+    }
+
+    pub(crate) async fn occurred_at(&self) -> DateTime {
+        self.delivery.occurred_at().into()
+    }
+
+    async fn job(&self) -> JobObject {
+        self.job.clone()
+    }
+}
+
+/// A `jobUpdated` event in the API, with what this viewer may hear of the change.
+#[derive(Clone)]
+pub(crate) struct JobUpdatedEvent {
+    delivery: Arc<Delivery>,
+    job: JobObject,
+    changes: Vec<JobChange>,
+    previous_status: Option<JobStatus>,
+}
+
+/// A job changed. A job the viewer may no longer see arrives with only its public fields.
+#[Object]
+impl JobUpdatedEvent {
+    pub(crate) async fn id(&self) -> ID {
+        self.delivery.id().to_string().into()
+    }
+
+    pub(crate) async fn cursor(&self) -> String {
+        self.delivery.cursor()
+    }
+
+    pub(crate) async fn occurred_at(&self) -> DateTime {
+        self.delivery.occurred_at().into()
+    }
+
+    async fn job(&self) -> JobObject {
+        self.job.clone()
+    }
+
+    async fn changes(&self) -> &[JobChange] {
+        &self.changes
+    }
+
+    async fn previous_status(&self) -> Option<JobStatus> {
+        self.previous_status
+    }
+}
+
+/// Live changes of jobs.
+#[derive(Default)]
+pub(crate) struct JobSubscription;
+
+#[Subscription]
+impl JobSubscription {
+    /// Public. New OPEN jobs that match `filter`.
+    async fn job_posted(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<JobFilterArgument>,
+    ) -> Result<impl Stream<Item = Result<JobPostedEvent>>> {
+        let filter = Arc::new(parse_filter(ctx, filter).await?);
+        let feed = ctx.get::<Hub>().subscribe(EventKind::JobPosted);
+        Ok(feed.into_stream().filter_map(move |delivery| {
+            let filter = Arc::clone(&filter);
+            async move { job_posted(delivery, &filter).transpose() }
+        }))
+    }
+
+    /// Public for public fields; private fields only for participants. Jobs that match `filter` before or after the change, so that one
+    /// hears a job leave; or just `jobId`; with both, both must hold.
+    async fn job_updated<'ctx>(
+        &self,
+        ctx: &Context<'ctx>,
+        job_id: Option<ID>,
+        filter: Option<JobFilterArgument>,
+    ) -> Result<impl Stream<Item = Result<JobUpdatedEvent>> + 'ctx> {
+        let actor = ctx.actor();
+        let job = match job_id {
+            Some(id) => Some(visible_id(ctx, &id).await?),
+            None => None,
+        };
+        let filter = Arc::new(parse_filter(ctx, filter).await?);
+        let feed = ctx.get::<Hub>().subscribe(EventKind::JobUpdated);
+        let jobs = ctx.get::<Jobs>().clone();
+        Ok(feed.into_stream().filter_map(move |delivery| {
+            let (filter, jobs) = (Arc::clone(&filter), jobs.clone());
+            async move { job_updated(&jobs, actor, job, &filter, delivery).await.transpose() }
+        }))
+    }
+}
+
+async fn parse_filter(ctx: &Context<'_>, filter: Option<JobFilterArgument>) -> Result<JobFilter> {
+    match filter {
+        Some(filter) => ctx.get::<Jobs>().parse_filter(filter.into()).await.map_err(top_level),
+        None => Ok(JobFilter::default()),
+    }
+}
+
+/// The id of a job that the viewer may see: a subscription to one that is not there would wait for ever.
+async fn visible_id(ctx: &Context<'_>, id: &ID) -> Result<JobId> {
+    let missing = || ErrorCode::BadUserInput.error("There is no such job. Check the id in jobId.");
+    let id: JobId = id.parse().map_err(|_| missing())?;
+    visible_job(ctx, id).await?.map(|_| id).ok_or_else(missing)
+}
+
+fn job_posted(delivery: Result<Arc<Delivery>, Fault>, filter: &JobFilter) -> Result<Option<JobPostedEvent>> {
+    let delivery = delivery?;
+    let snapshot = delivery.payload::<JobSnapshot>()?;
+    if !filter.matches(&JobFacts::of(&snapshot.job, &snapshot.skills)) {
+        return Ok(None);
+    }
+    let job = snapshot.into();
+    Ok(Some(JobPostedEvent { delivery, job }))
+}
+
+/// What one viewer hears of a change: all of it as a party, the public part otherwise, or nothing.
+async fn job_updated(
+    jobs: &Jobs,
+    actor: Actor,
+    job: Option<JobId>,
+    filter: &JobFilter,
+    delivery: Result<Arc<Delivery>, Fault>,
+) -> Result<Option<JobUpdatedEvent>> {
+    let delivery = delivery?;
+    let update = delivery.payload::<JobUpdate>()?;
+    let snapshot = &update.snapshot;
+    if job.is_some_and(|job| job != snapshot.job.id) {
+        return Ok(None);
+    }
+    if !filter.matches(&update.before) && !filter.matches(&JobFacts::of(&snapshot.job, &snapshot.skills)) {
+        return Ok(None);
+    }
+    let party = jobs.is_party_now(&actor, &snapshot.job).await?;
+    if !party && !delivery.audience().public {
+        return Ok(None);
+    }
+    let heard = |change: &model::JobChange| party || change.is_public();
+    let changes = update.changes.iter().copied().filter(heard).map(Into::into).collect();
+    let previous_status = update.previous_status.map(Into::into);
+    let job = snapshot.into();
+    Ok(Some(JobUpdatedEvent { delivery, job, changes, previous_status }))
+}

@@ -1,0 +1,342 @@
+//! Lists of jobs: the public feed, the search, and a client's own.
+//!
+//! The one place where a filter, a sort order or a text query becomes SQL. Each order has an index that it walks; the
+//! text query is one function for FTS5 and tsvector. Relevance shifts with every job that comes or goes, so a page by
+//! relevance is cut from a window of the best [`WINDOW`] matches instead of a key range.
+
+use std::collections::HashMap;
+
+use chrono::DateTime;
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Select,
+    sea_query::{Expr, Query, SimpleExpr},
+};
+
+use super::{
+    Jobs,
+    entity::{job_skills, jobs},
+    error::JobError,
+    filter::JobFilter,
+    model::{Job, JobStatus},
+};
+use crate::{
+    clock::Timestamp,
+    db::Backend,
+    error::{Fault, Invalid},
+    ids::{JobId, SkillId, UserId},
+    money::{Currency, Money},
+    page::{Cursor, Page, PageRequest},
+    text,
+};
+
+/// How many matches are ranked.
+const WINDOW: u64 = 1_000;
+/// Up to where a total is counted.
+const COUNT_CAP: u64 = 10_000;
+
+/// What a list is sorted by; the id breaks ties.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobOrderField {
+    /// When it was first posted.
+    PostedAt,
+    /// What it pays.
+    Budget,
+    /// Until when it can be claimed; those without a deadline are last.
+    Deadline,
+    /// How well it matches the words searched for.
+    Relevance,
+}
+
+/// Sort order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobOrder {
+    /// By what.
+    pub field: JobOrderField,
+    /// Whether the least comes first.
+    pub ascending: bool,
+}
+
+impl JobOrder {
+    /// Newest first.
+    pub const NEWEST: Self = Self { field: JobOrderField::PostedAt, ascending: false };
+
+    /// Marks the cursors of this order, so that those of another are refused.
+    pub const fn tag(self) -> u8 {
+        let field = match self.field {
+            JobOrderField::PostedAt => 1,
+            JobOrderField::Budget => 2,
+            JobOrderField::Deadline => 3,
+            JobOrderField::Relevance => 4,
+        };
+        if self.ascending { field + 4 } else { field }
+    }
+
+    /// Where a job stands in this order.
+    pub fn cursor(self, job: &Job) -> Cursor {
+        let key = match self.field {
+            JobOrderField::PostedAt => job.posted_at.map_or(0, |at| at.timestamp_millis()),
+            JobOrderField::Budget => job.budget.minor(),
+            JobOrderField::Deadline => jobs::deadline_order(job.deadline).timestamp_millis(),
+            JobOrderField::Relevance => 0,
+        };
+        Cursor { order: self.tag(), key, id: job.id.into() }
+    }
+
+    const fn direction(self) -> Order {
+        if self.ascending { Order::Asc } else { Order::Desc }
+    }
+}
+
+/// What a list of public jobs asks for.
+#[derive(Clone, Debug)]
+pub struct JobQuery {
+    /// Words that must all occur.
+    pub words: Vec<String>,
+    /// Conditions.
+    pub filter: JobFilter,
+    /// Sort order.
+    pub order: JobOrder,
+}
+
+/// A filter as it came.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilterInput {
+    /// Statuses.
+    pub statuses: Vec<JobStatus>,
+    /// Slugs, one of which must be there.
+    pub any_skill: Vec<String>,
+    /// Slugs, all of which must be there.
+    pub all_skills: Vec<String>,
+    /// Currency, least and most.
+    pub budget: Option<(String, Option<String>, Option<String>)>,
+    /// A user's id.
+    pub client_id: Option<String>,
+    /// A moment.
+    pub posted_after: Option<Timestamp>,
+}
+
+impl JobQuery {
+    /// Reads the words of a search.
+    pub fn words(query: Option<&str>) -> Result<Vec<String>, Invalid> {
+        let query = text::SEARCH.parse("query", query.unwrap_or_default())?;
+        let words = query.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
+        Ok(words.map(str::to_lowercase).take(20).collect())
+    }
+}
+
+impl Jobs {
+    /// Reads a filter; unknown skills and clients, bad amounts and crossed bounds are refused by their place in it.
+    pub async fn parse_filter(&self, input: JobFilterInput) -> Result<JobFilter, JobError> {
+        let currency = self.wallets().currency();
+        let (mut budget_min, mut budget_max) = (None, None);
+        if let Some((code, min, max)) = input.budget {
+            currency.check_code(&code).map_err(|why| Invalid::value("filter.budget.currencyCode", why))?;
+            budget_min = parse_bound(currency, "filter.budget.min", min.as_deref())?;
+            budget_max = parse_bound(currency, "filter.budget.max", max.as_deref())?;
+            if budget_min.zip(budget_max).is_some_and(|(min, max)| min > max) {
+                return Err(Invalid::value("filter.budget.min", "must not be above max").into());
+            }
+        }
+        let client_id = input.client_id.map(|id| id.parse::<UserId>());
+        let client_id = client_id.transpose().map_err(|_| Invalid::not_found("filter.clientId", "user"))?;
+        Ok(JobFilter {
+            statuses: input.statuses,
+            any_skill: self.skill_ids("filter.anySkill", &input.any_skill).await?,
+            all_skills: self.skill_ids("filter.allSkills", &input.all_skills).await?,
+            budget_min,
+            budget_max,
+            client_id,
+            posted_after: input.posted_after,
+        })
+    }
+
+    async fn skill_ids(&self, field: &str, slugs: &[String]) -> Result<Vec<SkillId>, JobError> {
+        let skills = self.accounts.resolve_skills(self.db.reader(), field, slugs).await?;
+        Ok(skills.into_iter().map(|skill| skill.id).collect())
+    }
+
+    /// A page of the public jobs.
+    pub async fn page(&self, query: &JobQuery, request: PageRequest) -> Result<Page<Job>, Fault> {
+        if query.order.field == JobOrderField::Relevance {
+            return self.page_by_relevance(query, request).await;
+        }
+        let order = query.order;
+        let column = match order.field {
+            JobOrderField::PostedAt | JobOrderField::Relevance => jobs::Column::PostedAt,
+            JobOrderField::Budget => jobs::Column::BudgetMinor,
+            JobOrderField::Deadline => jobs::Column::DeadlineOrder,
+        };
+        let key = Expr::tuple([Expr::col(column), Expr::col(jobs::Column::Id)]);
+        let value = |cursor: Cursor| {
+            let key = match order.field {
+                JobOrderField::Budget => Expr::value(cursor.key),
+                _ => Expr::value(DateTime::from_timestamp_millis(cursor.key).unwrap_or_default()),
+            };
+            Expr::tuple([key, Expr::value(cursor.id)])
+        };
+        let direction = request.direction(order.direction());
+        let rows = self
+            .matching(query)
+            .filter(request.bounds(&order.direction(), &key, value))
+            .order_by(column, direction.clone())
+            .order_by(jobs::Column::Id, direction)
+            .limit(request.limit())
+            .all(self.db.reader())
+            .await?;
+        request.page(rows).try_map(Job::try_from)
+    }
+
+    async fn page_by_relevance(&self, query: &JobQuery, request: PageRequest) -> Result<Page<Job>, Fault> {
+        let (rank, best_first) = self.rank(&query.words);
+        let mut window: Vec<JobId> = self
+            .matching(query)
+            .select_only()
+            .column(jobs::Column::Id)
+            .order_by(rank, best_first)
+            .order_by(jobs::Column::Id, Order::Desc)
+            .limit(WINDOW)
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
+        if query.order.ascending {
+            window.reverse();
+        }
+        let place = |cursor: Cursor| window.iter().position(|id| *id == JobId::from(cursor.id));
+        // A cursor on a job that has left the window stands at its end: the list is over there.
+        let from = request.after.map_or(0, |after| place(after).map_or(window.len(), |place| place + 1));
+        let to = request.before.map_or(window.len(), |before| place(before).unwrap_or(window.len())).max(from);
+        let slice = &window[from..to];
+        let size = usize::from(request.size).min(slice.len());
+        let ids = if request.backward { &slice[slice.len() - size..] } else { &slice[..size] };
+        let mut found: HashMap<JobId, Job> = self.by_id(ids).await?;
+        let rows = ids.iter().filter_map(|id| found.remove(id)).collect();
+        let more = slice.len() > size;
+        let (before, after) = (request.after.is_some(), request.before.is_some());
+        let (has_previous, has_next) = if request.backward { (more, after) } else { (before, more) };
+        Ok(Page { rows, has_previous, has_next })
+    }
+
+    /// How many public jobs answer, counted up to 10,000.
+    pub async fn count(&self, query: &JobQuery) -> Result<u64, Fault> {
+        count_capped(self.db.reader(), self.matching(query)).await
+    }
+
+    /// A page of all that a client wrote, drafts included, newest first. The caller has been let to see it.
+    pub async fn page_of_client(
+        &self,
+        client: UserId,
+        statuses: &[JobStatus],
+        request: PageRequest,
+    ) -> Result<Page<Job>, Fault> {
+        let id = Expr::col(jobs::Column::Id);
+        let rows = of_client(client, statuses)
+            .filter(request.bounds(&Order::Desc, &id, |cursor| Expr::value(cursor.id)))
+            .order_by(jobs::Column::Id, request.direction(Order::Desc))
+            .limit(request.limit())
+            .all(self.db.reader())
+            .await?;
+        request.page(rows).try_map(Job::try_from)
+    }
+
+    /// How many jobs [`Jobs::page_of_client`] pages through, counted up to 10,000.
+    pub async fn count_of_client(&self, client: UserId, statuses: &[JobStatus]) -> Result<u64, Fault> {
+        count_capped(self.db.reader(), of_client(client, statuses)).await
+    }
+
+    fn matching(&self, query: &JobQuery) -> Select<jobs::Entity> {
+        let filter = &query.filter;
+        let mut condition = Condition::all().add(jobs::Column::PostedAt.is_not_null());
+        condition = match filter.statuses.as_slice() {
+            [] => condition,
+            [one] => condition.add(jobs::Column::Status.eq(one.as_str())),
+            several => condition.add(jobs::Column::Status.is_in(several.iter().map(|status| status.as_str()))),
+        };
+        if let Some(min) = filter.budget_min {
+            condition = condition.add(jobs::Column::BudgetMinor.gte(min.minor()));
+        }
+        if let Some(max) = filter.budget_max {
+            condition = condition.add(jobs::Column::BudgetMinor.lte(max.minor()));
+        }
+        if let Some(client) = filter.client_id {
+            condition = condition.add(jobs::Column::ClientId.eq(client));
+        }
+        if let Some(after) = filter.posted_after {
+            condition = condition.add(jobs::Column::PostedAt.gt(after));
+        }
+        if !filter.any_skill.is_empty() {
+            condition = condition.add(has_skill(&filter.any_skill));
+        }
+        for skill in &filter.all_skills {
+            condition = condition.add(has_skill(&[*skill]));
+        }
+        if !query.words.is_empty() {
+            condition = condition.add(self.text_match(&query.words));
+        }
+        jobs::Entity::find().filter(condition)
+    }
+
+    /// Jobs whose title or description hold all the words, on either database.
+    fn text_match(&self, words: &[String]) -> SimpleExpr {
+        match self.db.backend() {
+            Backend::Sqlite => Expr::cust_with_values(
+                "id IN (SELECT r.job_id FROM job_search s JOIN job_search_rows r ON r.id = s.rowid \
+                 WHERE job_search MATCH ?)",
+                [fts5_query(words)],
+            ),
+            Backend::Postgres => Expr::cust_with_values("search @@ plainto_tsquery('english', $1)", [words.join(" ")]),
+        }
+    }
+
+    /// What [`text_match`](Jobs::text_match) is ranked by, and which direction puts the best first.
+    fn rank(&self, words: &[String]) -> (SimpleExpr, Order) {
+        match self.db.backend() {
+            // A hit in the title counts for five; bm25 is negative, the best the least.
+            Backend::Sqlite => (
+                Expr::cust_with_values(
+                    "(SELECT bm25(job_search, 5.0, 1.0) FROM job_search JOIN job_search_rows r \
+                     ON r.id = job_search.rowid WHERE job_search MATCH ? AND r.job_id = jobs.id)",
+                    [fts5_query(words)],
+                ),
+                Order::Asc,
+            ),
+            Backend::Postgres => (
+                Expr::cust_with_values("ts_rank_cd(search, plainto_tsquery('english', $1))", [words.join(" ")]),
+                Order::Desc,
+            ),
+        }
+    }
+}
+
+/// Each word as a quoted FTS5 string, so that none of it is an operator. Words are alphanumeric: no quote to escape.
+fn fts5_query(words: &[String]) -> String {
+    words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" ")
+}
+
+fn of_client(client: UserId, statuses: &[JobStatus]) -> Select<jobs::Entity> {
+    let select = jobs::Entity::find().filter(jobs::Column::ClientId.eq(client));
+    if statuses.is_empty() {
+        return select;
+    }
+    select.filter(jobs::Column::Status.is_in(statuses.iter().map(|status| status.as_str())))
+}
+
+fn has_skill(skills: &[SkillId]) -> SimpleExpr {
+    let jobs_with = Query::select()
+        .column(job_skills::Column::JobId)
+        .from(job_skills::Entity)
+        .and_where(job_skills::Column::SkillId.is_in(skills.to_vec()))
+        .to_owned();
+    Expr::col(jobs::Column::Id).in_subquery(jobs_with)
+}
+
+async fn count_capped<C: ConnectionTrait>(connection: &C, select: Select<jobs::Entity>) -> Result<u64, Fault> {
+    let rows = select.select_only().column(jobs::Column::Id).limit(COUNT_CAP).into_query();
+    let count = Query::select().expr_as(Expr::cust("COUNT(*)"), "total").from_subquery(rows, "capped").to_owned();
+    let row = connection.query_one(&count).await?.ok_or_else(|| Fault::corrupt("a count without a row"))?;
+    Ok(u64::try_from(row.try_get::<i64>("", "total")?).unwrap_or_default())
+}
+
+fn parse_bound(currency: &Currency, field: &str, text: Option<&str>) -> Result<Option<Money>, Invalid> {
+    text.map(|text| currency.parse_bound(text).map_err(|why| Invalid::value(field, why))).transpose()
+}

@@ -1,0 +1,17 @@
+//! Jobs: what clients want done, from draft to end.
+//!
+//! Owns `jobs` and `job_skills`, the search over them, and the events `jobPosted` and `jobUpdated`. A job's budget sits
+//! in escrow exactly while the job is OPEN, CLAIMED, IN_REVIEW or DISPUTED. `claims` above moves a job through its
+//! claimed life by [`Jobs::lock_in`] and [`Jobs::change_in`]; `wallet` below holds the money and `notifications` tells
+//! the client when an admin cancelled.
+
+pub mod entity;
+pub mod error;
+pub mod filter;
+pub(crate) mod graphql;
+pub mod list;
+pub mod model;
+pub mod service;
+
+pub use error::JobError;
+pub use service::Jobs;

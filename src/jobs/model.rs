@@ -1,0 +1,294 @@
+//! A job, its states and who may do what with it. Pure: no database, no async.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    accounts::model::{Skill, UserCard},
+    auth::actor::Actor,
+    clock::Timestamp,
+    events::Audience,
+    ids::{JobId, SkillId, UserId},
+    money::Money,
+    named_enum,
+};
+
+named_enum! {
+    /// Where a job is in its life.
+    pub enum JobStatus {
+        /// Written down, not posted.
+        Draft = "DRAFT",
+        /// Can be claimed.
+        Open = "OPEN",
+        /// A freelancer works on it.
+        Claimed = "CLAIMED",
+        /// Work was handed in.
+        InReview = "IN_REVIEW",
+        /// Approved and paid.
+        Completed = "COMPLETED",
+        /// Called off.
+        Cancelled = "CANCELLED",
+        /// Nobody claimed it in time.
+        Expired = "EXPIRED",
+        /// An admin decides.
+        Disputed = "DISPUTED",
+    }
+}
+
+impl JobStatus {
+    /// Whether the budget sits in escrow.
+    pub const fn holds_escrow(self) -> bool {
+        match self {
+            Self::Open | Self::Claimed | Self::InReview | Self::Disputed => true,
+            Self::Draft | Self::Completed | Self::Cancelled | Self::Expired => false,
+        }
+    }
+}
+
+named_enum! {
+    /// What about a job changed.
+    pub enum JobChange {
+        /// Title, description, budget, skills or deadline.
+        Details = "DETAILS",
+        /// The status.
+        Status = "STATUS",
+        /// Its claim.
+        Claim = "CLAIM",
+        /// Work handed in or reviewed.
+        Deliverable = "DELIVERABLE",
+        /// Money in escrow.
+        Escrow = "ESCROW",
+    }
+}
+
+impl JobChange {
+    /// Whether everybody may hear of it.
+    pub const fn is_public(self) -> bool {
+        match self {
+            Self::Details | Self::Status => true,
+            Self::Claim | Self::Deliverable | Self::Escrow => false,
+        }
+    }
+}
+
+/// A step in a job's life, as a mutation asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// `publishJob`
+    Publish,
+    /// `updateJob`
+    Update,
+    /// `cancelJob`, by the client
+    Cancel,
+    /// `cancelJob`, by an admin
+    CancelAsAdmin,
+    /// `claimJob`
+    Claim,
+    /// `releaseClaim`
+    Release,
+    /// `submitDeliverable`
+    Submit,
+    /// `requestRevision`
+    RequestRevision,
+    /// `approveDeliverable`
+    Approve,
+}
+
+impl Step {
+    /// The statuses from which the step works; from every other it is refused.
+    pub const fn allowed(self) -> &'static [JobStatus] {
+        match self {
+            Self::Publish => &[JobStatus::Draft],
+            Self::Update | Self::Cancel => &[JobStatus::Draft, JobStatus::Open],
+            Self::CancelAsAdmin | Self::Claim => &[JobStatus::Open],
+            Self::Release => &[JobStatus::Claimed],
+            Self::Submit => &[JobStatus::Claimed, JobStatus::InReview],
+            Self::RequestRevision | Self::Approve => &[JobStatus::InReview],
+        }
+    }
+
+    /// Whether the step works from `status`.
+    pub fn works_from(self, status: JobStatus) -> bool {
+        self.allowed().contains(&status)
+    }
+}
+
+/// A piece of work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Which.
+    pub id: JobId,
+    /// Grows by one with each committed change.
+    pub version: i64,
+    /// Who pays.
+    pub client_id: UserId,
+    /// The freelancer of the latest claim, unless that was released or expired.
+    pub claimant_id: Option<UserId>,
+    /// What it is called.
+    pub title: String,
+    /// `CommonMark`.
+    pub description: String,
+    /// Where it is in its life.
+    pub status: JobStatus,
+    /// What it pays.
+    pub budget: Money,
+    /// Until when it can be claimed.
+    pub deadline: Option<Timestamp>,
+    /// Why it was called off.
+    pub cancel_reason: Option<String>,
+    /// When it became OPEN for the first time.
+    pub posted_at: Option<Timestamp>,
+    /// When it was written down.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+impl Job {
+    /// Public from its first posting on; until then its author's and the admins'.
+    pub fn is_visible_to(&self, actor: &Actor) -> bool {
+        self.posted_at.is_some() || self.is_own(actor) || actor.is_admin()
+    }
+
+    /// Whether the actor is its client.
+    pub fn is_own(&self, actor: &Actor) -> bool {
+        actor.is(self.client_id)
+    }
+
+    /// Whether the actor may see what is between its parties.
+    pub fn shows_private_fields_to(&self, actor: &Actor) -> bool {
+        self.is_own(actor) || self.claimant_id.is_some_and(|claimant| actor.is(claimant)) || actor.is_admin()
+    }
+
+    /// What sits in escrow for it.
+    pub const fn escrow(&self) -> Money {
+        if self.status.holds_escrow() { self.budget } else { Money::ZERO }
+    }
+
+    /// Whether the actor might claim it now. The limit of live claims is not looked at.
+    pub fn can_be_claimed_by(&self, actor: &Actor) -> bool {
+        actor.roles().freelancer && !self.is_own(actor) && Step::Claim.works_from(self.status)
+    }
+
+    /// Whether the actor might change it now.
+    pub fn can_be_updated_by(&self, actor: &Actor) -> bool {
+        actor.roles().client && self.is_own(actor) && Step::Update.works_from(self.status)
+    }
+
+    /// Who may hear of a change to it.
+    pub const fn audience(&self, public: bool) -> Audience {
+        Audience { public, owner: self.client_id, claimant: self.claimant_id }
+    }
+}
+
+/// What a filter looks at. Kept in the event for the job before the change, since a filter that matches either side of a
+/// change lets one hear a job leave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobFacts {
+    /// Its status.
+    pub status: JobStatus,
+    /// Its skills.
+    pub skills: Vec<SkillId>,
+    /// What it pays.
+    pub budget: Money,
+    /// Who pays.
+    pub client_id: UserId,
+    /// When it was first posted.
+    pub posted_at: Option<Timestamp>,
+}
+
+impl JobFacts {
+    /// The facts of a job with these skills.
+    pub fn of(job: &Job, skills: &[Skill]) -> Self {
+        Self {
+            status: job.status,
+            skills: skills.iter().map(|skill| skill.id).collect(),
+            budget: job.budget,
+            client_id: job.client_id,
+            posted_at: job.posted_at,
+        }
+    }
+}
+
+/// A job as an event keeps it: with all that the usual selection needs, so that a replay needs no database and reads the
+/// same, byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSnapshot {
+    /// The job after the change.
+    pub job: Job,
+    /// What it asks for.
+    pub skills: Vec<Skill>,
+    /// Who pays.
+    pub client: UserCard,
+}
+
+/// What a `jobUpdated` event keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobUpdate {
+    /// After the change.
+    pub snapshot: JobSnapshot,
+    /// What changed.
+    pub changes: Vec<JobChange>,
+    /// The status before, if it changed.
+    pub previous_status: Option<JobStatus>,
+    /// What a filter looks at, before the change.
+    pub before: JobFacts,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        auth::actor::{Principal, Roles},
+        clock::Clock,
+        ids::Ids,
+    };
+
+    #[test]
+    fn every_step_is_allowed_from_the_statuses_of_the_table_alone() {
+        let steps = [Step::Publish, Step::Update, Step::Cancel, Step::Claim, Step::Release, Step::Submit];
+        let terminal = [JobStatus::Completed, JobStatus::Cancelled, JobStatus::Expired];
+        for step in steps.into_iter().chain([Step::CancelAsAdmin, Step::RequestRevision, Step::Approve]) {
+            assert!(terminal.iter().all(|status| !step.works_from(*status)), "{step:?}");
+        }
+        assert!(!Step::Cancel.works_from(JobStatus::Claimed), "a client cannot cancel alone what is claimed");
+    }
+
+    #[test]
+    fn drafts_and_private_fields_are_shown_to_their_parties_alone() {
+        let ids = Ids::seeded(Clock::system(), 5);
+        let now = Clock::system().now();
+        let user = |roles| {
+            let (user, session) = (ids.next(), ids.next());
+            (user, Actor::User(Principal { user, session, roles, expires_at: now }))
+        };
+        let (client_id, client) = user(Roles { client: true, freelancer: true, admin: false });
+        let (claimant_id, claimant) = user(Roles { freelancer: true, ..Roles::default() });
+        let (_, stranger) = user(Roles { client: true, freelancer: true, admin: false });
+        let (_, admin) = user(Roles { admin: true, ..Roles::default() });
+        let mut job = Job {
+            id: ids.next(),
+            version: 1,
+            client_id,
+            claimant_id: None,
+            title: "Logo".into(),
+            description: "A logo".into(),
+            status: JobStatus::Draft,
+            budget: Money::from_minor(1),
+            deadline: None,
+            cancel_reason: None,
+            posted_at: None,
+            created_at: now,
+            updated_at: now,
+        };
+        let sees = |job: &Job| [client, claimant, stranger, admin, Actor::Anonymous].map(|actor| job.is_visible_to(&actor));
+        assert_eq!(sees(&job), [true, false, false, true, false]);
+        job.status = JobStatus::Open;
+        job.posted_at = Some(now);
+        assert_eq!(sees(&job), [true; 5]);
+        assert!(!job.can_be_claimed_by(&client), "nobody claims their own job, whatever their roles");
+        assert!(job.can_be_claimed_by(&claimant) && !job.can_be_claimed_by(&admin));
+        job.claimant_id = Some(claimant_id);
+        let private = [client, claimant, stranger, admin].map(|actor| job.shows_private_fields_to(&actor));
+        assert_eq!(private, [true, true, false, true]);
+    }
+}

@@ -1,0 +1,487 @@
+//! What clients do with their jobs, and what `claims` does to them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::LockType};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    entity::{job_skills, jobs},
+    error::JobError,
+    model::{Job, JobChange, JobFacts, JobSnapshot, JobStatus, JobUpdate, Step},
+};
+use crate::{
+    accounts::{Accounts, entity::skills, model::Skill},
+    auth::actor::Actor,
+    clock::{Clock, Timestamp},
+    db::{Db, Tx},
+    error::{Fault, Invalid},
+    events::{self, EventKind, NewEvent},
+    idempotency::{IdempotencyKey, once_in},
+    ids::{Ids, JobId},
+    money::Money,
+    notifications::{
+        Notifications,
+        model::{NotificationKind, Subject},
+    },
+    text,
+    wallet::{Wallets, service::AmountInput},
+};
+
+/// The jobs. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    pub(super) db: Db,
+    pub(super) accounts: Accounts,
+    clock: Clock,
+    ids: Ids,
+    wallets: Wallets,
+    notifications: Notifications,
+}
+
+/// `postJob` and `draftJob`, as they came.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewJob {
+    /// What it is called.
+    pub title: String,
+    /// What is wanted.
+    pub description: String,
+    /// What it pays.
+    pub budget: AmountInput,
+    /// What it asks for, by slug.
+    pub skills: Vec<String>,
+    /// Until when it can be claimed.
+    pub deadline: Option<Timestamp>,
+}
+
+/// `updateJob`: what is left out stays.
+#[derive(Clone, Debug, Default)]
+pub struct JobPatch {
+    /// A new title.
+    pub title: Option<String>,
+    /// A new description.
+    pub description: Option<String>,
+    /// A new budget.
+    pub budget: Option<AmountInput>,
+    /// New skills, by slug.
+    pub skills: Option<Vec<String>>,
+    /// A new deadline; `Some(None)` removes it.
+    pub deadline: Option<Option<Timestamp>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Made {
+    job: JobId,
+}
+
+/// The fields of a job that were checked.
+struct Checked {
+    title: String,
+    description: String,
+    budget: Money,
+}
+
+impl Jobs {
+    /// Jobs on these tools.
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        ids: Ids,
+        accounts: Accounts,
+        wallets: Wallets,
+        notifications: Notifications,
+    ) -> Self {
+        Self { db, accounts, clock, ids, wallets, notifications }
+    }
+
+    /// The money side of jobs.
+    pub const fn wallets(&self) -> &Wallets {
+        &self.wallets
+    }
+
+    /// Posts a job: OPEN at once, its budget in escrow.
+    #[tracing::instrument(skip_all)]
+    pub async fn post(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, JobError> {
+        self.create(actor, input, ("postJob", key), JobStatus::Open).await
+    }
+
+    /// Writes a job down. Nobody but its author and admins ever hears of it.
+    #[tracing::instrument(skip_all)]
+    pub async fn draft(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, JobError> {
+        self.create(actor, input, ("draftJob", key), JobStatus::Draft).await
+    }
+
+    async fn create(
+        &self,
+        actor: Actor,
+        input: NewJob,
+        (mutation, key): (&'static str, &str),
+        status: JobStatus,
+    ) -> Result<Job, JobError> {
+        let client = actor.client()?;
+        let key = &IdempotencyKey::parse(key)?;
+        let checked = &self.check(&input)?;
+        let input = &input;
+        self.db
+            .transact(|tx| async move {
+                let now = self.clock.now();
+                let made: Made = once_in(&tx, now, client, (mutation, key), input, || async {
+                    check_deadline("deadline", input.deadline, now)?;
+                    let skills = self.accounts.resolve_skills(&*tx, "skills", &input.skills).await?;
+                    let job = Job {
+                        id: self.ids.next(),
+                        version: 1,
+                        client_id: client,
+                        claimant_id: None,
+                        title: checked.title.clone(),
+                        description: checked.description.clone(),
+                        status,
+                        budget: checked.budget,
+                        deadline: input.deadline,
+                        cancel_reason: None,
+                        posted_at: (status == JobStatus::Open).then_some(now),
+                        created_at: now,
+                        updated_at: now,
+                    };
+                    jobs::Entity::insert(jobs::ActiveModel::from(job.clone())).exec_without_returning(&*tx).await?;
+                    insert_skills_in(&tx, job.id, &skills).await?;
+                    if status == JobStatus::Open {
+                        self.wallets.hold_in(&tx, client, job.budget, job.id.into()).await?;
+                        self.record_posted_in(&tx, &job).await?;
+                    }
+                    Ok::<_, JobError>(Made { job: job.id })
+                })
+                .await?;
+                self.must_exist_in(&tx, made.job).await
+            })
+            .await
+    }
+
+    /// Posts a draft.
+    #[tracing::instrument(skip_all, fields(job.id = id))]
+    pub async fn publish(&self, actor: Actor, id: &str, key: &str) -> Result<Job, JobError> {
+        let client = actor.client()?;
+        let key = &IdempotencyKey::parse(key)?;
+        let id = parse_id("id", id)?;
+        self.db
+            .transact(|tx| async move {
+                let now = self.clock.now();
+                let made: Made = once_in(&tx, now, client, ("publishJob", key), &id, || async {
+                    let before = self.lock_own_in(&tx, &actor, "id", id).await?;
+                    require(&before, Step::Publish)?;
+                    check_deadline("id", before.deadline, now)?;
+                    let job = Job {
+                        status: JobStatus::Open,
+                        posted_at: Some(now),
+                        version: before.version + 1,
+                        updated_at: now,
+                        ..before.clone()
+                    };
+                    self.save_in(&tx, &before, &job).await?;
+                    self.wallets.hold_in(&tx, client, job.budget, id.into()).await?;
+                    self.record_posted_in(&tx, &job).await?;
+                    Ok::<_, JobError>(Made { job: id })
+                })
+                .await?;
+                self.must_exist_in(&tx, made.job).await
+            })
+            .await
+    }
+
+    /// Changes a DRAFT or OPEN job; a new budget moves the difference. A patch that changes nothing does nothing.
+    #[tracing::instrument(skip_all, fields(job.id = id))]
+    pub async fn update(
+        &self,
+        actor: Actor,
+        id: &str,
+        expected_version: Option<i64>,
+        patch: JobPatch,
+    ) -> Result<Job, JobError> {
+        actor.client()?;
+        let id = parse_id("id", id)?;
+        let title = patch.title.map(|title| text::TITLE.parse("patch.title", &title)).transpose()?;
+        let description = patch.description.map(|text| text::DESCRIPTION.parse("patch.description", &text)).transpose()?;
+        let currency = self.wallets.currency();
+        let budget = patch.budget.map(|budget| budget.parse(currency, "patch.budget")).transpose()?;
+        let (title, description, slugs) = (&title, &description, &patch.skills);
+        let deadline = patch.deadline;
+        self.db
+            .transact(|tx| async move {
+                let now = self.clock.now();
+                let before = self.lock_own_in(&tx, &actor, "id", id).await?;
+                require(&before, Step::Update)?;
+                check_version(&before, expected_version)?;
+                if let Some(deadline) = deadline {
+                    check_deadline("patch.deadline", deadline, now)?;
+                }
+                let skills_before = self.skills_in(&tx, id).await?;
+                let skills = match slugs {
+                    Some(slugs) => self.accounts.resolve_skills(&*tx, "patch.skills", slugs).await?,
+                    None => skills_before.clone(),
+                };
+                let mut job = Job {
+                    title: title.clone().unwrap_or_else(|| before.title.clone()),
+                    description: description.clone().unwrap_or_else(|| before.description.clone()),
+                    budget: budget.unwrap_or(before.budget),
+                    deadline: deadline.unwrap_or(before.deadline),
+                    ..before.clone()
+                };
+                if job == before && skills == skills_before {
+                    return Ok(before);
+                }
+                job.version += 1;
+                job.updated_at = now;
+                self.save_in(&tx, &before, &job).await?;
+                if skills != skills_before {
+                    job_skills::Entity::delete_many().filter(job_skills::Column::JobId.eq(id)).exec(&*tx).await?;
+                    insert_skills_in(&tx, id, &skills).await?;
+                }
+                if job.status == JobStatus::Open {
+                    let mut changes = vec![JobChange::Details];
+                    if job.budget != before.budget {
+                        changes.push(JobChange::Escrow);
+                        let difference = job.budget.minus(before.budget)?;
+                        if difference.is_positive() {
+                            self.wallets.hold_in(&tx, job.client_id, difference, id.into()).await?;
+                        } else {
+                            self.wallets.refund_in(&tx, job.client_id, difference.negated()?, id.into()).await?;
+                        }
+                    }
+                    self.record_updated_in(&tx, JobFacts::of(&before, &skills_before), &job, changes).await?;
+                }
+                Ok(job)
+            })
+            .await
+    }
+
+    /// Calls a job off: a DRAFT or OPEN one by its client, an OPEN one by an admin, which is noted and told the client.
+    #[tracing::instrument(skip_all, fields(job.id = id))]
+    pub async fn cancel(&self, actor: Actor, id: &str, reason: Option<&str>) -> Result<Job, JobError> {
+        let caller = actor.signed_in()?;
+        if !actor.is_admin() {
+            actor.client()?;
+        }
+        let id = parse_id("id", id)?;
+        let reason = &reason.map(|reason| text::REASON.parse("reason", reason)).transpose()?;
+        self.db
+            .transact(|tx| async move {
+                let before = self.lock_in(&tx, id).await?.ok_or_else(|| Invalid::not_found("id", "job"))?;
+                let own = before.is_own(&actor) && actor.roles().client;
+                if !own && !actor.is_admin() {
+                    return Err(Invalid::not_found("id", "job").into());
+                }
+                require(&before, if own { Step::Cancel } else { Step::CancelAsAdmin })?;
+                let job = Job { status: JobStatus::Cancelled, cancel_reason: reason.clone(), ..before.clone() };
+                let posted = before.status == JobStatus::Open;
+                if posted {
+                    self.wallets.refund_in(&tx, job.client_id, job.budget, id.into()).await?;
+                }
+                let changes = &[JobChange::Status, JobChange::Escrow];
+                let job = self.change_in(&tx, &before, job, changes).await?;
+                if !own {
+                    self.accounts.audit_in(&tx, caller, "cancelJob", &id.to_string(), reason.as_deref().unwrap_or("")).await?;
+                    let title = format!("An administrator cancelled \"{}\"", job.title);
+                    let kind = NotificationKind::JobCancelled;
+                    self.notifications.notify_in(&tx, job.client_id, kind, title, Subject::Job(id)).await?;
+                }
+                Ok(job)
+            })
+            .await
+    }
+
+    /// Locks a job until the transaction ends. Everything that changes a job begins here, so steps on one job queue.
+    pub async fn lock_in(&self, tx: &Tx, id: JobId) -> Result<Option<Job>, Fault> {
+        // NO KEY: rows that merely refer to the job may be written meanwhile.
+        let row = jobs::Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(&**tx).await?;
+        row.map(Job::try_from).transpose()
+    }
+
+    async fn lock_own_in(&self, tx: &Tx, actor: &Actor, field: &str, id: JobId) -> Result<Job, JobError> {
+        let job = self.lock_in(tx, id).await?.filter(|job| job.is_own(actor));
+        Ok(job.ok_or_else(|| Invalid::not_found(field, "job"))?)
+    }
+
+    /// Writes the next version of a locked job and records `jobUpdated`; a job that was never posted is written silently.
+    pub async fn change_in(&self, tx: &Tx, before: &Job, mut job: Job, changes: &[JobChange]) -> Result<Job, Fault> {
+        job.version = before.version + 1;
+        job.updated_at = self.clock.now();
+        self.save_in(tx, before, &job).await?;
+        if job.posted_at.is_some() {
+            let facts = JobFacts::of(before, &self.skills_in(tx, job.id).await?);
+            self.record_updated_in(tx, facts, &job, changes.to_vec()).await?;
+        }
+        Ok(job)
+    }
+
+    async fn save_in(&self, tx: &Tx, before: &Job, job: &Job) -> Result<(), Fault> {
+        let saved = jobs::Entity::update_many()
+            .set(jobs::ActiveModel::from(job.clone()))
+            .filter(jobs::Column::Id.eq(job.id))
+            .filter(jobs::Column::Version.eq(before.version))
+            .filter(jobs::Column::Status.eq(before.status.as_str()))
+            .exec(&**tx)
+            .await?;
+        // The row is locked: nobody else can have changed it since.
+        if saved.rows_affected == 1 { Ok(()) } else { Err(Fault::corrupt(format!("{} changed under its lock", job.id))) }
+    }
+
+    /// Records that a job became OPEN, for the first time or again.
+    pub async fn record_posted_in(&self, tx: &Tx, job: &Job) -> Result<(), Fault> {
+        let snapshot = self.snapshot_in(tx, job).await?;
+        self.record_in(tx, EventKind::JobPosted, job, true, &snapshot).await
+    }
+
+    async fn record_updated_in(
+        &self,
+        tx: &Tx,
+        before: JobFacts,
+        job: &Job,
+        changes: Vec<JobChange>,
+    ) -> Result<(), Fault> {
+        let changes: Vec<JobChange> = changes.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+        let public = changes.iter().any(|change| change.is_public());
+        let previous_status = (before.status != job.status).then_some(before.status);
+        let snapshot = self.snapshot_in(tx, job).await?;
+        let update = JobUpdate { snapshot, changes, previous_status, before };
+        self.record_in(tx, EventKind::JobUpdated, job, public, &update).await
+    }
+
+    async fn snapshot_in(&self, tx: &Tx, job: &Job) -> Result<JobSnapshot, Fault> {
+        let skills = self.skills_in(tx, job.id).await?;
+        let client = self.accounts.card_in(tx, job.client_id).await?;
+        Ok(JobSnapshot { job: job.clone(), skills, client })
+    }
+
+    async fn record_in(
+        &self,
+        tx: &Tx,
+        kind: EventKind,
+        job: &Job,
+        public: bool,
+        payload: &impl Serialize,
+    ) -> Result<(), Fault> {
+        let event = NewEvent {
+            id: self.ids.next(),
+            kind,
+            subject: job.id.into(),
+            subject_version: job.version,
+            audience: job.audience(public),
+            payload: serde_json::to_string(payload).map_err(Fault::corrupt)?,
+            occurred_at: self.clock.now(),
+        };
+        Ok(events::record(tx, event).await?)
+    }
+
+    /// A job as the transaction sees it, whoever asks.
+    pub async fn find_in(&self, tx: &Tx, id: JobId) -> Result<Option<Job>, Fault> {
+        jobs::Entity::find_by_id(id).one(&**tx).await?.map(Job::try_from).transpose()
+    }
+
+    async fn must_exist_in(&self, tx: &Tx, id: JobId) -> Result<Job, JobError> {
+        Ok(self.find_in(tx, id).await?.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))?)
+    }
+
+    /// A job, if the actor may see it.
+    pub async fn find(&self, actor: &Actor, id: JobId) -> Result<Option<Job>, Fault> {
+        let row = jobs::Entity::find_by_id(id).one(self.db.reader()).await?;
+        Ok(row.map(Job::try_from).transpose()?.filter(|job| job.is_visible_to(actor)))
+    }
+
+    /// Whether the actor is party to a job of which an older state is at hand, or an admin. Rights are today's: who was
+    /// claimant then must still be.
+    pub async fn is_party_now(&self, actor: &Actor, then: &Job) -> Result<bool, Fault> {
+        if !then.shows_private_fields_to(actor) || then.is_own(actor) || actor.is_admin() {
+            return Ok(then.shows_private_fields_to(actor));
+        }
+        let now = self.by_id(&[then.id]).await?.remove(&then.id);
+        Ok(now.is_some_and(|now| now.shows_private_fields_to(actor)))
+    }
+
+    /// Many jobs by id, for a loader whose caller asks [`Job::is_visible_to`].
+    pub async fn by_id(&self, ids: &[JobId]) -> Result<HashMap<JobId, Job>, Fault> {
+        let rows = jobs::Entity::find().filter(jobs::Column::Id.is_in(ids.to_vec())).all(self.db.reader()).await?;
+        rows.into_iter().map(|row| Ok((row.id, row.try_into()?))).collect()
+    }
+
+    /// The skills of many jobs, as their clients listed them.
+    pub async fn skills_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Vec<Skill>>, Fault> {
+        skills_of(self.db.reader(), jobs).await
+    }
+
+    async fn skills_in(&self, tx: &Tx, job: JobId) -> Result<Vec<Skill>, Fault> {
+        Ok(skills_of(&**tx, &[job]).await?.remove(&job).unwrap_or_default())
+    }
+
+    fn check(&self, input: &NewJob) -> Result<Checked, Invalid> {
+        Ok(Checked {
+            title: text::TITLE.parse("title", &input.title)?,
+            description: text::DESCRIPTION.parse("description", &input.description)?,
+            budget: input.budget.parse(self.wallets.currency(), "budget")?,
+        })
+    }
+}
+
+async fn skills_of<C: sea_orm::ConnectionTrait>(
+    connection: &C,
+    jobs: &[JobId],
+) -> Result<HashMap<JobId, Vec<Skill>>, Fault> {
+    let rows = job_skills::Entity::find()
+        .find_also_related(skills::Entity)
+        .filter(job_skills::Column::JobId.is_in(jobs.to_vec()))
+        .order_by_asc(job_skills::Column::Place)
+        .all(connection)
+        .await?;
+    let mut found: HashMap<JobId, Vec<Skill>> = HashMap::new();
+    for (link, skill) in rows {
+        found.entry(link.job_id).or_default().extend(skill.map(Skill::from));
+    }
+    Ok(found)
+}
+
+async fn insert_skills_in(tx: &Tx, job: JobId, skills: &[Skill]) -> Result<(), Fault> {
+    if skills.is_empty() {
+        return Ok(());
+    }
+    let rows = (0_i32..).zip(skills).map(|(place, skill)| job_skills::ActiveModel {
+        job_id: Set(job),
+        skill_id: Set(skill.id),
+        place: Set(place),
+    });
+    job_skills::Entity::insert_many(rows).exec_without_returning(&**tx).await?;
+    Ok(())
+}
+
+/// Reads a job's id from `input.<field>`; what is not an id names no job.
+pub fn parse_id(field: &str, text: &str) -> Result<JobId, Invalid> {
+    text.parse().map_err(|_| Invalid::not_found(field, "job"))
+}
+
+/// Refuses a step that the job's status does not allow.
+pub fn require(job: &Job, step: Step) -> Result<(), JobError> {
+    if step.works_from(job.status) {
+        Ok(())
+    } else {
+        Err(JobError::InvalidTransition { job: Box::new(job.clone()), allowed: step.allowed() })
+    }
+}
+
+/// Refuses a caller who decided on an older version.
+pub fn check_version(job: &Job, expected: Option<i64>) -> Result<(), JobError> {
+    match expected {
+        Some(expected) if expected != job.version => Err(JobError::VersionConflict(Box::new(job.clone()))),
+        _ => Ok(()),
+    }
+}
+
+fn check_deadline(field: &str, deadline: Option<Timestamp>, now: Timestamp) -> Result<(), Invalid> {
+    match deadline {
+        Some(deadline) if deadline <= now => {
+            Err(Invalid::value(field, "must have a deadline in the future; set a later one or none"))
+        }
+        // Four digits for the year are all that RFC 3339 has.
+        Some(deadline) if deadline.timestamp() > 253_402_214_399 => {
+            Err(Invalid::value(field, "must lie before the year 9999-12-31"))
+        }
+        _ => Ok(()),
+    }
+}

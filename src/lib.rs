@@ -1,0 +1,51 @@
+//! The real-time GraphQL API of a freelance marketplace.
+//!
+//! # The map of the house
+//!
+//! | Where | What |
+//! | --- | --- |
+//! | [`accounts`] [`jobs`] [`claims`] [`wallet`] [`notifications`] | the domains; the same file names in each |
+//! | [`events`] | the durable log that every change is recorded in |
+//! | [`realtime`] | delivery: from the log to whoever listens |
+//! | [`schema`] | the merged GraphQL schema and the interfaces that span domains |
+//! | [`graphql`] | the GraphQL kit; knows no domain |
+//! | [`http`] | transports, and what stands around every request |
+//! | [`auth`] | who is calling |
+//! | [`app`] [`config`] [`lifecycle`] [`telemetry`] | the process |
+//! | [`db`] [`clock`] [`ids`] [`money`] [`text`] [`page`] [`idempotency`] [`error`] | leaves |
+//! | [`seed`] [`verify`] | what the command line does besides serving |
+//!
+//! Each domain has `mod.rs` (what it owns), `entity.rs` (tables), `model.rs` (pure rules), `service.rs` (use cases, and
+//! `_in(&tx, ..)` twins that join a neighbour's transaction), `error.rs` and `graphql.rs`.
+//!
+//! # The one rule of direction
+//!
+//! `main -> app -> http -> schema + domain::graphql -> domain::service -> {entity, model, error} -> leaves`, and among
+//! the domains `claims -> jobs -> {wallet, notifications} -> accounts`, never back; reads the other way stand in
+//! `graphql.rs`. A domain records events, only [`realtime`] delivers them. `tests/architecture.rs` holds these fences.
+
+pub mod accounts;
+pub mod app;
+pub mod auth;
+pub mod claims;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod error;
+pub mod events;
+pub mod graphql;
+pub mod http;
+pub mod idempotency;
+pub mod ids;
+pub mod jobs;
+pub mod lifecycle;
+pub mod money;
+pub mod notifications;
+pub mod page;
+pub mod realtime;
+pub mod schema;
+pub mod seed;
+pub mod telemetry;
+pub mod text;
+pub mod verify;
+pub mod wallet;

@@ -1,0 +1,86 @@
+//! Owns every background task of the process and the order in which they stop.
+//!
+//! Two tokens: the *soft* one asks (readiness fails, sockets say goodbye, requests in flight finish), the *hard* one
+//! ends what has not left by then. Every task is spawned here, so that each has an owner and an end and shutdown can
+//! wait for all of them; `tokio::spawn` elsewhere is refused by `clippy.toml` and `tests/architecture.rs`.
+
+use std::{future::Future, time::Duration};
+
+use tokio::task::JoinHandle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// A handle to the process's tasks and its end; clones share both.
+#[derive(Clone, Debug, Default)]
+pub struct Lifecycle {
+    soft: CancellationToken,
+    hard: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Lifecycle {
+    /// A lifecycle that has not begun to end.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs `task` until it returns or the hard end comes, whichever is first.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<Option<F::Output>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let hard = self.hard.clone();
+        let task = self.tasks.track_future(async move { hard.run_until_cancelled(task).await });
+        tokio::spawn(task)
+    }
+
+    /// Completes when the process has been asked to end.
+    pub async fn stopping(&self) {
+        self.soft.cancelled().await;
+    }
+
+    /// True once the process has been asked to end.
+    pub fn is_stopping(&self) -> bool {
+        self.soft.is_cancelled()
+    }
+
+    /// Asks everything to end. Safe to call more than once.
+    pub fn stop(&self) {
+        self.soft.cancel();
+    }
+
+    /// Asks everything to end, waits up to `grace` for the tasks, then cuts off those that remain.
+    ///
+    /// Returns whether all of them left by themselves.
+    pub async fn shut_down(&self, grace: Duration) -> bool {
+        self.stop();
+        self.tasks.close();
+        let in_time = tokio::time::timeout(grace, self.tasks.wait()).await.is_ok();
+        self.hard.cancel();
+        self.tasks.wait().await;
+        in_time
+    }
+
+    /// How many tasks run now.
+    pub fn running(&self) -> usize {
+        self.tasks.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_will_not_leave_is_cut_off() {
+        let lifecycle = Lifecycle::new();
+        let polite = lifecycle.clone();
+        let polite = lifecycle.spawn(async move { polite.stopping().await });
+        let stubborn = lifecycle.spawn(std::future::pending::<()>());
+        assert!(!lifecycle.shut_down(Duration::from_millis(10)).await);
+        assert_eq!(polite.await.expect("joins"), Some(()));
+        assert_eq!(stubborn.await.expect("joins"), None);
+        assert_eq!(lifecycle.running(), 0);
+    }
+}

@@ -1,0 +1,156 @@
+//! The command line: reads arguments, calls the library, turns errors into one line and an exit code. No logic.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand};
+use lancewire::{
+    app::{App, open_database},
+    clock::Clock,
+    config::{Config, Environment},
+    ids::Ids,
+    schema, seed, telemetry,
+    verify::verify,
+};
+
+/// The real-time GraphQL API of a freelance marketplace.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// What to do; `serve` unless given.
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Migrates the database, seeds an empty one in development, and serves.
+    Serve,
+    /// Brings the database up to date.
+    Migrate,
+    /// Prints the GraphQL schema.
+    Schema,
+    /// Fills an empty database with demo people, jobs and wallets.
+    Seed,
+    /// Proves that the books and the event log of a database are right; exits with 1 if they are not.
+    Verify,
+    /// What only the operator may do.
+    #[command(subcommand)]
+    Admin(AdminCommand),
+}
+
+#[derive(Subcommand)]
+enum AdminCommand {
+    /// Makes an account with the role ADMIN. The password is read from LANCEWIRE_ADMIN_PASSWORD or standard input.
+    Create {
+        /// Its email.
+        #[arg(long)]
+        email: String,
+        /// Its display name.
+        #[arg(long, default_value = "Administrator")]
+        name: String,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse().command.unwrap_or(Command::Serve)).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("lancewire: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    if let Command::Schema = command {
+        print!("{}", schema::sdl());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = Config::load()?;
+    telemetry::init_logs(&config.telemetry)?;
+    let clock = Clock::system();
+    let ids = Ids::from_entropy(clock.clone());
+    match command {
+        Command::Schema => {}
+        Command::Migrate => {
+            open_database(&config, ids).await?;
+        }
+        Command::Verify => {
+            let findings = verify(&open_database(&config, ids).await?).await?;
+            for finding in &findings {
+                println!("{} {}", if finding.broken.is_empty() { "ok    " } else { "BROKEN" }, finding.invariant);
+                finding.broken.iter().for_each(|row| println!("         {row}"));
+            }
+            return Ok(ExitCode::from(u8::from(findings.iter().any(|finding| !finding.broken.is_empty()))));
+        }
+        Command::Seed => {
+            let app = App::build(config, clock, ids).await?;
+            if !app.services.accounts.is_empty().await? {
+                bail!("the database is not empty; seeding is for an empty one");
+            }
+            seed::seed(&app).await?;
+            app.shut_down().await;
+        }
+        Command::Admin(AdminCommand::Create { email, name }) => {
+            let password = match std::env::var("LANCEWIRE_ADMIN_PASSWORD") {
+                Ok(password) => password,
+                Err(_) => std::io::read_to_string(std::io::stdin())?.trim_end_matches(['\r', '\n']).to_owned(),
+            };
+            let app = App::build(config, clock, ids).await?;
+            let admin = app.services.accounts.create_admin(&email, &password, &name).await?;
+            app.shut_down().await;
+            println!("{}", admin.id);
+        }
+        Command::Serve => return serve(config, clock, ids).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<ExitCode> {
+    let development = config.environment == Environment::Development;
+    let app = App::build(config, clock, ids).await?;
+    let listen = app.config.http.listen;
+    let listener = app.listen().await.with_context(|| format!("http.listen: cannot listen on {listen}"))?;
+    if development && app.services.accounts.is_empty().await? {
+        seed::seed(&app).await.context("cannot seed the empty database")?;
+    }
+    let address = app.serve(listener)?;
+    tracing::info!(%address, "serving");
+    if development {
+        greet(&address.to_string());
+    }
+    stop_signal().await?;
+    tracing::info!("stopping");
+    let clean = app.shut_down().await;
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// Tells a newcomer where to go.
+fn greet(address: &str) {
+    println!("\n  lancewire is at http://{address}/\n");
+    println!("  GraphiQL     http://{address}/graphql");
+    println!("  subscribe    ws://{address}/graphql   (graphql-transport-ws)");
+    println!("  schema       http://{address}/schema.graphql");
+    println!("  operations   http://{address}/health/ready   http://{address}/metrics\n");
+    println!("  Demo logins, all with the password {}:", seed::PASSWORD);
+    for (email, name, _) in seed::PEOPLE {
+        println!("    {email:22} {name}");
+    }
+    println!("\n  Try it:\n");
+    println!("  curl -s http://{address}/graphql -H 'content-type: application/json' \\");
+    println!("    -d '{{\"query\":\"{{ jobs(first: 3) {{ nodes {{ title budget {{ amount currencyCode }} }} }} }}\"}}'\n");
+}

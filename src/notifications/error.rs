@@ -1,0 +1,32 @@
+//! What can go wrong with an inbox.
+
+use crate::{
+    auth::actor::Denied,
+    error::{AsDbError, Fault, Invalid},
+    faults_into,
+};
+
+/// Why a use case of notifications did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum NotificationError {
+    /// The caller may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// An input cannot be used.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// Ours.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+faults_into!(NotificationError);
+
+impl AsDbError for NotificationError {
+    fn as_db_error(&self) -> Option<&sea_orm::DbErr> {
+        match self {
+            Self::Fault(fault) => fault.as_db_error(),
+            Self::Denied(_) | Self::Invalid(_) => None,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The inbox in the API: `Notification`, marking read, and the event `notificationReceived`.
+
+use std::sync::Arc;
+
+use async_graphql::{
+    ComplexObject, Context, Enum, Error, ID, InputObject, Object, Result, SimpleObject, Subscription,
+    futures_util::{Stream, StreamExt},
+};
+
+use super::{
+    NotificationError, Notifications,
+    model::{self, Notification, Subject},
+};
+use crate::{
+    accounts::graphql::{UserObject, user},
+    claims::Claims,
+    connection,
+    error::Fault,
+    events::EventKind,
+    graphql::{
+        connections::edges,
+        context::{ContextExt, denied, signed_in},
+        scalars::DateTime,
+        user_errors::InputError,
+    },
+    ids::UserId,
+    jobs::graphql::visible_job,
+    page::{Cursor, Page},
+    realtime::{Delivery, Hub},
+    schema::node::Node,
+    wallet::Wallets,
+};
+
+/// What a notification is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "model::NotificationKind")]
+pub(crate) enum NotificationKind {
+    JobClaimed,
+    ClaimReleased,
+    WorkSubmitted,
+    RevisionRequested,
+    WorkApproved,
+    PaymentReceived,
+    JobCancelled,
+    JobExpired,
+    DisputeOpened,
+    DisputeResolved,
+}
+
+/// A notification in the API; whoever makes one has checked that the viewer may see it.
+#[derive(Clone, Debug)]
+pub(crate) struct NotificationObject(Arc<Notification>);
+
+impl From<Notification> for NotificationObject {
+    fn from(notification: Notification) -> Self {
+        Self(Arc::new(notification))
+    }
+}
+
+/// Something that happened and concerns the viewer.
+#[Object(name = "Notification")]
+impl NotificationObject {
+    pub(crate) async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+
+    async fn kind(&self) -> NotificationKind {
+        self.0.kind.into()
+    }
+
+    async fn title(&self) -> &str {
+        &self.0.title
+    }
+
+    async fn subject(&self, ctx: &Context<'_>) -> Result<Option<Node>> {
+        Ok(match self.0.subject {
+            Subject::Job(id) => visible_job(ctx, id).await?.map(Node::Job),
+            Subject::Claim(id) => {
+                let claim = ctx.get::<Claims>().find(&ctx.actor(), id).await?;
+                claim.map(|(claim, _)| Node::Claim(claim.into()))
+            }
+            Subject::Transaction(id) => {
+                let transaction = ctx.get::<Wallets>().transaction(ctx.actor(), id).await?;
+                transaction.map(|transaction| Node::Transaction(transaction.into()))
+            }
+        })
+    }
+
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    async fn read_at(&self) -> Option<DateTime> {
+        self.0.read_at.map(Into::into)
+    }
+}
+
+connection! {
+    /// A page of notifications.
+    NotificationConnection,
+    /// A notification in a page of notifications.
+    NotificationEdge,
+    NotificationObject,
+    complex UserId
+}
+
+impl NotificationConnection {
+    pub(crate) fn new(page: Page<Notification>, scope: UserId) -> Self {
+        let (edges, page_info) = edges(page, |notification| Cursor::by_id(notification.id.into()));
+        let edges: Vec<_> =
+            edges.into_iter().map(|(cursor, node)| NotificationEdge { cursor, node: node.into() }).collect();
+        Self { nodes: edges.iter().map(|edge| edge.node.clone()).collect(), edges, page_info, scope }
+    }
+}
+
+#[ComplexObject]
+impl NotificationConnection {
+    async fn unread_count(&self, ctx: &Context<'_>) -> Result<i32> {
+        let count = ctx.get::<Notifications>().unread_count(self.scope).await?;
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+}
+
+impl NotificationError {
+    /// How the API tells it: as data where a person can act on it, else as a top-level error.
+    fn outward(self) -> Result<InputError, Error> {
+        match self {
+            Self::Denied(refused) => Err(denied(refused)),
+            Self::Invalid(invalid) => Ok(invalid.into()),
+            Self::Fault(fault) => Err(fault.into()),
+        }
+    }
+}
+
+/// Mark notifications read, up to and including this one.
+#[derive(InputObject)]
+pub(crate) struct MarkNotificationsReadInput {
+    up_to_id: ID,
+}
+
+/// Result of `markNotificationsRead`.
+#[derive(SimpleObject)]
+pub(crate) struct MarkNotificationsReadPayload {
+    viewer: Option<UserObject>,
+    errors: Vec<InputError>,
+}
+
+/// Writes of inboxes.
+#[derive(Default)]
+pub(crate) struct NotificationMutation;
+
+#[Object]
+impl NotificationMutation {
+    /// Any signed-in user.
+    async fn mark_notifications_read(
+        &self,
+        ctx: &Context<'_>,
+        input: MarkNotificationsReadInput,
+    ) -> Result<Option<MarkNotificationsReadPayload>> {
+        let actor = signed_in(ctx)?;
+        Ok(Some(match ctx.get::<Notifications>().mark_read(actor, &input.up_to_id).await {
+            Ok(()) => {
+                let viewer = user(ctx, actor.signed_in().map_err(denied)?).await?;
+                MarkNotificationsReadPayload { viewer: Some(viewer), errors: Vec::new() }
+            }
+            Err(error) => MarkNotificationsReadPayload { viewer: None, errors: vec![error.outward()?] },
+        }))
+    }
+}
+
+/// A `notificationReceived` event in the API.
+#[derive(Clone)]
+pub(crate) struct NotificationReceivedEvent {
+    delivery: Arc<Delivery>,
+    notification: NotificationObject,
+}
+
+/// A notification reached the viewer's inbox.
+#[Object]
+impl NotificationReceivedEvent {
+    pub(crate) async fn id(&self) -> ID {
+        self.delivery.id().to_string().into()
+    }
+
+    pub(crate) async fn cursor(&self) -> String {
+        self.delivery.cursor()
+    }
+
+    pub(crate) async fn occurred_at(&self) -> DateTime {
+        self.delivery.occurred_at().into()
+    }
+
+    async fn notification(&self) -> NotificationObject {
+        self.notification.clone()
+    }
+}
+
+/// Live changes of inboxes.
+#[derive(Default)]
+pub(crate) struct NotificationSubscription;
+
+#[Subscription]
+impl NotificationSubscription {
+    /// The viewer's own inbox.
+    async fn notification_received(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<impl Stream<Item = Result<NotificationReceivedEvent>>> {
+        let owner = signed_in(ctx)?.signed_in().map_err(denied)?;
+        let feed = ctx.get::<Hub>().subscribe(EventKind::NotificationReceived);
+        Ok(feed.into_stream().filter_map(move |delivery| async move { received(delivery, owner).transpose() }))
+    }
+}
+
+fn received(delivery: Result<Arc<Delivery>, Fault>, owner: UserId) -> Result<Option<NotificationReceivedEvent>> {
+    let delivery = delivery?;
+    if delivery.audience().owner != owner {
+        return Ok(None);
+    }
+    let notification = delivery.payload::<Notification>()?.clone().into();
+    Ok(Some(NotificationReceivedEvent { delivery, notification }))
+}

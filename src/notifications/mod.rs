@@ -1,0 +1,13 @@
+//! The durable inbox: what concerns a user, read or not, whether or not a socket was open.
+//!
+//! Owns `notifications` and the event `notificationReceived`. `jobs` and `claims` call [`Notifications::notify_in`] in
+//! the transaction of what happened; this module knows of a subject no more than its kind and id.
+
+pub mod entity;
+pub mod error;
+pub(crate) mod graphql;
+pub mod model;
+pub mod service;
+
+pub use error::NotificationError;
+pub use service::Notifications;

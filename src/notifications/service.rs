@@ -1,0 +1,126 @@
+//! Filling, reading and tidying an inbox.
+
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    Select, sea_query::Expr,
+};
+
+use super::{
+    entity::{self, Column, Entity},
+    error::NotificationError,
+    model::{Notification, NotificationKind, Subject},
+};
+use crate::{
+    auth::actor::Actor,
+    clock::Clock,
+    db::{Db, Tx},
+    error::{Fault, Invalid},
+    events::{self, Audience, EventKind, NewEvent},
+    ids::{Ids, NotificationId, UserId},
+    page::{Page, PageRequest},
+};
+
+/// The inboxes. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Notifications {
+    db: Db,
+    clock: Clock,
+    ids: Ids,
+}
+
+impl Notifications {
+    /// Inboxes on these tools.
+    pub const fn new(db: Db, clock: Clock, ids: Ids) -> Self {
+        Self { db, clock, ids }
+    }
+
+    /// Puts an entry into a user's inbox and records the event.
+    pub async fn notify_in(
+        &self,
+        tx: &Tx,
+        user: UserId,
+        kind: NotificationKind,
+        title: String,
+        subject: Subject,
+    ) -> Result<(), Fault> {
+        let now = self.clock.now();
+        let notification =
+            Notification { id: self.ids.next(), user_id: user, kind, title, subject, created_at: now, read_at: None };
+        let (subject_kind, subject_id) = subject.to_columns();
+        let row = entity::ActiveModel {
+            id: Set(notification.id),
+            user_id: Set(user),
+            kind: Set(kind.as_str().to_owned()),
+            title: Set(notification.title.clone()),
+            subject_kind: Set(subject_kind.to_owned()),
+            subject_id: Set(subject_id),
+            created_at: Set(now),
+            read_at: Set(None),
+        };
+        Entity::insert(row).exec_without_returning(&**tx).await?;
+        let event = NewEvent {
+            id: self.ids.next(),
+            kind: EventKind::NotificationReceived,
+            subject: user.into(),
+            subject_version: 0,
+            audience: Audience { public: false, owner: user, claimant: None },
+            payload: serde_json::to_string(&notification).map_err(Fault::corrupt)?,
+            occurred_at: now,
+        };
+        Ok(events::record(tx, event).await?)
+    }
+
+    /// Marks everything read up to and including `up_to`, which must stand in the caller's own inbox.
+    #[tracing::instrument(skip_all)]
+    pub async fn mark_read(&self, actor: Actor, up_to: &str) -> Result<(), NotificationError> {
+        let user = actor.signed_in()?;
+        let not_found = || Invalid::not_found("upToId", "notification");
+        let up_to: NotificationId = up_to.parse().map_err(|_| not_found())?;
+        self.db
+            .transact(|tx| async move {
+                inbox(user, false).filter(Column::Id.eq(up_to)).one(&*tx).await?.ok_or_else(not_found)?;
+                Entity::update_many()
+                    .filter(Column::UserId.eq(user))
+                    .filter(Column::Id.lte(up_to))
+                    .filter(Column::ReadAt.is_null())
+                    .col_expr(Column::ReadAt, Expr::value(Some(self.clock.now())))
+                    .exec(&*tx)
+                    .await?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// A page of a user's inbox, newest first. The caller has been let to see it.
+    pub async fn page(
+        &self,
+        user: UserId,
+        unread_only: bool,
+        request: PageRequest,
+    ) -> Result<Page<Notification>, Fault> {
+        let id = Expr::col(Column::Id);
+        let rows = inbox(user, unread_only)
+            .filter(request.bounds(&Order::Desc, &id, |cursor| Expr::value(cursor.id)))
+            .order_by(Column::Id, request.direction(Order::Desc))
+            .limit(request.limit())
+            .all(self.db.reader())
+            .await?;
+        request.page(rows).try_map(Notification::try_from)
+    }
+
+    /// How many entries are not read.
+    pub async fn unread_count(&self, user: UserId) -> Result<u64, Fault> {
+        Ok(inbox(user, true).count(self.db.reader()).await?)
+    }
+
+    /// An entry, for its reader and for admins.
+    pub async fn find(&self, actor: &Actor, id: NotificationId) -> Result<Option<Notification>, Fault> {
+        let row = Entity::find_by_id(id).one(self.db.reader()).await?;
+        row.filter(|row| actor.is(row.user_id) || actor.is_admin()).map(Notification::try_from).transpose()
+    }
+}
+
+fn inbox(user: UserId, unread_only: bool) -> Select<Entity> {
+    let select = Entity::find().filter(Column::UserId.eq(user));
+    if unread_only { select.filter(Column::ReadAt.is_null()) } else { select }
+}

@@ -1,0 +1,16 @@
+//! Delivery: from the durable log to whoever listens.
+//!
+//! One direction, one source of truth: use cases write to the log (`events`), the [`tail`] reads it in the order of
+//! positions and hands each event to the [`hub`], and the hub's feeds carry it to subscriptions. Nothing is published
+//! from a use case. A channel may drop what a slow reader did not take; the feed then reads what it missed from the log,
+//! so between commit and socket no event is lost, doubled or out of order.
+//!
+//! Shared execution, replay from a cursor, other transports and more nodes have their place here and come next.
+
+mod delivery;
+mod hub;
+mod tail;
+
+pub use delivery::Delivery;
+pub use hub::{Feed, Hub};
+pub use tail::run as run_tail;

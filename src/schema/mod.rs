@@ -1,0 +1,154 @@
+//! The merged schema: the parts that the domains contribute, and the types that span them.
+//!
+//! Together with the domains' `graphql.rs` files this is one layer: they may name the interfaces that stand here, as they
+//! may name each other's types. [`contract`](crate) changes show in `schema.graphql`, which a test compares.
+
+use async_graphql::{Context, MergedObject, MergedSubscription, Object, SDLExportOptions, Schema as GraphqlSchema, SimpleObject};
+
+use crate::{
+    accounts::{
+        Accounts,
+        graphql::{AccountLoader, AccountMutation, AccountQuery},
+    },
+    claims::{
+        Claims,
+        graphql::{ClaimLoader, ClaimMutation, ClaimQuery},
+    },
+    graphql::{context::ContextExt, loader::data_loader, nulls::Nulls, scalars::DateTime},
+    jobs::{
+        Jobs,
+        graphql::{JobLoader, JobMutation, JobQuery, JobSubscription},
+    },
+    lifecycle::Lifecycle,
+    notifications::{
+        Notifications,
+        graphql::{NotificationMutation, NotificationSubscription},
+    },
+    realtime::Hub,
+    wallet::{
+        Wallets,
+        graphql::{WalletLoader, WalletMutation, WalletQuery, WalletSubscription},
+    },
+};
+
+pub mod event;
+pub mod node;
+pub mod user_errors;
+
+/// Mutations of which one request may hold one: a second guess at a password, or a second movement of money, must not
+/// ride along for the price of the first.
+pub const SINGLE_MUTATIONS: &[&str] = &[
+    "signUp",
+    "signIn",
+    "refreshSession",
+    "changePassword",
+    "deposit",
+    "withdraw",
+    "confirmTransaction",
+    "postJob",
+    "publishJob",
+    "updateJob",
+    "cancelJob",
+    "approveDeliverable",
+];
+
+/// Reads. Everything here is safe to repeat.
+#[derive(Default, MergedObject)]
+pub struct Query(AccountQuery, JobQuery, ClaimQuery, WalletQuery, node::NodeQuery, BudgetQuery);
+
+/// Writes. Expected failures are in `errors`; unexpected ones are top-level GraphQL errors with `extensions.code`.
+#[derive(Default, MergedObject)]
+pub struct Mutation(AccountMutation, JobMutation, ClaimMutation, WalletMutation, NotificationMutation);
+
+/// Live changes. `after` replays what was committed since that cursor, then goes live. A cursor older than the
+/// retention ends the subscription with `extensions.code: CURSOR_EXPIRED`: refetch, then subscribe again.
+#[derive(Default, MergedSubscription)]
+pub struct Subscription(JobSubscription, WalletSubscription, NotificationSubscription);
+
+/// The executable schema.
+pub type Schema = GraphqlSchema<Query, Mutation, Subscription>;
+
+/// All that resolvers may ask for.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// People.
+    pub accounts: Accounts,
+    /// Money.
+    pub wallets: Wallets,
+    /// Inboxes.
+    pub notifications: Notifications,
+    /// Jobs.
+    pub jobs: Jobs,
+    /// Claims.
+    pub claims: Claims,
+    /// Live events.
+    pub hub: Hub,
+    /// Owner of the loaders' tasks.
+    pub lifecycle: Lifecycle,
+}
+
+impl Services {
+    /// The schema on these services.
+    pub fn schema(&self) -> Schema {
+        builder()
+            .data(self.accounts.clone())
+            .data(self.wallets.clone())
+            .data(self.wallets.currency().clone())
+            .data(self.notifications.clone())
+            .data(self.jobs.clone())
+            .data(self.claims.clone())
+            .data(self.hub.clone())
+            .finish()
+    }
+
+    /// Gives an operation its own loaders.
+    pub fn load_for(&self, request: async_graphql::Request) -> async_graphql::Request {
+        request
+            .data(data_loader(AccountLoader(self.accounts.clone()), &self.lifecycle))
+            .data(data_loader(JobLoader(self.jobs.clone()), &self.lifecycle))
+            .data(data_loader(ClaimLoader(self.claims.clone()), &self.lifecycle))
+            .data(data_loader(WalletLoader(self.wallets.clone()), &self.lifecycle))
+    }
+}
+
+/// The schema in the schema definition language, as `schema.graphql` holds it.
+pub fn sdl() -> String {
+    let options = SDLExportOptions::new().include_specified_by().prefer_single_line_descriptions();
+    builder().finish().sdl_with_options(options)
+}
+
+fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
+    GraphqlSchema::build(Query::default(), Mutation::default(), Subscription::default())
+        .register_output_type::<event::Event>()
+        .register_output_type::<node::Node>()
+        .register_output_type::<user_errors::UserError>()
+        .extension(Nulls)
+}
+
+/// Points left for this caller. Also sent as `RateLimit` response headers.
+#[derive(SimpleObject)]
+struct RateLimit {
+    /// What this operation costs.
+    cost: i32,
+    limit: i32,
+    remaining: i32,
+    reset_at: DateTime,
+}
+
+#[derive(Default)]
+struct BudgetQuery;
+
+#[Object]
+impl BudgetQuery {
+    /// This caller's budget.
+    async fn rate_limit(&self, ctx: &Context<'_>) -> Option<RateLimit> {
+        let (budget, began_at) = ctx.scope().budget();
+        let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+        Some(RateLimit {
+            cost: number(budget.cost),
+            limit: number(budget.limit),
+            remaining: number(budget.remaining),
+            reset_at: (began_at + budget.reset_after).into(),
+        })
+    }
+}

@@ -1,0 +1,43 @@
+//! Logs and metrics of the process.
+//!
+//! Log lines are text for people or JSON for machines, with dotted field names. They never hold a token, a password, an
+//! email or a variable: what could is not `Debug`, or is not logged.
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::{
+    config::{ConfigError, LogFormat, TelemetrySettings},
+    http::websocket,
+};
+
+/// Upper bounds of the buckets of every duration, in seconds.
+const SECONDS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+
+/// Sends log lines to standard error. Once a process.
+pub fn init_logs(settings: &TelemetrySettings) -> Result<(), ConfigError> {
+    let filter = EnvFilter::try_new(&settings.filter)
+        .map_err(|error| ConfigError::new(format!("settings: telemetry.filter: {error}")))?;
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    let set = match settings.format {
+        LogFormat::Text => registry.with(lines.with_target(false)).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+    };
+    set.map_err(|error| ConfigError::new(format!("settings: telemetry: {error}")))
+}
+
+/// The process's recorder of metrics, installed on the first call. None if another one is in its place.
+pub fn metrics() -> Option<PrometheusHandle> {
+    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    let install = || {
+        let builder = PrometheusBuilder::new();
+        let builder = builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS).ok()?;
+        let handle = builder.install_recorder().ok()?;
+        websocket::metrics::describe();
+        Some(handle)
+    };
+    RECORDER.get_or_init(install).clone()
+}

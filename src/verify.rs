@@ -1,0 +1,144 @@
+//! `lancewire verify`: reads a database and proves that its books and its log are right.
+//!
+//! Each check is a query for the rows that break an invariant; no row is the proof. Nothing is written, and a live
+//! database may be checked: all queries see one snapshot. The numbers are those of the project's list of invariants.
+
+use sea_orm::{ConnectionTrait, DbErr, IsolationLevel, TransactionTrait};
+use uuid::Uuid;
+
+use crate::db::{Backend, Db};
+
+/// An invariant and the query for what breaks it: rows of `subject` (an id) and `detail` (a text).
+struct Check {
+    invariant: &'static str,
+    sql: &'static str,
+}
+
+const CHECKS: &[Check] = &[
+    Check {
+        invariant: "1 the entries of each journal add up to zero",
+        sql: "SELECT j.id AS subject, 'sum ' || COALESCE(SUM(e.amount_minor), 0) || ' of ' || COUNT(e.place) || ' entries' \
+              AS detail FROM journals j LEFT JOIN entries e ON e.journal_id = j.id GROUP BY j.id \
+              HAVING COALESCE(SUM(e.amount_minor), 0) <> 0 OR COUNT(e.place) < 2",
+    },
+    Check {
+        invariant: "1 each account's balance is the sum of its entries",
+        sql: "SELECT a.id AS subject, a.kind || ' has ' || a.balance_minor AS detail FROM accounts a \
+              LEFT JOIN entries e ON e.account_id = a.id GROUP BY a.id, a.kind, a.balance_minor \
+              HAVING a.balance_minor <> COALESCE(SUM(e.amount_minor), 0)",
+    },
+    Check {
+        invariant: "1 all accounts together are zero",
+        sql: "SELECT NULL AS subject, 'sum ' || SUM(balance_minor) AS detail FROM accounts HAVING SUM(balance_minor) <> 0",
+    },
+    Check {
+        invariant: "2 no account but the world is below zero",
+        sql: "SELECT id AS subject, kind || ' has ' || balance_minor AS detail FROM accounts \
+              WHERE kind <> 'WORLD' AND balance_minor < 0",
+    },
+    Check {
+        invariant: "2 each wallet is what the ledger and its history say",
+        sql: "SELECT w.id AS subject, 'wallet and ledger differ' AS detail FROM wallets w WHERE \
+              w.available_minor <> COALESCE((SELECT balance_minor FROM accounts \
+                  WHERE owner_id = w.id AND kind = 'AVAILABLE'), 0) \
+              OR w.pending_out_minor <> COALESCE((SELECT balance_minor FROM accounts \
+                  WHERE owner_id = w.id AND kind = 'PENDING_OUT'), 0) \
+              OR w.in_escrow_minor <> COALESCE((SELECT SUM(a.balance_minor) FROM accounts a \
+                  JOIN jobs j ON j.id = a.owner_id WHERE a.kind = 'ESCROW' AND j.client_id = w.id), 0) \
+              OR w.pending_in_minor <> COALESCE((SELECT SUM(amount_minor) FROM transactions \
+                  WHERE wallet_id = w.id AND type = 'DEPOSIT' AND status = 'PENDING'), 0) \
+              OR w.available_minor <> COALESCE((SELECT SUM(amount_minor) FROM transactions WHERE wallet_id = w.id \
+                  AND (status = 'POSTED' OR (status = 'PENDING' AND type = 'WITHDRAWAL'))), 0)",
+    },
+    Check {
+        invariant: "3 a job has one live claim while it is claimed, and none otherwise",
+        sql: "SELECT j.id AS subject, j.status || ' with ' || COUNT(c.id) || ' live claims' AS detail FROM jobs j \
+              LEFT JOIN claims c ON c.job_id = j.id \
+                  AND c.status IN ('ACTIVE', 'IN_REVIEW', 'REVISION_REQUESTED', 'DISPUTED') \
+              GROUP BY j.id, j.status \
+              HAVING COUNT(c.id) <> CASE WHEN j.status IN ('CLAIMED', 'IN_REVIEW', 'DISPUTED') THEN 1 ELSE 0 END",
+    },
+    Check {
+        invariant: "4 escrow is the budget while a job holds it, and else nothing",
+        sql: "SELECT j.id AS subject, j.status || ' with ' || COALESCE(a.balance_minor, 0) || ' in escrow' AS detail \
+              FROM jobs j LEFT JOIN accounts a ON a.owner_id = j.id AND a.kind = 'ESCROW' \
+              WHERE COALESCE(a.balance_minor, 0) <> CASE \
+                  WHEN j.status IN ('OPEN', 'CLAIMED', 'IN_REVIEW', 'DISPUTED') THEN j.budget_minor ELSE 0 END",
+    },
+    Check {
+        invariant: "5 what was held for an ended job was released or refunded, and released once",
+        sql: "SELECT j.id AS subject, 'released ' || COUNT(DISTINCT r.id) || ' times' AS detail FROM jobs j \
+              JOIN journals r ON r.reference_id = j.id AND r.kind = 'ESCROW_RELEASE' GROUP BY j.id, j.status \
+              HAVING COUNT(DISTINCT r.id) <> 1 OR j.status NOT IN ('COMPLETED', 'CANCELLED')",
+    },
+    Check {
+        invariant: "5 a completed job was paid",
+        sql: "SELECT j.id AS subject, 'not released' AS detail FROM jobs j WHERE j.status = 'COMPLETED' \
+              AND NOT EXISTS (SELECT 1 FROM journals r WHERE r.reference_id = j.id AND r.kind = 'ESCROW_RELEASE')",
+    },
+    Check {
+        invariant: "7 each version of a posted job has its events",
+        sql: "SELECT j.id AS subject, 'version ' || j.version || ', last event ' || COALESCE(MAX(e.subject_version), 0) \
+              AS detail FROM jobs j \
+              LEFT JOIN events e ON e.subject_id = j.id AND e.kind IN ('JOB_POSTED', 'JOB_UPDATED') \
+              WHERE j.posted_at IS NOT NULL GROUP BY j.id, j.version \
+              HAVING COALESCE(MAX(e.subject_version), 0) <> j.version \
+                  OR COUNT(DISTINCT e.subject_version) <> j.version - MIN(e.subject_version) + 1",
+    },
+    Check {
+        invariant: "7 each version of a wallet has its event",
+        sql: "SELECT w.id AS subject, 'version ' || w.version || ', ' || COUNT(e.id) || ' events' AS detail \
+              FROM wallets w LEFT JOIN events e ON e.subject_id = w.id AND e.kind = 'WALLET_UPDATED' \
+              GROUP BY w.id, w.version HAVING COUNT(e.id) <> w.version - 1 OR COALESCE(MAX(e.subject_version), 1) <> w.version",
+    },
+    Check {
+        invariant: "7 a draft has none",
+        sql: "SELECT e.event_id AS subject, 'event of a job that was never posted' AS detail FROM events e \
+              JOIN jobs j ON j.id = e.subject_id WHERE j.posted_at IS NULL",
+    },
+    Check {
+        invariant: "12 positions are contiguous",
+        sql: "SELECT NULL AS subject, COUNT(position) || ' positions from ' || MIN(position) || ' to ' || MAX(position) \
+              AS detail FROM events WHERE position IS NOT NULL HAVING MAX(position) - MIN(position) + 1 <> COUNT(position)",
+    },
+];
+
+/// The triggers that make books and log append-only.
+const TRIGGERS_SQLITE: &str = "SELECT NULL AS subject, COUNT(*) || ' of 5 triggers' AS detail FROM sqlite_master \
+     WHERE type = 'trigger' AND name IN ('entries_no_update', 'entries_no_delete', 'journals_no_update', \
+     'journals_no_delete', 'events_no_update') HAVING COUNT(*) <> 5";
+const TRIGGERS_POSTGRES: &str = "SELECT NULL AS subject, COUNT(*) || ' of 3 triggers' AS detail FROM pg_trigger \
+     WHERE tgenabled <> 'D' AND tgname IN ('entries_append_only', 'journals_append_only', 'events_append_only') \
+     AND tgrelid IN ('entries'::regclass, 'journals'::regclass, 'events'::regclass) HAVING COUNT(*) <> 3";
+
+/// What a check found.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// What should hold.
+    pub invariant: &'static str,
+    /// The rows that break it, in words; none if it holds.
+    pub broken: Vec<String>,
+}
+
+/// Runs every check on one snapshot.
+pub async fn verify(db: &Db) -> Result<Vec<Finding>, DbErr> {
+    let (level, triggers) = match db.backend() {
+        // A read transaction of SQLite is a snapshot.
+        Backend::Sqlite => (None, TRIGGERS_SQLITE),
+        Backend::Postgres => (Some(IsolationLevel::RepeatableRead), TRIGGERS_POSTGRES),
+    };
+    let snapshot = db.reader().begin_with_config(level, None).await?;
+    let triggers = Check { invariant: "12 entries, journals and events are append-only", sql: triggers };
+    let mut findings = Vec::with_capacity(CHECKS.len() + 1);
+    for check in CHECKS.iter().chain([&triggers]) {
+        let rows = snapshot.query_all_raw(db.statement(check.sql, [])).await?;
+        let broken = rows.iter().map(|row| {
+            let subject = row.try_get::<Option<Uuid>>("", "subject")?;
+            let detail: String = row.try_get("", "detail")?;
+            Ok(subject.map_or_else(|| detail.clone(), |subject| format!("{subject}: {detail}")))
+        });
+        findings.push(Finding { invariant: check.invariant, broken: broken.collect::<Result<_, DbErr>>()? });
+    }
+    snapshot.rollback().await?;
+    Ok(findings)
+}

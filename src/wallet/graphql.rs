@@ -1,0 +1,512 @@
+//! Money in the API: `Wallet`, `Transaction`, deposits and withdrawals, and the event `walletUpdated`.
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_graphql::{
+    Context, Enum, Error, ID, InputObject, Object, Result, SimpleObject, Subscription,
+    dataloader::{DataLoader, Loader},
+    futures_util::{Stream, StreamExt},
+};
+
+use super::{
+    WalletError, Wallets,
+    model::{self, Transaction, Wallet, WalletSnapshot},
+};
+use crate::{
+    accounts::graphql::{UserObject, user},
+    accounts::model::UserCard,
+    connection,
+    error::Fault,
+    events::EventKind,
+    graphql::{
+        connections::{PageArguments, edges},
+        context::{ContextExt, denied, signed_in},
+        errors::ErrorCode,
+        scalars::{DateTime, MoneyAmount, MoneyInput},
+        user_errors::{IdempotencyError, InputError, UserErrorCode},
+    },
+    ids::TransactionId,
+    money::Money,
+    jobs::graphql::{JobObject, visible_job},
+    page::{Cursor, Page},
+    realtime::{Delivery, Hub},
+    schema::user_errors::UserError,
+    user_errors,
+};
+
+/// Why money moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "model::TransactionType")]
+pub(crate) enum TransactionType {
+    Deposit,
+    Withdrawal,
+    EscrowHold,
+    EscrowRelease,
+    EscrowRefund,
+    PlatformFee,
+    Reversal,
+}
+
+/// PENDING reserves; POSTED, VOIDED and FAILED are final. A posted transaction is only ever undone by a REVERSAL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "model::TransactionStatus")]
+pub(crate) enum TransactionStatus {
+    Pending,
+    Posted,
+    Voided,
+    Failed,
+}
+
+/// How a PENDING transaction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "model::SettlementOutcome")]
+pub(crate) enum SettlementOutcome {
+    Post,
+    Void,
+    Fail,
+}
+
+/// A wallet in the API; whoever makes one has checked that the viewer may see it.
+#[derive(Clone, Debug)]
+pub(crate) struct WalletObject {
+    wallet: Arc<Wallet>,
+    /// Known already where the wallet comes out of an event.
+    owner: Option<Arc<UserCard>>,
+}
+
+impl From<Wallet> for WalletObject {
+    fn from(wallet: Wallet) -> Self {
+        Self { wallet: Arc::new(wallet), owner: None }
+    }
+}
+
+/// A user's money in one currency. `available` is never negative; every change has exactly one transaction behind it.
+#[Object(name = "Wallet")]
+impl WalletObject {
+    pub(crate) async fn id(&self) -> ID {
+        self.wallet.id.to_string().into()
+    }
+
+    async fn version(&self) -> i64 {
+        self.wallet.version
+    }
+
+    async fn owner(&self, ctx: &Context<'_>) -> Result<UserObject> {
+        match &self.owner {
+            Some(card) => Ok(UserObject(Arc::clone(card))),
+            None => user(ctx, self.wallet.owner()).await,
+        }
+    }
+
+    /// Can be spent or withdrawn now.
+    async fn available(&self, ctx: &Context<'_>) -> MoneyAmount {
+        ctx.money(self.wallet.available)
+    }
+
+    /// Held in escrow for this user's live jobs (client side).
+    async fn in_escrow(&self, ctx: &Context<'_>) -> MoneyAmount {
+        ctx.money(self.wallet.in_escrow)
+    }
+
+    /// Deposits not yet settled.
+    async fn pending_in(&self, ctx: &Context<'_>) -> MoneyAmount {
+        ctx.money(self.wallet.pending_in)
+    }
+
+    /// Withdrawals not yet settled; already taken from `available`.
+    async fn pending_out(&self, ctx: &Context<'_>) -> MoneyAmount {
+        ctx.money(self.wallet.pending_out)
+    }
+
+    async fn updated_at(&self) -> DateTime {
+        self.wallet.updated_at.into()
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the arguments are the API's")]
+    async fn transactions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "type")] kind: Option<Vec<TransactionType>>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Option<TransactionConnection>> {
+        let request = PageArguments { first, after, last, before }.nested()?;
+        let kinds = kind.map(|kinds| kinds.into_iter().map(Into::into).collect::<Vec<_>>());
+        let page = ctx.get::<Wallets>().history(self.wallet.id, kinds.as_deref(), request).await?;
+        Ok(Some(TransactionConnection::new(page)))
+    }
+}
+
+/// A transaction in the API; whoever makes one has checked that the viewer may see it.
+#[derive(Clone, Debug)]
+pub(crate) struct TransactionObject(Arc<Transaction>);
+
+impl From<Transaction> for TransactionObject {
+    fn from(transaction: Transaction) -> Self {
+        Self(Arc::new(transaction))
+    }
+}
+
+/// An immutable, double-entry movement of money, seen from this wallet.
+#[Object(name = "Transaction")]
+impl TransactionObject {
+    pub(crate) async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+
+    async fn version(&self) -> i64 {
+        self.0.version
+    }
+
+    #[graphql(name = "type")]
+    async fn kind(&self) -> TransactionType {
+        self.0.kind.into()
+    }
+
+    async fn status(&self) -> TransactionStatus {
+        self.0.status.into()
+    }
+
+    /// Signed: negative leaves this wallet's available balance.
+    async fn amount(&self, ctx: &Context<'_>) -> MoneyAmount {
+        ctx.money(self.0.amount)
+    }
+
+    async fn available_after(&self, ctx: &Context<'_>) -> MoneyAmount {
+        ctx.money(self.0.available_after)
+    }
+
+    async fn job(&self, ctx: &Context<'_>) -> Result<Option<JobObject>> {
+        match self.0.reference {
+            Some(reference) => visible_job(ctx, reference.into()).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The platform's share, on an escrow release.
+    async fn fee(&self, ctx: &Context<'_>) -> Option<MoneyAmount> {
+        self.0.fee.map(|fee| ctx.money(fee))
+    }
+
+    async fn reverses(&self, ctx: &Context<'_>) -> Result<Option<TransactionObject>> {
+        let Some(id) = self.0.reverses else { return Ok(None) };
+        // The same wallet's, so whoever may see the one may see the other.
+        Ok(ctx.get::<DataLoader<WalletLoader>>().load_one(id).await?.map(Into::into))
+    }
+
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    async fn settled_at(&self) -> Option<DateTime> {
+        self.0.settled_at.map(Into::into)
+    }
+}
+
+connection! {
+    /// A page of transactions.
+    TransactionConnection,
+    /// A transaction in a page of transactions.
+    TransactionEdge,
+    TransactionObject,
+}
+
+impl TransactionConnection {
+    fn new(page: Page<Transaction>) -> Self {
+        let (edges, page_info) = edges(page, |transaction| Cursor::by_id(transaction.id.into()));
+        let edges: Vec<_> =
+            edges.into_iter().map(|(cursor, node)| TransactionEdge { cursor, node: node.into() }).collect();
+        Self { nodes: edges.iter().map(|edge| edge.node.clone()).collect(), edges, page_info }
+    }
+}
+
+/// Batches look-ups of transactions.
+pub(crate) struct WalletLoader(pub(crate) Wallets);
+
+impl Loader<TransactionId> for WalletLoader {
+    type Value = Transaction;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[TransactionId]) -> Result<HashMap<TransactionId, Transaction>, Arc<Fault>> {
+        self.0.transactions_by_id(keys).await.map_err(Arc::new)
+    }
+}
+
+/// What `InsufficientFundsError` carries.
+#[derive(Clone, Debug)]
+pub(crate) struct InsufficientFundsError {
+    pub(crate) message: String,
+    pub(crate) code: UserErrorCode,
+    pub(crate) path: Option<Vec<String>>,
+    wallet: WalletObject,
+    shortfall: Money,
+}
+
+/// Not enough `available`. Carries the shortfall.
+#[Object]
+impl InsufficientFundsError {
+    pub(crate) async fn message(&self) -> &String {
+        &self.message
+    }
+
+    pub(crate) async fn code(&self) -> &UserErrorCode {
+        &self.code
+    }
+
+    pub(crate) async fn path(&self) -> &Option<Vec<String>> {
+        &self.path
+    }
+
+    async fn wallet(&self) -> WalletObject {
+        self.wallet.clone()
+    }
+
+    async fn shortfall(&self, ctx: &Context<'_>) -> MoneyAmount {
+        ctx.money(self.shortfall)
+    }
+}
+
+/// The transaction has already been settled. Carries it as it is.
+#[derive(Clone, SimpleObject)]
+pub(crate) struct TransactionNotPendingError {
+    pub(crate) message: String,
+    pub(crate) code: UserErrorCode,
+    pub(crate) path: Option<Vec<String>>,
+    transaction: TransactionObject,
+}
+
+impl WalletError {
+    /// How the API tells it: as data where a person can act on it, else as a top-level error.
+    pub(crate) fn outward(self) -> Result<UserError, Error> {
+        let message = self.to_string();
+        Ok(match self {
+            Self::Denied(refused) => return Err(denied(refused)),
+            Self::Invalid(invalid) => InputError::from(invalid).into(),
+            Self::InsufficientFunds { wallet, shortfall } => {
+                let (code, path) = (UserErrorCode::InsufficientFunds, None);
+                InsufficientFundsError { message, code, path, wallet: (*wallet).into(), shortfall }.into()
+            }
+            Self::NotPending(transaction) => TransactionNotPendingError {
+                message,
+                code: UserErrorCode::TransactionNotPending,
+                path: Some(vec!["input".into(), "transactionId".into()]),
+                transaction: (*transaction).into(),
+            }
+            .into(),
+            Self::Key(conflict) => IdempotencyError::from(conflict).into(),
+            Self::Fault(fault) => return Err(fault.into()),
+        })
+    }
+}
+
+user_errors! {
+    /// Why a wallet mutation did nothing.
+    #[graphql(name = "WalletError")]
+    pub(crate) enum WalletMutationError { InputError, InsufficientFundsError, TransactionNotPendingError, IdempotencyError }
+}
+
+/// Add money.
+#[derive(InputObject)]
+pub(crate) struct DepositInput {
+    amount: MoneyInput,
+    idempotency_key: String,
+}
+
+/// Take money out.
+#[derive(InputObject)]
+pub(crate) struct WithdrawInput {
+    amount: MoneyInput,
+    destination: String,
+    idempotency_key: String,
+}
+
+/// Settle a PENDING deposit or withdrawal.
+#[derive(InputObject)]
+pub(crate) struct ConfirmTransactionInput {
+    transaction_id: ID,
+    #[graphql(default_with = "SettlementOutcome::Post")]
+    outcome: SettlementOutcome,
+    idempotency_key: String,
+}
+
+/// Result of `deposit`.
+#[derive(SimpleObject)]
+pub(crate) struct DepositPayload {
+    wallet: Option<WalletObject>,
+    transaction: Option<TransactionObject>,
+    errors: Vec<WalletMutationError>,
+}
+
+/// Result of `withdraw`.
+#[derive(SimpleObject)]
+pub(crate) struct WithdrawPayload {
+    wallet: Option<WalletObject>,
+    transaction: Option<TransactionObject>,
+    errors: Vec<WalletMutationError>,
+}
+
+/// Result of `confirmTransaction`.
+#[derive(SimpleObject)]
+pub(crate) struct ConfirmTransactionPayload {
+    wallet: Option<WalletObject>,
+    transaction: Option<TransactionObject>,
+    errors: Vec<WalletMutationError>,
+}
+
+/// What came of a wallet mutation, in the parts of its payload.
+type Moved = (Option<WalletObject>, Option<TransactionObject>, Vec<WalletMutationError>);
+
+async fn moved(ctx: &Context<'_>, done: Result<Transaction, WalletError>) -> Result<Moved> {
+    Ok(match done {
+        Ok(transaction) => {
+            let wallet = ctx.get::<Wallets>().find(ctx.actor(), transaction.wallet_id).await?;
+            (wallet.map(Into::into), Some(transaction.into()), Vec::new())
+        }
+        Err(error) => (None, None, vec![error.outward()?.try_into()?]),
+    })
+}
+
+/// Reads of money.
+#[derive(Default)]
+pub(crate) struct WalletQuery;
+
+#[Object]
+impl WalletQuery {
+    /// The viewer's wallet, or by id for admins.
+    async fn wallet(&self, ctx: &Context<'_>, id: Option<ID>) -> Result<Option<WalletObject>> {
+        let actor = signed_in(ctx)?;
+        let wallets = ctx.get::<Wallets>();
+        let Some(id) = id else {
+            let wallet = wallets.own(actor).await.map_err(top_level)?;
+            return Ok(Some(wallet.into()));
+        };
+        let Ok(id) = id.parse() else { return Ok(None) };
+        Ok(wallets.find(actor, id).await?.map(Into::into))
+    }
+
+    /// Admins: transactions of all wallets, such as those that wait for `confirmTransaction`.
+    async fn transactions(
+        &self,
+        ctx: &Context<'_>,
+        status: Option<Vec<TransactionStatus>>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Option<TransactionConnection>> {
+        let actor = ctx.actor();
+        actor.admin().map_err(denied)?;
+        let request = PageArguments { first, after, last, before }.nested()?;
+        let statuses = status.map(|statuses| statuses.into_iter().map(Into::into).collect::<Vec<_>>());
+        let page = ctx.get::<Wallets>().all_transactions(actor, statuses.as_deref(), request).await;
+        Ok(Some(TransactionConnection::new(page.map_err(top_level)?)))
+    }
+}
+
+/// An error of a read, which has no payload to tell it in.
+fn top_level(error: WalletError) -> Error {
+    match error.outward() {
+        Err(error) => error,
+        Ok(_) => ErrorCode::BadUserInput.error("This cannot be read with these arguments."),
+    }
+}
+
+/// Writes of money.
+#[derive(Default)]
+pub(crate) struct WalletMutation;
+
+#[Object]
+impl WalletMutation {
+    /// Client or freelancer. Emits `walletUpdated`.
+    async fn deposit(&self, ctx: &Context<'_>, input: DepositInput) -> Result<Option<DepositPayload>> {
+        let DepositInput { amount, idempotency_key } = input;
+        let done = ctx.get::<Wallets>().deposit(ctx.actor(), amount.into(), &idempotency_key).await;
+        let (wallet, transaction, errors) = moved(ctx, done).await?;
+        Ok(Some(DepositPayload { wallet, transaction, errors }))
+    }
+
+    /// Client or freelancer. Emits `walletUpdated`.
+    async fn withdraw(&self, ctx: &Context<'_>, input: WithdrawInput) -> Result<Option<WithdrawPayload>> {
+        let WithdrawInput { amount, destination, idempotency_key } = input;
+        let wallets = ctx.get::<Wallets>();
+        let done = wallets.withdraw(ctx.actor(), amount.into(), &destination, &idempotency_key).await;
+        let (wallet, transaction, errors) = moved(ctx, done).await?;
+        Ok(Some(WithdrawPayload { wallet, transaction, errors }))
+    }
+
+    /// Admin or payment processor. Emits `walletUpdated`.
+    async fn confirm_transaction(
+        &self,
+        ctx: &Context<'_>,
+        input: ConfirmTransactionInput,
+    ) -> Result<Option<ConfirmTransactionPayload>> {
+        let ConfirmTransactionInput { transaction_id, outcome, idempotency_key } = input;
+        let wallets = ctx.get::<Wallets>();
+        let done = wallets.confirm(ctx.actor(), &transaction_id, outcome.into(), &idempotency_key).await;
+        let (wallet, transaction, errors) = moved(ctx, done).await?;
+        Ok(Some(ConfirmTransactionPayload { wallet, transaction, errors }))
+    }
+}
+
+/// A `walletUpdated` event in the API.
+#[derive(Clone)]
+pub(crate) struct WalletUpdatedEvent {
+    delivery: Arc<Delivery>,
+    wallet: WalletObject,
+    transaction: TransactionObject,
+}
+
+/// A wallet changed, with the transaction that changed it.
+#[Object]
+impl WalletUpdatedEvent {
+    pub(crate) async fn id(&self) -> ID {
+        self.delivery.id().to_string().into()
+    }
+
+    pub(crate) async fn cursor(&self) -> String {
+        self.delivery.cursor()
+    }
+
+    pub(crate) async fn occurred_at(&self) -> DateTime {
+        self.delivery.occurred_at().into()
+    }
+
+    async fn wallet(&self) -> WalletObject {
+        self.wallet.clone()
+    }
+
+    async fn transaction(&self) -> TransactionObject {
+        self.transaction.clone()
+    }
+}
+
+/// Live changes of money.
+#[derive(Default)]
+pub(crate) struct WalletSubscription;
+
+#[Subscription]
+impl WalletSubscription {
+    /// The viewer's own wallet; there is no argument to ask for anybody else's.
+    async fn wallet_updated(&self, ctx: &Context<'_>) -> Result<impl Stream<Item = Result<WalletUpdatedEvent>>> {
+        let owner = signed_in(ctx)?.signed_in().map_err(denied)?;
+        let feed = ctx.get::<Hub>().subscribe(EventKind::WalletUpdated);
+        let events = feed.into_stream().filter_map(move |delivery| async move {
+            match delivery {
+                Ok(delivery) if delivery.audience().owner != owner => None,
+                Ok(delivery) => Some(wallet_updated(delivery)),
+                Err(fault) => Some(Err(fault.into())),
+            }
+        });
+        Ok(events)
+    }
+}
+
+fn wallet_updated(delivery: Arc<Delivery>) -> Result<WalletUpdatedEvent> {
+    let snapshot = delivery.payload::<WalletSnapshot>()?;
+    let owner = Some(Arc::new(snapshot.owner.clone()));
+    let wallet = WalletObject { wallet: Arc::new(snapshot.wallet.clone()), owner };
+    let transaction = snapshot.transaction.clone().into();
+    Ok(WalletUpdatedEvent { delivery, wallet, transaction })
+}

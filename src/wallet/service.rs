@@ -1,0 +1,552 @@
+//! What moves money: deposits, withdrawals and their settlement, and the escrow moves of the neighbours above.
+//!
+//! Each change is one journal (two over time for a withdrawal), one new version of each wallet concerned, one
+//! transaction in each wallet's history and one `walletUpdated` event for each, all in the caller's SQL transaction.
+
+use std::collections::HashMap;
+
+use chrono::TimeDelta;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::Expr,
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    entity::{transactions, wallets},
+    error::WalletError,
+    ledger::{self, AccountName, Journal, JournalKind, Leg, LedgerError},
+    model::{
+        Movement, SettlementOutcome, Transaction, TransactionStatus, TransactionType, Wallet, WalletSnapshot, wallet_of,
+    },
+};
+use crate::{
+    accounts::Accounts,
+    auth::actor::Actor,
+    clock::{Clock, Timestamp},
+    db::{Db, Tx},
+    error::{Fault, Invalid},
+    events::{self, Audience, EventKind, NewEvent},
+    idempotency::{IdempotencyKey, once_in},
+    ids::{Ids, JournalId, TransactionId, UserId, WalletId},
+    money::{Currency, Money},
+    page::{Cursor, Page, PageRequest},
+    text,
+};
+
+/// The wallets. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Wallets {
+    db: Db,
+    clock: Clock,
+    ids: Ids,
+    accounts: Accounts,
+    currency: Currency,
+    /// After how long the sandbox settles; none without it.
+    sandbox_delay: Option<TimeDelta>,
+}
+
+/// An amount as it came: texts, so that a bad one is refused by its path.
+#[derive(Clone, Debug, Serialize)]
+pub struct AmountInput {
+    /// A decimal.
+    pub amount: String,
+    /// A currency code.
+    pub currency_code: String,
+}
+
+impl AmountInput {
+    /// Reads an amount above zero from `input.<field>`.
+    pub fn parse(&self, currency: &Currency, field: &str) -> Result<Money, Invalid> {
+        let code = format!("{field}.currencyCode");
+        currency.check_code(&self.currency_code).map_err(|why| Invalid::value(&code, why))?;
+        let amount = format!("{field}.amount");
+        currency.parse(&self.amount).map_err(|why| Invalid::value(&amount, why))
+    }
+}
+
+/// What a movement looks like in a wallet's history.
+struct History {
+    kind: TransactionType,
+    status: TransactionStatus,
+    amount: Money,
+    fee: Option<Money>,
+    reference: Option<Uuid>,
+    journal: Option<JournalId>,
+    destination: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Settled {
+    transaction: TransactionId,
+}
+
+impl Wallets {
+    /// Wallets in `currency`; with a delay, a sandbox settles deposits and withdrawals.
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        ids: Ids,
+        accounts: Accounts,
+        currency: Currency,
+        sandbox_delay: Option<TimeDelta>,
+    ) -> Self {
+        Self { db, clock, ids, accounts, currency, sandbox_delay }
+    }
+
+    /// The one currency.
+    pub const fn currency(&self) -> &Currency {
+        &self.currency
+    }
+
+    /// Announces money from outside. It counts once the processor confirms it.
+    #[tracing::instrument(skip_all)]
+    pub async fn deposit(&self, actor: Actor, amount: AmountInput, key: &str) -> Result<Transaction, WalletError> {
+        let user = actor.client_or_freelancer()?;
+        let key = &IdempotencyKey::parse(key)?;
+        let sum = amount.parse(&self.currency, "amount")?;
+        let amount = &amount;
+        self.db
+            .transact(|tx| async move {
+                let now = self.clock.now();
+                let made: Settled = once_in(&tx, now, user, ("deposit", key), amount, || async {
+                    let movement = Movement { pending_in: sum, ..Movement::default() };
+                    let history = History {
+                        kind: TransactionType::Deposit,
+                        status: TransactionStatus::Pending,
+                        amount: sum,
+                        fee: None,
+                        reference: None,
+                        journal: None,
+                        destination: None,
+                    };
+                    let transaction = self.change_in(&tx, user, movement, history, now).await?;
+                    Ok::<_, WalletError>(Settled { transaction: transaction.id })
+                })
+                .await?;
+                Ok(self.transaction_in(&tx, made.transaction).await?)
+            })
+            .await
+    }
+
+    /// Reserves money on its way out. It leaves once the processor confirms it.
+    #[tracing::instrument(skip_all)]
+    pub async fn withdraw(
+        &self,
+        actor: Actor,
+        amount: AmountInput,
+        destination: &str,
+        key: &str,
+    ) -> Result<Transaction, WalletError> {
+        let user = actor.client_or_freelancer()?;
+        let key = &IdempotencyKey::parse(key)?;
+        let sum = amount.parse(&self.currency, "amount")?;
+        let input = &(amount, text::DESTINATION.parse("destination", destination)?);
+        self.db
+            .transact(|tx| async move {
+                let now = self.clock.now();
+                let made: Settled = once_in(&tx, now, user, ("withdraw", key), input, || async {
+                    let legs = transfer(AccountName::available(user), AccountName::pending_out(user), sum)?;
+                    let journal = self.take_in(&tx, user, sum, JournalKind::WithdrawalReserve, None, &legs, now).await?;
+                    let movement = Movement { available: sum.negated()?, pending_out: sum, ..Movement::default() };
+                    let history = History {
+                        kind: TransactionType::Withdrawal,
+                        status: TransactionStatus::Pending,
+                        amount: sum.negated()?,
+                        fee: None,
+                        reference: None,
+                        journal: Some(journal),
+                        destination: Some(input.1.clone()),
+                    };
+                    let transaction = self.change_in(&tx, user, movement, history, now).await?;
+                    Ok::<_, WalletError>(Settled { transaction: transaction.id })
+                })
+                .await?;
+                Ok(self.transaction_in(&tx, made.transaction).await?)
+            })
+            .await
+    }
+
+    /// Admin, or a payment processor with an admin's account: settles a pending transaction.
+    #[tracing::instrument(skip_all, fields(transaction.id = transaction))]
+    pub async fn confirm(
+        &self,
+        actor: Actor,
+        transaction: &str,
+        outcome: SettlementOutcome,
+        key: &str,
+    ) -> Result<Transaction, WalletError> {
+        let admin = actor.admin()?;
+        let key = &IdempotencyKey::parse(key)?;
+        let not_found = || Invalid::not_found("transactionId", "transaction");
+        let transaction: TransactionId = transaction.parse().map_err(|_| not_found())?;
+        self.db
+            .transact(|tx| async move {
+                let input = &(transaction, outcome);
+                let settled: Settled =
+                    once_in(&tx, self.clock.now(), admin, ("confirmTransaction", key), input, || async {
+                        self.settle_in(&tx, transaction, outcome).await?.ok_or_else(not_found)?;
+                        let detail = format!("{transaction} {}", outcome.as_str());
+                        self.accounts.audit_in(&tx, admin, "confirmTransaction", &transaction.to_string(), &detail).await?;
+                        Ok::<_, WalletError>(Settled { transaction })
+                    })
+                    .await?;
+                Ok(self.transaction_in(&tx, settled.transaction).await?)
+            })
+            .await
+    }
+
+    /// The sandbox's own way to [`Wallets::confirm`].
+    pub async fn settle(&self, transaction: TransactionId, outcome: SettlementOutcome) -> Result<(), WalletError> {
+        let settled = self.db.transact(|tx| async move { self.settle_in(&tx, transaction, outcome).await }).await;
+        match settled {
+            // Somebody else was faster: settled is settled.
+            Ok(_) | Err(WalletError::NotPending(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Transactions that the sandbox should settle by now, oldest first.
+    pub async fn due(&self) -> Result<Vec<TransactionId>, Fault> {
+        let rows = transactions::Entity::find()
+            .select_only()
+            .column(transactions::Column::Id)
+            .filter(transactions::Column::Status.eq(TransactionStatus::Pending.as_str()))
+            .filter(transactions::Column::SettleDueAt.is_not_null())
+            .filter(transactions::Column::SettleDueAt.lte(self.clock.now()))
+            .order_by_asc(transactions::Column::SettleDueAt)
+            .limit(100)
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
+        Ok(rows)
+    }
+
+    /// Moves `amount` from what `user` can spend into escrow for `reference`.
+    pub async fn hold_in(&self, tx: &Tx, user: UserId, amount: Money, reference: Uuid) -> Result<(), WalletError> {
+        let now = self.clock.now();
+        let legs = transfer(AccountName::available(user), AccountName::escrow(reference), amount)?;
+        let journal = self.take_in(tx, user, amount, JournalKind::EscrowHold, Some(reference), &legs, now).await?;
+        let movement = Movement { available: amount.negated()?, in_escrow: amount, ..Movement::default() };
+        let history = escrow(TransactionType::EscrowHold, amount.negated()?, reference, journal, None);
+        self.change_in(tx, user, movement, history, now).await.map(drop)
+    }
+
+    /// Moves `amount` from escrow for `reference` back to what `user` can spend.
+    pub async fn refund_in(&self, tx: &Tx, user: UserId, amount: Money, reference: Uuid) -> Result<(), WalletError> {
+        let now = self.clock.now();
+        let legs = transfer(AccountName::escrow(reference), AccountName::available(user), amount)?;
+        let journal = self.post_in(tx, JournalKind::EscrowRefund, Some(reference), &legs, now).await?;
+        let movement = Movement { available: amount, in_escrow: amount.negated()?, ..Movement::default() };
+        let history = escrow(TransactionType::EscrowRefund, amount, reference, journal, None);
+        self.change_in(tx, user, movement, history, now).await.map(drop)
+    }
+
+    /// Pays `amount` from escrow for `reference`: `fee` to the platform, the rest to `payee`. One journal, and a line in
+    /// the history of each of the two. Returns the payee's.
+    pub async fn release_in(
+        &self,
+        tx: &Tx,
+        (payer, payee): (UserId, UserId),
+        amount: Money,
+        fee: Money,
+        reference: Uuid,
+    ) -> Result<Transaction, WalletError> {
+        let now = self.clock.now();
+        let net = amount.minus(fee)?;
+        let legs = [
+            Leg { account: AccountName::escrow(reference), amount: amount.negated()? },
+            Leg { account: AccountName::available(payee), amount: net },
+            Leg { account: AccountName::FEES, amount: fee },
+        ];
+        let journal = self.post_in(tx, JournalKind::EscrowRelease, Some(reference), &legs, now).await?;
+        let paid = Movement { in_escrow: amount.negated()?, ..Movement::default() };
+        let received = Movement { available: net, ..Movement::default() };
+        let release = |amount, fee| escrow(TransactionType::EscrowRelease, amount, reference, journal, fee);
+        // Wallets are locked in the order of their ids, as accounts are.
+        if payer < payee {
+            self.change_in(tx, payer, paid, release(Money::ZERO, None), now).await?;
+            self.change_in(tx, payee, received, release(net, Some(fee)), now).await
+        } else {
+            let transaction = self.change_in(tx, payee, received, release(net, Some(fee)), now).await?;
+            self.change_in(tx, payer, paid, release(Money::ZERO, None), now).await?;
+            Ok(transaction)
+        }
+    }
+
+    /// The caller's own wallet.
+    pub async fn own(&self, actor: Actor) -> Result<Wallet, WalletError> {
+        let user = actor.signed_in()?;
+        self.of(user).await?.ok_or_else(|| Fault::corrupt("a session without its user").into())
+    }
+
+    /// Any wallet, for its owner and for admins; for everybody else there is none.
+    pub async fn find(&self, actor: Actor, id: WalletId) -> Result<Option<Wallet>, Fault> {
+        let owner = Uuid::from(id).into();
+        if actor.is(owner) || actor.is_admin() { self.of(owner).await } else { Ok(None) }
+    }
+
+    async fn of(&self, user: UserId) -> Result<Option<Wallet>, Fault> {
+        if let Some(row) = wallets::Entity::find_by_id(wallet_of(user)).one(self.db.reader()).await? {
+            return Ok(Some(row.into()));
+        }
+        Ok(self.accounts.card(user).await?.as_ref().map(Wallet::untouched))
+    }
+
+    /// A transaction, for the wallet's owner and for admins.
+    pub async fn transaction(&self, actor: Actor, id: TransactionId) -> Result<Option<Transaction>, Fault> {
+        let row = transactions::Entity::find_by_id(id).one(self.db.reader()).await?;
+        let visible = |row: &transactions::Model| actor.is_admin() || actor.is(Uuid::from(row.wallet_id).into());
+        row.filter(visible).map(Transaction::try_from).transpose()
+    }
+
+    /// The line that a release for `reference` left in a user's own history. The caller is that user.
+    pub async fn release_of(&self, user: UserId, reference: Uuid) -> Result<Option<Transaction>, Fault> {
+        let row = transactions::Entity::find()
+            .filter(transactions::Column::WalletId.eq(wallet_of(user)))
+            .filter(transactions::Column::Kind.eq(TransactionType::EscrowRelease.as_str()))
+            .filter(transactions::Column::ReferenceId.eq(reference))
+            .one(self.db.reader())
+            .await?;
+        row.map(Transaction::try_from).transpose()
+    }
+
+    /// A wallet's history, newest first. The caller has been let to see the wallet.
+    pub async fn history(
+        &self,
+        wallet: WalletId,
+        kinds: Option<&[TransactionType]>,
+        request: PageRequest,
+    ) -> Result<Page<Transaction>, Fault> {
+        let mut condition = Condition::all().add(transactions::Column::WalletId.eq(wallet));
+        if let Some(kinds) = kinds.filter(|kinds| !kinds.is_empty()) {
+            condition = condition.add(transactions::Column::Kind.is_in(kinds.iter().map(|kind| kind.as_str())));
+        }
+        self.transactions_where(condition, request).await
+    }
+
+    /// Admins: the transactions of all wallets, newest first.
+    pub async fn all_transactions(
+        &self,
+        actor: Actor,
+        statuses: Option<&[TransactionStatus]>,
+        request: PageRequest,
+    ) -> Result<Page<Transaction>, WalletError> {
+        actor.admin()?;
+        let mut condition = Condition::all();
+        if let Some(statuses) = statuses.filter(|statuses| !statuses.is_empty()) {
+            let names = statuses.iter().map(|status| status.as_str());
+            condition = condition.add(transactions::Column::Status.is_in(names));
+        }
+        Ok(self.transactions_where(condition, request).await?)
+    }
+
+    async fn transactions_where(&self, condition: Condition, request: PageRequest) -> Result<Page<Transaction>, Fault> {
+        let id = Expr::col(transactions::Column::Id);
+        let bounds = request.bounds(&Order::Desc, &id, |cursor: Cursor| Expr::value(cursor.id));
+        let rows = transactions::Entity::find()
+            .filter(condition)
+            .filter(bounds)
+            .order_by(transactions::Column::Id, request.direction(Order::Desc))
+            .limit(request.limit())
+            .all(self.db.reader())
+            .await?;
+        request.page(rows).try_map(Transaction::try_from)
+    }
+
+    /// Many transactions by id, for a loader whose caller checked who may see them.
+    pub async fn transactions_by_id(&self, ids: &[TransactionId]) -> Result<HashMap<TransactionId, Transaction>, Fault> {
+        let rows = transactions::Entity::find().filter(transactions::Column::Id.is_in(ids.to_vec()));
+        let rows = rows.all(self.db.reader()).await?;
+        rows.into_iter().map(|row| Ok((row.id, row.try_into()?))).collect()
+    }
+
+    async fn transaction_in(&self, tx: &Tx, id: TransactionId) -> Result<Transaction, Fault> {
+        let row = transactions::Entity::find_by_id(id).one(&**tx).await?;
+        row.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))?.try_into()
+    }
+
+    /// Settles a pending transaction under its lock; `None` if there is no such transaction.
+    async fn settle_in(
+        &self,
+        tx: &Tx,
+        id: TransactionId,
+        outcome: SettlementOutcome,
+    ) -> Result<Option<Transaction>, WalletError> {
+        let row = transactions::Entity::find_by_id(id).lock_exclusive().one(&**tx).await?;
+        let Some(row) = row else { return Ok(None) };
+        let before = Transaction::try_from(row)?;
+        if before.status != TransactionStatus::Pending {
+            return Err(WalletError::NotPending(Box::new(before)));
+        }
+        let now = self.clock.now();
+        let user: UserId = Uuid::from(before.wallet_id).into();
+        let posted = outcome == SettlementOutcome::Post;
+        let (journal, movement) = if before.kind == TransactionType::Deposit {
+            let sum = before.amount;
+            let pending_in = sum.negated()?;
+            if posted {
+                let legs = transfer(AccountName::WORLD, AccountName::available(user), sum)?;
+                let journal = self.post_in(tx, JournalKind::Deposit, None, &legs, now).await?;
+                (Some(journal), Movement { available: sum, pending_in, ..Movement::default() })
+            } else {
+                (None, Movement { pending_in, ..Movement::default() })
+            }
+        } else {
+            let sum = before.amount.negated()?;
+            let pending_out = before.amount;
+            let from = AccountName::pending_out(user);
+            let (to, kind) = if posted {
+                (AccountName::WORLD, JournalKind::WithdrawalSettle)
+            } else {
+                (AccountName::available(user), JournalKind::WithdrawalVoid)
+            };
+            let journal = self.post_in(tx, kind, None, &transfer(from, to, sum)?, now).await?;
+            let available = if posted { Money::ZERO } else { sum };
+            (Some(journal), Movement { available, pending_out, ..Movement::default() })
+        };
+        let wallet = self.move_in(tx, user, movement, now).await?;
+        let rows = transactions::Entity::update_many()
+            .filter(transactions::Column::Id.eq(id))
+            .col_expr(transactions::Column::Version, Expr::col(transactions::Column::Version).add(1))
+            .col_expr(transactions::Column::Status, Expr::value(outcome.status().as_str()))
+            .col_expr(transactions::Column::AvailableAfterMinor, Expr::value(wallet.available))
+            .col_expr(transactions::Column::SettlementJournalId, Expr::value(journal))
+            .col_expr(transactions::Column::SettledAt, Expr::value(Some(now)))
+            .exec_with_returning(&**tx)
+            .await?;
+        let row = rows.into_iter().next().ok_or_else(|| Fault::corrupt("a locked transaction vanished"))?;
+        let after = Transaction::try_from(row)?;
+        self.record_in(tx, wallet, after.clone(), now).await?;
+        Ok(Some(after))
+    }
+
+    /// Posts a journal that takes from what `user` can spend, and says what is missing if that does not cover it.
+    #[expect(clippy::too_many_arguments, reason = "each is a plain fact of the one journal")]
+    async fn take_in(
+        &self,
+        tx: &Tx,
+        user: UserId,
+        amount: Money,
+        kind: JournalKind,
+        reference: Option<Uuid>,
+        legs: &[Leg],
+        at: Timestamp,
+    ) -> Result<JournalId, WalletError> {
+        match ledger::post(tx, &self.ids, Journal { kind, reference, legs, at }).await {
+            Err(LedgerError::Insufficient(account)) if account == AccountName::available(user) => {
+                let row = wallets::Entity::find_by_id(wallet_of(user)).one(&**tx).await?;
+                let wallet = match row {
+                    Some(row) => row.into(),
+                    None => Wallet::untouched(&self.accounts.card_in(tx, user).await?),
+                };
+                let shortfall = wallet.shortfall(amount)?;
+                Err(WalletError::InsufficientFunds { wallet: Box::new(wallet), shortfall })
+            }
+            posted => Ok(posted?),
+        }
+    }
+
+    async fn post_in(
+        &self,
+        tx: &Tx,
+        kind: JournalKind,
+        reference: Option<Uuid>,
+        legs: &[Leg],
+        at: Timestamp,
+    ) -> Result<JournalId, WalletError> {
+        Ok(ledger::post(tx, &self.ids, Journal { kind, reference, legs, at }).await?)
+    }
+
+    /// Changes a wallet, writes the change into its history and records the event.
+    async fn change_in(
+        &self,
+        tx: &Tx,
+        user: UserId,
+        movement: Movement,
+        history: History,
+        now: Timestamp,
+    ) -> Result<Transaction, WalletError> {
+        let wallet = self.move_in(tx, user, movement, now).await?;
+        let pending = history.status == TransactionStatus::Pending;
+        let row = transactions::ActiveModel {
+            id: Set(self.ids.next()),
+            version: Set(1),
+            wallet_id: Set(wallet.id),
+            kind: Set(history.kind.as_str().to_owned()),
+            status: Set(history.status.as_str().to_owned()),
+            amount_minor: Set(history.amount),
+            available_after_minor: Set(wallet.available),
+            fee_minor: Set(history.fee),
+            reference_id: Set(history.reference),
+            journal_id: Set(history.journal),
+            settlement_journal_id: Set(None),
+            reverses_id: Set(None),
+            destination: Set(history.destination),
+            settle_due_at: Set(self.sandbox_delay.filter(|_| pending).map(|delay| now + delay)),
+            created_at: Set(now),
+            settled_at: Set((!pending).then_some(now)),
+        };
+        let row = transactions::Entity::insert(row).exec_with_returning(&**tx).await?;
+        let transaction = Transaction::try_from(row)?;
+        self.record_in(tx, wallet, transaction.clone(), now).await?;
+        Ok(transaction)
+    }
+
+    /// Adds `movement` to a wallet, whose row is made on its first movement.
+    async fn move_in(&self, tx: &Tx, user: UserId, movement: Movement, now: Timestamp) -> Result<Wallet, Fault> {
+        let id = wallet_of(user);
+        let open = "INSERT INTO wallets (id, version, available_minor, in_escrow_minor, pending_in_minor, \
+                    pending_out_minor, updated_at) VALUES (?, 1, 0, 0, 0, 0, ?) ON CONFLICT DO NOTHING RETURNING 1";
+        tx.query(open, [id.into(), now.into()]).await?;
+        let add = |column, amount: Money| (column, Expr::col(column).add(amount.minor()));
+        let mut update = wallets::Entity::update_many().filter(wallets::Column::Id.eq(id));
+        for (column, value) in [
+            (wallets::Column::Version, Expr::col(wallets::Column::Version).add(1)),
+            (wallets::Column::UpdatedAt, Expr::value(now)),
+            add(wallets::Column::AvailableMinor, movement.available),
+            add(wallets::Column::InEscrowMinor, movement.in_escrow),
+            add(wallets::Column::PendingInMinor, movement.pending_in),
+            add(wallets::Column::PendingOutMinor, movement.pending_out),
+        ] {
+            update = update.col_expr(column, value);
+        }
+        let row = update.exec_with_returning(&**tx).await?.pop();
+        row.map(Into::into).ok_or_else(|| Fault::corrupt(format!("{id} vanished")))
+    }
+
+    async fn record_in(&self, tx: &Tx, wallet: Wallet, transaction: Transaction, now: Timestamp) -> Result<(), Fault> {
+        let owner = self.accounts.card_in(tx, wallet.owner()).await?;
+        let audience = Audience { public: false, owner: owner.id, claimant: None };
+        let (subject, subject_version) = (wallet.id.into(), wallet.version);
+        let snapshot = WalletSnapshot { wallet, owner, transaction };
+        let event = NewEvent {
+            id: self.ids.next(),
+            kind: EventKind::WalletUpdated,
+            subject,
+            subject_version,
+            audience,
+            payload: serde_json::to_string(&snapshot).map_err(Fault::corrupt)?,
+            occurred_at: now,
+        };
+        Ok(events::record(tx, event).await?)
+    }
+}
+
+/// Two legs: `amount` from one account to the other.
+fn transfer(from: AccountName, to: AccountName, amount: Money) -> Result<[Leg; 2], WalletError> {
+    Ok([Leg { account: from, amount: amount.negated()? }, Leg { account: to, amount }])
+}
+
+fn escrow(kind: TransactionType, amount: Money, reference: Uuid, journal: JournalId, fee: Option<Money>) -> History {
+    History {
+        kind,
+        status: TransactionStatus::Posted,
+        amount,
+        fee,
+        reference: Some(reference),
+        journal: Some(journal),
+        destination: None,
+    }
+}
