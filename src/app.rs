@@ -97,24 +97,16 @@ impl App {
         let passwords = Passwords::new(&config.auth.passwords(), ids.clone())?;
         let attempts = Attempts::new(clock.clone(), config.auth.attempts());
 
-        let accounts =
-            Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions.clone(), passwords, attempts);
+        let accounts = Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions.clone(), passwords, attempts);
         let sandbox_delay = match config.payments.provider {
             PaymentProvider::Sandbox => Some(TimeDelta::milliseconds(config.payments.sandbox_delay_ms.into())),
             PaymentProvider::None => None,
         };
         let currency = config.marketplace.currency();
-        let wallets =
-            Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, sandbox_delay);
+        let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, sandbox_delay);
         let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone());
-        let jobs = Jobs::new(
-            db.clone(),
-            clock.clone(),
-            ids.clone(),
-            accounts.clone(),
-            wallets.clone(),
-            notifications.clone(),
-        );
+        let jobs =
+            Jobs::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), wallets.clone(), notifications.clone());
         let claims = Claims::new(
             db.clone(),
             clock.clone(),

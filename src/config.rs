@@ -218,14 +218,17 @@ impl Config {
         Self::build(sources.add_source(variables))
     }
 
-    /// The defaults of an environment with overrides in TOML on top, as tests want them.
-    pub fn with_overrides(environment: Environment, overrides: &str) -> Result<Self, ConfigError> {
+    /// The defaults of an environment with layers of TOML on top, the last one winning, as tests want them.
+    pub fn layered(environment: Environment, layers: &[&str]) -> Result<Self, ConfigError> {
         let file = match environment {
             Environment::Development => DEVELOPMENT,
             Environment::Production => PRODUCTION,
         };
-        let sources = [DEFAULT, file, overrides].map(|text| File::from_str(text, FileFormat::Toml));
-        Self::build(config::Config::builder().add_source(sources.to_vec()))
+        let sources = [DEFAULT, file]
+            .into_iter()
+            .chain(layers.iter().copied())
+            .map(|text| File::from_str(text, FileFormat::Toml));
+        Self::build(config::Config::builder().add_source(sources.collect::<Vec<_>>()))
     }
 
     fn build(sources: config::ConfigBuilder<config::builder::DefaultState>) -> Result<Self, ConfigError> {
@@ -308,13 +311,13 @@ mod tests {
     use super::*;
 
     fn refusal(environment: Environment, overrides: &str) -> String {
-        Config::with_overrides(environment, overrides).expect_err("must be refused").to_string()
+        Config::layered(environment, &[overrides]).expect_err("must be refused").to_string()
     }
 
     #[test]
     fn the_embedded_files_are_usable() {
-        Config::with_overrides(Environment::Development, "").expect("usable");
-        Config::with_overrides(Environment::Production, "").expect("usable");
+        Config::layered(Environment::Development, &[]).expect("usable");
+        Config::layered(Environment::Production, &[]).expect("usable");
     }
 
     #[test]

@@ -96,6 +96,13 @@ impl Db {
         self.backend
     }
 
+    /// Closes the pools; statements that come later fail.
+    pub async fn close(self) {
+        // Each pool is shared with clones, and closing it twice is no error.
+        let _ = self.writer.close().await;
+        let _ = self.reader.close().await;
+    }
+
     /// Makes ids and secrets.
     pub const fn ids(&self) -> &Ids {
         &self.ids

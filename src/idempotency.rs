@@ -88,7 +88,10 @@ where
         })?;
     if inserted.is_empty() {
         let stored = tx
-            .query("SELECT request_hash, effect FROM idempotency_keys WHERE user_id = ? AND mutation = ? AND key = ?", scope())
+            .query(
+                "SELECT request_hash, effect FROM idempotency_keys WHERE user_id = ? AND mutation = ? AND key = ?",
+                scope(),
+            )
             .await?;
         let row = stored.first().ok_or_else(|| Fault::corrupt("an idempotency key vanished"))?;
         if row.try_get::<Vec<u8>>("", "request_hash")? != hash {

@@ -152,5 +152,7 @@ fn greet(address: &str) {
     }
     println!("\n  Try it:\n");
     println!("  curl -s http://{address}/graphql -H 'content-type: application/json' \\");
-    println!("    -d '{{\"query\":\"{{ jobs(first: 3) {{ nodes {{ title budget {{ amount currencyCode }} }} }} }}\"}}'\n");
+    println!(
+        "    -d '{{\"query\":\"{{ jobs(first: 3) {{ nodes {{ title budget {{ amount currencyCode }} }} }} }}\"}}'\n"
+    );
 }

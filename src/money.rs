@@ -174,7 +174,8 @@ mod tests {
     #[test]
     fn every_bad_amount_is_refused_with_its_reason() {
         let usd = dollars();
-        for text in ["", ".", "1.", ".5", "NaN", "1e30", "0x10", "١٢", "1,000", " 1", "+1", "--1", "1.2.3", "1_0", "∞"] {
+        for text in ["", ".", "1.", ".5", "NaN", "1e30", "0x10", "١٢", "1,000", " 1", "+1", "--1", "1.2.3", "1_0", "∞"]
+        {
             assert_eq!(usd.parse(text), Err(AmountError::NotDecimal), "{text}");
         }
         for text in ["0", "0.00", "-1", "-0.01"] {

@@ -124,8 +124,7 @@ async fn open_account(app: &App, email: &str, name: &str, roles: Roles, place: u
     let card: UserCard = if roles.admin {
         accounts.create_admin(email, PASSWORD, name).await?
     } else {
-        let command =
-            SignUp { email: email.into(), password: PASSWORD.into(), display_name: name.into(), roles };
+        let command = SignUp { email: email.into(), password: PASSWORD.into(), display_name: name.into(), roles };
         accounts.sign_up(command, home).await?.0
     };
     let (user, session) = (card.id, app.db.ids().next());

@@ -237,9 +237,7 @@ impl AccountError {
         match self {
             Self::Denied(refused) => Err(denied(refused)),
             Self::Invalid(invalid) => Ok(InputError::from(invalid).into()),
-            Self::TooMany { retry_after_ms } => {
-                Ok(TooManyAttemptsError::new(self.to_string(), retry_after_ms).into())
-            }
+            Self::TooMany { retry_after_ms } => Ok(TooManyAttemptsError::new(self.to_string(), retry_after_ms).into()),
             Self::Fault(fault) => Err(fault.into()),
         }
     }

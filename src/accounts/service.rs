@@ -6,7 +6,8 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set,
+    ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, OnConflict},
 };
 
@@ -146,21 +147,32 @@ impl Accounts {
 
     /// Opens a session. An unknown email, a wrong password and a suspended account get the same answer in the same time.
     #[tracing::instrument(skip_all)]
-    pub async fn sign_in(&self, email: &str, password: &str, from: IpAddr) -> Result<(UserCard, TokenPair), AccountError> {
+    pub async fn sign_in(
+        &self,
+        email: &str,
+        password: &str,
+        from: IpAddr,
+    ) -> Result<(UserCard, TokenPair), AccountError> {
         let refused = || {
             let message = "The email or the password is wrong. Check both and try again.";
-            AccountError::from(Invalid { kind: InvalidKind::InvalidCredentials, message: message.into(), path: Vec::new() })
+            AccountError::from(Invalid {
+                kind: InvalidKind::InvalidCredentials,
+                message: message.into(),
+                path: Vec::new(),
+            })
         };
         let email = Email::parse(email);
         let account = email.as_ref().map_or("", Email::as_str);
         let account = AttemptKey::account(account);
         let attempt = self.attempts.begin(&[account, AttemptKey::Address(from)]).map_err(too_many)?;
         let row = match &email {
-            Ok(email) => users::Entity::find()
-                .filter(users::Column::Email.eq(email.as_str()))
-                .filter(users::Column::SuspendedAt.is_null())
-                .one(self.db.reader())
-                .await?,
+            Ok(email) => {
+                users::Entity::find()
+                    .filter(users::Column::Email.eq(email.as_str()))
+                    .filter(users::Column::SuspendedAt.is_null())
+                    .one(self.db.reader())
+                    .await?
+            }
             Err(_) => None,
         };
         let candidate = Password::candidate(password).map_err(|_| refused())?;
@@ -271,10 +283,9 @@ impl Accounts {
                 if let Some(slugs) = skills {
                     let skills = self.resolve_skills(&*tx, "skills", slugs).await?;
                     user_skills::Entity::delete_many().filter(user_skills::Column::UserId.eq(user)).exec(&*tx).await?;
-                    let rows = skills.iter().map(|skill| user_skills::ActiveModel {
-                        user_id: Set(user),
-                        skill_id: Set(skill.id),
-                    });
+                    let rows = skills
+                        .iter()
+                        .map(|skill| user_skills::ActiveModel { user_id: Set(user), skill_id: Set(skill.id) });
                     if !skills.is_empty() {
                         user_skills::Entity::insert_many(rows).exec_without_returning(&*tx).await?;
                     }
@@ -354,7 +365,14 @@ impl Accounts {
     }
 
     /// Notes what an admin did to somebody else, in the transaction of the deed.
-    pub async fn audit_in(&self, tx: &Tx, admin: UserId, action: &str, subject: &str, detail: &str) -> Result<(), Fault> {
+    pub async fn audit_in(
+        &self,
+        tx: &Tx,
+        admin: UserId,
+        action: &str,
+        subject: &str,
+        detail: &str,
+    ) -> Result<(), Fault> {
         let sql = "INSERT INTO admin_actions (actor_id, action, subject, detail, occurred_at) VALUES (?, ?, ?, ?, ?) \
                    RETURNING 1";
         tx.query(sql, [admin.into(), action.into(), subject.into(), detail.into(), self.clock.now().into()]).await?;
@@ -421,7 +439,8 @@ impl Accounts {
         let rows = skills::Entity::find().order_by_asc(skills::Column::Name).all(self.db.reader()).await?;
         // The vocabulary is curated and small; matching here treats every script alike on both databases.
         let prefix = prefix.unwrap_or_default().trim().to_lowercase();
-        let starts = |skill: &skills::Model| skill.name.to_lowercase().starts_with(&prefix) || skill.slug.starts_with(&prefix);
+        let starts =
+            |skill: &skills::Model| skill.name.to_lowercase().starts_with(&prefix) || skill.slug.starts_with(&prefix);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Ok(rows.into_iter().filter(starts).take(limit).map(Into::into).collect())
     }
@@ -448,7 +467,13 @@ impl Accounts {
 
     /// Whether nobody has an account yet.
     pub async fn is_empty(&self) -> Result<bool, Fault> {
-        Ok(users::Entity::find().select_only().column(users::Column::Id).into_tuple::<UserId>().one(self.db.reader()).await?.is_none())
+        Ok(users::Entity::find()
+            .select_only()
+            .column(users::Column::Id)
+            .into_tuple::<UserId>()
+            .one(self.db.reader())
+            .await?
+            .is_none())
     }
 
     /// The skills that `slugs` name, in their order and once each. An unknown one is refused by its place in `field`.

@@ -38,11 +38,8 @@ impl Revocations {
     /// Begins to watch a session.
     pub fn watch(&self, session: SessionId, user: UserId) -> Watch {
         let mut watched = self.lock();
-        let entry = watched.entry(session).or_insert_with(|| Watched {
-            user,
-            ended: CancellationToken::new(),
-            watches: 0,
-        });
+        let entry =
+            watched.entry(session).or_insert_with(|| Watched { user, ended: CancellationToken::new(), watches: 0 });
         entry.watches += 1;
         Watch { session, ended: entry.ended.clone(), revocations: self.clone() }
     }

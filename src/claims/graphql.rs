@@ -280,8 +280,7 @@ pub(crate) async fn deliverables_of(
 ) -> Result<DeliverableConnection> {
     let page = ctx.get::<Claims>().deliverables(&ctx.actor(), job, request).await?;
     let (edges, page_info): (Vec<_>, PageInfo) = edges(page, |deliverable| Cursor::by_id(deliverable.id.into()));
-    let edges: Vec<_> =
-        edges.into_iter().map(|(cursor, node)| DeliverableEdge { cursor, node: node.into() }).collect();
+    let edges: Vec<_> = edges.into_iter().map(|(cursor, node)| DeliverableEdge { cursor, node: node.into() }).collect();
     Ok(DeliverableConnection { nodes: edges.iter().map(|edge| edge.node.clone()).collect(), edges, page_info })
 }
 
@@ -458,9 +457,7 @@ fn step(done: Result<Stepped, ClaimError>) -> Result<Step> {
         Ok(Stepped { job, claim, deliverable }) => {
             Step { deliverable, claim: Some(claim.into()), job: Some(job.into()), errors: Vec::new() }
         }
-        Err(error) => {
-            Step { deliverable: None, claim: None, job: None, errors: vec![error.outward()?.try_into()?] }
-        }
+        Err(error) => Step { deliverable: None, claim: None, job: None, errors: vec![error.outward()?.try_into()?] },
     })
 }
 

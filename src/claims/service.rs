@@ -7,8 +7,7 @@ use std::collections::HashMap;
 
 use chrono::TimeDelta;
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, Select,
+    ColumnTrait, Condition, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
     sea_query::{Expr, LockType},
 };
 use serde::{Deserialize, Serialize};
@@ -148,12 +147,15 @@ impl Claims {
                         ended_at: None,
                         end_reason: None,
                     };
-                    claims::Entity::insert(claims::ActiveModel::from(claim.clone())).exec_without_returning(&*tx).await?;
+                    claims::Entity::insert(claims::ActiveModel::from(claim.clone()))
+                        .exec_without_returning(&*tx)
+                        .await?;
                     let job = Job { status: JobStatus::Claimed, claimant_id: Some(freelancer), ..before.clone() };
                     let job = self.jobs.change_in(&tx, &before, job, &[JobChange::Status, JobChange::Claim]).await?;
                     let name = self.accounts.card_in(&tx, freelancer).await?.display_name;
                     let title = format!("{name} claimed \"{}\"", job.title);
-                    self.notify_in(&tx, job.client_id, NotificationKind::JobClaimed, title, Subject::Job(job_id)).await?;
+                    self.notify_in(&tx, job.client_id, NotificationKind::JobClaimed, title, Subject::Job(job_id))
+                        .await?;
                     Ok::<_, ClaimError>(Made { claim: claim.id, deliverable: None })
                 })
                 .await?;
@@ -202,7 +204,8 @@ impl Claims {
                 self.jobs.record_posted_in(&tx, &job).await?;
                 let name = self.accounts.card_in(&tx, claim.freelancer_id).await?.display_name;
                 let title = format!("{name} released \"{}\"; it is open again", job.title);
-                self.notify_in(&tx, job.client_id, NotificationKind::ClaimReleased, title, Subject::Job(job.id)).await?;
+                self.notify_in(&tx, job.client_id, NotificationKind::ClaimReleased, title, Subject::Job(job.id))
+                    .await?;
                 Ok(Stepped { job, claim, deliverable: None })
             })
             .await
@@ -319,8 +322,7 @@ impl Claims {
                     let payment = wallets.release_in(&tx, parties, before.budget, fee, before.id.into()).await?;
                     self.accounts.count_completed_job_in(&tx, [before.client_id, freelancer]).await?;
                     let job = Job { status: JobStatus::Completed, ..before.clone() };
-                    let changes =
-                        &[JobChange::Status, JobChange::Claim, JobChange::Deliverable, JobChange::Escrow];
+                    let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable, JobChange::Escrow];
                     let job = self.jobs.change_in(&tx, &before, job, changes).await?;
                     let approved = format!("\"{}\" is completed", job.title);
                     let currency = wallets.currency();
@@ -331,10 +333,7 @@ impl Claims {
                     self.notify_in(&tx, freelancer, kind, approved, subject).await?;
                     let (kind, subject) = (NotificationKind::PaymentReceived, Subject::Transaction(payment.id));
                     self.notify_in(&tx, freelancer, kind, paid, subject).await?;
-                    Ok::<_, ClaimError>(Made {
-                        claim: claim.id,
-                        deliverable: Some(deliverable_id),
-                    })
+                    Ok::<_, ClaimError>(Made { claim: claim.id, deliverable: Some(deliverable_id) })
                 })
                 .await?;
                 self.stepped_in(&tx, made).await
@@ -356,7 +355,11 @@ impl Claims {
     /// Locks the freelancer's own claim, after its job.
     async fn lock_own_in(&self, tx: &Tx, actor: &Actor, id: ClaimId) -> Result<(Job, Claim), ClaimError> {
         let (job, claim) = self.lock_pair_in(tx, id).await?.ok_or_else(|| Invalid::not_found("claimId", "claim"))?;
-        if actor.is(claim.freelancer_id) { Ok((job, claim)) } else { Err(Invalid::not_found("claimId", "claim").into()) }
+        if actor.is(claim.freelancer_id) {
+            Ok((job, claim))
+        } else {
+            Err(Invalid::not_found("claimId", "claim").into())
+        }
     }
 
     /// Locks what a client reviews: the submission must wait for them, on a job of their own.
@@ -413,7 +416,9 @@ impl Claims {
         let claim = Claim::try_from(row.ok_or_else(|| missing(&made.claim))?)?;
         let job = self.jobs.find_in(tx, claim.job_id).await?.ok_or_else(|| missing(&claim.job_id))?;
         let deliverable = match made.deliverable {
-            Some(id) => deliverables::Entity::find_by_id(id).one(&**tx).await?.map(Deliverable::try_from).transpose()?,
+            Some(id) => {
+                deliverables::Entity::find_by_id(id).one(&**tx).await?.map(Deliverable::try_from).transpose()?
+            }
             None => None,
         };
         Ok(Stepped { job, claim, deliverable })
@@ -493,7 +498,12 @@ impl Claims {
 
     /// A page of the work handed in for a job, newest first: all of it for its client and admins, their own for its
     /// claimant. Nothing for anybody else.
-    pub async fn deliverables(&self, actor: &Actor, job: &Job, request: PageRequest) -> Result<Page<Deliverable>, Fault> {
+    pub async fn deliverables(
+        &self,
+        actor: &Actor,
+        job: &Job,
+        request: PageRequest,
+    ) -> Result<Page<Deliverable>, Fault> {
         let rows = claims::Entity::find().filter(claims::Column::JobId.eq(job.id)).all(self.db.reader()).await?;
         let mut shown = Vec::new();
         for row in rows {

@@ -14,11 +14,7 @@ use std::{
 
 use async_graphql::{Context, Result};
 
-use super::{
-    budget::Budget,
-    errors::ErrorCode,
-    scalars::MoneyAmount,
-};
+use super::{budget::Budget, errors::ErrorCode, scalars::MoneyAmount};
 use crate::{
     auth::actor::{Actor, Denied},
     clock::{Clock, Timestamp},

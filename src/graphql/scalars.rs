@@ -24,7 +24,8 @@ pub struct DateTime(pub Timestamp);
 #[Scalar(name = "DateTime", specified_by_url = "https://scalars.graphql.org/andimarek/date-time.html")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
-        let refused = || InputValueError::custom("a DateTime must be RFC 3339 text such as \"2026-11-21T09:30:00.000Z\"");
+        let refused =
+            || InputValueError::custom("a DateTime must be RFC 3339 text such as \"2026-11-21T09:30:00.000Z\"");
         let Value::String(text) = &value else { return Err(refused()) };
         let moment = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| refused())?;
         Ok(Self(moment.to_utc().trunc_subsecs(3)))

@@ -41,7 +41,6 @@ pub async fn not_found() -> Response {
 }
 
 fn page(html: &'static str, policy: &'static str) -> Response {
-    let headers =
-        [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)];
+    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)];
     (headers, html).into_response()
 }

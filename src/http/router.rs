@@ -96,11 +96,7 @@ fn cors(origins: &[String]) -> CorsLayer {
 }
 
 /// `/graphql` in all its forms.
-async fn endpoint(
-    State(web): State<Web>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
-) -> Response {
+async fn endpoint(State(web): State<Web>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     if wants_socket(&parts.headers) {
         return socket(&web, peer, &mut parts).await;

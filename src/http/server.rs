@@ -36,13 +36,7 @@ pub async fn serve(listener: TcpListener, router: Router, read_timeout: Duration
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    read_timeout: Duration,
-    lifecycle: Lifecycle,
-) {
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, read_timeout: Duration, lifecycle: Lifecycle) {
     // Small frames must not wait for each other's acknowledgement.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |mut request: Request<Incoming>| {

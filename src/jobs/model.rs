@@ -280,7 +280,8 @@ mod tests {
             created_at: now,
             updated_at: now,
         };
-        let sees = |job: &Job| [client, claimant, stranger, admin, Actor::Anonymous].map(|actor| job.is_visible_to(&actor));
+        let sees =
+            |job: &Job| [client, claimant, stranger, admin, Actor::Anonymous].map(|actor| job.is_visible_to(&actor));
         assert_eq!(sees(&job), [true, false, false, true, false]);
         job.status = JobStatus::Open;
         job.posted_at = Some(now);

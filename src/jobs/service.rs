@@ -200,7 +200,8 @@ impl Jobs {
         actor.client()?;
         let id = parse_id("id", id)?;
         let title = patch.title.map(|title| text::TITLE.parse("patch.title", &title)).transpose()?;
-        let description = patch.description.map(|text| text::DESCRIPTION.parse("patch.description", &text)).transpose()?;
+        let description =
+            patch.description.map(|text| text::DESCRIPTION.parse("patch.description", &text)).transpose()?;
         let currency = self.wallets.currency();
         let budget = patch.budget.map(|budget| budget.parse(currency, "patch.budget")).transpose()?;
         let (title, description, slugs) = (&title, &description, &patch.skills);
@@ -279,7 +280,9 @@ impl Jobs {
                 let changes = &[JobChange::Status, JobChange::Escrow];
                 let job = self.change_in(&tx, &before, job, changes).await?;
                 if !own {
-                    self.accounts.audit_in(&tx, caller, "cancelJob", &id.to_string(), reason.as_deref().unwrap_or("")).await?;
+                    self.accounts
+                        .audit_in(&tx, caller, "cancelJob", &id.to_string(), reason.as_deref().unwrap_or(""))
+                        .await?;
                     let title = format!("An administrator cancelled \"{}\"", job.title);
                     let kind = NotificationKind::JobCancelled;
                     self.notifications.notify_in(&tx, job.client_id, kind, title, Subject::Job(id)).await?;
@@ -322,7 +325,11 @@ impl Jobs {
             .exec(&**tx)
             .await?;
         // The row is locked: nobody else can have changed it since.
-        if saved.rows_affected == 1 { Ok(()) } else { Err(Fault::corrupt(format!("{} changed under its lock", job.id))) }
+        if saved.rows_affected == 1 {
+            Ok(())
+        } else {
+            Err(Fault::corrupt(format!("{} changed under its lock", job.id)))
+        }
     }
 
     /// Records that a job became OPEN, for the first time or again.

@@ -13,11 +13,7 @@ use crate::{
 #[derive(Interface)]
 #[graphql(
     field(name = "id", ty = "ID"),
-    field(
-        name = "cursor",
-        ty = "String",
-        desc = "Resume point: pass the last one seen as `after` to miss nothing."
-    ),
+    field(name = "cursor", ty = "String", desc = "Resume point: pass the last one seen as `after` to miss nothing."),
     field(name = "occurred_at", ty = "DateTime")
 )]
 pub(crate) enum Event {

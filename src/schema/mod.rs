@@ -3,7 +3,9 @@
 //! Together with the domains' `graphql.rs` files this is one layer: they may name the interfaces that stand here, as they
 //! may name each other's types. [`contract`](crate) changes show in `schema.graphql`, which a test compares.
 
-use async_graphql::{Context, MergedObject, MergedSubscription, Object, SDLExportOptions, Schema as GraphqlSchema, SimpleObject};
+use async_graphql::{
+    Context, MergedObject, MergedSubscription, Object, SDLExportOptions, Schema as GraphqlSchema, SimpleObject,
+};
 
 use crate::{
     accounts::{

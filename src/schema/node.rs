@@ -12,9 +12,7 @@ use crate::{
         graphql::{ClaimObject, DeliverableObject},
     },
     graphql::{context::ContextExt, errors::ErrorCode},
-    ids::{
-        ClaimId, DeliverableId, JobId, NotificationId, SkillId, TransactionId, TypedId, UserId, WalletId,
-    },
+    ids::{ClaimId, DeliverableId, JobId, NotificationId, SkillId, TransactionId, TypedId, UserId, WalletId},
     jobs::graphql::{JobObject, visible_job},
     notifications::{Notifications, graphql::NotificationObject},
     wallet::{
@@ -51,7 +49,9 @@ impl NodeQuery {
     /// Refetch several, in the order asked; at most 100.
     async fn nodes(&self, ctx: &Context<'_>, ids: Vec<ID>) -> Result<Vec<Option<Node>>> {
         if ids.len() > 100 {
-            return Err(ErrorCode::BadUserInput.error("ids must name at most 100 objects; ask for the rest separately."));
+            return Err(
+                ErrorCode::BadUserInput.error("ids must name at most 100 objects; ask for the rest separately.")
+            );
         }
         try_join_all(ids.iter().map(|id| find(ctx, id))).await
     }

@@ -46,7 +46,11 @@ impl AsDbError for WalletError {
     fn as_db_error(&self) -> Option<&sea_orm::DbErr> {
         match self {
             Self::Fault(fault) => fault.as_db_error(),
-            Self::Denied(_) | Self::Invalid(_) | Self::InsufficientFunds { .. } | Self::NotPending(_) | Self::Key(_) => None,
+            Self::Denied(_)
+            | Self::Invalid(_)
+            | Self::InsufficientFunds { .. }
+            | Self::NotPending(_)
+            | Self::Key(_) => None,
         }
     }
 }

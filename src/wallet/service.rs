@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     entity::{transactions, wallets},
     error::WalletError,
-    ledger::{self, AccountName, Journal, JournalKind, Leg, LedgerError},
+    ledger::{self, AccountName, Journal, JournalKind, LedgerError, Leg},
     model::{
         Movement, SettlementOutcome, Transaction, TransactionStatus, TransactionType, Wallet, WalletSnapshot, wallet_of,
     },
@@ -148,7 +148,8 @@ impl Wallets {
                 let now = self.clock.now();
                 let made: Settled = once_in(&tx, now, user, ("withdraw", key), input, || async {
                     let legs = transfer(AccountName::available(user), AccountName::pending_out(user), sum)?;
-                    let journal = self.take_in(&tx, user, sum, JournalKind::WithdrawalReserve, None, &legs, now).await?;
+                    let journal =
+                        self.take_in(&tx, user, sum, JournalKind::WithdrawalReserve, None, &legs, now).await?;
                     let movement = Movement { available: sum.negated()?, pending_out: sum, ..Movement::default() };
                     let history = History {
                         kind: TransactionType::Withdrawal,
@@ -188,7 +189,9 @@ impl Wallets {
                     once_in(&tx, self.clock.now(), admin, ("confirmTransaction", key), input, || async {
                         self.settle_in(&tx, transaction, outcome).await?.ok_or_else(not_found)?;
                         let detail = format!("{transaction} {}", outcome.as_str());
-                        self.accounts.audit_in(&tx, admin, "confirmTransaction", &transaction.to_string(), &detail).await?;
+                        self.accounts
+                            .audit_in(&tx, admin, "confirmTransaction", &transaction.to_string(), &detail)
+                            .await?;
                         Ok::<_, WalletError>(Settled { transaction })
                     })
                     .await?;
@@ -356,7 +359,10 @@ impl Wallets {
     }
 
     /// Many transactions by id, for a loader whose caller checked who may see them.
-    pub async fn transactions_by_id(&self, ids: &[TransactionId]) -> Result<HashMap<TransactionId, Transaction>, Fault> {
+    pub async fn transactions_by_id(
+        &self,
+        ids: &[TransactionId],
+    ) -> Result<HashMap<TransactionId, Transaction>, Fault> {
         let rows = transactions::Entity::find().filter(transactions::Column::Id.is_in(ids.to_vec()));
         let rows = rows.all(self.db.reader()).await?;
         rows.into_iter().map(|row| Ok((row.id, row.try_into()?))).collect()

@@ -1,0 +1,201 @@
+//! A server for one test: the real router over real sockets, and a database of its own.
+//!
+//! [`on_both`](crate::on_both) tells a story once on each database. Afterwards [`TestApp::finish`] proves every
+//! invariant on what the story left behind and that no task outlives the server.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use lancewire::{
+    app::{App, open_database},
+    clock::Clock,
+    config::{Config, Environment},
+    events::EventKind,
+    ids::Ids,
+    seed::SKILLS,
+    verify::verify,
+};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use super::{
+    http::Http,
+    people::{Person, sign_up_admin},
+    postgres,
+    socket::Socket,
+};
+
+/// Settings that make a server quick and patient enough for tests.
+const SETTINGS: &str = r#"
+    [http]
+    listen = "127.0.0.1:0"
+    [auth]
+    password_memory_kib = 8
+    password_iterations = 1
+    password_parallel = 8
+    free_attempts_per_address = 100000
+    [payments]
+    provider = "none"
+    [budgets]
+    anonymous = 100000000
+    signed_in = 100000000
+    [sockets]
+    sockets_per_address = 10000
+    drain_ms = 200
+"#;
+
+/// Which database a story runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Database {
+    Sqlite,
+    Postgres,
+}
+
+/// A running server. Clones share it.
+#[derive(Clone)]
+pub struct TestApp {
+    pub app: Arc<App>,
+    pub addr: SocketAddr,
+    pub http: Http,
+    admin: Arc<OnceCell<Person>>,
+    _home: Arc<TempDir>,
+    _database: Option<Arc<postgres::Database>>,
+}
+
+/// Tells a story on both databases: `on_both! { async fn name(app: TestApp) { .. } }`.
+#[macro_export]
+macro_rules! on_both {
+    ($($(#[$attribute:meta])* async fn $name:ident($app:ident: TestApp) $story:block)+) => {$(
+        $(#[$attribute])*
+        mod $name {
+            use super::*;
+
+            async fn story($app: $crate::support::app::TestApp) $story
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                let app = $crate::support::app::TestApp::start($crate::support::app::Database::Sqlite).await;
+                story(app.clone()).await;
+                app.finish().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                let app = $crate::support::app::TestApp::start($crate::support::app::Database::Postgres).await;
+                story(app.clone()).await;
+                app.finish().await;
+            }
+        }
+    )+};
+}
+
+impl TestApp {
+    /// A server with the tests' settings.
+    pub async fn start(database: Database) -> Self {
+        Self::start_with(database, "", Clock::system()).await
+    }
+
+    /// A server with settings of its own on top, and perhaps a clock moved by hand.
+    pub async fn start_with(database: Database, settings: &str, clock: Clock) -> Self {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let (url, lent) = match database {
+            Database::Sqlite => (format!("sqlite:{}", home.path().join("test.db").display()), None),
+            Database::Postgres => {
+                let lent = postgres::shared().await.database(migrate).await;
+                (lent.url().to_owned(), Some(Arc::new(lent)))
+            }
+        };
+        let keys = home.path().join("keys");
+        let places = format!("[database]\nurl = {url:?}\n[auth]\nkeys_dir = {:?}\n", keys.display().to_string());
+        let config =
+            Config::layered(Environment::Development, &[SETTINGS, &places, settings]).expect("usable settings");
+        let ids = Ids::from_entropy(clock.clone());
+        let app = App::build(config, clock, ids).await.expect("the server can be built");
+        app.services.accounts.add_skills(&SKILLS).await.expect("skills");
+        let listener = app.listen().await.expect("a free port");
+        let addr = app.serve(listener).expect("an address");
+        Self {
+            app: Arc::new(app),
+            addr,
+            http: Http::new(addr),
+            admin: Arc::default(),
+            _home: Arc::new(home),
+            _database: lent,
+        }
+    }
+
+    /// Somebody who is not signed in.
+    pub fn anonymous(&self) -> Person {
+        Person::anonymous(self)
+    }
+
+    /// A new client with 10,000.00 to spend.
+    pub async fn client(&self, name: &str) -> Person {
+        let client = Person::sign_up(self, name, &["CLIENT"]).await;
+        client.funded("10000.00").await
+    }
+
+    /// A new freelancer.
+    pub async fn freelancer(&self, name: &str) -> Person {
+        Person::sign_up(self, name, &["FREELANCER"]).await
+    }
+
+    /// The one admin.
+    pub async fn admin(&self) -> Person {
+        self.admin.get_or_init(|| sign_up_admin(self)).await.clone()
+    }
+
+    /// A socket, signed in or not.
+    pub async fn socket(&self, token: Option<&str>) -> Socket {
+        Socket::connect(self.addr, token).await
+    }
+
+    /// Waits until so many subscriptions listen, so that nothing that happens from now on is missed.
+    pub async fn listening(&self, subscriptions: usize) {
+        let hub = &self.app.services.hub;
+        let listeners = || EventKind::ALL.iter().map(|kind| hub.listeners(*kind)).sum::<usize>();
+        until("subscriptions listen", || listeners() == subscriptions).await;
+    }
+
+    /// Stops the server after proving that its books and log are right.
+    pub async fn finish(self) {
+        // What was committed a moment ago may not have a position yet.
+        self.app.services.hub.log().stamp().await.expect("a stamp");
+        self.db_proves_its_invariants().await;
+        assert!(self.app.shut_down().await, "a task did not leave by itself");
+        assert_eq!(self.app.lifecycle.running(), 0, "a task outlives the server");
+    }
+
+    /// Back door: every invariant of the books and the log.
+    pub async fn db_proves_its_invariants(&self) {
+        let findings = verify(&self.app.db).await.expect("verify runs");
+        let broken: Vec<_> = findings.iter().filter(|finding| !finding.broken.is_empty()).collect();
+        assert!(broken.is_empty(), "{broken:#?}");
+    }
+
+    /// Back door: one number out of the database.
+    pub async fn db_number(&self, sql: &str) -> i64 {
+        use sea_orm::ConnectionTrait;
+        let row = self.app.db.reader().query_one_raw(self.app.db.statement(sql, [])).await.expect("the query runs");
+        let row = row.expect("a row");
+        row.try_get_by_index::<i64>(0).or_else(|_| row.try_get_by_index::<i32>(0).map(Into::into)).expect("a number")
+    }
+}
+
+/// Waits for a condition that no message announces.
+pub async fn until(what: &str, condition: impl Fn() -> bool) {
+    let patient = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), patient)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain until {what}"));
+}
+
+async fn migrate(url: String) {
+    let settings = format!("[database]\nurl = {url:?}\n");
+    let config = Config::layered(Environment::Development, &[SETTINGS, &settings]).expect("usable settings");
+    let db = open_database(&config, Ids::from_entropy(Clock::system())).await.expect("migrated");
+    db.close().await;
+}
