@@ -128,7 +128,7 @@ impl App {
 
         let services =
             Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone(), lifecycle: lifecycle.clone() };
-        let budgets = Arc::new(Budgets::new(config.budgets.clone()));
+        let budgets = Arc::new(Budgets::new(config.budgets));
         drop(lifecycle.spawn(sweep(Arc::clone(&budgets), lifecycle.clone())));
         let operations = Operations::new(Parts {
             services: services.clone(),

@@ -152,7 +152,6 @@ impl UserObject {
     }
 
     /// *Private*. Durable inbox: every notification, read or not, whether or not a socket was open.
-    #[expect(clippy::too_many_arguments, reason = "the arguments are the API's")]
     async fn notifications(
         &self,
         ctx: &Context<'_>,

@@ -95,7 +95,7 @@ pub struct Document {
 /// An operation that was read and paid for, or the answer that says why not.
 pub enum Admitted {
     /// It may run.
-    Ready(Ready),
+    Ready(Box<Ready>),
     /// It may not.
     Refused(Box<Response>, Option<Budget>),
 }
@@ -157,7 +157,9 @@ impl Operations {
                 metrics::counter!("lancewire_operations_rejected_total", "reason" => "document").increment(1);
                 Admitted::Refused(Box::new(Response::from_errors(errors)), Some(budget))
             }
-            (Ok(prepared), Ok(budget)) => Admitted::Ready(self.ready(origin, prepared, budget, query, variables)),
+            (Ok(prepared), Ok(budget)) => {
+                Admitted::Ready(Box::new(self.ready(origin, prepared, budget, query, variables)))
+            }
         })
     }
 
@@ -169,7 +171,7 @@ impl Operations {
     }
 
     /// Runs a query or a mutation to its answer.
-    pub async fn run(&self, ready: Ready, request_id: &str) -> Response {
+    pub async fn run(&self, ready: Box<Ready>, request_id: &str) -> Response {
         let began = tokio::time::Instant::now();
         let kind = kind_name(ready.kind);
         let execution = AssertUnwindSafe(self.shared.schema.execute(ready.request)).catch_unwind();
@@ -194,7 +196,7 @@ impl Operations {
     }
 
     /// Runs a subscription: each event's response as it comes, in JSON.
-    fn stream(&self, ready: Ready, request_id: String) -> stream::BoxStream<'static, Outcome> {
+    fn stream(&self, ready: Box<Ready>, request_id: String) -> stream::BoxStream<'static, Outcome> {
         let gauge = Listening::begin(ready.field);
         let mut first = true;
         let responses = AssertUnwindSafe(self.shared.schema.execute_stream(ready.request)).catch_unwind();

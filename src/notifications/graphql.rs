@@ -202,6 +202,7 @@ pub(crate) struct NotificationSubscription;
 #[Subscription]
 impl NotificationSubscription {
     /// The viewer's own inbox.
+    #[expect(clippy::unused_async, reason = "async-graphql wants subscriptions to be async")]
     async fn notification_received(
         &self,
         ctx: &Context<'_>,

@@ -122,7 +122,6 @@ impl WalletObject {
         self.wallet.updated_at.into()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the arguments are the API's")]
     async fn transactions(
         &self,
         ctx: &Context<'_>,
@@ -489,6 +488,7 @@ pub(crate) struct WalletSubscription;
 #[Subscription]
 impl WalletSubscription {
     /// The viewer's own wallet; there is no argument to ask for anybody else's.
+    #[expect(clippy::unused_async, reason = "async-graphql wants subscriptions to be async")]
     async fn wallet_updated(&self, ctx: &Context<'_>) -> Result<impl Stream<Item = Result<WalletUpdatedEvent>>> {
         let owner = signed_in(ctx)?.signed_in().map_err(denied)?;
         let feed = ctx.get::<Hub>().subscribe(EventKind::WalletUpdated);
