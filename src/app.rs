@@ -153,7 +153,7 @@ impl App {
             metrics,
             allowed_origins: origins.into(),
             max_body_bytes: config.http.max_body_bytes,
-            read_timeout: Duration::from_millis(config.http.read_timeout_ms),
+            body_timeout: Duration::from_millis(config.http.body_timeout_ms),
         };
         Ok(Self { config, db, services, lifecycle, clock, router: router(web) })
     }
@@ -166,8 +166,8 @@ impl App {
     /// Serves in the background until the lifecycle ends.
     pub fn serve(&self, listener: TcpListener) -> std::io::Result<SocketAddr> {
         let address = listener.local_addr()?;
-        let read_timeout = Duration::from_millis(self.config.http.read_timeout_ms);
-        let serving = server::serve(listener, self.router.clone(), read_timeout, self.lifecycle.clone());
+        let idle_timeout = Duration::from_millis(self.config.http.idle_timeout_ms);
+        let serving = server::serve(listener, self.router.clone(), idle_timeout, self.lifecycle.clone());
         drop(self.lifecycle.spawn(serving));
         Ok(address)
     }

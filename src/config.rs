@@ -80,7 +80,8 @@ pub struct HttpSettings {
     pub allowed_origins: Vec<String>,
     pub max_body_bytes: usize,
     pub operation_timeout_ms: u64,
-    pub read_timeout_ms: u64,
+    pub body_timeout_ms: u64,
+    pub idle_timeout_ms: u64,
 }
 
 /// `[auth]`: see `config/default.toml`.
