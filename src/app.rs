@@ -21,7 +21,7 @@ use crate::{
     config::{Config, Environment, PaymentProvider},
     db::{Backend, Db},
     error::Fault,
-    events::EventLog,
+    events::{self, EventLog},
     graphql::budget::Budgets,
     http::{
         operations::{Operations, Parts},
@@ -122,6 +122,9 @@ impl App {
         let hub = Hub::new(log, config.events.buffer);
         let poll = Duration::from_millis(config.events.poll_ms);
         drop(lifecycle.spawn(realtime::run_tail(db.clone(), hub.clone(), head, poll, lifecycle.clone())));
+        let kept = TimeDelta::seconds(config.events.retention_seconds.into());
+        let retention = events::run_retention(hub.log().clone(), kept, clock.clone(), lifecycle.clone());
+        drop(lifecycle.spawn(retention));
         if sandbox_delay.is_some() {
             drop(lifecycle.spawn(sandbox::run(wallets.clone(), lifecycle.clone())));
         }

@@ -179,6 +179,7 @@ pub struct PaymentSettings {
 #[expect(missing_docs, reason = "documented where users read it: config/default.toml")]
 pub struct EventSettings {
     pub poll_ms: u64,
+    pub retention_seconds: u32,
     pub buffer: usize,
 }
 

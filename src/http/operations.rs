@@ -18,6 +18,7 @@ use crate::{
         sessions::{Sessions, Unauthenticated},
     },
     clock::Clock,
+    error::Fault,
     graphql::{
         budget::{Budget, Budgets, Caller},
         classify::{classify, is_request_error},
@@ -103,6 +104,9 @@ pub enum Admitted {
 /// An operation that may run.
 pub struct Ready {
     request: async_graphql::Request,
+    scope: Scope,
+    /// Whether the operation asks where the event stream stands.
+    asks_cursor: bool,
     /// Query, mutation or subscription.
     pub kind: OperationType,
     /// What is left of the budget.
@@ -166,17 +170,27 @@ impl Operations {
     fn ready(&self, origin: Origin, prepared: Prepared, budget: Budget, query: String, variables: Variables) -> Ready {
         let (kind, field) = (prepared.operation, prepared.root_fields.first().cloned().unwrap_or_default());
         let scope = Scope::new(origin.actor, origin.address, budget, &self.shared.clock);
-        let request = self.shared.services.load_for(prepared.into_request(query, variables)).data(scope);
-        Ready { request, kind, budget, field }
+        let asks_cursor = prepared.root_fields.iter().any(|field| field == "streamCursor");
+        let request = self.shared.services.load_for(prepared.into_request(query, variables));
+        Ready { request, scope, asks_cursor, kind, budget, field }
     }
 
     /// Runs a query or a mutation to its answer.
     pub async fn run(&self, ready: Box<Ready>, request_id: &str) -> Response {
         let began = tokio::time::Instant::now();
-        let kind = kind_name(ready.kind);
-        let execution = AssertUnwindSafe(self.shared.schema.execute(ready.request)).catch_unwind();
+        let Ready { request, scope, asks_cursor, kind, field, .. } = *ready;
+        let execution = AssertUnwindSafe(async {
+            // Before any resolver reads: what the list beside the cursor does not show comes after it in the stream.
+            let cursor = if asks_cursor { Some(self.stream_cursor().await?) } else { None };
+            let request = request.data(Arc::new(scope.at(cursor)));
+            Ok::<_, Fault>(self.shared.schema.execute(request).await)
+        });
+        let execution = execution.catch_unwind();
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
-            Ok(Ok(response)) => response,
+            Ok(Ok(Ok(response))) => response,
+            Ok(Ok(Err(fault))) => {
+                Response::from_errors(vec![failure(ErrorCode::InternalServerError, fault.to_string(), None)])
+            }
             // The panic hook has logged where; the rest of the answer is lost with the stack.
             Ok(Err(_)) => {
                 Response::from_errors(vec![failure(ErrorCode::InternalServerError, "a resolver panicked", None)])
@@ -189,17 +203,23 @@ impl Operations {
         };
         classify(&mut response, request_id);
         // Only names that the schema knows become labels: a document that failed validation has any it likes.
-        let field = if is_request_error(&response) { "-".to_owned() } else { ready.field };
+        let field = if is_request_error(&response) { "-".to_owned() } else { field };
         let seconds = began.elapsed().as_secs_f64();
-        metrics::histogram!("lancewire_operation_seconds", "kind" => kind, "field" => field).record(seconds);
+        metrics::histogram!("lancewire_operation_seconds", "kind" => kind_name(kind), "field" => field).record(seconds);
         response
+    }
+
+    async fn stream_cursor(&self) -> Result<String, Fault> {
+        let log = self.shared.services.hub.log();
+        Ok(log.cursor(log.stamp().await?))
     }
 
     /// Runs a subscription: each event's response as it comes, in JSON.
     fn stream(&self, ready: Box<Ready>, request_id: String) -> stream::BoxStream<'static, Outcome> {
         let gauge = Listening::begin(ready.field);
         let mut first = true;
-        let responses = AssertUnwindSafe(self.shared.schema.execute_stream(ready.request)).catch_unwind();
+        let request = ready.request.data(Arc::new(ready.scope));
+        let responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind();
         let outcomes = responses.map(move |response| {
             let _listening = &gauge;
             let mut response = response.unwrap_or_else(|_| {

@@ -35,8 +35,8 @@ use crate::{
     },
     ids::{JobId, UserId},
     page::{Cursor, Page},
-    realtime::{Delivery, Hub},
-    schema::user_errors::UserError,
+    realtime::Delivery,
+    schema::{event::feed, user_errors::UserError},
     user_errors,
     wallet::{
         Wallets,
@@ -682,6 +682,14 @@ pub(crate) struct JobPostedEvent {
     job: JobObject,
 }
 
+impl JobPostedEvent {
+    /// The event as everybody hears it.
+    pub(crate) fn of(delivery: Arc<Delivery>) -> Result<Self> {
+        let job = delivery.payload::<JobSnapshot>()?.into();
+        Ok(Self { delivery, job })
+    }
+}
+
 /// A job became OPEN for the first time, or again after its claim ended.
 #[Object]
 impl JobPostedEvent {
@@ -709,6 +717,13 @@ pub(crate) struct JobUpdatedEvent {
     job: JobObject,
     changes: Vec<JobChange>,
     previous_status: Option<JobStatus>,
+}
+
+impl JobUpdatedEvent {
+    /// What the viewer hears of a change that they were entitled to, if anything.
+    pub(crate) fn heard(actor: &Actor, delivery: Arc<Delivery>) -> Result<Option<Self>> {
+        job_updated(actor, None, &JobFilter::default(), Ok(delivery))
+    }
 }
 
 /// A job changed. A job the viewer may no longer see arrives with only its public fields.
@@ -750,9 +765,10 @@ impl JobSubscription {
         &self,
         ctx: &Context<'_>,
         filter: Option<JobFilterArgument>,
+        after: Option<String>,
     ) -> Result<impl Stream<Item = Result<JobPostedEvent>>> {
         let filter = Arc::new(parse_filter(ctx, filter).await?);
-        let feed = ctx.get::<Hub>().subscribe(EventKind::JobPosted);
+        let feed = feed(ctx, EventKind::JobPosted, after.as_deref()).await?;
         Ok(feed.into_stream().filter_map(move |delivery| {
             let filter = Arc::clone(&filter);
             async move { job_posted(delivery, &filter).transpose() }
@@ -761,23 +777,23 @@ impl JobSubscription {
 
     /// Public for public fields; private fields only for participants. Jobs that match `filter` before or after the change, so that one
     /// hears a job leave; or just `jobId`; with both, both must hold.
-    async fn job_updated<'ctx>(
+    async fn job_updated(
         &self,
-        ctx: &Context<'ctx>,
+        ctx: &Context<'_>,
         job_id: Option<ID>,
         filter: Option<JobFilterArgument>,
-    ) -> Result<impl Stream<Item = Result<JobUpdatedEvent>> + 'ctx> {
+        after: Option<String>,
+    ) -> Result<impl Stream<Item = Result<JobUpdatedEvent>>> {
         let actor = ctx.actor();
         let job = match job_id {
             Some(id) => Some(visible_id(ctx, &id).await?),
             None => None,
         };
         let filter = Arc::new(parse_filter(ctx, filter).await?);
-        let feed = ctx.get::<Hub>().subscribe(EventKind::JobUpdated);
-        let jobs = ctx.get::<Jobs>().clone();
+        let feed = feed(ctx, EventKind::JobUpdated, after.as_deref()).await?;
         Ok(feed.into_stream().filter_map(move |delivery| {
-            let (filter, jobs) = (Arc::clone(&filter), jobs.clone());
-            async move { job_updated(&jobs, actor, job, &filter, delivery).await.transpose() }
+            let filter = Arc::clone(&filter);
+            async move { job_updated(&actor, job, &filter, delivery).transpose() }
         }))
     }
 }
@@ -802,14 +818,13 @@ fn job_posted(delivery: Result<Arc<Delivery>, Fault>, filter: &JobFilter) -> Res
     if !filter.matches(&JobFacts::of(&snapshot.job, &snapshot.skills)) {
         return Ok(None);
     }
-    let job = snapshot.into();
-    Ok(Some(JobPostedEvent { delivery, job }))
+    JobPostedEvent::of(delivery).map(Some)
 }
 
-/// What one viewer hears of a change: all of it as a party, the public part otherwise, or nothing.
-async fn job_updated(
-    jobs: &Jobs,
-    actor: Actor,
+/// What one viewer hears of a change: all of it if they were party to the job when it happened, the public part
+/// otherwise, or nothing. Today's rights decide the private fields of the job in it, when those are resolved.
+fn job_updated(
+    actor: &Actor,
     job: Option<JobId>,
     filter: &JobFilter,
     delivery: Result<Arc<Delivery>, Fault>,
@@ -823,7 +838,7 @@ async fn job_updated(
     if !filter.matches(&update.before) && !filter.matches(&JobFacts::of(&snapshot.job, &snapshot.skills)) {
         return Ok(None);
     }
-    let party = jobs.is_party_now(&actor, &snapshot.job).await?;
+    let party = snapshot.job.shows_private_fields_to(actor);
     if !party && !delivery.audience().public {
         return Ok(None);
     }

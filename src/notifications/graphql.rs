@@ -15,7 +15,6 @@ use crate::{
     accounts::graphql::{UserObject, user},
     claims::Claims,
     connection,
-    error::Fault,
     events::EventKind,
     graphql::{
         connections::edges,
@@ -26,8 +25,8 @@ use crate::{
     ids::UserId,
     jobs::graphql::visible_job,
     page::{Cursor, Page},
-    realtime::{Delivery, Hub},
-    schema::node::Node,
+    realtime::Delivery,
+    schema::{event::feed, node::Node},
     wallet::Wallets,
 };
 
@@ -175,6 +174,14 @@ pub(crate) struct NotificationReceivedEvent {
     notification: NotificationObject,
 }
 
+impl NotificationReceivedEvent {
+    /// The event as the inbox's owner hears it.
+    pub(crate) fn of(delivery: Arc<Delivery>) -> Result<Self> {
+        let notification = delivery.payload::<Notification>()?.clone().into();
+        Ok(Self { delivery, notification })
+    }
+}
+
 /// A notification reached the viewer's inbox.
 #[Object]
 impl NotificationReceivedEvent {
@@ -202,22 +209,20 @@ pub(crate) struct NotificationSubscription;
 #[Subscription]
 impl NotificationSubscription {
     /// The viewer's own inbox.
-    #[expect(clippy::unused_async, reason = "async-graphql wants subscriptions to be async")]
     async fn notification_received(
         &self,
         ctx: &Context<'_>,
+        after: Option<String>,
     ) -> Result<impl Stream<Item = Result<NotificationReceivedEvent>>> {
         let owner = signed_in(ctx)?.signed_in().map_err(denied)?;
-        let feed = ctx.get::<Hub>().subscribe(EventKind::NotificationReceived);
-        Ok(feed.into_stream().filter_map(move |delivery| async move { received(delivery, owner).transpose() }))
+        let feed = feed(ctx, EventKind::NotificationReceived, after.as_deref()).await?;
+        let events = feed.into_stream().filter_map(move |delivery| async move {
+            match delivery {
+                Ok(delivery) if delivery.audience().owner != owner => None,
+                Ok(delivery) => Some(NotificationReceivedEvent::of(delivery)),
+                Err(fault) => Some(Err(fault.into())),
+            }
+        });
+        Ok(events)
     }
-}
-
-fn received(delivery: Result<Arc<Delivery>, Fault>, owner: UserId) -> Result<Option<NotificationReceivedEvent>> {
-    let delivery = delivery?;
-    if delivery.audience().owner != owner {
-        return Ok(None);
-    }
-    let notification = delivery.payload::<Notification>()?.clone().into();
-    Ok(Some(NotificationReceivedEvent { delivery, notification }))
 }

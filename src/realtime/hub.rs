@@ -5,11 +5,11 @@
 //! away and events vanish (28,581 of 40,000 were measured). Here the [`Feed`] takes it for what it is: it knows the
 //! position of the last event it gave out and reads what it missed from the log, in bounded pages.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_stream::stream;
 use futures_util::Stream;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 
 use super::Delivery;
 use crate::{
@@ -29,7 +29,9 @@ pub struct Hub {
 #[derive(Debug)]
 struct Shared {
     channels: [broadcast::Sender<Arc<Delivery>>; EventKind::ALL.len()],
-    head: watch::Sender<i64>,
+    /// The position of the last event published. Publishing and subscribing hold it, so that for each feed every event
+    /// is either in its channel or at most the head that it began with: the seam between log and live is exact.
+    head: Mutex<i64>,
     log: EventLog,
 }
 
@@ -37,7 +39,7 @@ impl Hub {
     /// A hub on this log that keeps `buffer` events of each kind for those who lag.
     pub fn new(log: EventLog, buffer: usize) -> Self {
         let channels = std::array::from_fn(|_| broadcast::Sender::new(buffer));
-        Self { shared: Arc::new(Shared { channels, head: watch::Sender::new(0), log }) }
+        Self { shared: Arc::new(Shared { channels, head: Mutex::new(0), log }) }
     }
 
     /// The log behind the hub.
@@ -45,13 +47,12 @@ impl Hub {
         &self.shared.log
     }
 
-    /// Listens to one kind of event, from what the tail publishes next.
-    pub fn subscribe(&self, kind: EventKind) -> Feed {
-        // In this order: an event published in between is in the channel and its position above the head read here, or
-        // at most the head and of the time before the subscription.
+    /// Listens to one kind of event: from the one after the position `after`, first what the log has of it, then what
+    /// comes; or, without it, from what the tail publishes next.
+    pub fn subscribe(&self, kind: EventKind, after: Option<i64>) -> Feed {
+        let head = self.lock();
         let live = self.channel(kind).subscribe();
-        let last = *self.shared.head.borrow();
-        Feed { hub: self.clone(), kind, live, last }
+        Feed { hub: self.clone(), kind, live, last: after.unwrap_or(*head), replay_to: *head }
     }
 
     /// How many feeds listen to this kind.
@@ -61,24 +62,28 @@ impl Hub {
 
     /// The position of the last event published.
     pub fn head(&self) -> i64 {
-        *self.shared.head.borrow()
+        *self.lock()
     }
 
     /// Publishes the next event of the log. For the tail alone, which calls it in the order of positions.
     pub(super) fn publish(&self, delivery: Delivery) {
-        let position = delivery.position();
+        let mut head = self.lock();
+        *head = delivery.position();
         // An error means that nobody listens to this kind: nothing is lost by it.
         let _ = self.channel(delivery.kind()).send(Arc::new(delivery));
-        self.shared.head.send_replace(position);
     }
 
     /// Says where the log stands when the tail begins.
     pub(super) fn begin_at(&self, position: i64) {
-        self.shared.head.send_replace(position);
+        *self.lock() = position;
     }
 
     fn channel(&self, kind: EventKind) -> &broadcast::Sender<Arc<Delivery>> {
         &self.shared.channels[kind as usize]
+    }
+
+    fn lock(&self) -> MutexGuard<'_, i64> {
+        self.shared.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,44 +93,45 @@ pub struct Feed {
     hub: Hub,
     kind: EventKind,
     live: broadcast::Receiver<Arc<Delivery>>,
+    /// Everything up to here has been given out, or was of another kind.
     last: i64,
+    /// Up to here the channel cannot be relied on and the log is read.
+    replay_to: i64,
 }
 
 impl Feed {
-    /// The events, as a stream that ends when the hub does. After an error it goes on where it stood.
+    /// The events, as a stream that ends when the hub does, or with an error when the log cannot be read.
     pub fn into_stream(mut self) -> impl Stream<Item = Result<Arc<Delivery>, Fault>> + Send {
         stream! {
             loop {
-                match self.live.recv().await {
-                    Ok(delivery) => {
-                        // Given out already while catching up.
-                        if delivery.position() > self.last {
-                            self.last = delivery.position();
-                            yield Ok(delivery);
+                while self.last < self.replay_to {
+                    let page = self.hub.log().after(self.last, PAGE).await;
+                    let events = match page {
+                        Ok(events) => events,
+                        Err(fault) => {
+                            yield Err(fault);
+                            return;
+                        }
+                    };
+                    // The log has nothing more up to there.
+                    let Some(end) = events.last().map(|event| event.position) else { break };
+                    for event in events {
+                        if event.position <= self.replay_to && event.recorded.kind == self.kind {
+                            yield Ok(Arc::new(Delivery::new(event, self.hub.log().identity())));
                         }
                     }
+                    self.last = end.min(self.replay_to);
+                }
+                match self.live.recv().await {
+                    // What was replayed may be in the channel too.
+                    Ok(delivery) => if delivery.position() > self.last {
+                        self.last = delivery.position();
+                        yield Ok(delivery);
+                    },
                     Err(broadcast::error::RecvError::Lagged(missed)) => {
                         metrics::counter!("lancewire_feed_lags_total").increment(1);
                         metrics::counter!("lancewire_feed_missed_total").increment(missed);
-                        // What is in the channel now is at most the head; up to there the log is read instead.
-                        let head = self.hub.head();
-                        while self.last < head {
-                            match self.hub.log().after(self.last, PAGE).await {
-                                Ok(events) => {
-                                    let Some(end) = events.last().map(|event| event.position) else { break };
-                                    for event in events.into_iter().filter(|event| event.position <= head) {
-                                        if event.recorded.kind == self.kind {
-                                            yield Ok(Arc::new(Delivery::new(event, self.hub.log().identity())));
-                                        }
-                                    }
-                                    self.last = end.min(head);
-                                }
-                                Err(fault) => {
-                                    yield Err(fault);
-                                    return;
-                                }
-                            }
-                        }
+                        self.replay_to = self.hub.head();
                     }
                     Err(broadcast::error::RecvError::Closed) => return,
                 }

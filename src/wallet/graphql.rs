@@ -29,8 +29,8 @@ use crate::{
     jobs::graphql::{JobObject, visible_job},
     money::Money,
     page::{Cursor, Page},
-    realtime::{Delivery, Hub},
-    schema::user_errors::UserError,
+    realtime::Delivery,
+    schema::{event::feed, user_errors::UserError},
     user_errors,
 };
 
@@ -457,6 +457,17 @@ pub(crate) struct WalletUpdatedEvent {
     transaction: TransactionObject,
 }
 
+impl WalletUpdatedEvent {
+    /// The event as the wallet's owner hears it.
+    pub(crate) fn of(delivery: Arc<Delivery>) -> Result<Self> {
+        let snapshot = delivery.payload::<WalletSnapshot>()?;
+        let owner = Some(Arc::new(snapshot.owner.clone()));
+        let wallet = WalletObject { wallet: Arc::new(snapshot.wallet.clone()), owner };
+        let transaction = snapshot.transaction.clone().into();
+        Ok(Self { delivery, wallet, transaction })
+    }
+}
+
 /// A wallet changed, with the transaction that changed it.
 #[Object]
 impl WalletUpdatedEvent {
@@ -488,25 +499,20 @@ pub(crate) struct WalletSubscription;
 #[Subscription]
 impl WalletSubscription {
     /// The viewer's own wallet; there is no argument to ask for anybody else's.
-    #[expect(clippy::unused_async, reason = "async-graphql wants subscriptions to be async")]
-    async fn wallet_updated(&self, ctx: &Context<'_>) -> Result<impl Stream<Item = Result<WalletUpdatedEvent>>> {
+    async fn wallet_updated(
+        &self,
+        ctx: &Context<'_>,
+        after: Option<String>,
+    ) -> Result<impl Stream<Item = Result<WalletUpdatedEvent>>> {
         let owner = signed_in(ctx)?.signed_in().map_err(denied)?;
-        let feed = ctx.get::<Hub>().subscribe(EventKind::WalletUpdated);
+        let feed = feed(ctx, EventKind::WalletUpdated, after.as_deref()).await?;
         let events = feed.into_stream().filter_map(move |delivery| async move {
             match delivery {
                 Ok(delivery) if delivery.audience().owner != owner => None,
-                Ok(delivery) => Some(wallet_updated(delivery)),
+                Ok(delivery) => Some(WalletUpdatedEvent::of(delivery)),
                 Err(fault) => Some(Err(fault.into())),
             }
         });
         Ok(events)
     }
-}
-
-fn wallet_updated(delivery: Arc<Delivery>) -> Result<WalletUpdatedEvent> {
-    let snapshot = delivery.payload::<WalletSnapshot>()?;
-    let owner = Some(Arc::new(snapshot.owner.clone()));
-    let wallet = WalletObject { wallet: Arc::new(snapshot.wallet.clone()), owner };
-    let transaction = snapshot.transaction.clone().into();
-    Ok(WalletUpdatedEvent { delivery, wallet, transaction })
 }

@@ -6,4 +6,5 @@
 pub mod support;
 
 mod readme;
+mod resume;
 mod story;
