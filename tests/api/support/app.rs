@@ -61,31 +61,38 @@ pub struct TestApp {
     _database: Option<Arc<postgres::Database>>,
 }
 
-/// Tells a story on both databases: `on_both! { async fn name(app: TestApp) { .. } }`.
+/// Tells a story on both databases: `on_both! { async fn name(app: TestApp) { .. } }`. With settings of its own:
+/// `on_both! { with "[marketplace]\nlive_claims = 2"; async fn .. }`.
 #[macro_export]
 macro_rules! on_both {
-    ($($(#[$attribute:meta])* async fn $name:ident($app:ident: TestApp) $story:block)+) => {$(
+    (with $settings:expr; $($(#[$attribute:meta])* async fn $name:ident($app:ident: TestApp) $story:block)+) => {$(
         $(#[$attribute])*
         mod $name {
             use super::*;
 
             async fn story($app: $crate::support::app::TestApp) $story
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                let app = $crate::support::app::TestApp::start($crate::support::app::Database::Sqlite).await;
+            async fn tell(database: $crate::support::app::Database) {
+                let clock = lancewire::clock::Clock::system();
+                let app = $crate::support::app::TestApp::start_with(database, $settings, clock).await;
                 story(app.clone()).await;
                 app.finish().await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                tell($crate::support::app::Database::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                let app = $crate::support::app::TestApp::start($crate::support::app::Database::Postgres).await;
-                story(app.clone()).await;
-                app.finish().await;
+                tell($crate::support::app::Database::Postgres).await;
             }
         }
     )+};
+    ($($stories:tt)+) => {
+        $crate::on_both! { with ""; $($stories)+ }
+    };
 }
 
 impl TestApp {
