@@ -5,4 +5,5 @@
 
 pub mod support;
 
+mod races;
 mod story;
