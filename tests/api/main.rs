@@ -5,5 +5,6 @@
 
 pub mod support;
 
+mod duels;
 mod races;
 mod story;
