@@ -6,5 +6,6 @@
 pub mod support;
 
 mod duels;
+mod idempotency;
 mod races;
 mod story;

@@ -163,6 +163,18 @@ impl TestApp {
         until("subscriptions listen", || listeners() == subscriptions).await;
     }
 
+    /// Stops the server and starts another one on the same database, as after an update. People move by [`Person::at`].
+    pub async fn restarted(self) -> Self {
+        assert!(self.app.shut_down().await, "a task did not leave by itself");
+        self.app.db.clone().close().await;
+        let (config, clock) = (self.app.config.clone(), self.app.clock.clone());
+        let ids = Ids::from_entropy(clock.clone());
+        let app = App::build(config, clock, ids).await.expect("the server can be built again");
+        let listener = app.listen().await.expect("a free port");
+        let addr = app.serve(listener).expect("an address");
+        Self { app: Arc::new(app), addr, http: Http::new(addr), admin: Arc::default(), ..self }
+    }
+
     /// Stops the server after proving that its books and log are right.
     pub async fn finish(self) {
         // What was committed a moment ago may not have a position yet.
