@@ -5,6 +5,7 @@
 
 pub mod support;
 
+mod books;
 mod duels;
 mod idempotency;
 mod races;
