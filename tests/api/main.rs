@@ -7,6 +7,8 @@ pub mod support;
 
 mod books;
 mod duels;
+mod guards;
 mod idempotency;
 mod races;
 mod story;
+mod verify;

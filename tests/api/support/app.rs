@@ -9,11 +9,13 @@ use lancewire::{
     app::{App, open_database},
     clock::Clock,
     config::{Config, Environment},
+    db::{Backend, Db},
     events::EventKind,
     ids::Ids,
     seed::SKILLS,
     verify::verify,
 };
+use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -59,6 +61,13 @@ pub struct TestApp {
     admin: Arc<OnceCell<Person>>,
     _home: Arc<TempDir>,
     _database: Option<Arc<postgres::Database>>,
+}
+
+/// A copy of a test's database, gone with this value.
+pub struct DbCopy {
+    pub db: Db,
+    _home: TempDir,
+    _lent: Option<postgres::Database>,
 }
 
 /// Tells a story on both databases: `on_both! { async fn name(app: TestApp) { .. } }`. With settings of its own:
@@ -191,9 +200,42 @@ impl TestApp {
         assert!(broken.is_empty(), "{broken:#?}");
     }
 
+    /// Back door: a copy of the database, for whoever wants to break something. The server must have stopped.
+    pub async fn db_copy(&self) -> DbCopy {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let mut settings = self.app.config.database.clone();
+        let lent = match &self._database {
+            None => {
+                let file = home.path().join("copy.db").display().to_string();
+                let copy = format!("VACUUM INTO '{file}'");
+                self.app.db.writer().execute_unprepared(&copy).await.expect("a copy");
+                settings.url = format!("sqlite:{file}");
+                None
+            }
+            Some(source) => {
+                self.app.db.clone().close().await;
+                let copy = postgres::shared().await.copy(source).await;
+                copy.url().clone_into(&mut settings.url);
+                Some(copy)
+            }
+        };
+        let db = Db::connect(&settings, self.app.db.ids().clone()).await.expect("the copy opens");
+        DbCopy { db, _home: home, _lent: lent }
+    }
+
+    /// Back door: SQL with the words for which the databases differ: `{fresh}` is a new id, `{position}` the column that
+    /// an event's place in the log is kept in, `{true}` the truth.
+    pub fn db_dialect(&self, sql: &str) -> String {
+        let words = match self.app.db.backend() {
+            Backend::Sqlite => ["randomblob(16)", "id", "1"],
+            Backend::Postgres => ["gen_random_uuid()", "position", "true"],
+        };
+        let names = ["{fresh}", "{position}", "{true}"];
+        names.iter().zip(words).fold(sql.to_owned(), |sql, (name, word)| sql.replace(name, word))
+    }
+
     /// Back door: one number out of the database.
     pub async fn db_number(&self, sql: &str) -> i64 {
-        use sea_orm::ConnectionTrait;
         let row = self.app.db.reader().query_one_raw(self.app.db.statement(sql, [])).await.expect("the query runs");
         let row = row.expect("a row");
         row.try_get_by_index::<i64>(0).or_else(|_| row.try_get_by_index::<i32>(0).map(Into::into)).expect("a number")
