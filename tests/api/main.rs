@@ -5,6 +5,12 @@
 
 pub mod support;
 
+mod books;
+mod duels;
+mod guards;
+mod idempotency;
+mod races;
 mod readme;
 mod resume;
 mod story;
+mod verify;
