@@ -119,7 +119,7 @@ impl App {
 
         let log = EventLog::open(db.clone()).await?;
         let head = log.stamp().await.map_err(Fault::from)?;
-        let hub = Hub::new(log, config.events.buffer);
+        let hub = Hub::new(log, config.events.buffer, config.events.ring_bytes);
         let poll = Duration::from_millis(config.events.poll_ms);
         drop(lifecycle.spawn(realtime::run_tail(db.clone(), hub.clone(), head, poll, lifecycle.clone())));
         let kept = TimeDelta::seconds(config.events.retention_seconds.into());

@@ -180,6 +180,7 @@ pub struct PaymentSettings {
 pub struct EventSettings {
     pub poll_ms: u64,
     pub retention_seconds: u32,
+    pub ring_bytes: usize,
     pub buffer: usize,
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use async_graphql::{
     ComplexObject, Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject, Subscription,
     dataloader::{DataLoader, Loader},
-    futures_util::{Stream, StreamExt},
+    futures_util::Stream,
 };
 
 use super::{
@@ -36,7 +36,10 @@ use crate::{
     ids::{JobId, UserId},
     page::{Cursor, Page},
     realtime::Delivery,
-    schema::{event::feed, user_errors::UserError},
+    schema::{
+        event::{Hearing, Pinned, listen, only, pinned},
+        user_errors::UserError,
+    },
     user_errors,
     wallet::{
         Wallets,
@@ -720,9 +723,21 @@ pub(crate) struct JobUpdatedEvent {
 }
 
 impl JobUpdatedEvent {
-    /// What the viewer hears of a change that they were entitled to, if anything.
+    /// What the viewer hears of a change, if anything.
     pub(crate) fn heard(actor: &Actor, delivery: Arc<Delivery>) -> Result<Option<Self>> {
-        job_updated(actor, None, &JobFilter::default(), Ok(delivery))
+        let hearing = hearing(actor, &delivery, &delivery.payload::<JobUpdate>()?.snapshot);
+        hearing.map(|hearing| Self::of(delivery, hearing)).transpose()
+    }
+
+    /// The event as it is heard: all of it by a party to the job when it happened, the public part by others. Today's
+    /// rights decide the private fields of the job in it, when those are resolved.
+    fn of(delivery: Arc<Delivery>, hearing: Hearing) -> Result<Self> {
+        let update = delivery.payload::<JobUpdate>()?;
+        let heard = |change: &model::JobChange| hearing == Hearing::Own || change.is_public();
+        let changes = update.changes.iter().copied().filter(heard).map(Into::into).collect();
+        let previous_status = update.previous_status.map(Into::into);
+        let job = (&update.snapshot).into();
+        Ok(Self { delivery, job, changes, previous_status })
     }
 }
 
@@ -767,12 +782,16 @@ impl JobSubscription {
         filter: Option<JobFilterArgument>,
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<JobPostedEvent>>> {
-        let filter = Arc::new(parse_filter(ctx, filter).await?);
-        let feed = feed(ctx, EventKind::JobPosted, after.as_deref()).await?;
-        Ok(feed.into_stream().filter_map(move |delivery| {
-            let filter = Arc::clone(&filter);
-            async move { job_posted(delivery, &filter).transpose() }
-        }))
+        if let Some(Pinned(delivery, _)) = pinned(ctx) {
+            return Ok(only(JobPostedEvent::of(delivery)));
+        }
+        let filter = parse_filter(ctx, filter).await?;
+        let hears = move |delivery: &Delivery| {
+            let snapshot = delivery.payload::<JobSnapshot>()?;
+            let matches = filter.matches(&JobFacts::of(&snapshot.job, &snapshot.skills));
+            Ok(matches.then_some(Hearing::Public))
+        };
+        listen(ctx, EventKind::JobPosted, after.as_deref(), hears).await
     }
 
     /// Public for public fields; private fields only for participants. Jobs that match `filter` before or after the change, so that one
@@ -784,17 +803,32 @@ impl JobSubscription {
         filter: Option<JobFilterArgument>,
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<JobUpdatedEvent>>> {
+        if let Some(Pinned(delivery, hearing)) = pinned(ctx) {
+            return Ok(only(JobUpdatedEvent::of(delivery, hearing)));
+        }
         let actor = ctx.actor();
         let job = match job_id {
             Some(id) => Some(visible_id(ctx, &id).await?),
             None => None,
         };
-        let filter = Arc::new(parse_filter(ctx, filter).await?);
-        let feed = feed(ctx, EventKind::JobUpdated, after.as_deref()).await?;
-        Ok(feed.into_stream().filter_map(move |delivery| {
-            let filter = Arc::clone(&filter);
-            async move { job_updated(&actor, job, &filter, delivery).transpose() }
-        }))
+        let filter = parse_filter(ctx, filter).await?;
+        let hears = move |delivery: &Delivery| {
+            let update = delivery.payload::<JobUpdate>()?;
+            let snapshot = &update.snapshot;
+            let meant = job.is_none_or(|job| job == snapshot.job.id)
+                && (filter.matches(&update.before) || filter.matches(&JobFacts::of(&snapshot.job, &snapshot.skills)));
+            Ok(if meant { hearing(&actor, delivery, snapshot) } else { None })
+        };
+        listen(ctx, EventKind::JobUpdated, after.as_deref(), hears).await
+    }
+}
+
+/// As whom an actor hears of a change to a job: as a party, as everybody, or not at all.
+fn hearing(actor: &Actor, delivery: &Delivery, snapshot: &JobSnapshot) -> Option<Hearing> {
+    if snapshot.job.shows_private_fields_to(actor) {
+        Some(Hearing::Own)
+    } else {
+        delivery.audience().public.then_some(Hearing::Public)
     }
 }
 
@@ -810,41 +844,4 @@ async fn visible_id(ctx: &Context<'_>, id: &ID) -> Result<JobId> {
     let missing = || ErrorCode::BadUserInput.error("There is no such job. Check the id in jobId.");
     let id: JobId = id.parse().map_err(|_| missing())?;
     visible_job(ctx, id).await?.map(|_| id).ok_or_else(missing)
-}
-
-fn job_posted(delivery: Result<Arc<Delivery>, Fault>, filter: &JobFilter) -> Result<Option<JobPostedEvent>> {
-    let delivery = delivery?;
-    let snapshot = delivery.payload::<JobSnapshot>()?;
-    if !filter.matches(&JobFacts::of(&snapshot.job, &snapshot.skills)) {
-        return Ok(None);
-    }
-    JobPostedEvent::of(delivery).map(Some)
-}
-
-/// What one viewer hears of a change: all of it if they were party to the job when it happened, the public part
-/// otherwise, or nothing. Today's rights decide the private fields of the job in it, when those are resolved.
-fn job_updated(
-    actor: &Actor,
-    job: Option<JobId>,
-    filter: &JobFilter,
-    delivery: Result<Arc<Delivery>, Fault>,
-) -> Result<Option<JobUpdatedEvent>> {
-    let delivery = delivery?;
-    let update = delivery.payload::<JobUpdate>()?;
-    let snapshot = &update.snapshot;
-    if job.is_some_and(|job| job != snapshot.job.id) {
-        return Ok(None);
-    }
-    if !filter.matches(&update.before) && !filter.matches(&JobFacts::of(&snapshot.job, &snapshot.skills)) {
-        return Ok(None);
-    }
-    let party = snapshot.job.shows_private_fields_to(actor);
-    if !party && !delivery.audience().public {
-        return Ok(None);
-    }
-    let heard = |change: &model::JobChange| party || change.is_public();
-    let changes = update.changes.iter().copied().filter(heard).map(Into::into).collect();
-    let previous_status = update.previous_status.map(Into::into);
-    let job = snapshot.into();
-    Ok(Some(JobUpdatedEvent { delivery, job, changes, previous_status }))
 }

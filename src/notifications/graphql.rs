@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::{
     ComplexObject, Context, Enum, Error, ID, InputObject, Object, Result, SimpleObject, Subscription,
-    futures_util::{Stream, StreamExt},
+    futures_util::Stream,
 };
 
 use super::{
@@ -26,7 +26,10 @@ use crate::{
     jobs::graphql::visible_job,
     page::{Cursor, Page},
     realtime::Delivery,
-    schema::{event::feed, node::Node},
+    schema::{
+        event::{Hearing, Pinned, listen, only, pinned},
+        node::Node,
+    },
     wallet::Wallets,
 };
 
@@ -214,15 +217,11 @@ impl NotificationSubscription {
         ctx: &Context<'_>,
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<NotificationReceivedEvent>>> {
+        if let Some(Pinned(delivery, _)) = pinned(ctx) {
+            return Ok(only(NotificationReceivedEvent::of(delivery)));
+        }
         let owner = signed_in(ctx)?.signed_in().map_err(denied)?;
-        let feed = feed(ctx, EventKind::NotificationReceived, after.as_deref()).await?;
-        let events = feed.into_stream().filter_map(move |delivery| async move {
-            match delivery {
-                Ok(delivery) if delivery.audience().owner != owner => None,
-                Ok(delivery) => Some(NotificationReceivedEvent::of(delivery)),
-                Err(fault) => Some(Err(fault.into())),
-            }
-        });
-        Ok(events)
+        let hears = move |delivery: &Delivery| Ok((delivery.audience().owner == owner).then_some(Hearing::Own));
+        listen(ctx, EventKind::NotificationReceived, after.as_deref(), hears).await
     }
 }

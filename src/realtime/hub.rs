@@ -11,14 +11,14 @@ use async_stream::stream;
 use futures_util::Stream;
 use tokio::sync::broadcast;
 
-use super::Delivery;
+use super::{Delivery, ring::Ring};
 use crate::{
     error::Fault,
     events::{EventKind, EventLog},
 };
 
-/// Events read from the log at a time while catching up.
-const PAGE: u32 = 256;
+/// Events taken at a time while catching up.
+const PAGE: usize = 256;
 
 /// Where subscriptions listen. Clones share it.
 #[derive(Clone, Debug)]
@@ -29,17 +29,28 @@ pub struct Hub {
 #[derive(Debug)]
 struct Shared {
     channels: [broadcast::Sender<Arc<Delivery>>; EventKind::ALL.len()],
-    /// The position of the last event published. Publishing and subscribing hold it, so that for each feed every event
-    /// is either in its channel or at most the head that it began with: the seam between log and live is exact.
-    head: Mutex<i64>,
+    /// Publishing and subscribing hold it, so that for each feed every event is either in its channel or at most the
+    /// head that it began with: the seam between log and live is exact.
+    published: Mutex<Published>,
     log: EventLog,
 }
 
+/// What has been published so far.
+#[derive(Debug)]
+struct Published {
+    /// The position of the last event.
+    head: i64,
+    /// The last events themselves.
+    ring: Ring,
+}
+
 impl Hub {
-    /// A hub on this log that keeps `buffer` events of each kind for those who lag.
-    pub fn new(log: EventLog, buffer: usize) -> Self {
+    /// A hub on this log whose channels keep `buffer` events of each kind for those who lag, and whose ring keeps
+    /// `ring_bytes` of the last events for those who come back.
+    pub fn new(log: EventLog, buffer: usize, ring_bytes: usize) -> Self {
         let channels = std::array::from_fn(|_| broadcast::Sender::new(buffer));
-        Self { shared: Arc::new(Shared { channels, head: Mutex::new(0), log }) }
+        let published = Mutex::new(Published { head: 0, ring: Ring::new(ring_bytes) });
+        Self { shared: Arc::new(Shared { channels, published, log }) }
     }
 
     /// The log behind the hub.
@@ -50,9 +61,10 @@ impl Hub {
     /// Listens to one kind of event: from the one after the position `after`, first what the log has of it, then what
     /// comes; or, without it, from what the tail publishes next.
     pub fn subscribe(&self, kind: EventKind, after: Option<i64>) -> Feed {
-        let head = self.lock();
+        let published = self.lock();
         let live = self.channel(kind).subscribe();
-        Feed { hub: self.clone(), kind, live, last: after.unwrap_or(*head), replay_to: *head }
+        let head = published.head;
+        Feed { hub: self.clone(), kind, live, last: after.unwrap_or(head), replay_to: head }
     }
 
     /// How many feeds listen to this kind.
@@ -62,28 +74,42 @@ impl Hub {
 
     /// The position of the last event published.
     pub fn head(&self) -> i64 {
-        *self.lock()
+        self.lock().head
     }
 
     /// Publishes the next event of the log. For the tail alone, which calls it in the order of positions.
     pub(super) fn publish(&self, delivery: Delivery) {
-        let mut head = self.lock();
-        *head = delivery.position();
+        let delivery = Arc::new(delivery);
+        let mut published = self.lock();
+        published.head = delivery.position();
+        published.ring.push(Arc::clone(&delivery));
         // An error means that nobody listens to this kind: nothing is lost by it.
-        let _ = self.channel(delivery.kind()).send(Arc::new(delivery));
+        let _ = self.channel(delivery.kind()).send(delivery);
     }
 
     /// Says where the log stands when the tail begins.
     pub(super) fn begin_at(&self, position: i64) {
-        *self.lock() = position;
+        self.lock().head = position;
     }
 
     fn channel(&self, kind: EventKind) -> &broadcast::Sender<Arc<Delivery>> {
         &self.shared.channels[kind as usize]
     }
 
-    fn lock(&self) -> MutexGuard<'_, i64> {
-        self.shared.head.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Up to [`PAGE`] events after `position`, out of the ring or, if they are older, out of the log.
+    async fn page_after(&self, position: i64) -> Result<Vec<Arc<Delivery>>, Fault> {
+        let recent = self.lock().ring.after(position, PAGE);
+        if let Some(recent) = recent {
+            metrics::counter!("lancewire_replayed_events_total", "from" => "ring").increment(lossless(recent.len()));
+            return Ok(recent);
+        }
+        let page = self.log().after(position, u32::try_from(PAGE).unwrap_or(u32::MAX)).await?;
+        metrics::counter!("lancewire_replayed_events_total", "from" => "log").increment(lossless(page.len()));
+        Ok(page.into_iter().map(|event| Arc::new(Delivery::new(event, self.log().identity()))).collect())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Published> {
+        self.shared.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,7 +131,7 @@ impl Feed {
         stream! {
             loop {
                 while self.last < self.replay_to {
-                    let page = self.hub.log().after(self.last, PAGE).await;
+                    let page = self.hub.page_after(self.last).await;
                     let events = match page {
                         Ok(events) => events,
                         Err(fault) => {
@@ -114,10 +140,10 @@ impl Feed {
                         }
                     };
                     // The log has nothing more up to there.
-                    let Some(end) = events.last().map(|event| event.position) else { break };
+                    let Some(end) = events.last().map(|event| event.position()) else { break };
                     for event in events {
-                        if event.position <= self.replay_to && event.recorded.kind == self.kind {
-                            yield Ok(Arc::new(Delivery::new(event, self.hub.log().identity())));
+                        if event.position() <= self.replay_to && event.kind() == self.kind {
+                            yield Ok(event);
                         }
                     }
                     self.last = end.min(self.replay_to);
@@ -138,4 +164,8 @@ impl Feed {
             }
         }
     }
+}
+
+fn lossless(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }

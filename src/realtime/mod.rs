@@ -10,8 +10,9 @@
 
 mod delivery;
 mod hub;
+mod ring;
 mod tail;
 
-pub use delivery::Delivery;
+pub use delivery::{Delivery, Encoding, SharingKey};
 pub use hub::{Feed, Hub};
 pub use tail::run as run_tail;

@@ -3,12 +3,19 @@
 //! A subscription and `events` show the same stream: the same snapshots, the same filter by audience, the same cursors.
 //! Who was entitled when an event happened decides which events one gets; today's rights decide the private fields.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use async_graphql::{Context, Error, ID, Interface, Object, Result, SimpleObject};
+use async_graphql::{
+    Context, Error, ID, Interface, Object, Result, SimpleObject,
+    futures_util::{
+        StreamExt, future,
+        stream::{self, BoxStream},
+    },
+};
 
 use crate::{
     auth::actor::Actor,
+    error::Fault,
     events::{EventKind, Listener, ResumeError},
     graphql::{
         connections::{MAX_PAGE, PageInfo},
@@ -18,7 +25,7 @@ use crate::{
     },
     jobs::graphql::{JobPostedEvent, JobUpdatedEvent},
     notifications::graphql::NotificationReceivedEvent,
-    realtime::{Delivery, Feed, Hub},
+    realtime::{Delivery, Hub},
     wallet::graphql::WalletUpdatedEvent,
 };
 
@@ -50,14 +57,70 @@ impl Event {
     }
 }
 
-/// Begins a feed, after a cursor if there is one.
-pub(crate) async fn feed(ctx: &Context<'_>, kind: EventKind, after: Option<&str>) -> Result<Feed> {
+/// As whom a listener hears an event. Decided by the event's own snapshot: today's rights decide the private fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearing {
+    /// As everybody: what does not look at the viewer is the same for all who hear it so.
+    Public,
+    /// As a party to it, or as its owner.
+    Own,
+}
+
+/// The events that one subscription hears, and as whom. It ends with an error when the log cannot be read.
+pub type Heard = BoxStream<'static, Result<(Arc<Delivery>, Hearing), Fault>>;
+
+/// Takes what a subscription's root field has to say.
+///
+/// A root field runs in two ways. When a subscription begins it finds a `Beginning` in the context: it checks its
+/// arguments and the viewer, leaves what will be heard here, and yields nothing. For each event it then runs again with
+/// a [`Pinned`] event and yields that. So an event is executed once for all who hear the same, and each listener is
+/// checked all the same.
+#[derive(Clone, Default)]
+pub struct Beginning(Arc<Mutex<Option<Heard>>>);
+
+impl Beginning {
+    /// What will be heard, once the root field has run.
+    pub fn take(&self) -> Option<Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The one event that a root field is to yield.
+#[derive(Clone, Debug)]
+pub struct Pinned(pub Arc<Delivery>, pub Hearing);
+
+/// The event that this execution is about, if it is about one.
+pub(crate) fn pinned(ctx: &Context<'_>) -> Option<Pinned> {
+    ctx.data_opt::<Pinned>().cloned()
+}
+
+/// The one event of an execution that is about one.
+pub(crate) fn only<T: Send + 'static>(event: Result<T>) -> BoxStream<'static, Result<T>> {
+    stream::once(future::ready(event)).boxed()
+}
+
+/// Begins to listen, after a cursor if there is one; `hears` says as whom the viewer hears an event, if at all.
+pub(crate) async fn listen<T: Send + 'static>(
+    ctx: &Context<'_>,
+    kind: EventKind,
+    after: Option<&str>,
+    hears: impl Fn(&Delivery) -> Result<Option<Hearing>, Fault> + Send + Sync + 'static,
+) -> Result<BoxStream<'static, Result<T>>> {
     let hub = ctx.get::<Hub>();
     let after = match after {
         Some(cursor) => Some(resume_point(hub, cursor).await?),
         None => None,
     };
-    Ok(hub.subscribe(kind, after))
+    let heard = hub.subscribe(kind, after).into_stream().filter_map(move |delivery| {
+        let heard = match delivery {
+            Ok(delivery) => hears(&delivery).map(|hearing| hearing.map(|hearing| (delivery, hearing))).transpose(),
+            Err(fault) => Some(Err(fault)),
+        };
+        future::ready(heard)
+    });
+    let beginning = ctx.get::<Beginning>();
+    *beginning.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(heard.boxed());
+    Ok(stream::empty().boxed())
 }
 
 async fn resume_point(hub: &Hub, cursor: &str) -> Result<i64> {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use async_graphql::{
     Context, Enum, Error, ID, InputObject, Object, Result, SimpleObject, Subscription,
     dataloader::{DataLoader, Loader},
-    futures_util::{Stream, StreamExt},
+    futures_util::Stream,
 };
 
 use super::{
@@ -30,7 +30,10 @@ use crate::{
     money::Money,
     page::{Cursor, Page},
     realtime::Delivery,
-    schema::{event::feed, user_errors::UserError},
+    schema::{
+        event::{Hearing, Pinned, listen, only, pinned},
+        user_errors::UserError,
+    },
     user_errors,
 };
 
@@ -504,15 +507,11 @@ impl WalletSubscription {
         ctx: &Context<'_>,
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<WalletUpdatedEvent>>> {
+        if let Some(Pinned(delivery, _)) = pinned(ctx) {
+            return Ok(only(WalletUpdatedEvent::of(delivery)));
+        }
         let owner = signed_in(ctx)?.signed_in().map_err(denied)?;
-        let feed = feed(ctx, EventKind::WalletUpdated, after.as_deref()).await?;
-        let events = feed.into_stream().filter_map(move |delivery| async move {
-            match delivery {
-                Ok(delivery) if delivery.audience().owner != owner => None,
-                Ok(delivery) => Some(WalletUpdatedEvent::of(delivery)),
-                Err(fault) => Some(Err(fault.into())),
-            }
-        });
-        Ok(events)
+        let hears = move |delivery: &Delivery| Ok((delivery.audience().owner == owner).then_some(Hearing::Own));
+        listen(ctx, EventKind::WalletUpdated, after.as_deref(), hears).await
     }
 }
