@@ -5,4 +5,6 @@
 
 pub mod support;
 
+mod settlements;
 mod story;
+mod transitions;
