@@ -489,7 +489,9 @@ impl Accounts {
         if slugs.is_empty() {
             return Ok(Vec::new());
         }
-        let known = skills::Entity::find().filter(skills::Column::Slug.is_in(slugs.to_vec())).all(connection).await?;
+        // PostgreSQL takes no NUL in a text, not even to say that there is no such row.
+        let possible = slugs.iter().filter(|slug| !slug.contains('\0'));
+        let known = skills::Entity::find().filter(skills::Column::Slug.is_in(possible)).all(connection).await?;
         let mut found: Vec<Skill> = Vec::with_capacity(slugs.len());
         for (place, slug) in slugs.iter().enumerate() {
             let Some(skill) = known.iter().find(|skill| skill.slug == *slug) else {
