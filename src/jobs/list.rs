@@ -34,6 +34,8 @@ use crate::{
 const WINDOW: u64 = 1_000;
 /// Up to where a total is counted.
 const COUNT_CAP: u64 = 10_000;
+/// 9999-12-31T23:59:59.999Z in milliseconds since 1970: no job is sorted by a later moment.
+const END_OF_TIME: i64 = 253_402_300_799_999;
 
 /// What a list is sorted by; the id breaks ties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +173,8 @@ impl Jobs {
         let value = |cursor: Cursor| {
             let key = match order.field {
                 JobOrderField::Budget => Expr::value(cursor.key),
-                _ => Expr::value(DateTime::from_timestamp_millis(cursor.key).unwrap_or_default()),
+                // A forged cursor may hold what no calendar has; one of ours never does.
+                _ => Expr::value(DateTime::from_timestamp_millis(cursor.key.clamp(0, END_OF_TIME)).unwrap_or_default()),
             };
             Expr::tuple([key, Expr::value(cursor.id)])
         };
