@@ -287,7 +287,9 @@ impl Jobs {
                  WHERE job_search MATCH ?)",
                 [fts5_query(words)],
             ),
-            Backend::Postgres => Expr::cust_with_values("search @@ plainto_tsquery('english', $1)", [words.join(" ")]),
+            Backend::Postgres => {
+                Expr::cust_with_values("search @@ plainto_tsquery('job_words', $1)", [words.join(" ")])
+            }
         }
     }
 
@@ -304,7 +306,7 @@ impl Jobs {
                 Order::Asc,
             ),
             Backend::Postgres => (
-                Expr::cust_with_values("ts_rank_cd(search, plainto_tsquery('english', $1))", [words.join(" ")]),
+                Expr::cust_with_values("ts_rank_cd(search, plainto_tsquery('job_words', $1))", [words.join(" ")]),
                 Order::Desc,
             ),
         }
