@@ -206,9 +206,9 @@ impl Jobs {
             window.reverse();
         }
         let place = |cursor: Cursor| window.iter().position(|id| *id == JobId::from(cursor.id));
-        // A cursor on a job that has left the window stands at its end: the list is over there.
+        // A cursor on a job that has left the window stands at the end that is read towards: the list is over there.
         let from = request.after.map_or(0, |after| place(after).map_or(window.len(), |place| place + 1));
-        let to = request.before.map_or(window.len(), |before| place(before).unwrap_or(window.len())).max(from);
+        let to = request.before.map_or(window.len(), |before| place(before).unwrap_or(0)).max(from);
         let slice = &window[from..to];
         let size = usize::from(request.size).min(slice.len());
         let ids = if request.backward { &slice[slice.len() - size..] } else { &slice[..size] };
