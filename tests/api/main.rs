@@ -5,6 +5,7 @@
 
 pub mod support;
 
+mod bad_input;
 mod settlements;
 mod story;
 mod transitions;
