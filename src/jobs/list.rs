@@ -34,6 +34,8 @@ use crate::{
 const WINDOW: u64 = 1_000;
 /// Up to where a total is counted.
 const COUNT_CAP: u64 = 10_000;
+/// 9999-12-31T23:59:59.999Z in milliseconds since 1970: no job is sorted by a later moment.
+const END_OF_TIME: i64 = 253_402_300_799_999;
 
 /// What a list is sorted by; the id breaks ties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +173,8 @@ impl Jobs {
         let value = |cursor: Cursor| {
             let key = match order.field {
                 JobOrderField::Budget => Expr::value(cursor.key),
-                _ => Expr::value(DateTime::from_timestamp_millis(cursor.key).unwrap_or_default()),
+                // A forged cursor may hold what no calendar has; one of ours never does.
+                _ => Expr::value(DateTime::from_timestamp_millis(cursor.key.clamp(0, END_OF_TIME)).unwrap_or_default()),
             };
             Expr::tuple([key, Expr::value(cursor.id)])
         };
@@ -203,9 +206,9 @@ impl Jobs {
             window.reverse();
         }
         let place = |cursor: Cursor| window.iter().position(|id| *id == JobId::from(cursor.id));
-        // A cursor on a job that has left the window stands at its end: the list is over there.
+        // A cursor on a job that has left the window stands at the end that is read towards: the list is over there.
         let from = request.after.map_or(0, |after| place(after).map_or(window.len(), |place| place + 1));
-        let to = request.before.map_or(window.len(), |before| place(before).unwrap_or(window.len())).max(from);
+        let to = request.before.map_or(window.len(), |before| place(before).unwrap_or(0)).max(from);
         let slice = &window[from..to];
         let size = usize::from(request.size).min(slice.len());
         let ids = if request.backward { &slice[slice.len() - size..] } else { &slice[..size] };
@@ -284,7 +287,9 @@ impl Jobs {
                  WHERE job_search MATCH ?)",
                 [fts5_query(words)],
             ),
-            Backend::Postgres => Expr::cust_with_values("search @@ plainto_tsquery('english', $1)", [words.join(" ")]),
+            Backend::Postgres => {
+                Expr::cust_with_values("search @@ plainto_tsquery('job_words', $1)", [words.join(" ")])
+            }
         }
     }
 
@@ -301,7 +306,7 @@ impl Jobs {
                 Order::Asc,
             ),
             Backend::Postgres => (
-                Expr::cust_with_values("ts_rank_cd(search, plainto_tsquery('english', $1))", [words.join(" ")]),
+                Expr::cust_with_values("ts_rank_cd(search, plainto_tsquery('job_words', $1))", [words.join(" ")]),
                 Order::Desc,
             ),
         }

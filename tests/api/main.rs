@@ -7,6 +7,7 @@
 
 pub mod support;
 
+mod bad_input;
 mod books;
 mod duels;
 mod guards;
@@ -14,5 +15,7 @@ mod idempotency;
 mod races;
 mod readme;
 mod resume;
+mod settlements;
 mod story;
+mod transitions;
 mod verify;

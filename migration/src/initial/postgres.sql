@@ -1,5 +1,14 @@
+-- Text search with the words that SQLite's tokenizer sees. PostgreSQL's own parser takes `Node.js` for a host and `TCP/IP`
+-- for a file, each one word that a search for its parts never finds; and its list of words too common to look for holds
+-- `IT`.
+CREATE FUNCTION plain_words(text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN translate($1, '!"#$%&''()*+,-./:;<=>?@[\]^_`{|}~', repeat(' ', 32));
+CREATE TEXT SEARCH DICTIONARY job_stem (TEMPLATE = snowball, LANGUAGE = english);
+CREATE TEXT SEARCH CONFIGURATION job_words (COPY = english);
+ALTER TEXT SEARCH CONFIGURATION job_words ALTER MAPPING REPLACE english_stem WITH job_stem;
 ALTER TABLE jobs ADD COLUMN search tsvector NOT NULL GENERATED ALWAYS AS (
-    setweight(to_tsvector('english', title), 'A') || setweight(to_tsvector('english', description), 'B')) STORED;
+    setweight(to_tsvector('job_words', plain_words(title)), 'A')
+    || setweight(to_tsvector('job_words', plain_words(description)), 'B')) STORED;
 CREATE INDEX jobs_search_idx ON jobs USING gin (search);
 
 -- Books and log are append-only. Retention may forget events, and a stamp may number one once; nothing else changes.
