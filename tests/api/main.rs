@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "names of verbs and stories say what they are")]
 #![allow(clippy::too_many_lines, reason = "a story is as long as it is")]
 
+pub mod permissions;
 pub mod support;
 
 mod story;
