@@ -1,10 +1,12 @@
 //! The people of the permission stories, and one object in every state that a right depends on.
 
+use std::sync::Mutex;
+
 use serde_json::json;
 
 use crate::support::{
     app::TestApp,
-    people::{Person, new_job, text},
+    people::{Person, new_job, sign_up_admin, text},
 };
 
 /// Somebody who looks: a person and the roles they hold.
@@ -59,6 +61,8 @@ pub struct Cast {
     /// Was shut out; still has the token.
     pub shut_out: Person,
     pub jobs: Jobs,
+    /// Whoever came later.
+    newcomers: Mutex<Vec<Person>>,
 }
 
 /// Ada's jobs by their state.
@@ -107,7 +111,7 @@ impl Cast {
         let input = json!({ "userId": shut_out.id, "suspended": true, "reason": "Spam." });
         admin.mutate("setUserSuspended", input, "user { id }").await.good();
         let app = app.clone();
-        Self { app, admin, ada, ben, eve, pia, cleo, fay, duo, shut_out, jobs }
+        Self { app, admin, ada, ben, eve, pia, cleo, fay, duo, shut_out, jobs, newcomers: Mutex::default() }
     }
 
     /// Everybody who may look; the one who was shut out may not.
@@ -131,9 +135,38 @@ impl Cast {
     }
 
     /// Everybody with an account.
-    pub fn people(&self) -> Vec<&Person> {
+    pub fn people(&self) -> Vec<Person> {
         let Self { admin, ada, ben, eve, pia, cleo, fay, duo, shut_out, .. } = self;
-        vec![admin, ada, ben, eve, pia, cleo, fay, duo, shut_out]
+        let mut people: Vec<_> = [admin, ada, ben, eve, pia, cleo, fay, duo, shut_out].map(Clone::clone).into();
+        people.extend(self.newcomers.lock().expect("newcomers").iter().cloned());
+        people
+    }
+
+    /// Whom a deed of this person on something made for it can concern: them, the jobs' client, who was shut out, and
+    /// the latest newcomer.
+    pub fn concerned_by(&self, doer: &Viewer) -> Vec<Person> {
+        let latest = self.newcomers.lock().expect("newcomers").last().cloned();
+        let known = [self.ada.clone(), self.shut_out.clone()].into_iter().chain(latest);
+        known.chain((!doer.is_anonymous()).then(|| doer.person.clone())).collect()
+    }
+
+    /// Somebody new, whom the census will count.
+    pub async fn newcomer(&self, name: &str, roles: &[&str]) -> Person {
+        let person = Person::sign_up(&self.app, name, roles).await;
+        self.newcomers.lock().expect("newcomers").push(person.clone());
+        person
+    }
+
+    /// Somebody new with the roles of this viewer.
+    pub async fn double(&self, viewer: &Viewer) -> Viewer {
+        let person = if viewer.is_admin() {
+            let admin = sign_up_admin(&self.app).await;
+            self.newcomers.lock().expect("newcomers").push(admin.clone());
+            admin
+        } else {
+            self.newcomer("Double", viewer.roles).await
+        };
+        Viewer::new(viewer.part, &person, viewer.roles)
     }
 }
 

@@ -25,33 +25,65 @@ pub type Steps = BTreeSet<(String, String)>;
 
 /// Knows the truth and the policy.
 pub struct Judge<'a> {
-    admin: &'a Person,
+    cast: &'a Cast,
     schema: &'a Schema,
     facts: BTreeMap<String, Facts>,
+    /// All claims, as an admin lists them.
+    claims: BTreeMap<String, Value>,
     truth: BTreeMap<String, Value>,
 }
 
 impl<'a> Judge<'a> {
     /// Takes the census and reads everything.
     pub async fn convene(cast: &'a Cast, schema: &'a Schema) -> Self {
-        let mut judge = Self { admin: &cast.admin, schema, facts: BTreeMap::new(), truth: BTreeMap::new() };
-        judge.look_again(cast).await;
+        let (facts, claims, truth) = Default::default();
+        let mut judge = Self { cast, schema, facts, claims, truth };
+        judge.count(&cast.people()).await;
+        let skills = cast.admin.run("{ skills(first: 100) { id } }", json!({})).await;
+        judge.facts.extend(list(&skills.data()["skills"]).iter().map(|skill| (text(skill, "/id"), Facts::Public)));
+        judge.read(&judge.facts.keys().cloned().collect()).await;
         judge
     }
 
-    /// Does so anew after something has changed.
-    pub async fn look_again(&mut self, cast: &Cast) {
-        self.facts = census(cast).await;
+    /// Checks the answer of a request that has changed something between these people.
+    pub async fn check_change(
+        &mut self,
+        viewer: &Viewer,
+        what: &str,
+        answer: &Value,
+        between: &[Person],
+        steps: &mut Steps,
+    ) {
+        self.count(between).await;
         self.truth.clear();
-        let ids: Vec<_> = self.facts.keys().cloned().collect();
-        for (node, ids) in by_type(self.admin, &ids).await {
+        let mut shown = BTreeSet::new();
+        self.shown_in_full(answer, &mut shown);
+        self.read(&shown).await;
+        self.check(viewer, what, answer, steps);
+    }
+
+    /// Reads what is so of these.
+    async fn read(&mut self, ids: &BTreeSet<String>) {
+        let ids: Vec<_> = ids.iter().cloned().collect();
+        for (node, ids) in by_type(&self.cast.admin, &ids).await {
             let query = self.schema.operation("query($ids: [ID!]!)", &nodes_in_full(&node));
             for ids in ids.chunks(8) {
-                let reply = self.admin.run(&query, json!({ "ids": ids })).await;
-                for object in reply.data()["nodes"].as_array().expect("nodes") {
-                    self.truth.insert(text(object, "/id"), object.clone());
-                }
+                let reply = self.cast.admin.run(&query, json!({ "ids": ids })).await;
+                let objects = list(&reply.data()["nodes"]);
+                self.truth.extend(objects.into_iter().map(|object| (text(&object, "/id"), object)));
             }
+        }
+    }
+
+    /// The ids of all objects in an answer that are more than named.
+    fn shown_in_full(&self, answer: &Value, shown: &mut BTreeSet<String>) {
+        match answer {
+            Value::Array(list) => list.iter().for_each(|value| self.shown_in_full(value, shown)),
+            Value::Object(of) if self.is_node(of) && of.contains_key("id") => {
+                shown.extend((of.len() > 2).then(|| text(answer, "/id")));
+            }
+            Value::Object(of) => of.values().for_each(|value| self.shown_in_full(value, shown)),
+            _ => {}
         }
     }
 
@@ -65,6 +97,11 @@ impl<'a> Judge<'a> {
     /// Who is who in an object.
     pub fn facts(&self, id: &str) -> &Facts {
         self.facts.get(id).unwrap_or_else(|| panic!("nobody knows of {id}"))
+    }
+
+    /// Whether anybody has it.
+    pub fn knows(&self, id: &str) -> bool {
+        self.facts.contains_key(id)
     }
 
     /// What an admin reads.
@@ -120,6 +157,38 @@ impl<'a> Judge<'a> {
                 list.filter(|(known, pruned)| known.is_null() || !pruned.is_null()).map(|(_, pruned)| pruned).collect()
             }
             leaf => leaf.clone(),
+        }
+    }
+
+    /// Asks the admin for everything that these people have.
+    pub async fn count(&mut self, people: &[Person]) {
+        let mut jobs = Vec::new();
+        for person in people {
+            let reply = self.cast.admin.run(CENSUS, json!({ "id": person.id })).await;
+            let user = &reply.data()["node"];
+            let [transactions, notifications] = [&user["wallet"]["transactions"], &user["notifications"]];
+            let own = [list(&transactions["nodes"]), list(&notifications["nodes"]), vec![user["wallet"].clone()]];
+            self.facts.insert(person.id.clone(), Facts::User(person.id.clone()));
+            self.facts.extend(own.concat().iter().map(|of| (text(of, "/id"), Facts::Own(person.id.clone()))));
+            jobs.extend(list(&user["postedJobs"]["nodes"]).into_iter().map(|job| (person.id.clone(), job)));
+            self.claims.extend(list(&user["claims"]["nodes"]).into_iter().map(|claim| (text(&claim, "/id"), claim)));
+        }
+        for (client, job) in jobs {
+            let id = text(&job, "/id");
+            // Ids are sorted by their time of birth.
+            let claims =
+                self.claims.values().filter(|claim| claim["job"]["id"] == id.as_str()).map(claim_facts).collect();
+            for work in list(&job["deliverables"]["nodes"]) {
+                let claim = claim_facts(&self.claims[&text(&work, "/claim/id")]);
+                let party = (!claim.given_back).then_some(claim.freelancer);
+                self.facts.insert(text(&work, "/id"), Facts::Work { client: client.clone(), party });
+            }
+            let (posted, status) = (!job["postedAt"].is_null(), text(&job, "/status"));
+            self.facts.insert(id, Facts::Job { client, posted, status, claims });
+        }
+        for (id, claim) in &self.claims {
+            let (client, freelancer) = (text(claim, "/job/client/id"), text(claim, "/freelancer/id"));
+            self.facts.insert(id.clone(), Facts::Claim { client, freelancer });
         }
     }
 
@@ -180,45 +249,11 @@ async fn by_type(admin: &Person, ids: &[String]) -> BTreeMap<String, Vec<String>
     sorted
 }
 
-/// Asks the admin for everything that everybody has.
-async fn census(cast: &Cast) -> BTreeMap<String, Facts> {
-    let (mut facts, mut claims, mut jobs, mut works) = (BTreeMap::new(), BTreeMap::new(), Vec::new(), Vec::new());
-    let list = |of: &Value| of["nodes"].as_array().cloned().unwrap_or_default();
-    for person in cast.people() {
-        let reply = cast.admin.run(CENSUS, json!({ "id": person.id })).await;
-        let user = &reply.data()["node"];
-        facts.insert(person.id.clone(), Facts::User(person.id.clone()));
-        let entries =
-            [list(&user["wallet"]["transactions"]), list(&user["notifications"]), vec![user["wallet"].clone()]];
-        facts.extend(entries.concat().iter().map(|of| (text(of, "/id"), Facts::Own(person.id.clone()))));
-        jobs.extend(list(&user["postedJobs"]).into_iter().map(|job| (person.id.clone(), job)));
-        claims.extend(list(&user["claims"]).into_iter().map(|claim| (text(&claim, "/id"), claim)));
-    }
-    for (client, job) in jobs {
-        let id = text(&job, "/id");
-        works.extend(list(&job["deliverables"]));
-        // Ids are sorted by their time of birth.
-        let on_it = claims.values().filter(|claim| claim["job"]["id"] == id.as_str()).map(|claim| ClaimFacts {
-            id: text(claim, "/id"),
-            freelancer: text(claim, "/freelancer/id"),
-            given_back: ["RELEASED", "EXPIRED"].contains(&text(claim, "/status").as_str()),
-        });
-        let claims = on_it.collect();
-        let (posted, status) = (!job["postedAt"].is_null(), text(&job, "/status"));
-        facts.insert(id, Facts::Job { client, posted, status, claims });
-    }
-    for work in works {
-        let claim = &claims[&text(&work, "/claim/id")];
-        let given_back = ["RELEASED", "EXPIRED"].contains(&text(claim, "/status").as_str());
-        let party = (!given_back).then(|| text(claim, "/freelancer/id"));
-        facts.insert(text(&work, "/id"), Facts::Work { client: text(claim, "/job/client/id"), party });
-    }
-    for (id, claim) in &claims {
-        let (client, freelancer) = (text(claim, "/job/client/id"), text(claim, "/freelancer/id"));
-        facts.insert(id.clone(), Facts::Claim { client, freelancer });
-    }
-    let skills = cast.admin.run("{ skills(first: 100) { id } }", json!({})).await;
-    let skills = skills.data()["skills"].as_array().cloned().unwrap_or_default();
-    facts.extend(skills.iter().map(|skill| (text(skill, "/id"), Facts::Public)));
-    facts
+fn list(of: &Value) -> Vec<Value> {
+    of.as_array().cloned().unwrap_or_default()
+}
+
+fn claim_facts(claim: &Value) -> ClaimFacts {
+    let given_back = ["RELEASED", "EXPIRED"].contains(&text(claim, "/status").as_str());
+    ClaimFacts { id: text(claim, "/id"), freelancer: text(claim, "/freelancer/id"), given_back }
 }

@@ -6,8 +6,10 @@
 //! [`judge`] compares. A type, field, mutation or event that is added to the API and not to the policy fails.
 
 pub mod cast;
+pub mod deeds;
 pub mod judge;
 pub mod policy;
 pub mod schema;
 
 mod matrix;
+mod roles;

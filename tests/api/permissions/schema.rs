@@ -30,6 +30,7 @@ pub struct Field {
     /// The name of its type, out of all lists.
     pub of: String,
     pub nullable: bool,
+    pub list: bool,
     arguments: Vec<String>,
 }
 
@@ -174,11 +175,13 @@ impl Field {
     fn read(found: &Value) -> Self {
         let mut of = &found["type"];
         let nullable = of["kind"] != "NON_NULL";
+        let mut list = false;
         while !of["ofType"].is_null() {
+            list |= of["kind"] == "LIST";
             of = &of["ofType"];
         }
         let arguments = found["args"].as_array().into_iter().flatten().map(name).collect();
-        Self { name: name(found), of: name(of), nullable, arguments }
+        Self { name: name(found), of: name(of), nullable, list, arguments }
     }
 }
 
