@@ -11,5 +11,6 @@ pub mod judge;
 pub mod policy;
 pub mod schema;
 
+mod hidden;
 mod matrix;
 mod roles;

@@ -134,7 +134,7 @@ impl Schema {
     /// A field with all that it leads to.
     pub fn field(&self, field: &Field, show: Show) -> String {
         let rows = if show == Show::Name { FEW } else { MANY };
-        let pages = field.arguments.iter().any(|argument| argument == "first");
+        let pages = field.takes("first");
         let arguments = if pages { format!("(first: {rows})") } else { String::new() };
         format!("{}{arguments}{} ", field.name, self.select(&field.of, show))
     }
@@ -182,6 +182,11 @@ impl Field {
         }
         let arguments = found["args"].as_array().into_iter().flatten().map(name).collect();
         Self { name: name(found), of: name(of), nullable, list, arguments }
+    }
+
+    /// Whether the field has this argument.
+    pub fn takes(&self, argument: &str) -> bool {
+        self.arguments.iter().any(|known| known == argument)
     }
 }
 
