@@ -13,4 +13,5 @@ pub mod schema;
 
 mod hidden;
 mod matrix;
+mod refusals;
 mod roles;
