@@ -220,6 +220,11 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Notes the way from this object to the nodes in its fields.
+    pub fn note_steps(&self, of: &Value, steps: &mut Steps) {
+        self.note(of.as_object().expect("an object"), steps);
+    }
+
     fn note(&self, of: &Map<String, Value>, steps: &mut Steps) {
         let Some(name) = of.get("__typename").and_then(Value::as_str) else { return };
         for (field, value) in of {

@@ -11,6 +11,7 @@ pub mod judge;
 pub mod policy;
 pub mod schema;
 
+mod events;
 mod hidden;
 mod matrix;
 mod refusals;

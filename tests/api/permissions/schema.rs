@@ -121,7 +121,16 @@ impl Schema {
 
     /// An operation with this body, and the fragments that it spreads.
     pub fn operation(&self, head: &str, body: &str) -> String {
-        let mut text = format!("{head} {{ __typename {body} }}");
+        self.with_fragments(format!("{head} {{ __typename {body} }}"))
+    }
+
+    /// The same for a subscription, which has one root field and no more.
+    pub fn subscription(&self, body: &str) -> String {
+        self.with_fragments(format!("subscription {{ {body} }}"))
+    }
+
+    fn with_fragments(&self, mut text: String) -> String {
+        let body = text.clone();
         for node in self.nodes() {
             if body.contains(&format!("...All{node} ")) {
                 let fields: String = self.fields(node).iter().map(|field| self.field(field, Show::Name)).collect();
