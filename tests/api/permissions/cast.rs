@@ -157,6 +157,16 @@ impl Cast {
         person
     }
 
+    /// An admin who is a client too: one who could hear of their own wallet and inbox.
+    pub async fn admin_with_a_wallet(&self) -> Viewer {
+        let admin = sign_up_admin(&self.app).await;
+        let input = json!({ "userId": admin.id, "roles": ["ADMIN", "CLIENT"] });
+        self.admin.mutate("setUserRoles", input, "user { id }").await.good();
+        let admin = admin.sign_in_again().await.funded("1000.00").await;
+        self.newcomers.lock().expect("newcomers").push(admin.clone());
+        Viewer::new("an admin who is a client too", &admin, &["ADMIN", "CLIENT"])
+    }
+
     /// Somebody new with the roles of this viewer.
     pub async fn double(&self, viewer: &Viewer) -> Viewer {
         let person = if viewer.is_admin() {

@@ -177,7 +177,7 @@ async fn handed_in(cast: &Cast, client: &Person) -> String {
 }
 
 /// An entry in somebody's own inbox.
-async fn notified(cast: &Cast, reader: &Person, is_client: bool) -> String {
+pub async fn notified(cast: &Cast, reader: &Person, is_client: bool) -> String {
     if is_client {
         handed_in(cast, reader).await;
     } else {

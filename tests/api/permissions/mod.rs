@@ -12,7 +12,10 @@ pub mod policy;
 pub mod schema;
 
 mod events;
+mod filters;
 mod hidden;
+mod lost_rights;
 mod matrix;
 mod refusals;
 mod roles;
+mod streams;
