@@ -508,7 +508,10 @@ impl AccountMutation {
         })();
         let done = match patch {
             Ok(patch) => ctx.get::<Accounts>().update_profile(ctx.actor(), patch).await,
-            Err(invalid) => Err(AccountError::Invalid(invalid)),
+            Err(invalid) => match ctx.actor().signed_in() {
+                Ok(_) => Err(AccountError::Invalid(invalid)),
+                Err(refused) => Err(AccountError::Denied(refused)),
+            },
         };
         let (viewer, errors) = changed(done)?;
         Ok(Some(UpdateProfilePayload { viewer, errors }))

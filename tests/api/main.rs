@@ -5,6 +5,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a test fails by a panic")]
 #![allow(clippy::too_many_lines, reason = "a story is as long as it is")]
 
+pub mod permissions;
 pub mod support;
 
 mod bad_input;
