@@ -5,7 +5,9 @@
 
 pub mod support;
 
+mod audits;
 mod books;
+mod clients;
 mod duels;
 mod guards;
 mod idempotency;

@@ -17,7 +17,7 @@ use lancewire::{
 };
 use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use super::{
     http::Http,
@@ -58,7 +58,8 @@ pub struct TestApp {
     pub app: Arc<App>,
     pub addr: SocketAddr,
     pub http: Http,
-    admin: Arc<OnceCell<Person>>,
+    /// Knows this app in turn: [`TestApp::finish`] lets go of it.
+    admin: Arc<Mutex<Option<Person>>>,
     _home: Arc<TempDir>,
     _database: Option<Arc<postgres::Database>>,
 }
@@ -124,11 +125,8 @@ impl TestApp {
         let places = format!("[database]\nurl = {url:?}\n[auth]\nkeys_dir = {:?}\n", keys.display().to_string());
         let config =
             Config::layered(Environment::Development, &[SETTINGS, &places, settings]).expect("usable settings");
-        let ids = Ids::from_entropy(clock.clone());
-        let app = App::build(config, clock, ids).await.expect("the server can be built");
+        let (app, addr) = serve(config, clock).await;
         app.services.accounts.add_skills(&SKILLS).await.expect("skills");
-        let listener = app.listen().await.expect("a free port");
-        let addr = app.serve(listener).expect("an address");
         Self {
             app: Arc::new(app),
             addr,
@@ -157,7 +155,21 @@ impl TestApp {
 
     /// The one admin.
     pub async fn admin(&self) -> Person {
-        self.admin.get_or_init(|| sign_up_admin(self)).await.clone()
+        let mut admin = self.admin.lock().await;
+        if admin.is_none() {
+            *admin = Some(sign_up_admin(self).await);
+        }
+        admin.clone().expect("just made")
+    }
+
+    /// Stops the server and starts another one in its place: same database, same keys, same address.
+    pub async fn restarted(self) -> Self {
+        assert!(self.app.shut_down().await, "a task did not leave by itself");
+        self.app.db.clone().close().await;
+        let mut config = self.app.config.clone();
+        config.http.listen = self.addr;
+        let (app, _) = serve(config, self.app.clock.clone()).await;
+        Self { app: Arc::new(app), ..self }
     }
 
     /// A socket, signed in or not.
@@ -191,6 +203,7 @@ impl TestApp {
         self.db_proves_its_invariants().await;
         assert!(self.app.shut_down().await, "a task did not leave by itself");
         assert_eq!(self.app.lifecycle.running(), 0, "a task outlives the server");
+        self.admin.lock().await.take();
     }
 
     /// Back door: every invariant of the books and the log.
@@ -240,6 +253,14 @@ impl TestApp {
         let row = row.expect("a row");
         row.try_get_by_index::<i64>(0).or_else(|_| row.try_get_by_index::<i32>(0).map(Into::into)).expect("a number")
     }
+}
+
+async fn serve(config: Config, clock: Clock) -> (App, SocketAddr) {
+    let ids = Ids::from_entropy(clock.clone());
+    let app = App::build(config, clock, ids).await.expect("the server can be built");
+    let listener = app.listen().await.expect("a free port");
+    let addr = app.serve(listener).expect("an address");
+    (app, addr)
 }
 
 /// Waits for a condition that no message announces.

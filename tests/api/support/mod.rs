@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod http;
+pub mod node;
 pub mod people;
 pub mod postgres;
 pub mod socket;
