@@ -13,6 +13,7 @@ mod delivery;
 mod duels;
 mod guards;
 mod idempotency;
+mod positions;
 mod races;
 mod readme;
 mod resume;
