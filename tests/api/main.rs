@@ -14,6 +14,7 @@ mod duels;
 mod guards;
 mod idempotency;
 mod positions;
+mod process;
 mod races;
 mod readme;
 mod resume;
