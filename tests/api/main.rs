@@ -9,6 +9,7 @@ mod audits;
 mod books;
 mod clients;
 mod closes;
+mod contract;
 mod delivery;
 mod duels;
 mod guards;
