@@ -5,6 +5,7 @@
 
 pub mod support;
 
+mod architecture;
 mod audits;
 mod books;
 mod clients;
