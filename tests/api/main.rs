@@ -5,6 +5,7 @@
 
 pub mod support;
 
+mod accounts;
 mod architecture;
 mod audits;
 mod books;
