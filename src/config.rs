@@ -4,7 +4,7 @@
 //! the files of the two environments. Over these come a file named by `LANCEWIRE_CONFIG` and then the environment. What
 //! cannot be used stops the start with one line that names the key.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::HashMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use config::{Environment as EnvironmentSource, File, FileFormat};
 use serde::Deserialize;
@@ -20,6 +20,9 @@ use crate::{
 const DEFAULT: &str = include_str!("../config/default.toml");
 const DEVELOPMENT: &str = include_str!("../config/development.toml");
 const PRODUCTION: &str = include_str!("../config/production.toml");
+
+/// Variables of our name that are no settings: the place of a file, a secret of the command line, a matter of the tests.
+const NO_SETTINGS: [&str; 3] = ["LANCEWIRE_CONFIG", "LANCEWIRE_ADMIN_PASSWORD", "LANCEWIRE_TEST_POSTGRES_URL"];
 
 /// A setting that cannot be used, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -212,13 +215,14 @@ impl Config {
         if let Ok(path) = std::env::var("LANCEWIRE_CONFIG") {
             sources = sources.add_source(File::new(&path, FileFormat::Toml).required(true));
         }
-        let variables = EnvironmentSource::with_prefix("LANCEWIRE")
+        let environment = EnvironmentSource::with_prefix("LANCEWIRE")
             .prefix_separator("_")
             .separator("__")
+            .source(Some(variables()))
             .try_parsing(true)
             .list_separator(",")
             .with_list_parse_key("http.allowed_origins");
-        Self::build(sources.add_source(variables))
+        Self::build(sources.add_source(environment))
     }
 
     /// The defaults of an environment with layers of TOML on top, the last one winning, as tests want them.
@@ -303,6 +307,13 @@ fn environment_file(name: &str) -> Result<&'static str, ConfigError> {
             "settings: environment (LANCEWIRE_ENVIRONMENT) must be development or production, not {other:?}"
         ))),
     }
+}
+
+/// The environment without what only looks like a setting; anything else of our name must be one.
+fn variables() -> HashMap<String, String> {
+    let texts =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    texts.filter(|(name, _)| !NO_SETTINGS.contains(&name.as_str())).collect()
 }
 
 fn one_line(error: &impl fmt::Display) -> String {

@@ -109,12 +109,15 @@ pub async fn seed(app: &App) -> anyhow::Result<()> {
         let freelancer = freelancers[place % freelancers.len()];
         play(app, clients[place % clients.len()], freelancer, place, fate).await?;
     }
-    // Something for each state of a transaction: a deposit and a withdrawal under way, one called off.
+    // Something for each state of a transaction: a deposit and a withdrawal under way, one that failed, one called off.
     let wallets = &services.wallets;
     wallets.deposit(clients[0], amount("750.00"), "seed-pending-deposit").await?;
     wallets.withdraw(clients[1], amount("120.00"), "DE02 1203 0000 0000 2020 51", "seed-pending-withdrawal").await?;
     let refused = wallets.deposit(clients[2], amount("99.00"), "seed-refused-deposit").await?.id.to_string();
     wallets.confirm(admin, &refused, SettlementOutcome::Fail, "seed-refuse").await?;
+    let destination = "DE02 1203 0000 0000 2020 51";
+    let voided = wallets.withdraw(clients[2], amount("45.00"), destination, "seed-voided-withdrawal").await?;
+    wallets.confirm(admin, &voided.id.to_string(), SettlementOutcome::Void, "seed-void").await?;
     Ok(())
 }
 
@@ -182,7 +185,12 @@ async fn play(app: &App, client: Actor, freelancer: Actor, place: usize, fate: F
             claims.release(freelancer, &claimed.claim.id.to_string(), Some("I have too much on my desk.")).await?;
         }
         Fate::InReview => {
-            submit(claim().await?).await?;
+            let submitted = submit(claim().await?).await?;
+            // Some think better of it before the client has looked: the first submission is superseded.
+            if place.is_multiple_of(2) {
+                let (claim, note) = (submitted.claim.id.to_string(), "This one is better. Please look at it instead.");
+                claims.submit(freelancer, &claim, note, &key("resubmit")).await?;
+            }
         }
         Fate::SentBack => {
             let work = deliverable(submit(claim().await?).await?);

@@ -8,15 +8,27 @@
 pub mod permissions;
 pub mod support;
 
+mod accounts;
+mod architecture;
+mod audits;
 mod bad_input;
 mod books;
+mod clients;
+mod closes;
+mod contract;
+mod delivery;
 mod duels;
 mod guards;
+mod http;
 mod idempotency;
+mod limits;
+mod positions;
+mod process;
 mod races;
 mod readme;
 mod resume;
 mod settlements;
+mod sockets;
 mod story;
 mod transitions;
 mod verify;

@@ -17,7 +17,7 @@ use lancewire::{
 };
 use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use super::{
     http::Http,
@@ -58,9 +58,10 @@ pub struct TestApp {
     pub app: Arc<App>,
     pub addr: SocketAddr,
     pub http: Http,
-    admin: Arc<OnceCell<Person>>,
+    /// Knows this app in turn: [`TestApp::finish`] lets go of it.
+    admin: Arc<Mutex<Option<Person>>>,
     _home: Arc<TempDir>,
-    _database: Option<Arc<postgres::Database>>,
+    database: Option<Arc<postgres::Database>>,
 }
 
 /// A copy of a test's database, gone with this value.
@@ -124,18 +125,15 @@ impl TestApp {
         let places = format!("[database]\nurl = {url:?}\n[auth]\nkeys_dir = {:?}\n", keys.display().to_string());
         let config =
             Config::layered(Environment::Development, &[SETTINGS, &places, settings]).expect("usable settings");
-        let ids = Ids::from_entropy(clock.clone());
-        let app = App::build(config, clock, ids).await.expect("the server can be built");
+        let (app, addr) = serve(config, clock).await;
         app.services.accounts.add_skills(&SKILLS).await.expect("skills");
-        let listener = app.listen().await.expect("a free port");
-        let addr = app.serve(listener).expect("an address");
         Self {
             app: Arc::new(app),
             addr,
             http: Http::new(addr),
             admin: Arc::default(),
             _home: Arc::new(home),
-            _database: lent,
+            database: lent,
         }
     }
 
@@ -157,7 +155,22 @@ impl TestApp {
 
     /// The one admin.
     pub async fn admin(&self) -> Person {
-        self.admin.get_or_init(|| sign_up_admin(self)).await.clone()
+        let mut admin = self.admin.lock().await;
+        if admin.is_none() {
+            *admin = Some(sign_up_admin(self).await);
+        }
+        admin.clone().expect("just made")
+    }
+
+    /// Stops the server and starts another one in its place: same database, same keys, same address. People move by
+    /// [`Person::at`].
+    pub async fn restarted(self) -> Self {
+        assert!(self.app.shut_down().await, "a task did not leave by itself");
+        self.app.db.clone().close().await;
+        let mut config = self.app.config.clone();
+        config.http.listen = self.addr;
+        let (app, _) = serve(config, self.app.clock.clone()).await;
+        Self { app: Arc::new(app), ..self }
     }
 
     /// A socket, signed in or not.
@@ -172,18 +185,6 @@ impl TestApp {
         until("subscriptions listen", || listeners() == subscriptions).await;
     }
 
-    /// Stops the server and starts another one on the same database, as after an update. People move by [`Person::at`].
-    pub async fn restarted(self) -> Self {
-        assert!(self.app.shut_down().await, "a task did not leave by itself");
-        self.app.db.clone().close().await;
-        let (config, clock) = (self.app.config.clone(), self.app.clock.clone());
-        let ids = Ids::from_entropy(clock.clone());
-        let app = App::build(config, clock, ids).await.expect("the server can be built again");
-        let listener = app.listen().await.expect("a free port");
-        let addr = app.serve(listener).expect("an address");
-        Self { app: Arc::new(app), addr, http: Http::new(addr), admin: Arc::default(), ..self }
-    }
-
     /// Stops the server after proving that its books and log are right.
     pub async fn finish(self) {
         // What was committed a moment ago may not have a position yet.
@@ -191,6 +192,7 @@ impl TestApp {
         self.db_proves_its_invariants().await;
         assert!(self.app.shut_down().await, "a task did not leave by itself");
         assert_eq!(self.app.lifecycle.running(), 0, "a task outlives the server");
+        self.admin.lock().await.take();
     }
 
     /// Back door: every invariant of the books and the log.
@@ -204,7 +206,7 @@ impl TestApp {
     pub async fn db_copy(&self) -> DbCopy {
         let home = tempfile::tempdir().expect("a temporary directory");
         let mut settings = self.app.config.database.clone();
-        let lent = match &self._database {
+        let lent = match &self.database {
             None => {
                 let file = home.path().join("copy.db").display().to_string();
                 let copy = format!("VACUUM INTO '{file}'");
@@ -240,6 +242,14 @@ impl TestApp {
         let row = row.expect("a row");
         row.try_get_by_index::<i64>(0).or_else(|_| row.try_get_by_index::<i32>(0).map(Into::into)).expect("a number")
     }
+}
+
+async fn serve(config: Config, clock: Clock) -> (App, SocketAddr) {
+    let ids = Ids::from_entropy(clock.clone());
+    let app = App::build(config, clock, ids).await.expect("the server can be built");
+    let listener = app.listen().await.expect("a free port");
+    let addr = app.serve(listener).expect("an address");
+    (app, addr)
 }
 
 /// Waits for a condition that no message announces.

@@ -1,9 +1,11 @@
 //! What stories are told with: a server of their own, people who use it, and a back door for what no API shows.
 
 pub mod app;
+pub mod binary;
 pub mod clocked;
 pub mod footprint;
 pub mod http;
+pub mod node;
 pub mod people;
 pub mod postgres;
 pub mod socket;

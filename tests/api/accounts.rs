@@ -1,0 +1,356 @@
+//! Accounts and their sessions: who gets in, for how long, and what puts them out again.
+
+use std::time::Duration;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::DateTime;
+use lancewire::clock::Clock;
+use serde_json::{Value, json};
+
+use crate::{
+    on_both,
+    support::{
+        app::{Database, TestApp},
+        http::Reply,
+        people::{Outcome, PASSWORD, Person, text},
+    },
+};
+
+const PAIR: &str = "session { accessToken accessTokenExpiresAt refreshToken refreshTokenExpiresAt } user { id }";
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A server whose time stands still until it is moved.
+async fn frozen(database: Database, settings: &str) -> (TestApp, Clock) {
+    let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
+    (TestApp::start_with(database, settings, clock.clone()).await, clock)
+}
+
+fn account(email: &str) -> Value {
+    json!({ "email": email, "password": PASSWORD, "displayName": "Ada", "roles": ["CLIENT"] })
+}
+
+async fn sign_in(app: &TestApp, email: &str, password: &str) -> Outcome {
+    app.anonymous().mutate("signIn", json!({ "email": email, "password": password }), PAIR).await
+}
+
+async fn refresh(app: &TestApp, token: &str) -> Outcome {
+    app.anonymous().mutate("refreshSession", json!({ "refreshToken": token }), PAIR).await
+}
+
+async fn viewer(app: &TestApp, token: &str) -> Reply {
+    app.http.graphql(Some(token), "{ viewer { id roles } }", json!({})).await
+}
+
+/// The answer to a token that opens nothing.
+#[track_caller]
+fn challenged(reply: &Reply, code: &str) {
+    assert_eq!((reply.status.as_u16(), reply.code()), (401, code), "{reply}");
+    assert!(reply.body.get("data").is_none(), "{reply}");
+    let challenge = reply.headers.get("www-authenticate").expect("a challenge").to_str().expect("a text");
+    assert_eq!(challenge, "Bearer error=\"invalid_token\"");
+}
+
+on_both! {
+    async fn an_account_is_opened_once_for_each_address(app: TestApp) {
+        let anonymous = app.anonymous();
+        let opened = anonymous.mutate("signUp", account("Ada.L@Example.com"), PAIR).await.good();
+        assert_eq!(viewer(&app, &text(&opened, "/session/accessToken")).await.data()["viewer"]["id"], opened["user"]["id"]);
+        for again in ["Ada.L@Example.com", "ada.l@EXAMPLE.com", " ada.l@example.com "] {
+            let error = anonymous.mutate("signUp", account(again), PAIR).await.refused("EMAIL_TAKEN");
+            assert_eq!(error["path"], json!(["input", "email"]), "{again}");
+        }
+        sign_in(&app, "ADA.L@example.com", PASSWORD).await.good();
+        assert_eq!(app.db_number("SELECT COUNT(*) FROM users WHERE email = 'ada.l@example.com'").await, 1);
+    }
+
+    async fn a_refresh_token_works_once_and_a_stolen_one_ends_its_family(app: TestApp) {
+        let ada = app.freelancer("Ada").await;
+        let elsewhere = ada.sign_in_again().await;
+        let second = refresh(&app, &ada.refresh_token).await.good();
+        assert_eq!(second["user"]["id"], ada.id);
+        let third = refresh(&app, &text(&second, "/session/refreshToken")).await.good();
+        let newest = text(&third, "/session/accessToken");
+        viewer(&app, &newest).await.data();
+
+        // The thief, or the owner after the thief: nobody can tell, so both are put out.
+        refresh(&app, &ada.refresh_token).await.refused("INVALID_CREDENTIALS");
+        challenged(&viewer(&app, &newest).await, "UNAUTHENTICATED");
+        refresh(&app, &text(&third, "/session/refreshToken")).await.refused("INVALID_CREDENTIALS");
+        elsewhere.run("{ viewer { id } }", json!({})).await.data();
+        refresh(&app, &elsewhere.refresh_token).await.good();
+
+        // Of two that come with the same token at the same moment, one gets in at most, and then neither stays.
+        let raced = ada.sign_in_again().await;
+        let (one, two) = tokio::join!(refresh(&app, &raced.refresh_token), refresh(&app, &raced.refresh_token));
+        let winners = [one, two].into_iter().filter(Outcome::is_good).map(Outcome::good).collect::<Vec<_>>();
+        assert_eq!(winners.len(), 1);
+        challenged(&viewer(&app, &text(&winners[0], "/session/accessToken")).await, "UNAUTHENTICATED");
+        for nonsense in ["", "x", "é".repeat(43).as_str(), "A".repeat(43).as_str(), newest.as_str()] {
+            refresh(&app, nonsense).await.refused("INVALID_CREDENTIALS");
+        }
+    }
+
+    async fn signing_out_ends_the_session_at_once_and_no_other(app: TestApp) {
+        let ada = app.freelancer("Ada").await;
+        let elsewhere = ada.sign_in_again().await;
+        let sign_out = "mutation { signOut { errors { __typename } } }";
+        assert_eq!(ada.run(sign_out, json!({})).await.data()["signOut"]["errors"], json!([]));
+        challenged(&ada.run("{ viewer { id } }", json!({})).await, "UNAUTHENTICATED");
+        refresh(&app, &ada.refresh_token).await.refused("INVALID_CREDENTIALS");
+        elsewhere.run("{ viewer { id } }", json!({})).await.data();
+        assert_eq!(app.anonymous().run(sign_out, json!({})).await.code(), "UNAUTHENTICATED");
+    }
+
+    async fn a_new_password_ends_every_session_but_the_one_it_returns(app: TestApp) {
+        let ada = app.freelancer("Ada").await;
+        let elsewhere = ada.sign_in_again().await;
+        let change = async |current: &str, new: &str| {
+            let input = json!({ "currentPassword": current, "newPassword": new });
+            ada.mutate("changePassword", input, "session { accessToken refreshToken }").await
+        };
+        let error = change("not my password", "another long secret").await.refused("INVALID_CREDENTIALS");
+        assert_eq!(error["path"], json!(["input", "currentPassword"]));
+        let error = change(PASSWORD, "short").await.refused("INVALID");
+        assert_eq!(error["path"], json!(["input", "newPassword"]));
+        elsewhere.run("{ viewer { id } }", json!({})).await.data();
+
+        let changed = change(PASSWORD, "another long secret").await.good();
+        for ended in [&ada, &elsewhere] {
+            challenged(&ended.run("{ viewer { id } }", json!({})).await, "UNAUTHENTICATED");
+            refresh(&app, &ended.refresh_token).await.refused("INVALID_CREDENTIALS");
+        }
+        assert_eq!(viewer(&app, &text(&changed, "/session/accessToken")).await.data()["viewer"]["id"], ada.id);
+        refresh(&app, &text(&changed, "/session/refreshToken")).await.good();
+        sign_in(&app, &ada.email, PASSWORD).await.refused("INVALID_CREDENTIALS");
+        sign_in(&app, &ada.email, "another long secret").await.good();
+    }
+
+    async fn a_profile_changes_where_it_is_said_to(app: TestApp) {
+        let ada = app.freelancer("Ada").await;
+        let update = async |input: Value| {
+            ada.mutate("updateProfile", input, "viewer { displayName avatarUrl skills { slug } }").await
+        };
+        let all = json!({ "displayName": "Ada L.", "avatarUrl": "https://example.com/a.png", "skills": ["rust", "react", "rust"] });
+        let expected = json!({
+            "displayName": "Ada L.", "avatarUrl": "https://example.com/a.png",
+            "skills": [{ "slug": "react" }, { "slug": "rust" }],
+        });
+        assert_eq!(update(all).await.good()["viewer"], expected);
+        assert_eq!(update(json!({})).await.good()["viewer"], expected, "what is left out stays");
+        let cleared = update(json!({ "avatarUrl": null, "skills": [] })).await.good();
+        assert_eq!(cleared["viewer"], json!({ "displayName": "Ada L.", "avatarUrl": null, "skills": [] }));
+        for (input, path) in [
+            (json!({ "displayName": null }), json!(["input", "displayName"])),
+            (json!({ "displayName": " " }), json!(["input", "displayName"])),
+            (json!({ "displayName": "x".repeat(81) }), json!(["input", "displayName"])),
+            (json!({ "displayName": "Ada\u{202e}" }), json!(["input", "displayName"])),
+            (json!({ "avatarUrl": "http://example.com/a.png" }), json!(["input", "avatarUrl"])),
+            (json!({ "avatarUrl": "javascript:alert(1)" }), json!(["input", "avatarUrl"])),
+            (json!({ "skills": null }), json!(["input", "skills"])),
+            (json!({ "skills": ["rust", "alchemy"] }), json!(["input", "skills", "1"])),
+        ] {
+            assert_eq!(update(input.clone()).await.refused("INVALID")["path"], path, "{input}");
+        }
+        let after = ada.run("{ viewer { displayName avatarUrl skills { slug } } }", json!({})).await;
+        assert_eq!(after.data()["viewer"], cleared["viewer"], "a refused change changes nothing");
+    }
+
+    async fn rights_count_from_the_next_request(app: TestApp) {
+        let (admin, ada) = (app.admin().await, app.freelancer("Ada").await);
+        let set = async |by: &Person, user: &str, roles: &[&str]| {
+            by.mutate("setUserRoles", json!({ "userId": user, "roles": roles }), "user { roles }").await
+        };
+        let draft = crate::support::people::new_job("A draft", "1.00");
+        assert_eq!(ada.draft(draft.clone()).await.code(), "FORBIDDEN");
+        set(&admin, &ada.id, &["CLIENT"]).await.good();
+        ada.draft(draft).await.good();
+        assert_eq!(ada.claim("job_01j9zt5e9qf6sbf0yxv6xg5k8m").await.code(), "FORBIDDEN", "no freelancer any more");
+        set(&admin, &ada.id, &["ADMIN"]).await.good();
+        ada.run("{ transactions(first: 1) { nodes { id } } }", json!({})).await.data();
+        set(&admin, &ada.id, &[]).await.good();
+        assert_eq!(ada.run("{ transactions(first: 1) { nodes { id } } }", json!({})).await.code(), "FORBIDDEN");
+
+        assert_eq!(set(&ada, &ada.id, &["ADMIN"]).await.code(), "FORBIDDEN");
+        assert_eq!(set(&app.anonymous(), &ada.id, &["ADMIN"]).await.code(), "UNAUTHENTICATED");
+        set(&admin, &admin.id, &["CLIENT"]).await.refused("INVALID");
+        set(&admin, "user_01j9zt5e9qf6sbf0yxv6xg5k8m", &["CLIENT"]).await.refused("NOT_FOUND");
+        set(&admin, "ada", &["CLIENT"]).await.refused("NOT_FOUND");
+        assert_eq!(app.db_number("SELECT COUNT(*) FROM admin_actions").await, 3, "each deed is noted, no attempt is");
+    }
+
+    async fn who_is_suspended_is_out_and_may_come_back(app: TestApp) {
+        let (admin, ada) = (app.admin().await, app.freelancer("Ada").await);
+        let set = async |user: &str, suspended: bool| {
+            let input = json!({ "userId": user, "suspended": suspended, "reason": "Fraud." });
+            admin.mutate("setUserSuspended", input, "user { id }").await
+        };
+        set(&ada.id, true).await.good();
+        challenged(&ada.run("{ viewer { id } }", json!({})).await, "UNAUTHENTICATED");
+        refresh(&app, &ada.refresh_token).await.refused("INVALID_CREDENTIALS");
+        sign_in(&app, &ada.email, PASSWORD).await.refused("INVALID_CREDENTIALS");
+        set(&ada.id, false).await.good();
+        challenged(&ada.run("{ viewer { id } }", json!({})).await, "UNAUTHENTICATED");
+        ada.sign_in_again().await.run("{ viewer { id } }", json!({})).await.data();
+        set(&admin.id, true).await.refused("INVALID");
+        set("user_01j9zt5e9qf6sbf0yxv6xg5k8m", true).await.refused("NOT_FOUND");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_an_account_is_told_where() {
+    let app = TestApp::start(Database::Sqlite).await;
+    let anonymous = app.anonymous();
+    let with = |change: Value| {
+        let mut input = account("grace.hopper@example.com");
+        input.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
+        input
+    };
+    for (change, field) in [
+        (json!({ "email": "nobody" }), "email"),
+        (json!({ "email": "a b@example.com" }), "email"),
+        (json!({ "email": format!("{}@example.com", "x".repeat(300)) }), "email"),
+        (json!({ "password": "nine char" }), "password"),
+        (json!({ "password": "1234567890" }), "password"),
+        (json!({ "password": "Password123" }), "password"),
+        (json!({ "password": "my-GRACE.hopper-secret" }), "password"),
+        (json!({ "password": "a".repeat(129) }), "password"),
+        (json!({ "password": "with\u{7}a bell inside" }), "password"),
+        (json!({ "displayName": "" }), "displayName"),
+        (json!({ "roles": [] }), "roles"),
+    ] {
+        let error = anonymous.mutate("signUp", with(change.clone()), PAIR).await.refused("INVALID");
+        assert_eq!(error["path"], json!(["input", field]), "{change}");
+        assert!(!error["message"].as_str().expect("a text").is_empty());
+    }
+    for roles in [json!(["ADMIN"]), json!(["CLIENT", "ADMIN"])] {
+        let outcome = anonymous.mutate("signUp", with(json!({ "roles": roles })), PAIR).await;
+        assert_eq!(outcome.code(), "BAD_USER_INPUT", "{}", outcome.reply);
+    }
+    assert_eq!(app.db_number("SELECT COUNT(*) FROM users").await, 0);
+    anonymous.mutate("signUp", with(json!({})), PAIR).await.good();
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_does_not_learn_who_has_an_account() {
+    let app = TestApp::start(Database::Sqlite).await;
+    let (admin, ada, ben) = (app.admin().await, app.freelancer("Ada").await, app.freelancer("Ben").await);
+    let input = json!({ "userId": ben.id, "suspended": true, "reason": "Fraud." });
+    admin.mutate("setUserSuspended", input, "user { id }").await.good();
+    let refusals = [
+        sign_in(&app, "nobody@example.com", PASSWORD).await,
+        sign_in(&app, "no address at all", PASSWORD).await,
+        sign_in(&app, &ada.email, "a wrong password").await,
+        sign_in(&app, &ada.email, "").await,
+        sign_in(&app, &ada.email, &"x".repeat(10_000)).await,
+        sign_in(&app, &ben.email, PASSWORD).await,
+        sign_in(&app, &ben.email, "a wrong password").await,
+    ];
+    for refusal in &refusals {
+        assert_eq!(refusal.reply.body, refusals[0].reply.body);
+        assert_eq!(refusal.reply.status, refusals[0].reply.status);
+    }
+    assert_eq!(refusals[0].code(), "INVALID_CREDENTIALS");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_at_one_account_take_longer_and_longer() {
+    let (app, clock) = frozen(Database::Sqlite, "").await;
+    let ada = app.freelancer("Ada").await;
+    let wrong = async || sign_in(&app, &ada.email, "a wrong password").await;
+    let wait = |error: &Value| error["retryAfterMs"].as_u64();
+    let too_many = async |password: &str| {
+        let input = json!({ "input": { "email": ada.email, "password": password } });
+        let query = "mutation($input: SignInInput!) { signIn(input: $input) { session { accessToken } errors { \
+                     ... on TooManyAttemptsError { code retryAfterMs } } } }";
+        let reply = app.http.graphql(None, query, input).await;
+        assert_eq!(reply.at("/data/signIn/session"), &Value::Null, "{reply}");
+        reply.at("/data/signIn/errors/0").clone()
+    };
+    for _ in 0..6 {
+        wrong().await.refused("INVALID_CREDENTIALS");
+    }
+    for seconds in [1, 2, 4, 8] {
+        let error = too_many(PASSWORD).await;
+        assert_eq!((&error["code"], wait(&error)), (&json!("TOO_MANY_ATTEMPTS"), Some(seconds * 1_000)), "{error}");
+        clock.advance(Duration::from_millis(seconds * 1_000 - 1));
+        assert_eq!(wait(&too_many(PASSWORD).await), Some(1), "a refused attempt does not prolong the wait");
+        clock.advance(Duration::from_millis(1));
+        wrong().await.refused("INVALID_CREDENTIALS");
+    }
+    // Another account is not held up, whoever knocks; and the owner gets in once the wait is over.
+    app.freelancer("Ben").await.sign_in_again().await;
+    ada.run("{ viewer { id } }", json!({})).await.data();
+    clock.advance(Duration::from_secs(16));
+    sign_in(&app, &ada.email, PASSWORD).await.good();
+    for _ in 0..6 {
+        wrong().await.refused("INVALID_CREDENTIALS");
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_from_one_address_take_longer_too() {
+    let (app, clock) = frozen(Database::Sqlite, "[auth]\nfree_attempts_per_address = 3").await;
+    let ada = app.freelancer("Ada").await;
+    for number in 0..4 {
+        let email = format!("nobody-{number}@example.com");
+        sign_in(&app, &email, PASSWORD).await.refused("INVALID_CREDENTIALS");
+    }
+    sign_in(&app, &ada.email, PASSWORD).await.refused("TOO_MANY_ATTEMPTS");
+    refresh(&app, &ada.refresh_token).await.refused("TOO_MANY_ATTEMPTS");
+    app.anonymous().mutate("signUp", account("new@example.com"), PAIR).await.refused("TOO_MANY_ATTEMPTS");
+    clock.advance(Duration::from_secs(1));
+    sign_in(&app, &ada.email, PASSWORD).await.good();
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_end_when_they_say_so() {
+    let (app, clock) = frozen(Database::Sqlite, "").await;
+    let ada = app.freelancer("Ada").await;
+    let session = sign_in(&app, &ada.email, PASSWORD).await.good()["session"].clone();
+    let (access, first) = (text(&session, "/accessToken"), text(&session, "/refreshToken"));
+    assert_eq!(session["accessTokenExpiresAt"], "2027-01-15T08:15:00.000Z", "in a quarter of an hour");
+    assert_eq!(session["refreshTokenExpiresAt"], "2027-02-14T08:00:00.000Z", "in thirty days");
+
+    clock.advance(15 * MINUTE - Duration::from_millis(1));
+    viewer(&app, &access).await.data();
+    clock.advance(Duration::from_millis(1));
+    challenged(&viewer(&app, &access).await, "TOKEN_EXPIRED");
+    let second = refresh(&app, &first).await.good();
+    viewer(&app, &text(&second, "/session/accessToken")).await.data();
+
+    clock.advance(30 * 24 * 60 * MINUTE);
+    refresh(&app, &text(&second, "/session/refreshToken")).await.refused("INVALID_CREDENTIALS");
+    challenged(&viewer(&app, &text(&second, "/session/accessToken")).await, "TOKEN_EXPIRED");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_is_not_ours_is_never_taken_for_nobody() {
+    let app = TestApp::start(Database::Sqlite).await;
+    let other = TestApp::start(Database::Sqlite).await;
+    let (ada, stranger) = (app.freelancer("Ada").await, other.freelancer("Ada").await);
+    let token = ada.token.as_deref().expect("a token");
+    let [header, claims, signature] = token.split('.').collect::<Vec<_>>().try_into().expect("three parts");
+    let none = BASE64_URL_SAFE_NO_PAD.encode(r#"{"typ":"at+jwt","alg":"none"}"#);
+    let foreign = stranger.token.as_deref().expect("a token").to_owned();
+    for forged in [
+        format!("{none}.{claims}."),
+        format!("{header}.{claims}.{}", signature.chars().rev().collect::<String>()),
+        format!("{header}.{claims}"),
+        foreign,
+        ada.refresh_token.clone(),
+        "x".repeat(5_000),
+    ] {
+        challenged(&viewer(&app, &forged).await, "UNAUTHENTICATED");
+    }
+    let basic =
+        app.http.request(reqwest::Method::GET, "/graphql?query={viewer{id}}").header("authorization", "Basic eA==");
+    challenged(&Reply::of(basic).await, "UNAUTHENTICATED");
+    viewer(&app, token).await.data();
+    app.finish().await;
+    other.finish().await;
+}

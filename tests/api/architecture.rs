@@ -1,0 +1,271 @@
+//! The fences of the house, held by reading the sources: who may know whom, and what has one home.
+//!
+//! What the compiler cannot refuse without more crates is refused here. Only what runs in production is looked at:
+//! comments and `#[cfg(test)]` are cut away first.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// One file of ours.
+struct Source {
+    /// From the root of the repository.
+    path: String,
+    text: String,
+    /// The text without comments and tests.
+    code: String,
+}
+
+fn sources(folder: &str) -> Vec<Source> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    collect(&root, &root.join(folder), &mut found);
+    assert!(!found.is_empty(), "{folder} is not where the sources are");
+    found
+}
+
+fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(root, &path, found);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = fs::read_to_string(&path).expect("a text");
+            let path = path.strip_prefix(root).expect("below the root").to_string_lossy().into_owned();
+            let is_test = path.contains("/tests/") || path.ends_with("/tests.rs");
+            let code = if is_test { String::new() } else { production(&text) };
+            found.push(Source { path, text, code });
+        }
+    }
+}
+
+/// Without comments and without what only tests see: a `mod tests;`, or everything from the test module on.
+fn production(text: &str) -> String {
+    let without_comment = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
+    let mut code = text.lines().map(without_comment).collect::<Vec<_>>().join("\n");
+    while let Some(at) = code.find("#[cfg(test)]") {
+        let rest = code[at..].to_owned();
+        code.truncate(at);
+        if let Some((declaration, after)) = rest.split_once(';')
+            && !declaration.contains('{')
+        {
+            code.push_str(after);
+        }
+    }
+    code
+}
+
+impl Source {
+    /// The module below the crate's root that this file is part of; `main.rs` and `lib.rs` are parts of themselves.
+    fn module(&self) -> &str {
+        self.path.trim_start_matches("src/").split(['/', '.']).next().expect("a name")
+    }
+
+    fn file(&self) -> &str {
+        self.path.rsplit('/').next().expect("a name")
+    }
+
+    /// The modules of the crate that its code names.
+    fn neighbours(&self) -> BTreeSet<String> {
+        let mut named = BTreeSet::new();
+        for (at, start) in self.code.match_indices("crate::") {
+            let rest = &self.code[at + start.len()..];
+            if rest.starts_with('{') {
+                named.extend(heads_of_group(rest));
+            } else {
+                named.insert(head(rest));
+            }
+        }
+        named.remove(self.module());
+        named
+    }
+}
+
+/// The first name of each member of `{a::b, c::{d, e}}`.
+fn heads_of_group(text: &str) -> Vec<String> {
+    let (mut depth, mut start, mut heads) = (0, 1, Vec::new());
+    for (at, character) in text.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 || (depth == 1 && character == ',') {
+            heads.push(head(text[start..at].trim_start()));
+            start = at + 1;
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    heads.retain(|head| !head.is_empty());
+    heads
+}
+
+fn head(path: &str) -> String {
+    path.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
+}
+
+/// Asserts that only files that `may` name something do.
+fn only(what: &str, names: impl Fn(&str) -> bool, may: impl Fn(&Source) -> bool) {
+    let strangers: Vec<String> = sources("src")
+        .into_iter()
+        .filter(|source| names(&source.code) && !may(source))
+        .map(|source| source.path)
+        .collect();
+    assert_eq!(strangers, [""; 0], "{what} has its home elsewhere");
+}
+
+#[test]
+fn each_library_stays_behind_its_fence() {
+    only(
+        "async_graphql",
+        |code| code.contains("async_graphql"),
+        |source| source.file() == "graphql.rs" || ["graphql", "schema", "http"].contains(&source.module()),
+    );
+    only("axum", |code| code.contains("axum"), |source| ["http", "app"].contains(&source.module()));
+    only("sea_orm", |code| code.contains("sea_orm"), |source| !["model.rs", "filter.rs"].contains(&source.file()));
+    only("sea_orm", |code| code.contains("sea_orm"), |source| source.file() != "graphql.rs");
+    only("anyhow", |code| code.contains("anyhow"), |source| ["main", "seed"].contains(&source.module()));
+}
+
+#[test]
+fn time_randomness_and_tasks_have_one_home_each() {
+    for (what, home) in [
+        ("Utc::now", "src/clock.rs"),
+        ("SystemTime::now", "src/clock.rs"),
+        ("rand::rng", "src/ids.rs"),
+        ("tokio::spawn(", "src/lifecycle.rs"),
+    ] {
+        only(what, |code| code.contains(what), |source| source.path == home);
+    }
+}
+
+#[test]
+fn failures_are_handled_and_not_unwrapped() {
+    for what in [".unwrap()", "todo!(", "unimplemented!(", "dbg!("] {
+        only(what, |code| code.contains(what), |_| false);
+    }
+}
+
+/// A part of the house and whom it may know. What is not in the list is told by
+/// [`every_part_knows_only_whom_it_may`].
+const KNOWS: [(&str, &str); 25] = [
+    // Leaves.
+    ("clock", ""),
+    ("lifecycle", ""),
+    ("money", ""),
+    ("page", ""),
+    ("ids", "clock"),
+    ("error", "money"),
+    ("text", "error"),
+    ("db", "error ids"),
+    ("idempotency", "clock db error ids"),
+    // What domains stand on.
+    ("events", "clock db error ids named_enum"),
+    ("auth", "clock db error ids"),
+    // Domains: claims -> jobs -> {wallet, notifications} -> accounts.
+    ("accounts", "auth clock db error ids text"),
+    ("notifications", "accounts auth clock db error events ids named_enum page text"),
+    ("wallet", "accounts auth clock db error events idempotency ids lifecycle money named_enum page text"),
+    ("jobs", "accounts auth clock db error events idempotency ids money named_enum notifications page text wallet"),
+    (
+        "claims",
+        // Its terms are settings of the marketplace.
+        "accounts auth clock config db error idempotency ids jobs money named_enum notifications page text wallet",
+    ),
+    // Delivery knows the log and no domain.
+    ("realtime", "clock db error events ids lifecycle"),
+    // The kit knows no domain, but for the shape of an amount and the interface that its macro writes into unions.
+    ("graphql", "auth clock connection error idempotency ids lifecycle money page schema wallet"),
+    ("schema", "accounts claims graphql ids jobs lifecycle notifications realtime wallet"),
+    ("http", "auth clock db graphql ids lifecycle realtime schema"),
+    // The process.
+    ("config", "auth db graphql http money"),
+    ("telemetry", "config http"),
+    ("verify", "db"),
+    ("seed", "accounts app auth claims jobs wallet"),
+    (
+        "app",
+        "accounts auth claims clock config db error events graphql http ids jobs lifecycle notifications realtime \
+         schema telemetry wallet",
+    ),
+];
+
+const DOMAINS: [&str; 5] = ["accounts", "jobs", "claims", "wallet", "notifications"];
+
+#[test]
+fn every_part_knows_only_whom_it_may() {
+    let mut wrong = Vec::new();
+    for source in sources("src") {
+        let module = source.module();
+        if ["main", "lib"].contains(&module) || is_graphql_of_a_domain(&source) {
+            continue;
+        }
+        let known = KNOWS.iter().find(|(part, _)| *part == module);
+        let (_, known) = known.unwrap_or_else(|| panic!("{} is not on the map: add {module}", source.path));
+        let known: BTreeSet<&str> = known.split_ascii_whitespace().chain(["faults_into"]).collect();
+        let strangers = source.neighbours().into_iter().filter(|neighbour| !known.contains(neighbour.as_str()));
+        wrong.extend(strangers.map(|stranger| format!("{} knows {stranger}", source.path)));
+    }
+    assert_eq!(wrong, [""; 0]);
+}
+
+#[test]
+fn what_domains_show_is_one_layer_above_what_they_do() {
+    let mut wrong = Vec::new();
+    for source in sources("src").iter().filter(|source| DOMAINS.contains(&source.module())) {
+        let shows = is_graphql_of_a_domain(source);
+        // A layer knows those below it and itself, never the transports or the process.
+        let above: &[&str] =
+            if shows { &["http", "app", "config", "db"] } else { &["graphql", "schema", "http", "app"] };
+        let neighbours = source.neighbours();
+        wrong.extend(above.iter().filter(|part| neighbours.contains(**part)).map(|part| (source.path.clone(), *part)));
+        let names_graphql = ["::graphql", "graphql::"].iter().any(|path| source.code.contains(path));
+        if !shows && names_graphql {
+            wrong.push((source.path.clone(), "graphql.rs"));
+        }
+    }
+    assert_eq!(wrong, []);
+}
+
+fn is_graphql_of_a_domain(source: &Source) -> bool {
+    DOMAINS.contains(&source.module()) && source.file() == "graphql.rs"
+}
+
+#[test]
+fn every_domain_has_the_same_rooms() {
+    let paths: BTreeSet<String> = sources("src").into_iter().map(|source| source.path).collect();
+    for domain in DOMAINS {
+        for room in ["mod", "entity", "model", "service", "error", "graphql"] {
+            assert!(paths.contains(&format!("src/{domain}/{room}.rs")), "{domain} has no {room}.rs");
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let all = ["src", "tests", "migration/src"].into_iter().flat_map(sources);
+    let silent: Vec<String> = all.filter(|source| !source.text.starts_with("//! ")).map(|source| source.path).collect();
+    assert_eq!(silent, [""; 0]);
+}
+
+#[test]
+fn tests_wait_for_conditions_and_not_for_time() {
+    // In two words, or this line would find itself.
+    let call = format!("{}(", "sleep");
+    let sleepy: Vec<String> =
+        sources("tests").into_iter().filter(|source| source.text.contains(&call)).map(|source| source.path).collect();
+    assert_eq!(sleepy, [""; 0]);
+}
+
+#[test]
+fn the_reader_of_sources_reads_what_is_there() {
+    let code = "use crate::{a::b, c::{d, e},\n f};\n// crate::comment\nfn g() { crate::h::i(); }\n\
+                #[cfg(test)]\nmod tests;\nuse crate::j;\n#[cfg(test)]\nmod tests { use crate::k; }";
+    let source = Source { path: "src/a/x.rs".into(), text: String::new(), code: production(code) };
+    assert_eq!(source.neighbours().into_iter().collect::<Vec<_>>(), ["c", "f", "h", "j"]);
+    assert_eq!((source.module(), source.file()), ("a", "x.rs"));
+}

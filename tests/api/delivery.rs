@@ -1,0 +1,229 @@
+//! Between the commit of a change and the sockets of all who listen no event is lost, doubled or out of order.
+
+use std::collections::HashMap;
+
+use futures_util::{SinkExt, StreamExt, future::join_all};
+use lancewire::{
+    clock::Clock,
+    events::{EventCursor, EventKind, NewEvent, record},
+};
+use sea_orm::DbErr;
+use serde_json::{Value, json};
+use tokio::{net::TcpSocket, sync::Mutex};
+use tokio_tungstenite::{
+    client_async,
+    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
+};
+
+use crate::{
+    on_both,
+    support::{
+        app::{Database, TestApp, until},
+        people::{Person, fresh_key, money, text},
+        socket::{Socket, Subscription},
+    },
+};
+
+const FEED: &str = "subscription { jobPosted { cursor job { id title } } }";
+
+/// Tests that count how often feeds lag: the counter is the process's.
+static LAGS: Mutex<()> = Mutex::const_new(());
+
+/// So many `jobPosted` events of one subscriber, as `(position, job)`.
+async fn jobs(socket: &Socket, feed: &Subscription, count: usize) -> Vec<(i64, String)> {
+    let mut jobs = Vec::with_capacity(count);
+    for _ in 0..count {
+        let event = socket.next(feed).await["data"]["jobPosted"].take();
+        jobs.push((position(&event), text(&event, "/job/id")));
+    }
+    jobs
+}
+
+fn position(event: &Value) -> i64 {
+    EventCursor::decode(event["cursor"].as_str().expect("a cursor")).expect("one of ours").position
+}
+
+/// Posts a job for 1.00 with a description of this length.
+async fn post(client: &Person, title: &str, description: usize) -> String {
+    let input = json!({
+        "idempotencyKey": fresh_key(), "title": title, "description": "x".repeat(description),
+        "budget": money("1.00"), "skills": ["rust"],
+    });
+    text(&client.mutate("postJob", input, "job { id }").await.good(), "/job/id")
+}
+
+/// How often feeds of this process have lagged.
+async fn lags(app: &TestApp) -> u64 {
+    let metrics = app.http.request(reqwest::Method::GET, "/metrics").send().await.expect("metrics");
+    let text = metrics.text().await.expect("a body");
+    let line = text.lines().find_map(|line| line.strip_prefix("lancewire_feed_lags_total "));
+    line.map_or(0, |number| number.parse().expect("a number"))
+}
+
+on_both! {
+    async fn every_subscriber_gets_every_event_once_and_all_in_one_order(app: TestApp) {
+        const EACH: usize = 25;
+        let writers: Vec<Person> = join_all((0..20).map(|number| {
+            let app = app.clone();
+            async move { app.client(&format!("Writer{number}")).await }
+        }))
+        .await;
+        let sockets = [app.socket(None).await, app.socket(None).await, writers[0].socket().await, writers[1].socket().await];
+        let feeds: Vec<_> = sockets.iter().map(|socket| (socket, socket.subscribe(FEED, json!({})))).collect();
+        // Twice on one socket: each is a subscription of its own.
+        let again = sockets[0].subscribe(FEED, json!({}));
+        app.listening(5).await;
+
+        let posted: Vec<Vec<String>> = join_all(writers.iter().map(|writer| async move {
+            let mut posted = Vec::with_capacity(EACH);
+            for number in 0..EACH {
+                posted.push(post(writer, &format!("Job {number}"), 10).await);
+            }
+            posted
+        }))
+        .await;
+
+        let expected = jobs(&sockets[0], &again, 20 * EACH).await;
+        assert!(expected.is_sorted_by(|(one, _), (two, _)| one < two), "in the order of positions");
+        for (socket, feed) in &feeds {
+            assert_eq!(jobs(socket, feed, 20 * EACH).await, expected);
+        }
+        let places: HashMap<&str, usize> =
+            expected.iter().enumerate().map(|(place, (_, job))| (job.as_str(), place)).collect();
+        assert_eq!(places.len(), 20 * EACH, "each once");
+        for writer in &posted {
+            assert!(writer.iter().map(|job| places[job.as_str()]).is_sorted(), "cause before effect");
+        }
+        // Nothing comes after: the answer to a ping overtakes no event.
+        let last = post(&writers[0], "The last", 10).await;
+        assert_eq!(jobs(&sockets[0], &again, 1).await[0].1, last);
+    }
+
+    async fn what_was_rolled_back_was_never_heard_of(app: TestApp) {
+        let ada = app.client("Ada").await;
+        let socket = app.socket(None).await;
+        let feed = socket.subscribe(FEED, json!({}));
+        app.listening(1).await;
+        let first = post(&ada, "Committed", 10).await;
+        assert_eq!(jobs(&socket, &feed, 1).await[0].1, first);
+
+        let log = app.app.services.hub.log();
+        let events = log.after(0, 100).await.expect("readable");
+        let template = events.into_iter().map(|event| event.recorded).find(|event| event.kind == EventKind::JobPosted);
+        let template = &template.expect("the job's event");
+        let ids = app.app.db.ids();
+        let rolled_back: Result<(), DbErr> = app
+            .app
+            .db
+            .transact(|tx| async move {
+                for _ in 0..3 {
+                    record(&tx, NewEvent { id: ids.next(), ..template.clone() }).await?;
+                }
+                Err(DbErr::Custom("thought better of it".into()))
+            })
+            .await;
+        rolled_back.expect_err("was rolled back");
+        // A use case that fails after it has begun leaves nothing either.
+        let poor = Person::sign_up(&app, "Poor", &["CLIENT"]).await;
+        poor.post(crate::support::people::new_job("Too dear", "1.00")).await.refused("INSUFFICIENT_FUNDS");
+
+        let second = post(&ada, "Committed later", 10).await;
+        let heard = jobs(&socket, &feed, 1).await;
+        assert_eq!(heard[0].1, second, "nothing in between");
+        let end = app.db_number("SELECT COUNT(*) FROM events").await;
+        assert_eq!(log.stamp().await.expect("a stamp"), end, "and no position was spent");
+    }
+}
+
+async fn a_feed_that_is_not_read_catches_up_from_the_log(database: Database) {
+    let app = TestApp::start_with(database, "[events]\nbuffer = 4", Clock::system()).await;
+    let _alone = LAGS.lock().await;
+    let ada = app.client("Ada").await;
+    let hub = &app.app.services.hub;
+    let mut feed = Box::pin(hub.subscribe(EventKind::JobPosted, None).into_stream());
+    let posted = join_all((0..300).map(|number| {
+        let ada = ada.clone();
+        async move { post(&ada, &format!("Job {number}"), 10).await }
+    }))
+    .await;
+    let end = app.db_number("SELECT COUNT(*) FROM events").await;
+    until("all are published", || hub.head() == end).await;
+
+    let before = lags(&app).await;
+    let mut positions = Vec::new();
+    while positions.len() < 300 {
+        positions.push(feed.next().await.expect("more").expect("readable").position());
+    }
+    assert!(positions.is_sorted_by(|one, two| one < two), "once each and in order: {positions:?}");
+    assert!(lags(&app).await > before, "296 were no longer in the buffer");
+    // And it is live again.
+    let later = post(&ada, "Later", 10).await;
+    let delivery = feed.next().await.expect("one more").expect("readable");
+    let snapshot: &Value = delivery.payload().expect("JSON");
+    assert!(snapshot.to_string().contains(&later), "{snapshot}");
+    assert!(posted.iter().all(|job| *job != later));
+    drop(feed);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_that_is_not_read_catches_up_on_sqlite() {
+    a_feed_that_is_not_read_catches_up_from_the_log(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_that_is_not_read_catches_up_on_postgres() {
+    a_feed_that_is_not_read_catches_up_from_the_log(Database::Postgres).await;
+}
+
+async fn a_slow_socket_catches_up_without_loss_or_double(database: Database) {
+    let app = TestApp::start_with(database, "[events]\nbuffer = 4", Clock::system()).await;
+    let _alone = LAGS.lock().await;
+    let ada = app.client("Ada").await;
+    // What the kernel holds for the reader is small, so that what waits, waits in the server.
+    let tcp = TcpSocket::new_v4().expect("a socket");
+    tcp.set_recv_buffer_size(4096).expect("a small buffer");
+    let mut request = format!("ws://{}/graphql", app.addr).into_client_request().expect("a request");
+    request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("graphql-transport-ws"));
+    let (mut slow, _) = client_async(request, tcp.connect(app.addr).await.expect("connects")).await.expect("upgrade");
+    let query = "subscription { jobPosted { cursor job { id description } } }";
+    for message in
+        [json!({ "type": "connection_init" }), json!({ "id": "1", "type": "subscribe", "payload": { "query": query } })]
+    {
+        let acknowledged = message["type"] == "connection_init";
+        slow.send(Message::text(message.to_string())).await.expect("sends");
+        if acknowledged {
+            slow.next().await.expect("an answer").expect("connection_ack");
+        }
+    }
+    app.listening(1).await;
+    let before = lags(&app).await;
+    let mut posted = Vec::new();
+    for number in 0..300 {
+        // 300 times 20 KB: six megabytes do not fit into any buffer on the way.
+        posted.push(post(&ada, &format!("Job {number}"), 20_000).await);
+    }
+
+    let mut heard = Vec::new();
+    while heard.len() < 300 {
+        let frame = slow.next().await.expect("still open").expect("a frame").into_text().expect("text");
+        let message: Value = serde_json::from_str(&frame).expect("JSON");
+        if message["type"] == "next" {
+            heard.push(text(&message, "/payload/data/jobPosted/job/id"));
+        }
+    }
+    assert_eq!(heard, posted);
+    assert!(lags(&app).await > before, "the reader was not slow enough for this test to show anything");
+    drop(slow);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_socket_catches_up_on_sqlite() {
+    a_slow_socket_catches_up_without_loss_or_double(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_socket_catches_up_on_postgres() {
+    a_slow_socket_catches_up_without_loss_or_double(Database::Postgres).await;
+}

@@ -1,0 +1,178 @@
+//! What one caller may ask for, in points and in time, and that a refusal says when to come back.
+
+use std::time::{Duration, Instant};
+
+use lancewire::clock::Clock;
+use reqwest::{Method, header::ACCEPT};
+use sea_orm::{ConnectionTrait, DbErr};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Notify,
+};
+
+use crate::support::{
+    app::{Database, TestApp},
+    http::Reply,
+    people::new_job,
+};
+
+async fn sqlite(settings: &str) -> TestApp {
+    TestApp::start_with(Database::Sqlite, settings, Clock::system()).await
+}
+
+fn number(reply: &Reply, name: &str) -> i64 {
+    let value = reply.headers.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", reply.headers));
+    value.to_str().expect("a text").parse().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spent_budget_says_when_to_come_back_and_is_one_callers_alone() {
+    let app = sqlite("[budgets]\nanonymous = 200\nsigned_in = 100").await;
+    let (ada, ben) = (app.freelancer("Ada").await, app.freelancer("Ben").await);
+    let query = "{ rateLimit { cost limit remaining resetAt } jobs(first: 40) { nodes { id } } }";
+    let first = ada.run(query, json!({})).await;
+    let told = first.data()["rateLimit"].clone();
+    assert_eq!((&told["cost"], &told["limit"], &told["remaining"]), (&json!(42), &json!(100), &json!(58)), "{told}");
+    let headers = ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"].map(|name| number(&first, name));
+    assert_eq!(headers[..2], [100, 58], "the headers say the same");
+    assert!((20..=26).contains(&headers[2]), "42 of 100 points come back in 25.2 s: {headers:?}");
+
+    ada.run(query, json!({})).await.data();
+    let refused = ada.run(query, json!({})).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (429, "RATE_LIMITED"), "{refused}");
+    assert!(refused.body.get("data").is_none(), "{refused}");
+    let millis = refused.at("/errors/0/extensions/retryAfterMs").as_i64().expect("a number");
+    assert_eq!(number(&refused, "retry-after"), (millis + 999) / 1000, "{refused}");
+    assert!((1..=16_000).contains(&millis), "26 points are missing at 100 a minute: {refused}");
+    // The same for clients that know only application/json.
+    let request = app.http.request(Method::POST, "/graphql").header(ACCEPT, "application/json");
+    let request = request.bearer_auth(ada.token.as_deref().expect("a token")).json(&json!({ "query": query }));
+    assert_eq!(Reply::of(request).await.status.as_u16(), 429);
+
+    // What is refused costs nothing, and a smaller one is still served.
+    ada.run("{ viewer { id } }", json!({})).await.data();
+    ben.run(query, json!({})).await.data();
+    let reply = app.anonymous().run("{ rateLimit { limit } }", json!({})).await;
+    assert_eq!(reply.data()["rateLimit"]["limit"], 200);
+    let dear = ben.run("{ jobs(first: 100) { nodes { id skills { id } } } }", json!({})).await;
+    assert_eq!(dear.code(), "OPERATION_TOO_COMPLEX", "waiting would not help: {dear}");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_without_a_token_has_one_budget() {
+    let app = sqlite("[budgets]\nanonymous = 50").await;
+    let query = "{ jobs(first: 40) { nodes { id } } }";
+    let anonymous = app.anonymous();
+    anonymous.run(query, json!({})).await.data();
+    assert_eq!(anonymous.run(query, json!({})).await.status.as_u16(), 429);
+    // A document that cannot run has been read all the same.
+    let before = number(&anonymous.run("{ skills { id } }", json!({})).await, "ratelimit-remaining");
+    let after = number(&anonymous.run("{ nothing }", json!({})).await, "ratelimit-remaining");
+    assert!(after <= before, "{after} of {before}");
+    let mut served = 0;
+    while anonymous.run("{", json!({})).await.status.as_u16() != 429 {
+        served += 1;
+        assert!(served < 50, "nonsense is free");
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_document_that_unfolds_into_a_large_one_is_refused_at_once() {
+    let app = sqlite("").await;
+    let mut bomb = "{ viewer { ...F0 } }".to_owned();
+    for level in 0..19 {
+        let next = level + 1;
+        bomb += &format!(" fragment F{level} on User {{ ...F{next} ...F{next} }}");
+    }
+    bomb += " fragment F19 on User { id }";
+    let loops = "{ viewer { ...A } } fragment A on User { ...B } fragment B on User { ...A }";
+    let aliases = (0..31).map(|number| format!("a{number}: id")).collect::<Vec<_>>().join(" ");
+    let roots = (0..11).map(|number| format!("a{number}: viewer {{ id }}")).collect::<Vec<_>>().join(" ");
+    let directives = "@include(if: true) ".repeat(21);
+    for (what, query, code) in [
+        ("a fragment bomb", bomb, "OPERATION_TOO_COMPLEX"),
+        ("a loop", loops.to_owned(), "GRAPHQL_VALIDATION_FAILED"),
+        ("aliases", format!("{{ viewer {{ {aliases} }} }}"), "OPERATION_TOO_COMPLEX"),
+        ("root fields", format!("{{ {roots} }}"), "OPERATION_TOO_COMPLEX"),
+        ("directives", format!("{{ viewer {{ id {directives} }} }}"), "OPERATION_TOO_COMPLEX"),
+        ("tokens", format!("{{ viewer {{ {} }} }}", "id ".repeat(2_000)), "OPERATION_TOO_COMPLEX"),
+        (
+            "depth",
+            format!("{{ viewer {}{} }}", "{ wallet { owner ".repeat(7), "{ id }".to_owned() + &" } }".repeat(7)),
+            "OPERATION_TOO_DEEP",
+        ),
+        ("brackets", format!("{{ viewer(a: {}", "[".repeat(20_000)), "OPERATION_TOO_DEEP"),
+    ] {
+        let began = Instant::now();
+        let reply = app.anonymous().run(&query, json!({})).await;
+        assert_eq!((reply.code(), reply.status.as_u16()), (code, 400), "{what}: {reply}");
+        assert!(began.elapsed() < Duration::from_secs(2), "{what} took {:?}", began.elapsed());
+    }
+    let ids: Vec<Value> = (0..101).map(|number| json!(number.to_string())).collect();
+    let many = app.anonymous().run("query($ids: [ID!]!) { nodes(ids: $ids) { id } }", json!({ "ids": ids })).await;
+    assert_eq!(many.code(), "OPERATION_TOO_COMPLEX");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_slowly_is_not_waited_for() {
+    let app = sqlite("[http]\nbody_timeout_ms = 200\nidle_timeout_ms = 200").await;
+    let talk = async |text: &str| {
+        let mut stream = TcpStream::connect(app.addr).await.expect("connects");
+        stream.write_all(text.as_bytes()).await.expect("sends");
+        let mut answer = String::new();
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await;
+        read.expect("the server ends it").expect("a text");
+        answer
+    };
+    let head = "POST /graphql HTTP/1.1\r\nhost: here\r\n";
+    let answer = talk(head).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "half a head: {answer}");
+    assert_eq!(talk("").await, "", "no head at all");
+    let answer = talk(&format!("{head}content-type: application/json\r\ncontent-length: 100\r\n\r\n{{\"query\"")).await;
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("\"TIMEOUT\""), "half a body: {answer}");
+    app.finish().await;
+}
+
+async fn an_operation_that_waits_too_long_is_given_up_and_undone(database: Database) {
+    let app = TestApp::start_with(database, "[http]\noperation_timeout_ms = 2000", Clock::system()).await;
+    let ada = app.client("Ada").await;
+    let (held, release) = (&Notify::new(), &Notify::new());
+    // On SQLite the one writer is taken, on PostgreSQL the ledger's accounts.
+    let hold = app.app.db.transact(|tx| async move {
+        if database == Database::Postgres {
+            tx.execute_unprepared("LOCK TABLE accounts IN EXCLUSIVE MODE").await?;
+        }
+        held.notify_one();
+        release.notified().await;
+        Ok::<_, DbErr>(())
+    });
+    let job = new_job("Waits in vain", "100.00");
+    let meanwhile = async {
+        held.notified().await;
+        let outcome = ada.post(job.clone()).await;
+        assert_eq!((outcome.reply.status.as_u16(), outcome.code()), (503, "TIMEOUT"), "{}", outcome.reply);
+        release.notify_one();
+    };
+    let (released, ()) = futures_util::future::join(hold, meanwhile).await;
+    released.expect("commits");
+    // The same key again: had anything been kept, this would be its answer or a conflict.
+    let posted = ada.post(job).await.good();
+    assert_eq!(posted["wallet"]["available"]["amount"], "9900.00", "paid once");
+    assert_eq!(app.db_number("SELECT COUNT(*) FROM jobs").await, 1);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operation_that_waits_too_long_is_given_up_on_sqlite() {
+    an_operation_that_waits_too_long_is_given_up_and_undone(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operation_that_waits_too_long_is_given_up_on_postgres() {
+    an_operation_that_waits_too_long_is_given_up_and_undone(Database::Postgres).await;
+}

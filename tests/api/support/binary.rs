@@ -1,0 +1,113 @@
+//! The program itself, as an operator starts it: in a directory of its own, steered by its environment.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{ExitStatus, Output, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+
+/// Longer than anything here takes, shorter than patience.
+const GUARD: Duration = Duration::from_secs(60);
+
+/// A directory to start the program in, and what it finds in its environment there.
+pub struct Home {
+    directory: TempDir,
+    environment: Vec<(&'static str, String)>,
+}
+
+/// A server that was started and has said where it is.
+pub struct Server {
+    pub addr: SocketAddr,
+    /// What it told the newcomer.
+    pub greeting: String,
+    process: Child,
+    _output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Home {
+    /// An empty directory and settings that make the program quick.
+    pub fn new() -> Self {
+        let environment = [
+            ("LANCEWIRE_HTTP__LISTEN", "127.0.0.1:0"),
+            ("LANCEWIRE_AUTH__PASSWORD_MEMORY_KIB", "8"),
+            ("LANCEWIRE_AUTH__PASSWORD_ITERATIONS", "1"),
+            ("LANCEWIRE_PAYMENTS__PROVIDER", "none"),
+            ("LANCEWIRE_TELEMETRY__FILTER", "warn"),
+        ];
+        Self {
+            directory: tempfile::tempdir().expect("a temporary directory"),
+            environment: environment.map(|(name, value)| (name, value.to_owned())).into(),
+        }
+    }
+
+    /// With one more variable.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The program with these arguments. It sees nothing of our own environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lancewire"));
+        command.args(arguments).current_dir(self.directory.path()).env_clear().envs(self.environment.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs it to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Output {
+        let output = tokio::time::timeout(GUARD, self.command(arguments).output()).await;
+        output.expect("it ends").expect("it starts")
+    }
+
+    /// Starts a server and waits for its greeting. What it complains about goes to our own standard error.
+    pub async fn serve(&self) -> Server {
+        let mut process = self.command(&[]).stderr(Stdio::inherit()).spawn().expect("it starts");
+        let mut output = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+        let mut greeting = String::new();
+        while !greeting.contains("    -d ") {
+            let line = tokio::time::timeout(GUARD, output.next_line()).await.expect("it greets in time");
+            greeting += &line.expect("readable").expect("it does not end before it has greeted");
+            greeting.push('\n');
+        }
+        let (_, rest) = greeting.split_once("http://").expect("an address");
+        let addr = rest.split('/').next().expect("a part").parse().expect("an address");
+        Server { addr, greeting, process, _output: output }
+    }
+}
+
+impl Server {
+    /// Sends a signal, `TERM` or `KILL`.
+    pub async fn signal(&self, name: &str) {
+        let id = self.process.id().expect("it runs").to_string();
+        let kill = Command::new("kill").args(["-s", name, &id]).status().await.expect("kill runs");
+        assert!(kill.success(), "{name} reaches {id}");
+    }
+
+    /// Waits for its end.
+    pub async fn ended(mut self) -> ExitStatus {
+        tokio::time::timeout(GUARD, self.process.wait()).await.expect("it ends").expect("it was ours")
+    }
+
+    /// Whether it still accepts connections.
+    pub fn accepts(&self) -> bool {
+        std::net::TcpStream::connect(self.addr).is_ok()
+    }
+}
+
+/// The lines that a program wrote.
+pub fn lines(bytes: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(bytes).lines().map(ToOwned::to_owned).collect()
+}
