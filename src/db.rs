@@ -234,6 +234,8 @@ async fn connect_sqlite(settings: &DatabaseSettings, read_only: bool) -> Result<
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(lock_timeout)
             .statement_cache_capacity(256)
+            // REPLACE deletes without firing triggers otherwise, past those that keep the books append-only.
+            .pragma("recursive_triggers", "on")
             .pragma("temp_store", "memory")
             .pragma("mmap_size", "268435456")
     });

@@ -23,7 +23,7 @@ use crate::{
     graphql::{
         connections::PageArguments,
         context::{ContextExt, denied},
-        errors::ErrorCode,
+        errors::{ErrorCode, fault},
         patch::{clearable, not_null},
         scalars::{DateTime, Url},
         user_errors::{InputError, TooManyAttemptsError},
@@ -237,7 +237,7 @@ impl AccountError {
             Self::Denied(refused) => Err(denied(refused)),
             Self::Invalid(invalid) => Ok(InputError::from(invalid).into()),
             Self::TooMany { retry_after_ms } => Ok(TooManyAttemptsError::new(self.to_string(), retry_after_ms).into()),
-            Self::Fault(fault) => Err(fault.into()),
+            Self::Fault(failed) => Err(fault(failed)),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     graphql::{
         connections::{PageArguments, PageInfo, edges},
         context::{ContextExt, denied, signed_in},
-        errors::ErrorCode,
+        errors::{ErrorCode, fault},
         scalars::DateTime,
         user_errors::{IdempotencyError, InputError, UserErrorCode},
     },
@@ -335,7 +335,7 @@ impl ClaimError {
             Self::Key(conflict) => IdempotencyError::from(conflict).into(),
             Self::Job(error) => return error.outward(),
             Self::Wallet(error) => return error.outward(),
-            Self::Fault(fault) => return Err(fault.into()),
+            Self::Fault(failed) => return Err(fault(failed)),
         })
     }
 }

@@ -5,6 +5,8 @@
 
 use async_graphql::{Error, ErrorExtensions};
 
+use crate::error::{DbErrorKind, Fault};
+
 /// Why an operation, or a field of it, has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
@@ -62,5 +64,16 @@ impl ErrorCode {
     /// A resolver's error with this code.
     pub fn error(self, message: impl Into<String>) -> Error {
         Error::new(message).extend_with(|_, extensions| extensions.set("code", self.as_str()))
+    }
+}
+
+/// A fault of ours as a resolver's error. One that is only about the moment says so, and the caller may try again; every
+/// other has no code, and `classify` masks it.
+pub fn fault(fault: Fault) -> Error {
+    match &fault {
+        Fault::Database(error) if matches!(DbErrorKind::of(error), DbErrorKind::LockTimeout | DbErrorKind::Retry) => {
+            ErrorCode::Timeout.error("Others are changing the same thing right now. Nothing was changed; try again.")
+        }
+        Fault::Database(_) | Fault::Corrupt(_) | Fault::Overflow(_) | Fault::Unavailable(_) => fault.into(),
     }
 }

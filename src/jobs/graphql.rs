@@ -28,7 +28,7 @@ use crate::{
     graphql::{
         connections::{PageArguments, edges},
         context::{ContextExt, denied},
-        errors::ErrorCode,
+        errors::{ErrorCode, fault},
         patch::{clearable, not_null},
         scalars::{CurrencyCode, DateTime, Decimal, MoneyAmount, MoneyInput},
         user_errors::{IdempotencyError, InputError, UserErrorCode},
@@ -397,7 +397,7 @@ impl JobError {
             .into(),
             Self::Wallet(error) => return error.outward(),
             Self::Key(conflict) => IdempotencyError::from(conflict).into(),
-            Self::Fault(fault) => return Err(fault.into()),
+            Self::Fault(failed) => return Err(fault(failed)),
         })
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     graphql::{
         connections::edges,
         context::{ContextExt, denied, signed_in},
+        errors::fault,
         scalars::DateTime,
         user_errors::InputError,
     },
@@ -129,7 +130,7 @@ impl NotificationError {
         match self {
             Self::Denied(refused) => Err(denied(refused)),
             Self::Invalid(invalid) => Ok(invalid.into()),
-            Self::Fault(fault) => Err(fault.into()),
+            Self::Fault(failed) => Err(fault(failed)),
         }
     }
 }

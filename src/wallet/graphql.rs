@@ -21,7 +21,7 @@ use crate::{
     graphql::{
         connections::{PageArguments, edges},
         context::{ContextExt, denied, signed_in},
-        errors::ErrorCode,
+        errors::{ErrorCode, fault},
         scalars::{DateTime, MoneyAmount, MoneyInput},
         user_errors::{IdempotencyError, InputError, UserErrorCode},
     },
@@ -298,7 +298,7 @@ impl WalletError {
             }
             .into(),
             Self::Key(conflict) => IdempotencyError::from(conflict).into(),
-            Self::Fault(fault) => return Err(fault.into()),
+            Self::Fault(failed) => return Err(fault(failed)),
         })
     }
 }
