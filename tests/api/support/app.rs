@@ -60,7 +60,7 @@ pub struct TestApp {
     pub http: Http,
     admin: Arc<OnceCell<Person>>,
     _home: Arc<TempDir>,
-    _database: Option<Arc<postgres::Database>>,
+    lent: Option<Arc<postgres::Database>>,
 }
 
 /// A copy of a test's database, gone with this value.
@@ -125,18 +125,11 @@ impl TestApp {
         let config =
             Config::layered(Environment::Development, &[SETTINGS, &places, settings]).expect("usable settings");
         let ids = Ids::from_entropy(clock.clone());
-        let app = App::build(config, clock, ids).await.expect("the server can be built");
+        let app = Box::pin(App::build(config, clock, ids)).await.expect("the server can be built");
         app.services.accounts.add_skills(&SKILLS).await.expect("skills");
         let listener = app.listen().await.expect("a free port");
         let addr = app.serve(listener).expect("an address");
-        Self {
-            app: Arc::new(app),
-            addr,
-            http: Http::new(addr),
-            admin: Arc::default(),
-            _home: Arc::new(home),
-            _database: lent,
-        }
+        Self { app: Arc::new(app), addr, http: Http::new(addr), admin: Arc::default(), _home: Arc::new(home), lent }
     }
 
     /// Somebody who is not signed in.
@@ -173,12 +166,16 @@ impl TestApp {
     }
 
     /// Stops the server and starts another one on the same database, as after an update. People move by [`Person::at`].
+    ///
+    /// # Panics
+    ///
+    /// When a task does not leave, or the server does not start again.
     pub async fn restarted(self) -> Self {
         assert!(self.app.shut_down().await, "a task did not leave by itself");
         self.app.db.clone().close().await;
         let (config, clock) = (self.app.config.clone(), self.app.clock.clone());
         let ids = Ids::from_entropy(clock.clone());
-        let app = App::build(config, clock, ids).await.expect("the server can be built again");
+        let app = Box::pin(App::build(config, clock, ids)).await.expect("the server can be built again");
         let listener = app.listen().await.expect("a free port");
         let addr = app.serve(listener).expect("an address");
         Self { app: Arc::new(app), addr, http: Http::new(addr), admin: Arc::default(), ..self }
@@ -201,10 +198,14 @@ impl TestApp {
     }
 
     /// Back door: a copy of the database, for whoever wants to break something. The server must have stopped.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be copied.
     pub async fn db_copy(&self) -> DbCopy {
         let home = tempfile::tempdir().expect("a temporary directory");
         let mut settings = self.app.config.database.clone();
-        let lent = match &self._database {
+        let lent = match &self.lent {
             None => {
                 let file = home.path().join("copy.db").display().to_string();
                 let copy = format!("VACUUM INTO '{file}'");
