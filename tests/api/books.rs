@@ -93,7 +93,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let verb = prop_oneof![
         5 => select(vec![Verb::Deposit, Verb::Post, Verb::Claim, Verb::Submit, Verb::Approve]),
         4 => select(vec![Verb::Settle, Verb::Draft, Verb::Publish, Verb::Budget, Verb::Revise]),
-        1 => select(vec![Verb::Withdraw, Verb::Cancel, Verb::Release]),
+        2 => select(vec![Verb::Withdraw, Verb::Cancel, Verb::Release]),
     ];
     let outcome = prop_oneof![6 => Just(0), 1 => Just(1_usize), 1 => Just(2)];
     let sensible = prop::bool::weighted(0.75);

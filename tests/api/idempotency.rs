@@ -44,7 +44,9 @@ async fn every_keyed_mutation(app: &TestApp) -> Vec<Keyed> {
         job
     };
     let with_note = |mut inputs: [Value; 2]| {
-        inputs.iter_mut().for_each(|input| input["note"] = json!("Done."));
+        for input in &mut inputs {
+            input["note"] = json!("Done.");
+        }
         inputs
     };
     let (drafts, jobs, claims) =

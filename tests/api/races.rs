@@ -77,7 +77,7 @@ on_both! {
     async fn a_balance_is_withdrawn_once_however_many_ask(app: TestApp) {
         let ada = app.client("Ada").await;
         let outcomes = join_all((0..200).map(async |_| ada.withdraw("10000.00").await)).await;
-        let (good, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|outcome| outcome.is_good());
+        let (good, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Outcome::is_good);
         assert_eq!(good.len(), 1);
         for outcome in refused {
             outcome.refused("INSUFFICIENT_FUNDS");
@@ -116,7 +116,7 @@ on_both! {
         let ben = app.freelancer("Ben").await;
         let jobs = jobs(&ada, 20).await;
         let outcomes = join_all(jobs.iter().map(async |job| ben.claim(job).await)).await;
-        let (good, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|outcome| outcome.is_good());
+        let (good, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Outcome::is_good);
         assert_eq!(good.len(), 5);
         for outcome in refused {
             outcome.refused("CLAIM_LIMIT_REACHED");
@@ -132,7 +132,7 @@ on_both! {
             let begun = if deposit { ada.deposit("10.00").await } else { ada.withdraw("10.00").await };
             let id = text(&begun.good(), "/transaction/id");
             let outcomes = join_all((0..20).map(async |_| admin.confirm(&id, outcome).await)).await;
-            let (mut good, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|outcome| outcome.is_good());
+            let (mut good, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Outcome::is_good);
             assert_eq!(good.len(), 1, "{outcome}");
             let settled = good.remove(0).good();
             let status = match outcome { "POST" => "POSTED", "VOID" => "VOIDED", _ => "FAILED" };

@@ -61,7 +61,7 @@ pub struct TestApp {
     /// Knows this app in turn: [`TestApp::finish`] lets go of it.
     admin: Arc<Mutex<Option<Person>>>,
     _home: Arc<TempDir>,
-    database: Option<Arc<postgres::Database>>,
+    lent: Option<Arc<postgres::Database>>,
 }
 
 /// A copy of a test's database, gone with this value.
@@ -133,7 +133,7 @@ impl TestApp {
             http: Http::new(addr),
             admin: Arc::default(),
             _home: Arc::new(home),
-            database: lent,
+            lent,
         }
     }
 
@@ -203,10 +203,14 @@ impl TestApp {
     }
 
     /// Back door: a copy of the database, for whoever wants to break something. The server must have stopped.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be copied.
     pub async fn db_copy(&self) -> DbCopy {
         let home = tempfile::tempdir().expect("a temporary directory");
         let mut settings = self.app.config.database.clone();
-        let lent = match &self.database {
+        let lent = match &self.lent {
             None => {
                 let file = home.path().join("copy.db").display().to_string();
                 let copy = format!("VACUUM INTO '{file}'");
