@@ -6,6 +6,7 @@
 pub mod support;
 
 mod bad_input;
+mod lists;
 mod settlements;
 mod story;
 mod transitions;
