@@ -21,7 +21,7 @@ use crate::{
     config::{Config, Environment, PaymentProvider},
     db::{Backend, Db},
     error::Fault,
-    events::EventLog,
+    events::{self, EventLog},
     graphql::budget::Budgets,
     http::{
         operations::{Operations, Parts},
@@ -119,16 +119,19 @@ impl App {
 
         let log = EventLog::open(db.clone()).await?;
         let head = log.stamp().await.map_err(Fault::from)?;
-        let hub = Hub::new(log, config.events.buffer);
+        let hub = Hub::new(log, config.events.buffer, config.events.ring_bytes);
         let poll = Duration::from_millis(config.events.poll_ms);
         drop(lifecycle.spawn(realtime::run_tail(db.clone(), hub.clone(), head, poll, lifecycle.clone())));
+        let kept = TimeDelta::seconds(config.events.retention_seconds.into());
+        let retention = events::run_retention(hub.log().clone(), kept, clock.clone(), lifecycle.clone());
+        drop(lifecycle.spawn(retention));
         if sandbox_delay.is_some() {
             drop(lifecycle.spawn(sandbox::run(wallets.clone(), lifecycle.clone())));
         }
 
         let services =
             Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone(), lifecycle: lifecycle.clone() };
-        let budgets = Arc::new(Budgets::new(config.budgets.clone()));
+        let budgets = Arc::new(Budgets::new(config.budgets));
         drop(lifecycle.spawn(sweep(Arc::clone(&budgets), lifecycle.clone())));
         let operations = Operations::new(Parts {
             services: services.clone(),
@@ -153,7 +156,7 @@ impl App {
             metrics,
             allowed_origins: origins.into(),
             max_body_bytes: config.http.max_body_bytes,
-            read_timeout: Duration::from_millis(config.http.read_timeout_ms),
+            body_timeout: Duration::from_millis(config.http.body_timeout_ms),
         };
         Ok(Self { config, db, services, lifecycle, clock, router: router(web) })
     }
@@ -166,8 +169,8 @@ impl App {
     /// Serves in the background until the lifecycle ends.
     pub fn serve(&self, listener: TcpListener) -> std::io::Result<SocketAddr> {
         let address = listener.local_addr()?;
-        let read_timeout = Duration::from_millis(self.config.http.read_timeout_ms);
-        let serving = server::serve(listener, self.router.clone(), read_timeout, self.lifecycle.clone());
+        let idle_timeout = Duration::from_millis(self.config.http.idle_timeout_ms);
+        let serving = server::serve(listener, self.router.clone(), idle_timeout, self.lifecycle.clone());
         drop(self.lifecycle.spawn(serving));
         Ok(address)
     }

@@ -72,18 +72,19 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[tokio::test]
     async fn a_manual_clock_wakes_sleepers_when_it_is_moved() {
         let start = DateTime::from_timestamp_millis(1_700_000_000_000).expect("valid");
         let clock = Clock::manual(start);
-        let sleeper = tokio::spawn({
-            let clock = clock.clone();
-            async move { clock.sleep_until(start + TimeDelta::seconds(10)).await }
-        });
+        let asleep = clock.sleep_until(start + TimeDelta::seconds(10));
+        let mut asleep = std::pin::pin!(asleep);
+        assert!(asleep.as_mut().now_or_never().is_none(), "the clock stands still");
         clock.advance(Duration::from_secs(10));
-        sleeper.await.expect("the sleeper ends");
+        asleep.await;
         assert_eq!(clock.now(), start + TimeDelta::seconds(10));
     }
 }

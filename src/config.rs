@@ -80,7 +80,8 @@ pub struct HttpSettings {
     pub allowed_origins: Vec<String>,
     pub max_body_bytes: usize,
     pub operation_timeout_ms: u64,
-    pub read_timeout_ms: u64,
+    pub body_timeout_ms: u64,
+    pub idle_timeout_ms: u64,
 }
 
 /// `[auth]`: see `config/default.toml`.
@@ -178,6 +179,8 @@ pub struct PaymentSettings {
 #[expect(missing_docs, reason = "documented where users read it: config/default.toml")]
 pub struct EventSettings {
     pub poll_ms: u64,
+    pub retention_seconds: u32,
+    pub ring_bytes: usize,
     pub buffer: usize,
 }
 

@@ -54,7 +54,7 @@ enum AdminCommand {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse().command.unwrap_or(Command::Serve)).await {
+    match Box::pin(run(Arguments::parse().command.unwrap_or(Command::Serve))).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("lancewire: {error:#}");
@@ -103,7 +103,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             app.shut_down().await;
             println!("{}", admin.id);
         }
-        Command::Serve => return serve(config, clock, ids).await,
+        Command::Serve => return Box::pin(serve(config, clock, ids)).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -153,7 +153,9 @@ async fn play(app: &App, client: Actor, freelancer: Actor, place: usize, fate: F
         description: format!("We need this soon.\n\n**What we ask for:** {}.", title.to_lowercase()),
         budget: amount(&format!("{}.00", 250 + 125 * (place % 9))),
         skills: vec![first.to_owned(), second.to_owned()],
-        deadline: (place % 3 == 0).then(|| app.clock.now() + TimeDelta::days(14 + i64::try_from(place).unwrap_or(0))),
+        deadline: place
+            .is_multiple_of(3)
+            .then(|| app.clock.now() + TimeDelta::days(14 + i64::try_from(place).unwrap_or(0))),
     };
     if let Fate::Draft = fate {
         jobs.draft(client, new, &key("draft")).await?;

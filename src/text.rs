@@ -102,10 +102,9 @@ impl TextRule {
     fn accepts(self, character: char) -> bool {
         match character {
             '\n' | '\t' | '\r' => self.multiline,
-            '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}' => {
+            '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}' => {
                 false
             }
-            '\u{2028}' | '\u{2029}' => false,
             other => !other.is_control(),
         }
     }

@@ -77,19 +77,24 @@ const CHECKS: &[Check] = &[
               AND NOT EXISTS (SELECT 1 FROM journals r WHERE r.reference_id = j.id AND r.kind = 'ESCROW_RELEASE')",
     },
     Check {
-        invariant: "7 each version of a posted job has its events",
+        invariant: "7 each version of a posted job has its events, as far as they are kept",
         sql: "SELECT j.id AS subject, 'version ' || j.version || ', last event ' || COALESCE(MAX(e.subject_version), 0) \
               AS detail FROM jobs j \
               LEFT JOIN events e ON e.subject_id = j.id AND e.kind IN ('JOB_POSTED', 'JOB_UPDATED') \
-              WHERE j.posted_at IS NOT NULL GROUP BY j.id, j.version \
-              HAVING COALESCE(MAX(e.subject_version), 0) <> j.version \
-                  OR COUNT(DISTINCT e.subject_version) <> j.version - MIN(e.subject_version) + 1",
+              WHERE j.posted_at IS NOT NULL GROUP BY j.id, j.version, j.updated_at \
+              HAVING CASE WHEN COUNT(e.id) > 0 THEN MAX(e.subject_version) <> j.version \
+                      OR COUNT(DISTINCT e.subject_version) <> j.version - MIN(e.subject_version) + 1 \
+                  ELSE NOT {forgotten} OR j.updated_at > COALESCE((SELECT MIN(occurred_at) FROM events), j.updated_at) END",
     },
     Check {
-        invariant: "7 each version of a wallet has its event",
+        invariant: "7 each version of a wallet has its event, as far as they are kept",
         sql: "SELECT w.id AS subject, 'version ' || w.version || ', ' || COUNT(e.id) || ' events' AS detail \
               FROM wallets w LEFT JOIN events e ON e.subject_id = w.id AND e.kind = 'WALLET_UPDATED' \
-              GROUP BY w.id, w.version HAVING COUNT(e.id) <> w.version - 1 OR COALESCE(MAX(e.subject_version), 1) <> w.version",
+              GROUP BY w.id, w.version, w.updated_at \
+              HAVING CASE WHEN COUNT(e.id) > 0 THEN MAX(e.subject_version) <> w.version \
+                      OR COUNT(e.id) <> w.version - MIN(e.subject_version) + 1 \
+                      OR (NOT {forgotten} AND MIN(e.subject_version) <> 2) \
+                  ELSE NOT {forgotten} OR w.updated_at > COALESCE((SELECT MIN(occurred_at) FROM events), w.updated_at) END",
     },
     Check {
         invariant: "7 a draft has none",
@@ -102,6 +107,12 @@ const CHECKS: &[Check] = &[
               AS detail FROM events WHERE position IS NOT NULL HAVING MAX(position) - MIN(position) + 1 <> COUNT(position)",
     },
 ];
+
+/// Whether retention has taken the beginning of the log: what is older than what is kept has no events any more.
+const FORGOTTEN_SQLITE: &str = "(COALESCE((SELECT MIN(position) FROM events), \
+     COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) + 1) > 1)";
+const FORGOTTEN_POSTGRES: &str =
+    "(COALESCE((SELECT MIN(position) FROM events), (SELECT last_position FROM event_log) + 1) > 1)";
 
 /// The triggers that make books and log append-only.
 const TRIGGERS_SQLITE: &str = "SELECT NULL AS subject, COUNT(*) || ' of 5 triggers' AS detail FROM sqlite_master \
@@ -122,16 +133,16 @@ pub struct Finding {
 
 /// Runs every check on one snapshot.
 pub async fn verify(db: &Db) -> Result<Vec<Finding>, DbErr> {
-    let (level, triggers) = match db.backend() {
+    let (level, triggers, forgotten) = match db.backend() {
         // A read transaction of SQLite is a snapshot.
-        Backend::Sqlite => (None, TRIGGERS_SQLITE),
-        Backend::Postgres => (Some(IsolationLevel::RepeatableRead), TRIGGERS_POSTGRES),
+        Backend::Sqlite => (None, TRIGGERS_SQLITE, FORGOTTEN_SQLITE),
+        Backend::Postgres => (Some(IsolationLevel::RepeatableRead), TRIGGERS_POSTGRES, FORGOTTEN_POSTGRES),
     };
     let snapshot = db.reader().begin_with_config(level, None).await?;
     let triggers = Check { invariant: "12 entries, journals and events are append-only", sql: triggers };
     let mut findings = Vec::with_capacity(CHECKS.len() + 1);
     for check in CHECKS.iter().chain([&triggers]) {
-        let rows = snapshot.query_all_raw(db.statement(check.sql, [])).await?;
+        let rows = snapshot.query_all_raw(db.statement(&check.sql.replace("{forgotten}", forgotten), [])).await?;
         let broken = rows.iter().map(|row| {
             let subject = row.try_get::<Option<Uuid>>("", "subject")?;
             let detail: String = row.try_get("", "detail")?;

@@ -152,7 +152,6 @@ impl UserObject {
     }
 
     /// *Private*. Durable inbox: every notification, read or not, whether or not a socket was open.
-    #[expect(clippy::too_many_arguments, reason = "the arguments are the API's")]
     async fn notifications(
         &self,
         ctx: &Context<'_>,
@@ -509,7 +508,10 @@ impl AccountMutation {
         })();
         let done = match patch {
             Ok(patch) => ctx.get::<Accounts>().update_profile(ctx.actor(), patch).await,
-            Err(invalid) => Err(AccountError::Invalid(invalid)),
+            Err(invalid) => match ctx.actor().signed_in() {
+                Ok(_) => Err(AccountError::Invalid(invalid)),
+                Err(refused) => Err(AccountError::Denied(refused)),
+            },
         };
         let (viewer, errors) = changed(done)?;
         Ok(Some(UpdateProfilePayload { viewer, errors }))

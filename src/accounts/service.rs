@@ -489,9 +489,9 @@ impl Accounts {
         if slugs.is_empty() {
             return Ok(Vec::new());
         }
-        // PostgreSQL takes no NUL in a text, not even to say that there is no such row.
-        let possible = slugs.iter().filter(|slug| !slug.contains('\0'));
-        let known = skills::Entity::find().filter(skills::Column::Slug.is_in(possible)).all(connection).await?;
+        // What no slug can be is not asked for: PostgreSQL takes no NUL in a text.
+        let asked = slugs.iter().filter(|slug| is_slug(slug)).cloned();
+        let known = skills::Entity::find().filter(skills::Column::Slug.is_in(asked)).all(connection).await?;
         let mut found: Vec<Skill> = Vec::with_capacity(slugs.len());
         for (place, slug) in slugs.iter().enumerate() {
             let Some(skill) = known.iter().find(|skill| skill.slug == *slug) else {
@@ -515,6 +515,11 @@ fn parse_new_account(command: &SignUp) -> Result<(Email, String, Password), Acco
         return Err(Invalid::value("password", "must not contain the name in your email address").into());
     }
     Ok((email, name, password))
+}
+
+fn is_slug(text: &str) -> bool {
+    (1..=60).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn parse_user(text: &str) -> Result<UserId, Invalid> {

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio_util::sync::CancellationToken;
@@ -16,46 +16,39 @@ use crate::ids::{SessionId, UserId};
 /// The sessions that sockets are open for. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Revocations {
-    watched: Arc<Mutex<HashMap<SessionId, Watched>>>,
+    watched: Arc<Mutex<HashMap<SessionId, Arc<Watched>>>>,
 }
 
 #[derive(Debug)]
 struct Watched {
     user: UserId,
     ended: CancellationToken,
-    watches: usize,
 }
 
 /// One socket's view of its session. The last one dropped takes the session off the list.
 #[derive(Debug)]
 pub struct Watch {
     session: SessionId,
-    ended: CancellationToken,
+    watched: Arc<Watched>,
     revocations: Revocations,
 }
 
 impl Revocations {
     /// Begins to watch a session.
     pub fn watch(&self, session: SessionId, user: UserId) -> Watch {
-        let mut watched = self.lock();
-        let entry =
-            watched.entry(session).or_insert_with(|| Watched { user, ended: CancellationToken::new(), watches: 0 });
-        entry.watches += 1;
-        Watch { session, ended: entry.ended.clone(), revocations: self.clone() }
+        let fresh = || Arc::new(Watched { user, ended: CancellationToken::new() });
+        let watched = Arc::clone(self.lock().entry(session).or_insert_with(fresh));
+        Watch { session, watched, revocations: self.clone() }
     }
 
     /// A session is over.
     pub fn end_session(&self, session: SessionId) {
-        if let Some(watched) = self.lock().get(&session) {
-            watched.ended.cancel();
-        }
+        self.end(|known, _| known == session);
     }
 
     /// All sessions of a user are over, or their rights have changed and must be asked for again.
     pub fn end_user(&self, user: UserId) {
-        for watched in self.lock().values().filter(|watched| watched.user == user) {
-            watched.ended.cancel();
-        }
+        self.end(|_, known| known == user);
     }
 
     /// How many sessions are watched.
@@ -63,7 +56,14 @@ impl Revocations {
         self.lock().len()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Watched>> {
+    fn end(&self, over: impl Fn(SessionId, UserId) -> bool) {
+        // Whoever comes back with a session that lives on watches it anew, while the old sockets are still closing.
+        for (_, watched) in self.lock().extract_if(|session, watched| over(*session, watched.user)) {
+            watched.ended.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Watched>>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -71,18 +71,17 @@ impl Revocations {
 impl Watch {
     /// Cancelled when the session ends.
     pub fn ended(&self) -> CancellationToken {
-        self.ended.clone()
+        self.watched.ended.clone()
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut watched = self.revocations.lock();
-        if let Some(entry) = watched.get_mut(&self.session) {
-            entry.watches -= 1;
-            if entry.watches == 0 {
-                watched.remove(&self.session);
-            }
+        let mut list = self.revocations.lock();
+        let listed = list.get(&self.session).is_some_and(|listed| Arc::ptr_eq(listed, &self.watched));
+        // This watch's own and the list's: nobody else watches, and under the lock nobody can begin to.
+        if listed && Arc::strong_count(&self.watched) == 2 {
+            list.remove(&self.session);
         }
     }
 }
@@ -102,8 +101,11 @@ mod tests {
         assert_eq!(watches.each_ref().map(|watch| watch.ended().is_cancelled()), [true, true, false, false]);
         revocations.end_user(ada);
         assert_eq!(watches.each_ref().map(|watch| watch.ended().is_cancelled()), [true, true, true, false]);
+        let again = revocations.watch(second, ada);
+        assert!(!again.ended().is_cancelled(), "who comes back is not taken for who was sent away");
         drop(watches);
+        assert_eq!(revocations.watched(), 1, "the one that came back");
+        drop(again);
         assert_eq!(revocations.watched(), 0);
-        assert!(!revocations.watch(first, ada).ended().is_cancelled(), "an id is not poisoned for ever");
     }
 }

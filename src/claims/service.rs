@@ -82,7 +82,7 @@ pub struct Stepped {
     pub job: Job,
     /// The claim.
     pub claim: Claim,
-    /// The submission, for the steps that have one.
+    /// The submission, for the steps that have one and while the caller may see it.
     pub deliverable: Option<Deliverable>,
 }
 
@@ -159,7 +159,7 @@ impl Claims {
                     Ok::<_, ClaimError>(Made { claim: claim.id, deliverable: None })
                 })
                 .await?;
-                self.stepped_in(&tx, made).await
+                self.stepped_in(&tx, &actor, made).await
             })
             .await
     }
@@ -258,7 +258,7 @@ impl Claims {
                     Ok(Made { claim: claim.id, deliverable: Some(deliverable.id) })
                 })
                 .await?;
-                self.stepped_in(&tx, made).await
+                self.stepped_in(&tx, &actor, made).await
             })
             .await
     }
@@ -336,7 +336,7 @@ impl Claims {
                     Ok::<_, ClaimError>(Made { claim: claim.id, deliverable: Some(deliverable_id) })
                 })
                 .await?;
-                self.stepped_in(&tx, made).await
+                self.stepped_in(&tx, &actor, made).await
             })
             .await
     }
@@ -410,12 +410,13 @@ impl Claims {
         if saved.rows_affected == 1 { Ok(claim) } else { Err(changed()) }
     }
 
-    async fn stepped_in(&self, tx: &Tx, made: Made) -> Result<Stepped, ClaimError> {
+    /// What a step left behind, as it is now. A repeated request may find that its caller has lost the work meanwhile.
+    async fn stepped_in(&self, tx: &Tx, actor: &Actor, made: Made) -> Result<Stepped, ClaimError> {
         let missing = |what: &dyn std::fmt::Display| Fault::corrupt(format!("{what} is missing"));
         let row = claims::Entity::find_by_id(made.claim).one(&**tx).await?;
         let claim = Claim::try_from(row.ok_or_else(|| missing(&made.claim))?)?;
         let job = self.jobs.find_in(tx, claim.job_id).await?.ok_or_else(|| missing(&claim.job_id))?;
-        let deliverable = match made.deliverable {
+        let deliverable = match made.deliverable.filter(|_| claim.shows_work_to(&job, actor)) {
             Some(id) => {
                 deliverables::Entity::find_by_id(id).one(&**tx).await?.map(Deliverable::try_from).transpose()?
             }

@@ -10,10 +10,12 @@
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 use uuid::Uuid;
 
-use super::{Audience, Event, EventKind, NewEvent};
+use super::{Audience, Event, EventCursor, EventKind, NewEvent};
 use crate::{
+    clock::Timestamp,
     db::{Backend, Db, Tx},
     error::Fault,
+    ids::UserId,
 };
 
 /// Records an event in the transaction of the fact.
@@ -32,6 +34,31 @@ pub async fn record(tx: &Tx, event: NewEvent) -> Result<(), DbErr> {
     let sql = "INSERT INTO events (event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, \
                payload, occurred_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING 1";
     tx.query(sql, values).await.map(drop)
+}
+
+/// On whose behalf the log is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener {
+    /// The viewer; none for anonymous ones, who hear what is public.
+    pub user: Option<UserId>,
+    /// Admins hear of every change of a job.
+    pub admin: bool,
+}
+
+/// Why a cursor is no place to resume from.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// It is older than what is kept, or of a log that was replaced.
+    #[error(
+        "The cursor is older than the events that are kept. Read the list anew, with streamCursor, and subscribe from there."
+    )]
+    Expired,
+    /// It is not a cursor of this server.
+    #[error("after is not a cursor of this event log. Pass on one that an event or streamCursor gave, as it is.")]
+    NotOurs,
+    /// Nobody can tell now.
+    #[error(transparent)]
+    Fault(#[from] Fault),
 }
 
 /// The log as its readers see it.
@@ -74,6 +101,81 @@ impl EventLog {
                    payload, occurred_at FROM events WHERE position > ? ORDER BY position LIMIT ?";
         let statement = self.db.statement(sql, [position.into(), i64::from(limit).into()]);
         self.db.reader().query_all_raw(statement).await?.iter().map(event).collect()
+    }
+
+    /// Up to `limit` events between two positions, both excluded, that `listener` was entitled to when they happened:
+    /// the first ones in order, or the last ones if `backward`, still in order.
+    pub async fn heard_by(
+        &self,
+        listener: Listener,
+        (after, before): (i64, i64),
+        limit: u32,
+        backward: bool,
+    ) -> Result<Vec<Event>, Fault> {
+        let direction = if backward { "DESC" } else { "ASC" };
+        let sql = format!(
+            "SELECT position, event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, payload, \
+             occurred_at FROM events WHERE position > ? AND position < ? \
+             AND (is_public = ? OR owner_id = ? OR claimant_id = ? OR (? = ? AND kind IN ('JOB_POSTED', 'JOB_UPDATED'))) \
+             ORDER BY position {direction} LIMIT ?"
+        );
+        // Nobody's id, for those who are not signed in.
+        let user = listener.user.map_or(Uuid::nil(), Uuid::from);
+        let values: [Value; 8] = [
+            after.into(),
+            before.into(),
+            true.into(),
+            user.into(),
+            user.into(),
+            listener.admin.into(),
+            true.into(),
+            i64::from(limit).into(),
+        ];
+        let rows = self.db.reader().query_all_raw(self.db.statement(&sql, values)).await?;
+        let mut events: Vec<Event> = rows.iter().map(event).collect::<Result<_, _>>()?;
+        if backward {
+            events.reverse();
+        }
+        Ok(events)
+    }
+
+    /// Reads a cursor as a client sent it back. It must be of this log, not ahead of it, and what came after it must
+    /// still be kept.
+    pub async fn resume_point(&self, cursor: &str) -> Result<i64, ResumeError> {
+        let cursor = EventCursor::decode(cursor).ok_or(ResumeError::NotOurs)?;
+        if cursor.log != self.identity {
+            return Err(ResumeError::Expired);
+        }
+        let head = self.stamp().await.map_err(Fault::from)?;
+        if cursor.position > head {
+            return Err(ResumeError::NotOurs);
+        }
+        // The first event after the cursor is the one that retention would have taken first.
+        let kept = cursor.position == head || self.oldest().await?.is_some_and(|oldest| oldest <= cursor.position + 1);
+        if kept { Ok(cursor.position) } else { Err(ResumeError::Expired) }
+    }
+
+    /// The oldest position that is kept.
+    pub async fn oldest(&self) -> Result<Option<i64>, Fault> {
+        let sql = "SELECT MIN(position) AS oldest FROM events";
+        let row = self.db.reader().query_one_raw(self.db.statement(sql, [])).await?;
+        row.map_or(Ok(None), |row| Ok(row.try_get("", "oldest")?))
+    }
+
+    /// Forgets up to `limit` of the oldest events that happened before `moment`, and returns how many. What remains is
+    /// contiguous: an older event behind a younger one waits for that.
+    pub async fn forget(&self, moment: Timestamp, limit: u32) -> Result<u64, DbErr> {
+        let sql = "DELETE FROM events WHERE position < COALESCE( \
+                   (SELECT MIN(position) FROM events WHERE occurred_at >= ?), \
+                   (SELECT MAX(position) + 1 FROM events)) \
+                   AND position < (SELECT MIN(position) FROM events) + ?";
+        let values = [moment.into(), i64::from(limit).into()];
+        Ok(self.db.writer().execute_raw(self.db.statement(sql, values)).await?.rows_affected())
+    }
+
+    /// A position as clients hold it.
+    pub fn cursor(&self, position: i64) -> String {
+        EventCursor { log: self.identity, position }.encode()
     }
 }
 

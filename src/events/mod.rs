@@ -9,7 +9,9 @@
 mod cursor;
 mod event;
 mod log;
+mod retention;
 
 pub use cursor::EventCursor;
 pub use event::{Audience, Event, EventKind, NewEvent};
-pub use log::{EventLog, record};
+pub use log::{EventLog, Listener, ResumeError, record};
+pub use retention::run as run_retention;

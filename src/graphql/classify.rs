@@ -94,7 +94,7 @@ mod tests {
         async fn page(&self, #[graphql(validator(maximum = 100))] first: i32) -> Option<i32> {
             Some(first)
         }
-        async fn at(&self, time: async_graphql::types::ID, when: Option<chrono::DateTime<chrono::Utc>>) -> String {
+        async fn at(&self, time: async_graphql::types::ID, when: Option<crate::graphql::scalars::DateTime>) -> String {
             format!("{}{when:?}", time.as_str())
         }
     }

@@ -58,10 +58,10 @@ impl PageArguments {
 /// Position in a connection (Relay Cursor Connections).
 #[derive(Clone, Debug, SimpleObject)]
 pub struct PageInfo {
-    has_next_page: bool,
-    has_previous_page: bool,
-    start_cursor: Option<String>,
-    end_cursor: Option<String>,
+    pub(crate) has_next_page: bool,
+    pub(crate) has_previous_page: bool,
+    pub(crate) start_cursor: Option<String>,
+    pub(crate) end_cursor: Option<String>,
 }
 
 /// The rows of a page with their cursors, and where it stands.

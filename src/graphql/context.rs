@@ -28,13 +28,26 @@ pub struct Scope {
     address: IpAddr,
     budget: Budget,
     began_at: Timestamp,
+    stream_cursor: Option<String>,
     private: AtomicBool,
 }
 
 impl Scope {
     /// A scope for one operation.
-    pub fn new(actor: Actor, address: IpAddr, budget: Budget, clock: &Clock) -> Arc<Self> {
-        Arc::new(Self { actor, address, budget, began_at: clock.now(), private: AtomicBool::new(false) })
+    pub fn new(actor: Actor, address: IpAddr, budget: Budget, clock: &Clock) -> Self {
+        let (began_at, private) = (clock.now(), AtomicBool::new(false));
+        Self { actor, address, budget, began_at, stream_cursor: None, private }
+    }
+
+    /// The same with the place where the event stream stood before anything was read.
+    #[must_use]
+    pub fn at(self, stream_cursor: Option<String>) -> Self {
+        Self { stream_cursor, ..self }
+    }
+
+    /// Where the event stream stood when the operation began, if it asks.
+    pub fn stream_cursor(&self) -> Option<&str> {
+        self.stream_cursor.as_deref()
     }
 
     /// Whether any resolver asked who the viewer is.

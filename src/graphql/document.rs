@@ -31,7 +31,7 @@ use super::{
 const SUBSCRIPTION: &str = "Subscription";
 
 /// An operation that may run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Prepared {
     /// The parsed document; of a subscription, the root field stands alone and outside fragments.
     pub document: ExecutableDocument,

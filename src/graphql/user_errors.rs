@@ -100,6 +100,7 @@ macro_rules! user_errors {
     ($(#[$doc:meta])* pub(crate) enum $union:ident { $($member:ident),+ }) => {
         #[derive(Clone, async_graphql::Union)]
         $(#[$doc])*
+        #[allow(clippy::enum_variant_names, reason = "the members' names are the API's; the lint spares unions of two")]
         pub(crate) enum $union {
             $(#[doc(hidden)] $member($member),)+
         }

@@ -60,7 +60,6 @@ pub async fn around(State(web): State<Web>, mut request: Request, next: Next) ->
 }
 
 /// The answer when a handler panicked. The panic hook has logged where and why; nothing of it goes out.
-#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
 pub fn panicked(_panic: Box<dyn Any + Send + 'static>) -> Response {
     let message = "Something went wrong on our side. Tell us the x-request-id, and we find out what.";
     error(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::InternalServerError, message)

@@ -18,6 +18,7 @@ use crate::{
         sessions::{Sessions, Unauthenticated},
     },
     clock::Clock,
+    error::Fault,
     graphql::{
         budget::{Budget, Budgets, Caller},
         classify::{classify, is_request_error},
@@ -27,7 +28,11 @@ use crate::{
         limits::{Limits, failure},
     },
     ids::{Ids, RequestId},
-    schema::{SINGLE_MUTATIONS, Schema, Services},
+    realtime::{Delivery, Encoding, SharingKey},
+    schema::{
+        SINGLE_MUTATIONS, Schema, Services,
+        event::{Beginning, Heard, Hearing, Pinned},
+    },
 };
 
 /// What it takes to run an operation. Clones share everything.
@@ -95,19 +100,28 @@ pub struct Document {
 /// An operation that was read and paid for, or the answer that says why not.
 pub enum Admitted {
     /// It may run.
-    Ready(Ready),
+    Ready(Box<Ready>),
     /// It may not.
     Refused(Box<Response>, Option<Budget>),
 }
 
 /// An operation that may run.
 pub struct Ready {
-    request: async_graphql::Request,
+    origin: Origin,
+    prepared: Prepared,
+    query: String,
+    variables: Variables,
     /// Query, mutation or subscription.
     pub kind: OperationType,
     /// What is left of the budget.
     pub budget: Budget,
-    field: String,
+}
+
+impl Ready {
+    /// The first root field, for metrics.
+    fn field(&self) -> String {
+        self.prepared.root_fields.first().cloned().unwrap_or_default()
+    }
 }
 
 impl Operations {
@@ -157,24 +171,35 @@ impl Operations {
                 metrics::counter!("lancewire_operations_rejected_total", "reason" => "document").increment(1);
                 Admitted::Refused(Box::new(Response::from_errors(errors)), Some(budget))
             }
-            (Ok(prepared), Ok(budget)) => Admitted::Ready(self.ready(origin, prepared, budget, query, variables)),
+            (Ok(prepared), Ok(budget)) => {
+                let kind = prepared.operation;
+                Admitted::Ready(Box::new(Ready { origin, prepared, query, variables, kind, budget }))
+            }
         })
     }
 
-    fn ready(&self, origin: Origin, prepared: Prepared, budget: Budget, query: String, variables: Variables) -> Ready {
-        let (kind, field) = (prepared.operation, prepared.root_fields.first().cloned().unwrap_or_default());
-        let scope = Scope::new(origin.actor, origin.address, budget, &self.shared.clock);
-        let request = self.shared.services.load_for(prepared.into_request(query, variables)).data(scope);
-        Ready { request, kind, budget, field }
+    fn scope(&self, ready: &Ready) -> Scope {
+        Scope::new(ready.origin.actor, ready.origin.address, ready.budget, &self.shared.clock)
     }
 
     /// Runs a query or a mutation to its answer.
-    pub async fn run(&self, ready: Ready, request_id: &str) -> Response {
+    pub async fn run(&self, ready: Box<Ready>, request_id: &str) -> Response {
         let began = tokio::time::Instant::now();
-        let kind = kind_name(ready.kind);
-        let execution = AssertUnwindSafe(self.shared.schema.execute(ready.request)).catch_unwind();
+        let (kind, field, scope) = (ready.kind, ready.field(), self.scope(&ready));
+        let asks_cursor = ready.prepared.root_fields.iter().any(|field| field == "streamCursor");
+        let request = self.shared.services.load_for(ready.prepared.into_request(ready.query, ready.variables));
+        let execution = AssertUnwindSafe(async {
+            // Before any resolver reads: what the list beside the cursor does not show comes after it in the stream.
+            let cursor = if asks_cursor { Some(self.stream_cursor().await?) } else { None };
+            let request = request.data(Arc::new(scope.at(cursor)));
+            Ok::<_, Fault>(self.shared.schema.execute(request).await)
+        });
+        let execution = execution.catch_unwind();
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
-            Ok(Ok(response)) => response,
+            Ok(Ok(Ok(response))) => response,
+            Ok(Ok(Err(fault))) => {
+                Response::from_errors(vec![failure(ErrorCode::InternalServerError, fault.to_string(), None)])
+            }
             // The panic hook has logged where; the rest of the answer is lost with the stack.
             Ok(Err(_)) => {
                 Response::from_errors(vec![failure(ErrorCode::InternalServerError, "a resolver panicked", None)])
@@ -187,30 +212,133 @@ impl Operations {
         };
         classify(&mut response, request_id);
         // Only names that the schema knows become labels: a document that failed validation has any it likes.
-        let field = if is_request_error(&response) { "-".to_owned() } else { ready.field };
+        let field = if is_request_error(&response) { "-".to_owned() } else { field };
         let seconds = began.elapsed().as_secs_f64();
-        metrics::histogram!("lancewire_operation_seconds", "kind" => kind, "field" => field).record(seconds);
+        metrics::histogram!("lancewire_operation_seconds", "kind" => kind_name(kind), "field" => field).record(seconds);
         response
     }
 
+    async fn stream_cursor(&self) -> Result<String, Fault> {
+        let log = self.shared.services.hub.log();
+        Ok(log.cursor(log.stamp().await?))
+    }
+
     /// Runs a subscription: each event's response as it comes, in JSON.
-    fn stream(&self, ready: Ready, request_id: String) -> stream::BoxStream<'static, Outcome> {
-        let gauge = Listening::begin(ready.field);
-        let mut first = true;
-        let responses = AssertUnwindSafe(self.shared.schema.execute_stream(ready.request)).catch_unwind();
-        let outcomes = responses.map(move |response| {
-            let _listening = &gauge;
-            let mut response = response.unwrap_or_else(|_| {
-                Response::from_errors(vec![failure(ErrorCode::InternalServerError, "a resolver panicked", None)])
-            });
-            classify(&mut response, &request_id);
-            // The root field refused: no event will come. Later, an event whose root failed is still an event.
-            let refused = is_request_error(&response) || (first && response.data == async_graphql::Value::Null);
-            first = false;
-            outcome(response, refused)
-        });
+    ///
+    /// The root field runs once now, to check the viewer and to say what will be heard. Each event is then executed once
+    /// for all who hear it as everybody does, and once for each who hears it as their own.
+    fn stream(&self, ready: Box<Ready>, request_id: String) -> stream::BoxStream<'static, Outcome> {
+        let operations = self.clone();
+        let outcomes = async_stream::stream! {
+            let _listening = Listening::begin(ready.field());
+            let mut heard = match operations.begin(&ready, &request_id).await {
+                Ok(heard) => heard,
+                Err(refused) => {
+                    yield outcome(*refused, true);
+                    return;
+                }
+            };
+            let key = sharing_key(&ready);
+            while let Some(heard) = heard.next().await {
+                match heard {
+                    Ok((delivery, hearing)) => {
+                        yield Outcome::Next(operations.encoded(&ready, key, delivery, hearing, &request_id).await);
+                    }
+                    Err(fault) => {
+                        let error = failure(ErrorCode::InternalServerError, fault.to_string(), None);
+                        let mut response = Response::from_errors(vec![error]);
+                        classify(&mut response, &request_id);
+                        yield outcome(response, true);
+                        return;
+                    }
+                }
+            }
+        };
         outcomes.boxed()
     }
+
+    /// Has the root field check its arguments and the viewer.
+    async fn begin(&self, ready: &Ready, request_id: &str) -> Result<Heard, Box<Response>> {
+        let beginning = Beginning::default();
+        let request = self.request(ready).data(Arc::new(self.scope(ready))).data(beginning.clone());
+        let responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind().next().await;
+        let refused = match (responses, beginning.take()) {
+            (None, Some(heard)) => return Ok(heard),
+            (Some(Ok(response)), _) => response,
+            (Some(Err(_)) | None, _) => Response::from_errors(vec![failure(
+                ErrorCode::InternalServerError,
+                "a subscription did not begin",
+                None,
+            )]),
+        };
+        let mut refused = Box::new(refused);
+        classify(&mut refused, request_id);
+        Err(refused)
+    }
+
+    /// The response to one event, out of the event's own encodings where it is the same for all.
+    async fn encoded(
+        &self,
+        ready: &Ready,
+        key: SharingKey,
+        delivery: Arc<Delivery>,
+        hearing: Hearing,
+        request_id: &str,
+    ) -> Arc<str> {
+        if hearing == Hearing::Public {
+            let shared = delivery.encoding(key, async || {
+                let (response, private) = self.execute_one(ready, &delivery, hearing, request_id).await;
+                // An error may be of this moment or of this viewer alone.
+                if private || !response.errors.is_empty() { Encoding::Own } else { Encoding::Shared(next(response)) }
+            });
+            if let Encoding::Shared(response) = shared.await {
+                metrics::counter!("lancewire_deliveries_total", "execution" => "shared").increment(1);
+                return response;
+            }
+        }
+        metrics::counter!("lancewire_deliveries_total", "execution" => "own").increment(1);
+        next(self.execute_one(ready, &delivery, hearing, request_id).await.0)
+    }
+
+    /// Executes a subscription's document on one event, and says whether anything looked at the viewer.
+    async fn execute_one(
+        &self,
+        ready: &Ready,
+        delivery: &Arc<Delivery>,
+        hearing: Hearing,
+        request_id: &str,
+    ) -> (Response, bool) {
+        metrics::counter!("lancewire_executions_total").increment(1);
+        let scope = Arc::new(self.scope(ready));
+        let pinned = Pinned(Arc::clone(delivery), hearing);
+        let request = self.request(ready).data(Arc::clone(&scope)).data(pinned);
+        let response = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind().next().await;
+        let mut response = response.and_then(Result::ok).unwrap_or_else(|| {
+            Response::from_errors(vec![failure(ErrorCode::InternalServerError, "an event was not executed", None)])
+        });
+        classify(&mut response, request_id);
+        (response, scope.is_private())
+    }
+
+    fn request(&self, ready: &Ready) -> async_graphql::Request {
+        let request = ready.prepared.clone().into_request(ready.query.clone(), ready.variables.clone());
+        self.shared.services.load_for(request)
+    }
+}
+
+/// What two subscriptions must have in common to be answered alike: the document, the operation and the variables, but
+/// for the one that says from where to resume.
+fn sharing_key(ready: &Ready) -> SharingKey {
+    let mut variables = ready.variables.clone();
+    // Left out only where it can do nothing but that: declared once, used once, as the argument of that name.
+    let only_resumes = |name: &str| {
+        let used = ready.query.matches(&format!("${name}")).count() == 2;
+        used && ready.query.replace(char::is_whitespace, "").contains(&format!("after:${name}"))
+    };
+    variables.retain(|name, _| !only_resumes(name));
+    let variables = serde_json::to_string(&variables).unwrap_or_default();
+    let name = ready.prepared.operation_name.as_deref().unwrap_or_default();
+    SharingKey::new(&format!("{name}\u{0}{variables}\u{0}{}", ready.query))
 }
 
 /// Counts a subscription for as long as it lives.
@@ -240,13 +368,21 @@ const fn kind_name(kind: OperationType) -> &'static str {
 
 /// A response as a socket sends it.
 fn outcome(mut response: Response, refused: bool) -> Outcome {
+    if !refused {
+        return Outcome::Next(next(response));
+    }
     for error in &mut response.errors {
         error.locations.retain(|at| at.line > 0);
     }
-    if refused {
-        return Outcome::Errors(json(&response.errors));
+    Outcome::Errors(json(&response.errors))
+}
+
+/// The payload of `next`.
+fn next(mut response: Response) -> Arc<str> {
+    for error in &mut response.errors {
+        error.locations.retain(|at| at.line > 0);
     }
-    Outcome::Next(json(&response))
+    json(&response)
 }
 
 fn json(value: &impl serde::Serialize) -> Arc<str> {

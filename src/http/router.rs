@@ -56,7 +56,7 @@ pub struct Web {
     /// The largest body.
     pub max_body_bytes: usize,
     /// How long a body may take to arrive.
-    pub read_timeout: Duration,
+    pub body_timeout: Duration,
 }
 
 /// Everything the server answers.
@@ -130,7 +130,7 @@ async fn answer(
         Method::GET => parse_get(uri.query())?,
         Method::POST => {
             let body = read_body(headers, body, web.max_body_bytes);
-            let Ok(body) = tokio::time::timeout(web.read_timeout, body).await else {
+            let Ok(body) = tokio::time::timeout(web.body_timeout, body).await else {
                 return Ok(middleware::too_slow());
             };
             parse_post(headers, &body?)?

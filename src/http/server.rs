@@ -17,7 +17,7 @@ use crate::lifecycle::Lifecycle;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` on `listener` until the process stops.
-pub async fn serve(listener: TcpListener, router: Router, read_timeout: Duration, lifecycle: Lifecycle) {
+pub async fn serve(listener: TcpListener, router: Router, idle_timeout: Duration, lifecycle: Lifecycle) {
     let mut stopping = pin!(lifecycle.stopping());
     loop {
         let accepted = tokio::select! {
@@ -26,7 +26,7 @@ pub async fn serve(listener: TcpListener, router: Router, read_timeout: Duration
         };
         match accepted {
             Ok((stream, peer)) => {
-                drop(lifecycle.spawn(connection(stream, peer, router.clone(), read_timeout, lifecycle.clone())));
+                drop(lifecycle.spawn(connection(stream, peer, router.clone(), idle_timeout, lifecycle.clone())));
             }
             Err(error) => {
                 tracing::warn!(error = %error, "cannot accept a connection");
@@ -36,7 +36,7 @@ pub async fn serve(listener: TcpListener, router: Router, read_timeout: Duration
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, read_timeout: Duration, lifecycle: Lifecycle) {
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, idle_timeout: Duration, lifecycle: Lifecycle) {
     // Small frames must not wait for each other's acknowledgement.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -46,7 +46,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, read_ti
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(read_timeout)
+        // Runs from the end of the last request to the end of the next one's head: hyper has one timer for both.
+        .header_read_timeout(idle_timeout)
         .max_headers(64)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();

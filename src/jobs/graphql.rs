@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use async_graphql::{
     ComplexObject, Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject, Subscription,
     dataloader::{DataLoader, Loader},
-    futures_util::{Stream, StreamExt},
+    futures_util::Stream,
 };
 
 use super::{
@@ -35,8 +35,11 @@ use crate::{
     },
     ids::{JobId, UserId},
     page::{Cursor, Page},
-    realtime::{Delivery, Hub},
-    schema::user_errors::UserError,
+    realtime::Delivery,
+    schema::{
+        event::{Hearing, Pinned, listen, only, pinned},
+        user_errors::UserError,
+    },
     user_errors,
     wallet::{
         Wallets,
@@ -682,6 +685,14 @@ pub(crate) struct JobPostedEvent {
     job: JobObject,
 }
 
+impl JobPostedEvent {
+    /// The event as everybody hears it.
+    pub(crate) fn of(delivery: Arc<Delivery>) -> Result<Self> {
+        let job = delivery.payload::<JobSnapshot>()?.into();
+        Ok(Self { delivery, job })
+    }
+}
+
 /// A job became OPEN for the first time, or again after its claim ended.
 #[Object]
 impl JobPostedEvent {
@@ -709,6 +720,25 @@ pub(crate) struct JobUpdatedEvent {
     job: JobObject,
     changes: Vec<JobChange>,
     previous_status: Option<JobStatus>,
+}
+
+impl JobUpdatedEvent {
+    /// What the viewer hears of a change, if anything.
+    pub(crate) fn heard(actor: &Actor, delivery: Arc<Delivery>) -> Result<Option<Self>> {
+        let hearing = hearing(actor, &delivery, &delivery.payload::<JobUpdate>()?.snapshot);
+        hearing.map(|hearing| Self::of(delivery, hearing)).transpose()
+    }
+
+    /// The event as it is heard: all of it by a party to the job when it happened, the public part by others. Today's
+    /// rights decide the private fields of the job in it, when those are resolved.
+    fn of(delivery: Arc<Delivery>, hearing: Hearing) -> Result<Self> {
+        let update = delivery.payload::<JobUpdate>()?;
+        let heard = |change: &model::JobChange| hearing == Hearing::Own || change.is_public();
+        let changes = update.changes.iter().copied().filter(heard).map(Into::into).collect();
+        let previous_status = update.previous_status.map(Into::into);
+        let job = (&update.snapshot).into();
+        Ok(Self { delivery, job, changes, previous_status })
+    }
 }
 
 /// A job changed. A job the viewer may no longer see arrives with only its public fields.
@@ -750,35 +780,55 @@ impl JobSubscription {
         &self,
         ctx: &Context<'_>,
         filter: Option<JobFilterArgument>,
+        after: Option<String>,
     ) -> Result<impl Stream<Item = Result<JobPostedEvent>>> {
-        let filter = Arc::new(parse_filter(ctx, filter).await?);
-        let feed = ctx.get::<Hub>().subscribe(EventKind::JobPosted);
-        Ok(feed.into_stream().filter_map(move |delivery| {
-            let filter = Arc::clone(&filter);
-            async move { job_posted(delivery, &filter).transpose() }
-        }))
+        if let Some(Pinned(delivery, _)) = pinned(ctx) {
+            return Ok(only(JobPostedEvent::of(delivery)));
+        }
+        let filter = parse_filter(ctx, filter).await?;
+        let hears = move |delivery: &Delivery| {
+            let snapshot = delivery.payload::<JobSnapshot>()?;
+            let matches = filter.matches(&JobFacts::of(&snapshot.job, &snapshot.skills));
+            Ok(matches.then_some(Hearing::Public))
+        };
+        listen(ctx, EventKind::JobPosted, after.as_deref(), hears).await
     }
 
     /// Public for public fields; private fields only for participants. Jobs that match `filter` before or after the change, so that one
     /// hears a job leave; or just `jobId`; with both, both must hold.
-    async fn job_updated<'ctx>(
+    async fn job_updated(
         &self,
-        ctx: &Context<'ctx>,
+        ctx: &Context<'_>,
         job_id: Option<ID>,
         filter: Option<JobFilterArgument>,
-    ) -> Result<impl Stream<Item = Result<JobUpdatedEvent>> + 'ctx> {
+        after: Option<String>,
+    ) -> Result<impl Stream<Item = Result<JobUpdatedEvent>>> {
+        if let Some(Pinned(delivery, hearing)) = pinned(ctx) {
+            return Ok(only(JobUpdatedEvent::of(delivery, hearing)));
+        }
         let actor = ctx.actor();
         let job = match job_id {
             Some(id) => Some(visible_id(ctx, &id).await?),
             None => None,
         };
-        let filter = Arc::new(parse_filter(ctx, filter).await?);
-        let feed = ctx.get::<Hub>().subscribe(EventKind::JobUpdated);
-        let jobs = ctx.get::<Jobs>().clone();
-        Ok(feed.into_stream().filter_map(move |delivery| {
-            let (filter, jobs) = (Arc::clone(&filter), jobs.clone());
-            async move { job_updated(&jobs, actor, job, &filter, delivery).await.transpose() }
-        }))
+        let filter = parse_filter(ctx, filter).await?;
+        let hears = move |delivery: &Delivery| {
+            let update = delivery.payload::<JobUpdate>()?;
+            let snapshot = &update.snapshot;
+            let meant = job.is_none_or(|job| job == snapshot.job.id)
+                && (filter.matches(&update.before) || filter.matches(&JobFacts::of(&snapshot.job, &snapshot.skills)));
+            Ok(if meant { hearing(&actor, delivery, snapshot) } else { None })
+        };
+        listen(ctx, EventKind::JobUpdated, after.as_deref(), hears).await
+    }
+}
+
+/// As whom an actor hears of a change to a job: as a party, as everybody, or not at all.
+fn hearing(actor: &Actor, delivery: &Delivery, snapshot: &JobSnapshot) -> Option<Hearing> {
+    if snapshot.job.shows_private_fields_to(actor) {
+        Some(Hearing::Own)
+    } else {
+        delivery.audience().public.then_some(Hearing::Public)
     }
 }
 
@@ -794,42 +844,4 @@ async fn visible_id(ctx: &Context<'_>, id: &ID) -> Result<JobId> {
     let missing = || ErrorCode::BadUserInput.error("There is no such job. Check the id in jobId.");
     let id: JobId = id.parse().map_err(|_| missing())?;
     visible_job(ctx, id).await?.map(|_| id).ok_or_else(missing)
-}
-
-fn job_posted(delivery: Result<Arc<Delivery>, Fault>, filter: &JobFilter) -> Result<Option<JobPostedEvent>> {
-    let delivery = delivery?;
-    let snapshot = delivery.payload::<JobSnapshot>()?;
-    if !filter.matches(&JobFacts::of(&snapshot.job, &snapshot.skills)) {
-        return Ok(None);
-    }
-    let job = snapshot.into();
-    Ok(Some(JobPostedEvent { delivery, job }))
-}
-
-/// What one viewer hears of a change: all of it as a party, the public part otherwise, or nothing.
-async fn job_updated(
-    jobs: &Jobs,
-    actor: Actor,
-    job: Option<JobId>,
-    filter: &JobFilter,
-    delivery: Result<Arc<Delivery>, Fault>,
-) -> Result<Option<JobUpdatedEvent>> {
-    let delivery = delivery?;
-    let update = delivery.payload::<JobUpdate>()?;
-    let snapshot = &update.snapshot;
-    if job.is_some_and(|job| job != snapshot.job.id) {
-        return Ok(None);
-    }
-    if !filter.matches(&update.before) && !filter.matches(&JobFacts::of(&snapshot.job, &snapshot.skills)) {
-        return Ok(None);
-    }
-    let party = jobs.is_party_now(&actor, &snapshot.job).await?;
-    if !party && !delivery.audience().public {
-        return Ok(None);
-    }
-    let heard = |change: &model::JobChange| party || change.is_public();
-    let changes = update.changes.iter().copied().filter(heard).map(Into::into).collect();
-    let previous_status = update.previous_status.map(Into::into);
-    let job = snapshot.into();
-    Ok(Some(JobUpdatedEvent { delivery, job, changes, previous_status }))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::{
     ComplexObject, Context, Enum, Error, ID, InputObject, Object, Result, SimpleObject, Subscription,
-    futures_util::{Stream, StreamExt},
+    futures_util::Stream,
 };
 
 use super::{
@@ -15,7 +15,6 @@ use crate::{
     accounts::graphql::{UserObject, user},
     claims::Claims,
     connection,
-    error::Fault,
     events::EventKind,
     graphql::{
         connections::edges,
@@ -26,8 +25,11 @@ use crate::{
     ids::UserId,
     jobs::graphql::visible_job,
     page::{Cursor, Page},
-    realtime::{Delivery, Hub},
-    schema::node::Node,
+    realtime::Delivery,
+    schema::{
+        event::{Hearing, Pinned, listen, only, pinned},
+        node::Node,
+    },
     wallet::Wallets,
 };
 
@@ -175,6 +177,14 @@ pub(crate) struct NotificationReceivedEvent {
     notification: NotificationObject,
 }
 
+impl NotificationReceivedEvent {
+    /// The event as the inbox's owner hears it.
+    pub(crate) fn of(delivery: Arc<Delivery>) -> Result<Self> {
+        let notification = delivery.payload::<Notification>()?.clone().into();
+        Ok(Self { delivery, notification })
+    }
+}
+
 /// A notification reached the viewer's inbox.
 #[Object]
 impl NotificationReceivedEvent {
@@ -205,18 +215,13 @@ impl NotificationSubscription {
     async fn notification_received(
         &self,
         ctx: &Context<'_>,
+        after: Option<String>,
     ) -> Result<impl Stream<Item = Result<NotificationReceivedEvent>>> {
+        if let Some(Pinned(delivery, _)) = pinned(ctx) {
+            return Ok(only(NotificationReceivedEvent::of(delivery)));
+        }
         let owner = signed_in(ctx)?.signed_in().map_err(denied)?;
-        let feed = ctx.get::<Hub>().subscribe(EventKind::NotificationReceived);
-        Ok(feed.into_stream().filter_map(move |delivery| async move { received(delivery, owner).transpose() }))
+        let hears = move |delivery: &Delivery| Ok((delivery.audience().owner == owner).then_some(Hearing::Own));
+        listen(ctx, EventKind::NotificationReceived, after.as_deref(), hears).await
     }
-}
-
-fn received(delivery: Result<Arc<Delivery>, Fault>, owner: UserId) -> Result<Option<NotificationReceivedEvent>> {
-    let delivery = delivery?;
-    if delivery.audience().owner != owner {
-        return Ok(None);
-    }
-    let notification = delivery.payload::<Notification>()?.clone().into();
-    Ok(Some(NotificationReceivedEvent { delivery, notification }))
 }

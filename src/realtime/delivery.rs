@@ -1,8 +1,23 @@
 //! One event on its way, shared by all who hear of it.
+//!
+//! Besides the event itself it carries what was made of it: the payload, parsed once, and the *encodings*: for each
+//! subscription (document and variables, without `after`) the response in JSON, executed and written out once for all
+//! who get the same. They need no owner and no clean-up: they live as long as the event is of interest.
+//!
+//! Only an execution in which no resolver asked for the viewer is shared. Asking marks it as the viewer's own
+//! ([`Scope`](crate::graphql::context::Scope)); then the encoding says so, and each viewer gets an execution of theirs.
+//! Fail closed: a new resolver that looks at the viewer cannot leak, it can only be slower.
 
-use std::{any::Any, sync::OnceLock};
+use std::{
+    any::Any,
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::{
@@ -12,18 +27,43 @@ use crate::{
     ids::EventId,
 };
 
-/// An event with its place in the log. Its payload is parsed once, by whoever asks first.
+/// Names a document with its variables: equal keys mean equal answers, but for the viewer.
+///
+/// A SHA-256 digest, since whoever finds two texts with one key could read the answer to another's document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SharingKey([u8; 32]);
+
+impl SharingKey {
+    /// The key of a canonical text of a document and its variables.
+    pub fn new(canonical: &str) -> Self {
+        Self(Sha256::digest(canonical).into())
+    }
+}
+
+/// A response to one event.
+#[derive(Clone, Debug)]
+pub enum Encoding {
+    /// The same for everybody who hears the public part of the event.
+    Shared(Arc<str>),
+    /// Some field depends on the viewer: each needs their own.
+    Own,
+}
+
+type Encodings = HashMap<SharingKey, Arc<OnceCell<Encoding>>>;
+
+/// An event with its place in the log.
 #[derive(Debug)]
 pub struct Delivery {
     event: Event,
     log: Uuid,
     payload: OnceLock<Option<Box<dyn Any + Send + Sync>>>,
+    encodings: Mutex<Encodings>,
 }
 
 impl Delivery {
     /// An event of the log with this identity.
-    pub const fn new(event: Event, log: Uuid) -> Self {
-        Self { event, log, payload: OnceLock::new() }
+    pub fn new(event: Event, log: Uuid) -> Self {
+        Self { event, log, payload: OnceLock::new(), encodings: Mutex::default() }
     }
 
     /// What happened.
@@ -56,6 +96,11 @@ impl Delivery {
         self.event.recorded.audience
     }
 
+    /// What it weighs in memory, about, in bytes: the payload, again when parsed, and as much for encodings.
+    pub(super) const fn size(&self) -> usize {
+        self.event.recorded.payload.len() * 3 + size_of::<Self>()
+    }
+
     /// The snapshot that the domain recorded for this kind of event.
     pub fn payload<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<&T, Fault> {
         let parsed = self.payload.get_or_init(|| {
@@ -64,5 +109,79 @@ impl Delivery {
         });
         let payload = parsed.as_ref().and_then(|payload| payload.downcast_ref());
         payload.ok_or_else(|| Fault::corrupt(format!("the payload of {}", self.id())))
+    }
+
+    /// The response under `key`, made by `encode` if nobody has made it yet. Of several who ask at the same time one
+    /// makes it and the others wait; if that one goes away, the next takes over.
+    pub async fn encoding<F: Future<Output = Encoding>>(
+        &self,
+        key: SharingKey,
+        encode: impl FnOnce() -> F,
+    ) -> Encoding {
+        let cell = {
+            let mut encodings = self.encodings.lock().unwrap_or_else(PoisonError::into_inner);
+            match encodings.get(&key) {
+                Some(cell) => Arc::clone(cell),
+                None => Arc::clone(encodings.entry(key).or_default()),
+            }
+        };
+        cell.get_or_init(encode).await.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::{clock::Clock, events::NewEvent, ids::Ids};
+
+    fn delivery() -> Delivery {
+        let ids = Ids::seeded(Clock::system(), 1);
+        let recorded = NewEvent {
+            id: ids.next(),
+            kind: EventKind::JobPosted,
+            subject: Uuid::nil(),
+            subject_version: 1,
+            audience: Audience { public: true, owner: ids.next(), claimant: None },
+            payload: "{}".into(),
+            occurred_at: Clock::system().now(),
+        };
+        Delivery::new(Event { position: 1, recorded }, Uuid::nil())
+    }
+
+    #[tokio::test]
+    async fn of_many_who_want_the_same_one_makes_it() {
+        let (delivery, made) = (delivery(), AtomicU32::new(0));
+        let ask = |key: &'static str| {
+            let (delivery, made) = (&delivery, &made);
+            async move {
+                let encoding = delivery.encoding(SharingKey::new(key), async || {
+                    tokio::task::yield_now().await;
+                    Encoding::Shared(format!("{key} {}", made.fetch_add(1, Ordering::Relaxed)).into())
+                });
+                match encoding.await {
+                    Encoding::Shared(text) => text,
+                    Encoding::Own => unreachable!("it was shared"),
+                }
+            }
+        };
+        let answers = join_all((0..50).map(|_| ask("a"))).await;
+        assert!(answers.iter().all(|answer| Arc::ptr_eq(answer, &answers[0])), "one allocation for all");
+        assert_eq!((&*ask("b").await, made.load(Ordering::Relaxed)), ("b 1", 2), "another document is another answer");
+    }
+
+    #[tokio::test]
+    async fn whoever_goes_away_while_making_it_leaves_it_to_the_next() {
+        let delivery = delivery();
+        let key = SharingKey::new("a");
+        {
+            let stuck = delivery.encoding(key, std::future::pending);
+            let mut stuck = std::pin::pin!(stuck);
+            assert!(futures_util::poll!(stuck.as_mut()).is_pending());
+        }
+        assert!(matches!(delivery.encoding(key, async || Encoding::Own).await, Encoding::Own));
     }
 }

@@ -1,16 +1,36 @@
-//! The interface over the events of all domains.
+//! The event stream: the interface over the events of all domains, resuming from a cursor, and `events`.
+//!
+//! A subscription and `events` show the same stream: the same snapshots, the same filter by audience, the same cursors.
+//! Who was entitled when an event happened decides which events one gets; today's rights decide the private fields.
 
-use async_graphql::{ID, Interface};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_graphql::{
+    Context, Error, ID, Interface, Object, Result, SimpleObject,
+    futures_util::{
+        StreamExt, future,
+        stream::{self, BoxStream},
+    },
+};
 
 use crate::{
-    graphql::scalars::DateTime,
+    auth::actor::Actor,
+    error::Fault,
+    events::{EventKind, Listener, ResumeError},
+    graphql::{
+        connections::{MAX_PAGE, PageInfo},
+        context::ContextExt,
+        errors::ErrorCode,
+        scalars::DateTime,
+    },
     jobs::graphql::{JobPostedEvent, JobUpdatedEvent},
     notifications::graphql::NotificationReceivedEvent,
+    realtime::{Delivery, Hub},
     wallet::graphql::WalletUpdatedEvent,
 };
 
 /// A committed change. Delivery is at least once and in order; drop an `id` already seen.
-#[derive(Interface)]
+#[derive(Clone, Interface)]
 #[graphql(
     field(name = "id", ty = "ID"),
     field(name = "cursor", ty = "String", desc = "Resume point: pass the last one seen as `after` to miss nothing."),
@@ -21,4 +41,180 @@ pub(crate) enum Event {
     JobUpdated(JobUpdatedEvent),
     WalletUpdated(WalletUpdatedEvent),
     NotificationReceived(NotificationReceivedEvent),
+}
+
+impl Event {
+    /// What the viewer hears of an event that they were entitled to, if anything.
+    fn heard(actor: &Actor, delivery: Arc<Delivery>) -> Result<Option<Self>> {
+        Ok(match delivery.kind() {
+            EventKind::JobPosted => Some(Self::JobPosted(JobPostedEvent::of(delivery)?)),
+            EventKind::JobUpdated => JobUpdatedEvent::heard(actor, delivery)?.map(Self::JobUpdated),
+            EventKind::WalletUpdated => Some(Self::WalletUpdated(WalletUpdatedEvent::of(delivery)?)),
+            EventKind::NotificationReceived => {
+                Some(Self::NotificationReceived(NotificationReceivedEvent::of(delivery)?))
+            }
+        })
+    }
+}
+
+/// As whom a listener hears an event. Decided by the event's own snapshot: today's rights decide the private fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearing {
+    /// As everybody: what does not look at the viewer is the same for all who hear it so.
+    Public,
+    /// As a party to it, or as its owner.
+    Own,
+}
+
+/// The events that one subscription hears, and as whom. It ends with an error when the log cannot be read.
+pub type Heard = BoxStream<'static, Result<(Arc<Delivery>, Hearing), Fault>>;
+
+/// Takes what a subscription's root field has to say.
+///
+/// A root field runs in two ways. When a subscription begins it finds a `Beginning` in the context: it checks its
+/// arguments and the viewer, leaves what will be heard here, and yields nothing. For each event it then runs again with
+/// a [`Pinned`] event and yields that. So an event is executed once for all who hear the same, and each listener is
+/// checked all the same.
+#[derive(Clone, Default)]
+pub struct Beginning(Arc<Mutex<Option<Heard>>>);
+
+impl Beginning {
+    /// What will be heard, once the root field has run.
+    pub fn take(&self) -> Option<Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The one event that a root field is to yield.
+#[derive(Clone, Debug)]
+pub struct Pinned(pub Arc<Delivery>, pub Hearing);
+
+/// The event that this execution is about, if it is about one.
+pub(crate) fn pinned(ctx: &Context<'_>) -> Option<Pinned> {
+    ctx.data_opt::<Pinned>().cloned()
+}
+
+/// The one event of an execution that is about one.
+pub(crate) fn only<T: Send + 'static>(event: Result<T>) -> BoxStream<'static, Result<T>> {
+    stream::once(future::ready(event)).boxed()
+}
+
+/// Begins to listen, after a cursor if there is one; `hears` says as whom the viewer hears an event, if at all.
+pub(crate) async fn listen<T: Send + 'static>(
+    ctx: &Context<'_>,
+    kind: EventKind,
+    after: Option<&str>,
+    hears: impl Fn(&Delivery) -> Result<Option<Hearing>, Fault> + Send + Sync + 'static,
+) -> Result<BoxStream<'static, Result<T>>> {
+    let hub = ctx.get::<Hub>();
+    let after = match after {
+        Some(cursor) => Some(resume_point(hub, cursor).await?),
+        None => None,
+    };
+    let heard = hub.subscribe(kind, after).into_stream().filter_map(move |delivery| {
+        let heard = match delivery {
+            Ok(delivery) => hears(&delivery).map(|hearing| hearing.map(|hearing| (delivery, hearing))).transpose(),
+            Err(fault) => Some(Err(fault)),
+        };
+        future::ready(heard)
+    });
+    let beginning = ctx.get::<Beginning>();
+    *beginning.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(heard.boxed());
+    Ok(stream::empty().boxed())
+}
+
+async fn resume_point(hub: &Hub, cursor: &str) -> Result<i64> {
+    let refused = |error: ResumeError| -> Error {
+        match error {
+            ResumeError::Expired => ErrorCode::CursorExpired.error(error.to_string()),
+            ResumeError::NotOurs => ErrorCode::BadUserInput.error(error.to_string()),
+            ResumeError::Fault(fault) => fault.into(),
+        }
+    };
+    hub.log().resume_point(cursor).await.map_err(refused)
+}
+
+/// A page of events.
+#[derive(SimpleObject)]
+pub(crate) struct EventConnection {
+    edges: Vec<EventEdge>,
+    nodes: Vec<Event>,
+    page_info: PageInfo,
+}
+
+/// An event in a page of events.
+#[derive(SimpleObject)]
+pub(crate) struct EventEdge {
+    cursor: String,
+    node: Event,
+}
+
+/// Reads of the event stream.
+#[derive(Default)]
+pub(crate) struct EventQuery;
+
+#[Object]
+impl EventQuery {
+    /// Catch up over HTTP: every event the viewer could have received, oldest first, kept for 7 days.
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Option<EventConnection>> {
+        let refused = |message: &str| ErrorCode::BadUserInput.error(message);
+        let (size, backward) = match (first, last) {
+            (Some(size), None) => (size, false),
+            (None, Some(size)) => (size, true),
+            _ => return Err(refused("Give first or last, 1 to 100, and not both.")),
+        };
+        let size = u8::try_from(size).ok().filter(|size| (1..=MAX_PAGE).contains(size));
+        let size = size.ok_or_else(|| refused("first and last must be between 1 and 100."))?;
+        let hub = ctx.get::<Hub>();
+        let log = hub.log();
+        // Before the events are read: up to here this page has looked.
+        let head = log.stamp().await?;
+        let after = match &after {
+            Some(cursor) => resume_point(hub, cursor).await?,
+            None => 0,
+        };
+        let before = match &before {
+            Some(cursor) => resume_point(hub, cursor).await?,
+            None => head + 1,
+        };
+        let actor = ctx.actor();
+        let listener = Listener { user: actor.user(), admin: actor.is_admin() };
+        let mut events = log.heard_by(listener, (after, before), u32::from(size) + 1, backward).await?;
+        let more = events.len() > usize::from(size);
+        if more {
+            // The one read beyond the page, at its far end.
+            let far = if backward { 0 } else { events.len() - 1 };
+            events.remove(far);
+        }
+        let begins = events.first().map(|event| event.position);
+        let ends = events.last().map_or(before - 1, |event| event.position).max(after);
+        let mut edges = Vec::with_capacity(events.len());
+        for event in events {
+            let delivery = Arc::new(Delivery::new(event, log.identity()));
+            let cursor = delivery.cursor();
+            if let Some(node) = Event::heard(&actor, delivery)? {
+                edges.push(EventEdge { cursor, node });
+            }
+        }
+        let (has_previous, has_next) = if backward { (more, before <= head) } else { (after > 0, more) };
+        let page_info = PageInfo {
+            has_next_page: has_next,
+            has_previous_page: has_previous,
+            start_cursor: begins.map(|position| log.cursor(position)),
+            end_cursor: Some(log.cursor(ends)),
+        };
+        Ok(Some(EventConnection { nodes: edges.iter().map(|edge| edge.node.clone()).collect(), edges, page_info }))
+    }
+
+    /// Where the event stream stood when this request began. Read it with a list, pass it as `after`: no gap, no race.
+    async fn stream_cursor(&self, ctx: &Context<'_>) -> Option<String> {
+        ctx.scope().stream_cursor().map(ToOwned::to_owned)
+    }
 }

@@ -56,7 +56,7 @@ pub const SINGLE_MUTATIONS: &[&str] = &[
 
 /// Reads. Everything here is safe to repeat.
 #[derive(Default, MergedObject)]
-pub struct Query(AccountQuery, JobQuery, ClaimQuery, WalletQuery, node::NodeQuery, BudgetQuery);
+pub struct Query(AccountQuery, JobQuery, ClaimQuery, WalletQuery, node::NodeQuery, event::EventQuery, BudgetQuery);
 
 /// Writes. Expected failures are in `errors`; unexpected ones are top-level GraphQL errors with `extensions.code`.
 #[derive(Default, MergedObject)]

@@ -20,6 +20,7 @@ use crate::{
         desc = "Where in the variables, e.g. `[\"input\", \"budget\", \"amount\"]`."
     )
 )]
+#[expect(clippy::enum_variant_names, reason = "the members' names are the API's")]
 pub(crate) enum UserError {
     InputError(InputError),
     JobNotClaimableError(JobNotClaimableError),

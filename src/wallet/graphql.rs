@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use async_graphql::{
     Context, Enum, Error, ID, InputObject, Object, Result, SimpleObject, Subscription,
     dataloader::{DataLoader, Loader},
-    futures_util::{Stream, StreamExt},
+    futures_util::Stream,
 };
 
 use super::{
@@ -29,8 +29,11 @@ use crate::{
     jobs::graphql::{JobObject, visible_job},
     money::Money,
     page::{Cursor, Page},
-    realtime::{Delivery, Hub},
-    schema::user_errors::UserError,
+    realtime::Delivery,
+    schema::{
+        event::{Hearing, Pinned, listen, only, pinned},
+        user_errors::UserError,
+    },
     user_errors,
 };
 
@@ -122,7 +125,6 @@ impl WalletObject {
         self.wallet.updated_at.into()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the arguments are the API's")]
     async fn transactions(
         &self,
         ctx: &Context<'_>,
@@ -458,6 +460,17 @@ pub(crate) struct WalletUpdatedEvent {
     transaction: TransactionObject,
 }
 
+impl WalletUpdatedEvent {
+    /// The event as the wallet's owner hears it.
+    pub(crate) fn of(delivery: Arc<Delivery>) -> Result<Self> {
+        let snapshot = delivery.payload::<WalletSnapshot>()?;
+        let owner = Some(Arc::new(snapshot.owner.clone()));
+        let wallet = WalletObject { wallet: Arc::new(snapshot.wallet.clone()), owner };
+        let transaction = snapshot.transaction.clone().into();
+        Ok(Self { delivery, wallet, transaction })
+    }
+}
+
 /// A wallet changed, with the transaction that changed it.
 #[Object]
 impl WalletUpdatedEvent {
@@ -489,24 +502,16 @@ pub(crate) struct WalletSubscription;
 #[Subscription]
 impl WalletSubscription {
     /// The viewer's own wallet; there is no argument to ask for anybody else's.
-    async fn wallet_updated(&self, ctx: &Context<'_>) -> Result<impl Stream<Item = Result<WalletUpdatedEvent>>> {
+    async fn wallet_updated(
+        &self,
+        ctx: &Context<'_>,
+        after: Option<String>,
+    ) -> Result<impl Stream<Item = Result<WalletUpdatedEvent>>> {
+        if let Some(Pinned(delivery, _)) = pinned(ctx) {
+            return Ok(only(WalletUpdatedEvent::of(delivery)));
+        }
         let owner = signed_in(ctx)?.signed_in().map_err(denied)?;
-        let feed = ctx.get::<Hub>().subscribe(EventKind::WalletUpdated);
-        let events = feed.into_stream().filter_map(move |delivery| async move {
-            match delivery {
-                Ok(delivery) if delivery.audience().owner != owner => None,
-                Ok(delivery) => Some(wallet_updated(delivery)),
-                Err(fault) => Some(Err(fault.into())),
-            }
-        });
-        Ok(events)
+        let hears = move |delivery: &Delivery| Ok((delivery.audience().owner == owner).then_some(Hearing::Own));
+        listen(ctx, EventKind::WalletUpdated, after.as_deref(), hears).await
     }
-}
-
-fn wallet_updated(delivery: Arc<Delivery>) -> Result<WalletUpdatedEvent> {
-    let snapshot = delivery.payload::<WalletSnapshot>()?;
-    let owner = Some(Arc::new(snapshot.owner.clone()));
-    let wallet = WalletObject { wallet: Arc::new(snapshot.wallet.clone()), owner };
-    let transaction = snapshot.transaction.clone().into();
-    Ok(WalletUpdatedEvent { delivery, wallet, transaction })
 }

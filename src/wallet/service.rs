@@ -246,12 +246,12 @@ impl Wallets {
         self.change_in(tx, user, movement, history, now).await.map(drop)
     }
 
-    /// Pays `amount` from escrow for `reference`: `fee` to the platform, the rest to `payee`. One journal, and a line in
-    /// the history of each of the two. Returns the payee's.
+    /// Pays `amount` from escrow for `reference`: `fee` to the platform, the rest to the freelancer. One journal, and a
+    /// line in the history of each of the two. Returns the freelancer's.
     pub async fn release_in(
         &self,
         tx: &Tx,
-        (payer, payee): (UserId, UserId),
+        (client, freelancer): (UserId, UserId),
         amount: Money,
         fee: Money,
         reference: Uuid,
@@ -260,7 +260,7 @@ impl Wallets {
         let net = amount.minus(fee)?;
         let legs = [
             Leg { account: AccountName::escrow(reference), amount: amount.negated()? },
-            Leg { account: AccountName::available(payee), amount: net },
+            Leg { account: AccountName::available(freelancer), amount: net },
             Leg { account: AccountName::FEES, amount: fee },
         ];
         let journal = self.post_in(tx, JournalKind::EscrowRelease, Some(reference), &legs, now).await?;
@@ -268,12 +268,12 @@ impl Wallets {
         let received = Movement { available: net, ..Movement::default() };
         let release = |amount, fee| escrow(TransactionType::EscrowRelease, amount, reference, journal, fee);
         // Wallets are locked in the order of their ids, as accounts are.
-        if payer < payee {
-            self.change_in(tx, payer, paid, release(Money::ZERO, None), now).await?;
-            self.change_in(tx, payee, received, release(net, Some(fee)), now).await
+        if client < freelancer {
+            self.change_in(tx, client, paid, release(Money::ZERO, None), now).await?;
+            self.change_in(tx, freelancer, received, release(net, Some(fee)), now).await
         } else {
-            let transaction = self.change_in(tx, payee, received, release(net, Some(fee)), now).await?;
-            self.change_in(tx, payer, paid, release(Money::ZERO, None), now).await?;
+            let transaction = self.change_in(tx, freelancer, received, release(net, Some(fee)), now).await?;
+            self.change_in(tx, client, paid, release(Money::ZERO, None), now).await?;
             Ok(transaction)
         }
     }

@@ -9,11 +9,13 @@ use lancewire::{
     app::{App, open_database},
     clock::Clock,
     config::{Config, Environment},
+    db::{Backend, Db},
     events::EventKind,
     ids::Ids,
     seed::SKILLS,
     verify::verify,
 };
+use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -61,31 +63,45 @@ pub struct TestApp {
     _database: Option<Arc<postgres::Database>>,
 }
 
-/// Tells a story on both databases: `on_both! { async fn name(app: TestApp) { .. } }`.
+/// A copy of a test's database, gone with this value.
+pub struct DbCopy {
+    pub db: Db,
+    _home: TempDir,
+    _lent: Option<postgres::Database>,
+}
+
+/// Tells a story on both databases: `on_both! { async fn name(app: TestApp) { .. } }`. With settings of its own:
+/// `on_both! { with "[marketplace]\nlive_claims = 2"; async fn .. }`.
 #[macro_export]
 macro_rules! on_both {
-    ($($(#[$attribute:meta])* async fn $name:ident($app:ident: TestApp) $story:block)+) => {$(
+    (with $settings:expr; $($(#[$attribute:meta])* async fn $name:ident($app:ident: TestApp) $story:block)+) => {$(
         $(#[$attribute])*
         mod $name {
             use super::*;
 
             async fn story($app: $crate::support::app::TestApp) $story
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                let app = $crate::support::app::TestApp::start($crate::support::app::Database::Sqlite).await;
+            async fn tell(database: $crate::support::app::Database) {
+                let clock = lancewire::clock::Clock::system();
+                let app = $crate::support::app::TestApp::start_with(database, $settings, clock).await;
                 story(app.clone()).await;
                 app.finish().await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                tell($crate::support::app::Database::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                let app = $crate::support::app::TestApp::start($crate::support::app::Database::Postgres).await;
-                story(app.clone()).await;
-                app.finish().await;
+                tell($crate::support::app::Database::Postgres).await;
             }
         }
     )+};
+    ($($stories:tt)+) => {
+        $crate::on_both! { with ""; $($stories)+ }
+    };
 }
 
 impl TestApp {
@@ -156,6 +172,18 @@ impl TestApp {
         until("subscriptions listen", || listeners() == subscriptions).await;
     }
 
+    /// Stops the server and starts another one on the same database, as after an update. People move by [`Person::at`].
+    pub async fn restarted(self) -> Self {
+        assert!(self.app.shut_down().await, "a task did not leave by itself");
+        self.app.db.clone().close().await;
+        let (config, clock) = (self.app.config.clone(), self.app.clock.clone());
+        let ids = Ids::from_entropy(clock.clone());
+        let app = App::build(config, clock, ids).await.expect("the server can be built again");
+        let listener = app.listen().await.expect("a free port");
+        let addr = app.serve(listener).expect("an address");
+        Self { app: Arc::new(app), addr, http: Http::new(addr), admin: Arc::default(), ..self }
+    }
+
     /// Stops the server after proving that its books and log are right.
     pub async fn finish(self) {
         // What was committed a moment ago may not have a position yet.
@@ -172,9 +200,42 @@ impl TestApp {
         assert!(broken.is_empty(), "{broken:#?}");
     }
 
+    /// Back door: a copy of the database, for whoever wants to break something. The server must have stopped.
+    pub async fn db_copy(&self) -> DbCopy {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let mut settings = self.app.config.database.clone();
+        let lent = match &self._database {
+            None => {
+                let file = home.path().join("copy.db").display().to_string();
+                let copy = format!("VACUUM INTO '{file}'");
+                self.app.db.writer().execute_unprepared(&copy).await.expect("a copy");
+                settings.url = format!("sqlite:{file}");
+                None
+            }
+            Some(source) => {
+                self.app.db.clone().close().await;
+                let copy = postgres::shared().await.copy(source).await;
+                copy.url().clone_into(&mut settings.url);
+                Some(copy)
+            }
+        };
+        let db = Db::connect(&settings, self.app.db.ids().clone()).await.expect("the copy opens");
+        DbCopy { db, _home: home, _lent: lent }
+    }
+
+    /// Back door: SQL with the words for which the databases differ: `{fresh}` is a new id, `{position}` the column that
+    /// an event's place in the log is kept in, `{true}` the truth.
+    pub fn db_dialect(&self, sql: &str) -> String {
+        let words = match self.app.db.backend() {
+            Backend::Sqlite => ["randomblob(16)", "id", "1"],
+            Backend::Postgres => ["gen_random_uuid()", "position", "true"],
+        };
+        let names = ["{fresh}", "{position}", "{true}"];
+        names.iter().zip(words).fold(sql.to_owned(), |sql, (name, word)| sql.replace(name, word))
+    }
+
     /// Back door: one number out of the database.
     pub async fn db_number(&self, sql: &str) -> i64 {
-        use sea_orm::ConnectionTrait;
         let row = self.app.db.reader().query_one_raw(self.app.db.statement(sql, [])).await.expect("the query runs");
         let row = row.expect("a row");
         row.try_get_by_index::<i64>(0).or_else(|_| row.try_get_by_index::<i32>(0).map(Into::into)).expect("a number")

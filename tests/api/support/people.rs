@@ -78,6 +78,11 @@ impl Person {
         Self::from_session(&self.app, self.email.clone(), reply.at("/data/signIn"))
     }
 
+    /// The same person with the same tokens, at another server.
+    pub fn at(&self, app: &TestApp) -> Self {
+        Self { http: app.http.clone(), app: app.clone(), ..self.clone() }
+    }
+
     /// Runs any operation as this person.
     pub async fn run(&self, query: &str, variables: Value) -> Reply {
         self.http.graphql(self.token.as_deref(), query, variables).await

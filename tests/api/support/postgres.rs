@@ -129,6 +129,22 @@ impl Postgres {
         Database { url: self.url(&name), orders: self.orders.clone() }
     }
 
+    /// A copy of a database that nobody uses any more: who is still connected is thrown out.
+    ///
+    /// # Panics
+    ///
+    /// When the server refuses, with its reason.
+    pub async fn copy(&self, source: &Database) -> Database {
+        let source = source.url.path().trim_start_matches('/');
+        let name = format!("{}_{}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
+        self.administer([
+            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{source}'"),
+            format!("CREATE DATABASE {name} TEMPLATE {source}"),
+        ])
+        .await;
+        Database { url: self.url(&name), orders: self.orders.clone() }
+    }
+
     fn url(&self, database: &str) -> Url {
         let mut url = self.server.clone();
         url.set_path(database);

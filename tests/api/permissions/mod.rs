@@ -1,0 +1,21 @@
+//! Who sees what, who may do what, and who is told: every cell of the tables "Who may do what" and "Who receives each
+//! event".
+//!
+//! Nothing here lists paths by hand. [`schema`] reads the API's own description and writes the queries from it;
+//! [`policy`] says in the words of the table what each viewer should find, knowing nothing of the server's code; a
+//! [`judge`] compares. A type, field, mutation or event that is added to the API and not to the policy fails.
+
+pub mod cast;
+pub mod deeds;
+pub mod judge;
+pub mod policy;
+pub mod schema;
+
+mod events;
+mod filters;
+mod hidden;
+mod lost_rights;
+mod matrix;
+mod refusals;
+mod roles;
+mod streams;
