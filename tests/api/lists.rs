@@ -8,6 +8,7 @@ mod own;
 mod paging;
 mod plans;
 mod search;
+mod statements;
 
 use serde_json::{Value, json};
 
