@@ -129,8 +129,7 @@ impl App {
             drop(lifecycle.spawn(sandbox::run(wallets.clone(), lifecycle.clone())));
         }
 
-        let services =
-            Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone(), lifecycle: lifecycle.clone() };
+        let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };
         let budgets = Arc::new(Budgets::new(config.budgets));
         drop(lifecycle.spawn(sweep(Arc::clone(&budgets), lifecycle.clone())));
         let operations = Operations::new(Parts {

@@ -26,6 +26,7 @@ use crate::{
         document::{Prepared, prepare},
         errors::ErrorCode,
         limits::{Limits, failure},
+        loader::Batches,
     },
     ids::{Ids, RequestId},
     realtime::{Delivery, Encoding, SharingKey},
@@ -187,12 +188,13 @@ impl Operations {
         let began = tokio::time::Instant::now();
         let (kind, field, scope) = (ready.kind, ready.field(), self.scope(&ready));
         let asks_cursor = ready.prepared.root_fields.iter().any(|field| field == "streamCursor");
-        let request = self.shared.services.load_for(ready.prepared.into_request(ready.query, ready.variables));
+        let request = ready.prepared.into_request(ready.query, ready.variables);
+        let (request, batches) = self.shared.services.load_for(request);
         let execution = AssertUnwindSafe(async {
             // Before any resolver reads: what the list beside the cursor does not show comes after it in the stream.
             let cursor = if asks_cursor { Some(self.stream_cursor().await?) } else { None };
             let request = request.data(Arc::new(scope.at(cursor)));
-            Ok::<_, Fault>(self.shared.schema.execute(request).await)
+            Ok::<_, Fault>(batches.drive(self.shared.schema.execute(request)).await)
         });
         let execution = execution.catch_unwind();
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
@@ -260,8 +262,10 @@ impl Operations {
     /// Has the root field check its arguments and the viewer.
     async fn begin(&self, ready: &Ready, request_id: &str) -> Result<Heard, Box<Response>> {
         let beginning = Beginning::default();
-        let request = self.request(ready).data(Arc::new(self.scope(ready))).data(beginning.clone());
-        let responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind().next().await;
+        let (request, batches) = self.request(ready);
+        let request = request.data(Arc::new(self.scope(ready))).data(beginning.clone());
+        let mut responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind();
+        let responses = batches.drive(responses.next()).await;
         let refused = match (responses, beginning.take()) {
             (None, Some(heard)) => return Ok(heard),
             (Some(Ok(response)), _) => response,
@@ -311,8 +315,10 @@ impl Operations {
         metrics::counter!("lancewire_executions_total").increment(1);
         let scope = Arc::new(self.scope(ready));
         let pinned = Pinned(Arc::clone(delivery), hearing);
-        let request = self.request(ready).data(Arc::clone(&scope)).data(pinned);
-        let response = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind().next().await;
+        let (request, batches) = self.request(ready);
+        let request = request.data(Arc::clone(&scope)).data(pinned);
+        let mut responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind();
+        let response = batches.drive(responses.next()).await;
         let mut response = response.and_then(Result::ok).unwrap_or_else(|| {
             Response::from_errors(vec![failure(ErrorCode::InternalServerError, "an event was not executed", None)])
         });
@@ -320,7 +326,7 @@ impl Operations {
         (response, scope.is_private())
     }
 
-    fn request(&self, ready: &Ready) -> async_graphql::Request {
+    fn request(&self, ready: &Ready) -> (async_graphql::Request, Batches) {
         let request = ready.prepared.clone().into_request(ready.query.clone(), ready.variables.clone());
         self.shared.services.load_for(request)
     }

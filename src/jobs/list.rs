@@ -163,6 +163,11 @@ impl Jobs {
         if query.order.field == JobOrderField::Relevance {
             return self.page_by_relevance(query, request).await;
         }
+        request.page(self.select(query, request).all(self.db.reader()).await?).try_map(Job::try_from)
+    }
+
+    /// The rows of a page in an order that an index has: any but relevance, in whose place this takes the date.
+    pub fn select(&self, query: &JobQuery, request: PageRequest) -> Select<jobs::Entity> {
         let order = query.order;
         let column = match order.field {
             JobOrderField::PostedAt | JobOrderField::Relevance => jobs::Column::PostedAt,
@@ -179,15 +184,11 @@ impl Jobs {
             Expr::tuple([key, Expr::value(cursor.id)])
         };
         let direction = request.direction(order.direction());
-        let rows = self
-            .matching(query)
+        self.matching(query)
             .filter(request.bounds(&order.direction(), &key, value))
             .order_by(column, direction.clone())
             .order_by(jobs::Column::Id, direction)
             .limit(request.limit())
-            .all(self.db.reader())
-            .await?;
-        request.page(rows).try_map(Job::try_from)
     }
 
     async fn page_by_relevance(&self, query: &JobQuery, request: PageRequest) -> Result<Page<Job>, Fault> {
@@ -232,14 +233,17 @@ impl Jobs {
         statuses: &[JobStatus],
         request: PageRequest,
     ) -> Result<Page<Job>, Fault> {
+        let select = Self::select_of_client(client, statuses, request);
+        request.page(select.all(self.db.reader()).await?).try_map(Job::try_from)
+    }
+
+    /// The rows of [`Jobs::page_of_client`].
+    pub fn select_of_client(client: UserId, statuses: &[JobStatus], request: PageRequest) -> Select<jobs::Entity> {
         let id = Expr::col(jobs::Column::Id);
-        let rows = of_client(client, statuses)
+        of_client(client, statuses)
             .filter(request.bounds(&Order::Desc, &id, |cursor| Expr::value(cursor.id)))
             .order_by(jobs::Column::Id, request.direction(Order::Desc))
             .limit(request.limit())
-            .all(self.db.reader())
-            .await?;
-        request.page(rows).try_map(Job::try_from)
     }
 
     /// How many jobs [`Jobs::page_of_client`] pages through, counted up to 10,000.

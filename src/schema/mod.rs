@@ -16,12 +16,11 @@ use crate::{
         Claims,
         graphql::{ClaimLoader, ClaimMutation, ClaimQuery},
     },
-    graphql::{context::ContextExt, loader::data_loader, nulls::Nulls, scalars::DateTime},
+    graphql::{context::ContextExt, loader::Batches, nulls::Nulls, scalars::DateTime},
     jobs::{
         Jobs,
         graphql::{JobLoader, JobMutation, JobQuery, JobSubscription},
     },
-    lifecycle::Lifecycle,
     notifications::{
         Notifications,
         graphql::{NotificationMutation, NotificationSubscription},
@@ -85,8 +84,6 @@ pub struct Services {
     pub claims: Claims,
     /// Live events.
     pub hub: Hub,
-    /// Owner of the loaders' tasks.
-    pub lifecycle: Lifecycle,
 }
 
 impl Services {
@@ -103,13 +100,15 @@ impl Services {
             .finish()
     }
 
-    /// Gives an operation its own loaders.
-    pub fn load_for(&self, request: async_graphql::Request) -> async_graphql::Request {
-        request
-            .data(data_loader(AccountLoader(self.accounts.clone()), &self.lifecycle))
-            .data(data_loader(JobLoader(self.jobs.clone()), &self.lifecycle))
-            .data(data_loader(ClaimLoader(self.claims.clone()), &self.lifecycle))
-            .data(data_loader(WalletLoader(self.wallets.clone()), &self.lifecycle))
+    /// Gives an operation its own loaders. It must be driven by the batches that come with it.
+    pub fn load_for(&self, request: async_graphql::Request) -> (async_graphql::Request, Batches) {
+        let batches = Batches::default();
+        let request = request
+            .data(batches.loader(AccountLoader(self.accounts.clone())))
+            .data(batches.loader(JobLoader(self.jobs.clone())))
+            .data(batches.loader(ClaimLoader(self.claims.clone())))
+            .data(batches.loader(WalletLoader(self.wallets.clone())));
+        (request, batches)
     }
 }
 

@@ -22,6 +22,7 @@ mod guards;
 mod http;
 mod idempotency;
 mod limits;
+mod lists;
 mod positions;
 mod process;
 mod races;

@@ -1,0 +1,105 @@
+//! What a page costs in SQL: as many statements for a hundred rows as for twenty.
+
+use serde_json::{Value, json};
+
+use crate::{
+    on_both,
+    support::{
+        app::TestApp,
+        people::{Person, money, new_job, text},
+    },
+};
+
+/// How many statements a query takes, the one that looks at the session included, and how many rows it gave.
+async fn cost(app: &TestApp, who: &Person, query: &str, place: &str) -> (u64, usize) {
+    let (mut least, mut rows) = (u64::MAX, 0);
+    // The log is read in the background, which adds to the count now and then and never takes from it.
+    for _ in 0..7 {
+        let before = app.app.db.statements();
+        let reply = who.run(query, json!({})).await;
+        least = least.min(app.app.db.statements() - before);
+        rows = reply.data().pointer(place).and_then(Value::as_array).expect("rows").len();
+    }
+    (least, rows)
+}
+
+/// Runs a query for 20 rows and for 100, whose cost must be the same, and returns it.
+async fn steady_cost(app: &TestApp, who: &Person, query: &str, place: &str) -> u64 {
+    let (few, twenty) = cost(app, who, &query.replace("SIZE", "20"), place).await;
+    let (many, hundred) = cost(app, who, &query.replace("SIZE", "100"), place).await;
+    assert_eq!((twenty, hundred), (20, 100), "there are enough rows: {query}");
+    assert_eq!(few, many, "the count does not grow with the page: {query}");
+    many
+}
+
+/// A signed-in caller's session is looked at once for each request.
+const SESSION: u64 = 1;
+
+on_both! {
+    async fn a_page_of_jobs_costs_six_statements(app: TestApp) {
+        let clients = [app.client("Ada").await, app.client("Bob").await, app.client("Cleo").await];
+        let mut jobs = Vec::new();
+        for number in 0..110 {
+            let skill = if number % 2 == 0 { "rust" } else { "react" };
+            let mut job = new_job(&format!("Job {number}"), "10.00");
+            job["skills"] = json!([skill, "graphql"]);
+            jobs.push(text(&clients[number % 3].post(job).await.good(), "/job/id"));
+        }
+        for five in jobs.rchunks(5).take(10) {
+            let ben = app.freelancer("Ben").await;
+            for job in five {
+                ben.claim(job).await.good();
+            }
+        }
+        let query = "{ jobs(first: SIZE, filter: { status: [OPEN, CLAIMED] }) { totalCount nodes { title client { displayName } \
+                     skills { slug } activeClaim { status freelancer { displayName } } escrow { amount } } } }";
+        // The page, the total, clients, skills, live claims, their freelancers.
+        let statements = steady_cost(&app, &app.admin().await, query, "/jobs/nodes").await;
+        assert!(statements <= 6 + SESSION, "{statements} statements");
+        // Who may not see claims does not pay for them.
+        let statements = steady_cost(&app, &app.anonymous(), query, "/jobs/nodes").await;
+        assert!(statements <= 4, "{statements} statements");
+        let searched = query.replace("jobs(", "jobs(query: \"job\", orderBy: { field: RELEVANCE, direction: DESC }, ");
+        // The window is ranked first and read then.
+        let statements = steady_cost(&app, &app.anonymous(), &searched, "/jobs/nodes").await;
+        assert!(statements <= 5, "{statements} statements");
+    }
+
+    async fn a_page_of_claims_costs_six_statements(app: TestApp) {
+        let clients = [app.client("Ada").await, app.client("Bob").await, app.client("Cleo").await];
+        let ben = app.freelancer("Ben").await;
+        for number in 0..100 {
+            let job = text(&clients[number % 3].post_job(&format!("Job {number}")).await, "/id");
+            let claim = text(&ben.claim(&job).await.good(), "/claim/id");
+            // Five may be live at a time.
+            if number < 96 {
+                ben.release(&claim).await.good();
+            }
+        }
+        let fields = "status job { title client { displayName } skills { slug } } freelancer { displayName }";
+        // The page, the total, freelancers, jobs, clients, skills.
+        let query = format!("{{ claims(first: SIZE) {{ totalCount nodes {{ {fields} }} }} }}");
+        let statements = steady_cost(&app, &ben, &query, "/claims/nodes").await;
+        assert!(statements <= 6 + SESSION, "{statements} statements");
+        // The viewer in place of the total.
+        let query = format!("{{ viewer {{ claims(first: SIZE) {{ nodes {{ {fields} }} }} }} }}");
+        let statements = steady_cost(&app, &ben, &query, "/viewer/claims/nodes").await;
+        assert!(statements <= 6 + SESSION, "{statements} statements");
+    }
+
+    async fn a_page_of_transactions_costs_no_more_for_its_jobs(app: TestApp) {
+        let ada = app.client("Ada").await;
+        for number in 0..60 {
+            let job = text(&ada.post_job(&format!("Job {number}")).await, "/id");
+            ada.update(&job, json!({ "budget": money("20.00") })).await.good();
+        }
+        let fields = "type amount { amount } reverses { id } job { title skills { slug } client { displayName } }";
+        // The wallet, the page, jobs, skills, clients.
+        let query = format!("{{ wallet {{ transactions(first: SIZE) {{ nodes {{ {fields} }} }} }} }}");
+        let statements = steady_cost(&app, &ada, &query, "/wallet/transactions/nodes").await;
+        assert!(statements <= 5 + SESSION, "{statements} statements");
+        let query = format!("{{ transactions(first: SIZE) {{ nodes {{ {fields} }} }} }}");
+        let statements = steady_cost(&app, &app.admin().await, &query, "/transactions/nodes").await;
+        assert!(statements <= 4 + SESSION, "{statements} statements");
+    }
+}
