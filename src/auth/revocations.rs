@@ -40,6 +40,10 @@ impl Revocations {
         let mut watched = self.lock();
         let entry =
             watched.entry(session).or_insert_with(|| Watched { user, ended: CancellationToken::new(), watches: 0 });
+        if entry.ended.is_cancelled() {
+            // Others, told already, have not left yet. Whoever comes now is asked for their rights anew.
+            entry.ended = CancellationToken::new();
+        }
         entry.watches += 1;
         Watch { session, ended: entry.ended.clone(), revocations: self.clone() }
     }
@@ -102,7 +106,11 @@ mod tests {
         assert_eq!(watches.each_ref().map(|watch| watch.ended().is_cancelled()), [true, true, false, false]);
         revocations.end_user(ada);
         assert_eq!(watches.each_ref().map(|watch| watch.ended().is_cancelled()), [true, true, true, false]);
-        drop(watches);
+        let returned = revocations.watch(second, ada);
+        assert!(!returned.ended().is_cancelled(), "one comes back while another has not left");
+        revocations.end_user(ada);
+        assert!(returned.ended().is_cancelled());
+        drop((watches, returned));
         assert_eq!(revocations.watched(), 0);
         assert!(!revocations.watch(first, ada).ended().is_cancelled(), "an id is not poisoned for ever");
     }
