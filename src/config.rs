@@ -200,6 +200,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// Variables of ours that are no settings: every other one with our prefix must be one.
+const NO_SETTINGS: [&str; 2] = ["LANCEWIRE_CONFIG", "LANCEWIRE_ADMIN_PASSWORD"];
+
 impl Config {
     /// Reads the settings from all their sources.
     pub fn load() -> Result<Self, ConfigError> {
@@ -209,7 +212,9 @@ impl Config {
         if let Ok(path) = std::env::var("LANCEWIRE_CONFIG") {
             sources = sources.add_source(File::new(&path, FileFormat::Toml).required(true));
         }
+        let set = std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
         let variables = EnvironmentSource::with_prefix("LANCEWIRE")
+            .source(Some(set.filter(|(name, _)| !NO_SETTINGS.contains(&name.as_str())).collect()))
             .prefix_separator("_")
             .separator("__")
             .try_parsing(true)
