@@ -6,4 +6,5 @@
 pub mod permissions;
 pub mod support;
 
+mod canary;
 mod story;
