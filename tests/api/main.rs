@@ -13,6 +13,7 @@ mod architecture;
 mod audits;
 mod bad_input;
 mod books;
+mod canary;
 mod clients;
 mod closes;
 mod contract;

@@ -26,6 +26,7 @@ on_both! {
         app.admin().await.mutate("setUserRoles", input, "user { id }").await.good();
         ada.update(&job, json!({ "title": "Two" })).await.good();
         assert_eq!(socket.closed().await.0, 4403, "it comes back by itself, with the new roles");
+        assert_eq!(socket.unread(&id), 0, "with the old ones it hears no more");
 
         let (socket, id) = listen(&app, &former).await;
         hears_as_one_of_many(&app, &ada, &job, (&socket, &id)).await;
@@ -51,11 +52,12 @@ on_both! {
     async fn one_who_is_shut_out_hears_nothing_and_cannot_come_back(app: TestApp) {
         let (ada, ben) = (app.client("Ada").await, app.freelancer("Ben").await);
         let job = text(&ada.post_job("Private").await, "/id");
-        let (socket, _) = listen(&app, &ben).await;
+        let (socket, id) = listen(&app, &ben).await;
         let input = json!({ "userId": ben.id, "suspended": true, "reason": "Spam." });
         app.admin().await.mutate("setUserSuspended", input, "user { id }").await.good();
-        assert_eq!(socket.closed().await.0, 4403);
         ada.cancel(&job).await.good();
+        assert_eq!(socket.closed().await.0, 4403);
+        assert_eq!(socket.unread(&id), 0);
         let again = Socket::connect_raw(app.addr, &[]).await.expect("an upgrade");
         let token = ben.token.as_deref().expect("a token");
         again.send(&json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {token}") } }));

@@ -268,7 +268,8 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
         .unwrap_or_else(|_| panic!("waited in vain until {what}"));
 }
 
-async fn migrate(url: String) {
+/// Brings an empty database up to date.
+pub async fn migrate(url: String) {
     let settings = format!("[database]\nurl = {url:?}\n");
     let config = Config::layered(Environment::Development, &[SETTINGS, &settings]).expect("usable settings");
     let db = open_database(&config, Ids::from_entropy(Clock::system())).await.expect("migrated");

@@ -208,6 +208,12 @@ impl Socket {
         self.wait("the connection's end", |received| received.closed.clone()).await
     }
 
+    /// How many messages of the operation have come and were not taken. Only once something later has come, such as the
+    /// end of the connection, does it say that nothing more was on its way.
+    pub fn unread(&self, id: &Subscription) -> usize {
+        self.received.borrow().unread.get(&key_of(id)).map_or(0, VecDeque::len)
+    }
+
     /// Says goodbye (1000) and waits until the server has done so too.
     pub async fn close(self) {
         self.send_frame(Message::Close(None));
