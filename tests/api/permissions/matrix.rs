@@ -13,7 +13,7 @@ use super::{
 use crate::{on_both, support::people::text};
 
 /// Every root field that reads; [`root_fields`] asks each.
-const ROOTS: &str = "viewer skills job jobs claim claims wallet transactions node nodes rateLimit";
+const ROOTS: &str = "viewer skills job jobs claim claims wallet transactions node nodes events streamCursor rateLimit";
 
 /// What cannot be found yet: no mutation makes a REVERSAL.
 const NOT_YET: (&str, &str) = ("Transaction", "reverses");
@@ -121,8 +121,34 @@ impl Look<'_> {
             assert_eq!(found, public.cloned().collect(), "the feed is the same for all, for {}", self.viewer.part);
         }
         self.itself(steps).await;
+        self.events().await;
+        self.read("query", "streamCursor", json!({})).await;
         self.check("skills", &self.read("query", "skills { ...AllSkill }", json!({})).await, steps);
         self.read("query", "rateLimit { cost limit remaining }", json!({})).await;
+    }
+
+    /// `events` shows objects as they were, so only what is private in them is compared: whoever may not see a field now
+    /// may not see what it was, and money and inbox are told to their owner alone.
+    async fn events(&self) {
+        let job = "job { id escrow { amount } activeClaim { id } deliverables(first: 1) { nodes { id } } }";
+        let body = format!(
+            "events(last: 100) {{ nodes {{ ... on JobPostedEvent {{ {job} }} ... on JobUpdatedEvent {{ {job} }} \
+             ... on WalletUpdatedEvent {{ wallet {{ owner {{ id }} }} }} }} }}"
+        );
+        let found = self.read("query", &body, json!({})).await;
+        let events = found["events"]["nodes"].as_array().expect("events");
+        assert!(!events.is_empty(), "everybody hears of something");
+        for event in events {
+            if let Some(owner) = event.pointer("/wallet/owner/id").and_then(Value::as_str) {
+                assert!(self.viewer.is(owner), "{} hears of the wallet of {owner}", self.viewer.part);
+            }
+            let Some(id) = event.pointer("/job/id").and_then(Value::as_str) else { continue };
+            let now = self.judge.expected(self.viewer, id);
+            for field in ["escrow", "activeClaim", "deliverables"] {
+                let hidden = now[field].is_null();
+                assert!(!hidden || event["job"][field].is_null(), "{field} of {id}, for {}", self.viewer.part);
+            }
+        }
     }
 
     /// `viewer` and `wallet` without an id.
