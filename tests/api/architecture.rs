@@ -164,7 +164,7 @@ const KNOWS: [(&str, &str); 25] = [
     ("db", "error ids"),
     ("idempotency", "clock db error ids"),
     // What domains stand on.
-    ("events", "clock db error ids named_enum"),
+    ("events", "clock db error ids lifecycle named_enum"),
     ("auth", "clock db error ids"),
     // Domains: claims -> jobs -> {wallet, notifications} -> accounts.
     ("accounts", "auth clock db error ids text"),
@@ -180,8 +180,8 @@ const KNOWS: [(&str, &str); 25] = [
     ("realtime", "clock db error events ids lifecycle"),
     // The kit knows no domain, but for the shape of an amount and the interface that its macro writes into unions.
     ("graphql", "auth clock connection error idempotency ids lifecycle money page schema wallet"),
-    ("schema", "accounts claims graphql ids jobs lifecycle notifications realtime wallet"),
-    ("http", "auth clock db graphql ids lifecycle realtime schema"),
+    ("schema", "accounts auth claims error events graphql ids jobs lifecycle notifications realtime wallet"),
+    ("http", "auth clock db error graphql ids lifecycle realtime schema"),
     // The process.
     ("config", "auth db graphql http money"),
     ("telemetry", "config http"),
