@@ -125,6 +125,30 @@ async fn a_restart_is_survived_on_postgres() {
     it_receives_in_order_and_survives_a_restart(Database::Postgres).await;
 }
 
+/// As the documentation tells applications to do: `variables.after` follows the cursor of the last event.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_cursor_it_misses_nothing_while_it_is_away() {
+    let app = TestApp::start(Database::Sqlite).await;
+    let ada = app.client("Ada").await;
+    let mut client = Client::start(&app, ada.token.as_deref().expect("a token"));
+    let query = "subscription($after: String) { jobPosted(after: $after) { cursor job { title } } }";
+    client.tell(json!({ "op": "subscribe", "id": "jobs", "query": query, "resume": true })).await;
+    app.listening(1).await;
+    ada.post_job("Before").await;
+    assert_eq!(client.titles("jobs", 1).await, ["Before"]);
+
+    let restarted = app.restarted().await;
+    assert_eq!(client.closed().await, 1012);
+    // It waits for a second or more before it comes back.
+    for title in ["Missed by a hair", "Missed by a mile"] {
+        ada.post_job(title).await;
+    }
+    restarted.listening(1).await;
+    ada.post_job("Seen").await;
+    assert_eq!(client.titles("jobs", 3).await, ["Missed by a hair", "Missed by a mile", "Seen"]);
+    restarted.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_of_a_token_is_invisible_to_subscribers() {
     let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));

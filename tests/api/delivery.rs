@@ -26,8 +26,12 @@ use crate::{
 
 const FEED: &str = "subscription { jobPosted { cursor job { id title } } }";
 
-/// Tests that count how often feeds lag: the counter is the process's.
-static LAGS: Mutex<()> = Mutex::const_new(());
+/// A server that keeps next to nothing in memory for those who lag, neither events nor messages.
+const NO_MEMORY: &str =
+    "[events]\nbuffer = 4\nring_bytes = 1\n[sockets]\nqueue_bytes = 65536\nwrite_timeout_ms = 600000";
+
+/// Held by tests that count what feeds catch up with: the counter is the process's.
+static COUNTING: Mutex<()> = Mutex::const_new(());
 
 /// So many `jobPosted` events of one subscriber, as `(position, job)`.
 async fn jobs(socket: &Socket, feed: &Subscription, count: usize) -> Vec<(i64, String)> {
@@ -52,11 +56,21 @@ async fn post(client: &Person, title: &str, description: usize) -> String {
     text(&client.mutate("postJob", input, "job { id }").await.good(), "/job/id")
 }
 
-/// How often feeds of this process have lagged.
-async fn lags(app: &TestApp) -> u64 {
+/// Posts so many jobs, one after the other.
+async fn post_many(client: &Person, count: usize, description: usize) -> Vec<String> {
+    let mut posted = Vec::with_capacity(count);
+    for number in 0..count {
+        posted.push(post(client, &format!("Job {number}"), description).await);
+    }
+    posted
+}
+
+/// How many events feeds of this process have caught up with, out of the ring or out of the log.
+async fn replayed(app: &TestApp, from: &str) -> u64 {
     let metrics = app.http.request(reqwest::Method::GET, "/metrics").send().await.expect("metrics");
     let text = metrics.text().await.expect("a body");
-    let line = text.lines().find_map(|line| line.strip_prefix("lancewire_feed_lags_total "));
+    let counter = format!("lancewire_replayed_events_total{{from=\"{from}\"}} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&counter));
     line.map_or(0, |number| number.parse().expect("a number"))
 }
 
@@ -75,11 +89,7 @@ on_both! {
         app.listening(5).await;
 
         let posted: Vec<Vec<String>> = join_all(writers.iter().map(|writer| async move {
-            let mut posted = Vec::with_capacity(EACH);
-            for number in 0..EACH {
-                posted.push(post(writer, &format!("Job {number}"), 10).await);
-            }
-            posted
+            post_many(writer, EACH, 10).await
         }))
         .await;
 
@@ -135,27 +145,23 @@ on_both! {
     }
 }
 
-async fn a_feed_that_is_not_read_catches_up_from_the_log(database: Database) {
-    let app = TestApp::start_with(database, "[events]\nbuffer = 4", Clock::system()).await;
-    let _alone = LAGS.lock().await;
+async fn a_feed_that_is_not_read_catches_up(database: Database, from: &str, settings: &str) {
+    let app = TestApp::start_with(database, settings, Clock::system()).await;
+    let _alone = COUNTING.lock().await;
     let ada = app.client("Ada").await;
     let hub = &app.app.services.hub;
     let mut feed = Box::pin(hub.subscribe(EventKind::JobPosted, None).into_stream());
-    let posted = join_all((0..300).map(|number| {
-        let ada = ada.clone();
-        async move { post(&ada, &format!("Job {number}"), 10).await }
-    }))
-    .await;
+    let posted = post_many(&ada, 300, 10).await;
     let end = app.db_number("SELECT COUNT(*) FROM events").await;
     until("all are published", || hub.head() == end).await;
 
-    let before = lags(&app).await;
+    let before = replayed(&app, from).await;
     let mut positions = Vec::new();
     while positions.len() < 300 {
         positions.push(feed.next().await.expect("more").expect("readable").position());
     }
     assert!(positions.is_sorted_by(|one, two| one < two), "once each and in order: {positions:?}");
-    assert!(lags(&app).await > before, "296 were no longer in the buffer");
+    assert!(replayed(&app, from).await >= before + 296, "all but the last four had left the buffer");
     // And it is live again.
     let later = post(&ada, "Later", 10).await;
     let delivery = feed.next().await.expect("one more").expect("readable");
@@ -167,18 +173,23 @@ async fn a_feed_that_is_not_read_catches_up_from_the_log(database: Database) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_feed_that_is_not_read_catches_up_on_sqlite() {
-    a_feed_that_is_not_read_catches_up_from_the_log(Database::Sqlite).await;
+async fn a_feed_that_is_not_read_catches_up_from_the_ring() {
+    a_feed_that_is_not_read_catches_up(Database::Sqlite, "ring", "[events]\nbuffer = 4").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_feed_that_is_not_read_catches_up_on_postgres() {
-    a_feed_that_is_not_read_catches_up_from_the_log(Database::Postgres).await;
+async fn a_feed_that_is_not_read_catches_up_from_the_log_on_sqlite() {
+    a_feed_that_is_not_read_catches_up(Database::Sqlite, "log", NO_MEMORY).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_that_is_not_read_catches_up_from_the_log_on_postgres() {
+    a_feed_that_is_not_read_catches_up(Database::Postgres, "log", NO_MEMORY).await;
 }
 
 async fn a_slow_socket_catches_up_without_loss_or_double(database: Database) {
-    let app = TestApp::start_with(database, "[events]\nbuffer = 4", Clock::system()).await;
-    let _alone = LAGS.lock().await;
+    let app = TestApp::start_with(database, NO_MEMORY, Clock::system()).await;
+    let _alone = COUNTING.lock().await;
     let ada = app.client("Ada").await;
     // What the kernel holds for the reader is small, so that what waits, waits in the server.
     let tcp = TcpSocket::new_v4().expect("a socket");
@@ -186,7 +197,9 @@ async fn a_slow_socket_catches_up_without_loss_or_double(database: Database) {
     let mut request = format!("ws://{}/graphql", app.addr).into_client_request().expect("a request");
     request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("graphql-transport-ws"));
     let (mut slow, _) = client_async(request, tcp.connect(app.addr).await.expect("connects")).await.expect("upgrade");
-    let query = "subscription { jobPosted { cursor job { id description } } }";
+    // Ten times 2 KB, 300 times: they do not fit into the buffers on the way.
+    let copies = (0..10).map(|number| format!("copy{number}: description")).collect::<Vec<_>>().join(" ");
+    let query = format!("subscription {{ jobPosted {{ cursor job {{ id {copies} }} }} }}");
     for message in
         [json!({ "type": "connection_init" }), json!({ "id": "1", "type": "subscribe", "payload": { "query": query } })]
     {
@@ -197,12 +210,8 @@ async fn a_slow_socket_catches_up_without_loss_or_double(database: Database) {
         }
     }
     app.listening(1).await;
-    let before = lags(&app).await;
-    let mut posted = Vec::new();
-    for number in 0..300 {
-        // 300 times 20 KB: six megabytes do not fit into any buffer on the way.
-        posted.push(post(&ada, &format!("Job {number}"), 20_000).await);
-    }
+    let before = replayed(&app, "log").await;
+    let posted = post_many(&ada, 300, 2_000).await;
 
     let mut heard = Vec::new();
     while heard.len() < 300 {
@@ -213,7 +222,7 @@ async fn a_slow_socket_catches_up_without_loss_or_double(database: Database) {
         }
     }
     assert_eq!(heard, posted);
-    assert!(lags(&app).await > before, "the reader was not slow enough for this test to show anything");
+    assert!(replayed(&app, "log").await > before, "the reader was not slow enough for this test to show anything");
     drop(slow);
     app.finish().await;
 }
