@@ -41,7 +41,8 @@ on_both! {
 on_both! {
     async fn a_token_of_an_account_that_was_shut_out_reads_nothing(app: TestApp) {
         let cast = Cast::assemble(&app).await;
-        for query in ["{ viewer { id } }", "{ jobs(first: 1) { totalCount } }", "{ skills { id } }", "{ wallet { id } }"] {
+        let queries = ["{ viewer { id } }", "{ jobs(first: 1) { totalCount } }", "{ skills { id } }", "{ wallet { id } }"];
+        for query in queries {
             let reply = cast.shut_out.run(query, json!({})).await;
             assert_eq!(reply.code(), "UNAUTHENTICATED", "{reply}");
             assert!(reply.body.get("data").is_none_or(Value::is_null), "{reply}");
