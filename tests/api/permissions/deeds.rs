@@ -90,12 +90,15 @@ impl Deed {
     /// The code with which this viewer is refused whatever they aim at, and the word that the message must have.
     pub fn refusal(&self, viewer: &Viewer) -> Option<(&'static str, &'static str)> {
         match self.needs {
-            Needs::Nobody => None,
             Needs::Account | Needs::Role(_) if viewer.is_anonymous() => Some(("UNAUTHENTICATED", "Authorization")),
-            Needs::Account => None,
-            Needs::Role(roles) if roles.iter().any(|role| viewer.has(role)) => None,
-            Needs::Role(roles) => Some(("FORBIDDEN", roles[0])),
+            Needs::Role(roles) if !roles.iter().any(|role| viewer.has(role)) => Some(("FORBIDDEN", roles[0])),
+            Needs::Nobody | Needs::Account | Needs::Role(_) => None,
         }
+    }
+
+    /// Whether the viewer may use the mutation on something of their own. Nobody has ever notified an admin.
+    pub fn may_be_done_by(&self, viewer: &Viewer) -> bool {
+        self.refusal(viewer).is_none() && !(self.name == "markNotificationsRead" && viewer.is_admin())
     }
 
     pub fn input_type(&self) -> String {
@@ -139,7 +142,8 @@ impl Deed {
             "setUserSuspended" => json!({ "userId": cast.shut_out.id, "suspended": true, "reason": "Still spam." }),
             "postJob" | "draftJob" => new_job("New", "10.00"),
             "publishJob" => {
-                json!({ "id": text(&doer.draft(new_job("New", "10.00")).await.good(), "/job/id"), "idempotencyKey": key })
+                let drafted = doer.draft(new_job("New", "10.00")).await.good();
+                json!({ "id": text(&drafted, "/job/id"), "idempotencyKey": key })
             }
             "updateJob" => json!({ "id": posted(doer).await, "patch": { "title": "Changed" } }),
             "cancelJob" => json!({ "id": posted(if is_client { doer } else { ada }).await, "reason": "Over." }),

@@ -34,7 +34,9 @@ on_both! {
         let mut others = by(&format!("clientId: \"{}\"", cleo.id));
         app.listening(8).await;
         let told = |version: i64, listeners: &mut [&mut Listener]| {
-            listeners.iter_mut().for_each(|listener| listener.due.push((job.clone(), version)));
+            for listener in listeners {
+                listener.due.push((job.clone(), version));
+            }
         };
 
         // It leaves those who want Rust, and is not theirs any more.

@@ -1,5 +1,5 @@
-//! A right that is lost while somebody listens stops what it showed with the next event, and so it does on a socket that
-//! comes back with the same token.
+//! A right that is lost while somebody listens stops what it showed with the next event, and so it does on a socket
+//! that comes back with the same token.
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,8 @@ on_both! {
         let (socket, id) = listen(&app, &eve).await;
         let claim = text(&eve.claim(&job).await.good(), "/claim/id");
         let event = socket.next(&id).await["data"]["jobUpdated"].clone();
-        assert_eq!((&event["job"]["activeClaim"]["id"], &event["changes"]), (&json!(claim), &json!(["STATUS", "CLAIM"])));
+        assert_eq!(event["job"]["activeClaim"]["id"], claim);
+        assert_eq!(event["changes"], json!(["STATUS", "CLAIM"]));
         eve.release(&claim).await.good();
         let event = socket.next(&id).await["data"]["jobUpdated"].clone();
         assert_eq!((&event["job"]["escrow"], &event["changes"]), (&Value::Null, &json!(["STATUS"])));

@@ -121,11 +121,11 @@ pub fn may_see_private_fields(viewer: &Viewer, object: &Facts) -> bool {
 /// role it is not there.
 pub fn may_aim_at(viewer: &Viewer, mutation: &str, object: &Facts) -> bool {
     match (mutation, object) {
-        ("publishJob" | "updateJob", Facts::Job { client, .. }) => viewer.is(client),
+        ("publishJob" | "updateJob", Facts::Job { client, .. })
+        | ("requestRevision" | "approveDeliverable", Facts::Work { client, .. }) => viewer.is(client),
         ("cancelJob", Facts::Job { client, .. }) => viewer.is(client) || viewer.is_admin(),
         ("claimJob", Facts::Job { .. }) => may_see(viewer, object),
         ("releaseClaim" | "submitDeliverable", Facts::Claim { freelancer, .. }) => viewer.is(freelancer),
-        ("requestRevision" | "approveDeliverable", Facts::Work { client, .. }) => viewer.is(client),
         ("confirmTransaction", Facts::Own(_)) | ("setUserRoles" | "setUserSuspended", Facts::User(_)) => {
             viewer.is_admin()
         }

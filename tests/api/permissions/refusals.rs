@@ -78,7 +78,8 @@ on_both! {
         let claim = of(&jobs.in_review, "IN_REVIEW");
         refused(ben, "releaseClaim", json!({ "claimId": claim }), "INVALID_TRANSITION").await;
         for job in [&jobs.completed, &jobs.claimed] {
-            let (approve, revise) = (json!({ "deliverableId": work(job) }), json!({ "deliverableId": work(job), "note": "?" }));
+            let approve = json!({ "deliverableId": work(job) });
+            let revise = json!({ "deliverableId": work(job), "note": "?" });
             refused(ada, "approveDeliverable", with_key(approve), "INVALID_TRANSITION").await;
             refused(ada, "requestRevision", revise, "INVALID_TRANSITION").await;
         }

@@ -129,15 +129,14 @@ impl Schema {
         self.with_fragments(format!("subscription {{ {body} }}"))
     }
 
-    fn with_fragments(&self, mut text: String) -> String {
-        let body = text.clone();
-        for node in self.nodes() {
-            if body.contains(&format!("...All{node} ")) {
-                let fields: String = self.fields(node).iter().map(|field| self.field(field, Show::Name)).collect();
-                text.push_str(&format!(" fragment All{node} on {node} {{ __typename {fields} }}"));
-            }
-        }
-        text
+    fn with_fragments(&self, body: String) -> String {
+        let spread = self.nodes().iter().filter(|node| body.contains(&format!("...All{node} ")));
+        let fragments = spread.map(|node| {
+            let fields: String = self.fields(node).iter().map(|field| self.field(field, Show::Name)).collect();
+            format!("fragment All{node} on {node} {{ __typename {fields} }}")
+        });
+        let fragments: Vec<_> = fragments.collect();
+        [vec![body], fragments].concat().join(" ")
     }
 
     /// A field with all that it leads to.

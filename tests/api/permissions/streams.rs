@@ -29,7 +29,8 @@ on_both! {
         let mut judge = Judge::convene(&cast, &schema).await;
         for ((viewer, socket, id), before) in listeners.iter().zip(before) {
             let marker = text(&viewer.person.deposit("1.00").await.good(), "/transaction/id");
-            let events = socket.drain_until(id, |event| event["data"]["walletUpdated"]["transaction"]["id"] == marker).await;
+            let moved = |event: &Value| event["data"]["walletUpdated"]["transaction"]["id"] == marker;
+            let events = socket.drain_until(id, moved).await;
             for event in &events {
                 let owner = &event["data"]["walletUpdated"]["wallet"]["owner"]["id"];
                 assert!(viewer.is(owner.as_str().expect("an id")), "{} hears of the wallet of {owner}", viewer.part);
