@@ -122,7 +122,7 @@ impl Look<'_> {
             assert_eq!(found, public.cloned().collect(), "the feed is the same for all, for {}", self.viewer.part);
         }
         self.itself(steps).await;
-        self.events().await;
+        self.events(steps).await;
         self.read("query", "streamCursor", json!({})).await;
         self.check("skills", &self.read("query", "skills { ...AllSkill }", json!({})).await, steps);
         self.read("query", "rateLimit { cost limit remaining }", json!({})).await;
@@ -130,16 +130,23 @@ impl Look<'_> {
 
     /// `events` shows objects as they were, so only what is private in them is compared: whoever may not see a field now
     /// may not see what it was, and money and inbox are told to their owner alone.
-    async fn events(&self) {
+    async fn events(&self, steps: &mut Steps) {
         let job = "job { id escrow { amount } activeClaim { id } deliverables(first: 1) { nodes { id } } }";
         let body = format!(
             "events(last: 100) {{ nodes {{ ... on JobPostedEvent {{ {job} }} ... on JobUpdatedEvent {{ {job} }} \
-             ... on WalletUpdatedEvent {{ wallet {{ owner {{ id }} }} }} }} }}"
+             ... on WalletUpdatedEvent {{ wallet {{ owner {{ id }} }} transaction {{ id }} }} \
+             ... on NotificationReceivedEvent {{ notification {{ id }} }} __typename }} }}"
         );
         let found = self.read("query", &body, json!({})).await;
         let events = found["events"]["nodes"].as_array().expect("events");
         assert!(!events.is_empty(), "everybody hears of something");
         for event in events {
+            let fields = event.as_object().expect("an event").keys().filter(|field| *field != "__typename");
+            steps.extend(fields.map(|field| (text(event, "/__typename"), field.clone())));
+            if let Some(id) = event.pointer("/notification/id").or(event.pointer("/transaction/id")) {
+                let id = id.as_str().expect("an id");
+                assert!(!self.judge.expected(self.viewer, id).is_null(), "{} hears of {id}", self.viewer.part);
+            }
             if let Some(owner) = event.pointer("/wallet/owner/id").and_then(Value::as_str) {
                 assert!(self.viewer.is(owner), "{} hears of the wallet of {owner}", self.viewer.part);
             }

@@ -127,14 +127,7 @@ impl TestApp {
             Config::layered(Environment::Development, &[SETTINGS, &places, settings]).expect("usable settings");
         let (app, addr) = serve(config, clock).await;
         app.services.accounts.add_skills(&SKILLS).await.expect("skills");
-        Self {
-            app: Arc::new(app),
-            addr,
-            http: Http::new(addr),
-            admin: Arc::default(),
-            _home: Arc::new(home),
-            lent,
-        }
+        Self { app: Arc::new(app), addr, http: Http::new(addr), admin: Arc::default(), _home: Arc::new(home), lent }
     }
 
     /// Somebody who is not signed in.
