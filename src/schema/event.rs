@@ -111,15 +111,15 @@ pub(crate) async fn listen<T: Send + 'static>(
         Some(cursor) => Some(resume_point(hub, cursor).await?),
         None => None,
     };
-    let heard = hub.subscribe(kind, after).into_stream().filter_map(move |delivery| {
-        let heard = match delivery {
+    let told = hub.subscribe(kind, after).into_stream().filter_map(move |delivery| {
+        let event = match delivery {
             Ok(delivery) => hears(&delivery).map(|hearing| hearing.map(|hearing| (delivery, hearing))).transpose(),
             Err(fault) => Some(Err(fault)),
         };
-        future::ready(heard)
+        future::ready(event)
     });
     let beginning = ctx.get::<Beginning>();
-    *beginning.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(heard.boxed());
+    *beginning.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(told.boxed());
     Ok(stream::empty().boxed())
 }
 

@@ -3,6 +3,17 @@
 #![allow(missing_docs, reason = "names of verbs and stories say what they are")]
 #![allow(clippy::large_futures, reason = "a story is one future")]
 #![allow(clippy::missing_panics_doc, reason = "a test fails by a panic")]
+#![allow(
+    clippy::duration_suboptimal_units,
+    clippy::format_push_string,
+    clippy::new_without_default,
+    clippy::obfuscated_if_else,
+    clippy::return_self_not_must_use,
+    clippy::similar_names,
+    clippy::type_complexity,
+    clippy::unchecked_time_subtraction,
+    reason = "a story is read once and fails loudly"
+)]
 #![allow(clippy::too_many_lines, reason = "a story is as long as it is")]
 
 pub mod permissions;

@@ -59,7 +59,7 @@ on_both! {
             heard.push(socket.next(&live).await);
         }
         let replayed = take(&app, json!({ "after": start }), 12).await;
-        assert_eq!(serde_json::to_string(&heard).unwrap(), serde_json::to_string(&replayed).unwrap());
+        assert_eq!(format!("{heard:?}"), format!("{replayed:?}"));
         let rest = take(&app, json!({ "after": heard[6]["data"]["jobPosted"]["cursor"] }), 5).await;
         assert_eq!(rest, heard[7..], "a cursor is a place between two events");
     }
