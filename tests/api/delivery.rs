@@ -18,7 +18,7 @@ use tokio_tungstenite::{
 use crate::{
     on_both,
     support::{
-        app::{Database, TestApp, until},
+        app::{Database, TestApp, soon, until},
         people::{Person, fresh_key, money, text},
         socket::{Socket, Subscription},
     },
@@ -158,13 +158,13 @@ async fn a_feed_that_is_not_read_catches_up(database: Database, from: &str, sett
     let before = replayed(&app, from).await;
     let mut positions = Vec::new();
     while positions.len() < 300 {
-        positions.push(feed.next().await.expect("more").expect("readable").position());
+        positions.push(soon(feed.next()).await.expect("more").expect("readable").position());
     }
     assert!(positions.is_sorted_by(|one, two| one < two), "once each and in order: {positions:?}");
     assert!(replayed(&app, from).await >= before + 296, "all but the last four had left the buffer");
     // And it is live again.
     let later = post(&ada, "Later", 10).await;
-    let delivery = feed.next().await.expect("one more").expect("readable");
+    let delivery = soon(feed.next()).await.expect("one more").expect("readable");
     let snapshot: &Value = delivery.payload().expect("JSON");
     assert!(snapshot.to_string().contains(&later), "{snapshot}");
     assert!(posted.iter().all(|job| *job != later));
@@ -206,7 +206,7 @@ async fn a_slow_socket_catches_up_without_loss_or_double(database: Database) {
         let acknowledged = message["type"] == "connection_init";
         slow.send(Message::text(message.to_string())).await.expect("sends");
         if acknowledged {
-            slow.next().await.expect("an answer").expect("connection_ack");
+            soon(slow.next()).await.expect("an answer").expect("connection_ack");
         }
     }
     app.listening(1).await;
@@ -215,7 +215,7 @@ async fn a_slow_socket_catches_up_without_loss_or_double(database: Database) {
 
     let mut heard = Vec::new();
     while heard.len() < 300 {
-        let frame = slow.next().await.expect("still open").expect("a frame").into_text().expect("text");
+        let frame = soon(slow.next()).await.expect("still open").expect("a frame").into_text().expect("text");
         let message: Value = serde_json::from_str(&frame).expect("JSON");
         if message["type"] == "next" {
             heard.push(text(&message, "/payload/data/jobPosted/job/id"));

@@ -15,7 +15,7 @@ use tokio::{
 use url::form_urlencoded;
 
 use crate::support::{
-    app::{Database, TestApp},
+    app::{Database, TestApp, soon},
     http::Reply,
     people::new_job,
 };
@@ -259,7 +259,7 @@ async fn a_stopping_server_is_alive_and_not_ready() {
     for (connection, status) in connections.iter_mut().zip(["503 Service Unavailable", "200 OK"]) {
         connection.write_all(b"host: here\r\n\r\n").await.expect("sends");
         let mut answer = String::new();
-        connection.read_to_string(&mut answer).await.expect("an answer, and the end of the connection");
+        soon(connection.read_to_string(&mut answer)).await.expect("an answer, and the end of the connection");
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
         assert_eq!(answer.contains("\"stopping\":true"), status.starts_with("503"), "{answer}");
     }

@@ -22,7 +22,7 @@ use url::Url;
 use crate::{
     on_both,
     support::{
-        app::{Database, TestApp, until},
+        app::{Database, TestApp, soon, until},
         http::{Http, Reply},
         people::{Person, money, text},
         socket::Socket,
@@ -96,7 +96,7 @@ on_both! {
                 last = head;
             }
         };
-        let (jobs, _) = join(write, join_all([stamp(), stamp(), stamp(), stamp()])).await;
+        let (jobs, _) = soon(join(write, join_all([stamp(), stamp(), stamp(), stamp()]))).await;
         app.app.services.hub.log().stamp().await.expect("a stamp");
 
         let events = log(&app).await;
@@ -205,7 +205,7 @@ async fn a_transaction_that_commits_late_is_still_delivered() {
         ada.post_job("The last").await;
         heard.push(socket.next(&feed).await["data"]["jobPosted"].take());
     };
-    let (committed, ()) = join(slow, meanwhile).await;
+    let (committed, ()) = soon(join(slow, meanwhile)).await;
     committed.expect("commits");
     let titles: Vec<String> = heard.iter().map(|event| text(event, "/job/title")).collect();
     assert_eq!(titles, ["The first", "The second", "The third", "The late one", "The last"]);

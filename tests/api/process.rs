@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::support::{
-    app::until,
+    app::{soon, until},
     binary::{Home, lines},
     http::Http,
     people::{fresh_key, new_job, text},
@@ -173,7 +173,7 @@ async fn a_request_under_way_is_answered_before_the_end() {
     until("the server takes no new connections", || !server.accepts()).await;
     slow.write_all(rest.as_bytes()).await.expect("sends");
     let mut answer = String::new();
-    slow.read_to_string(&mut answer).await.expect("an answer, and the end of the connection");
+    soon(slow.read_to_string(&mut answer)).await.expect("an answer, and the end of the connection");
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"slug\":\"rust\""), "{answer}");
     assert_eq!(server.ended().await.code(), Some(0));
 }
@@ -260,7 +260,7 @@ async fn what_was_answered_survives_a_kill_and_the_rest_is_whole_or_nothing() {
             server.signal("KILL").await;
             db.close().await.expect("closes");
         };
-        let (posts, ()) = futures_util::future::join(posts, kill).await;
+        let (posts, ()) = soon(futures_util::future::join(posts, kill)).await;
         assert!(!server.ended().await.success());
 
         let verified = home.run(&["verify"]).await;

@@ -261,6 +261,11 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
         .unwrap_or_else(|_| panic!("waited in vain until {what}"));
 }
 
+/// What is about to come. A test that waits for ever tells nobody what is wrong.
+pub async fn soon<F: Future>(coming: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(60), coming).await.expect("it comes soon")
+}
+
 /// Brings an empty database up to date.
 pub async fn migrate(url: String) {
     let settings = format!("[database]\nurl = {url:?}\n");
