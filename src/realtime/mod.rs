@@ -6,7 +6,9 @@
 //! so between commit and socket no event is lost, doubled or out of order. The same way a feed begins after a cursor:
 //! what came since is replayed from the log, then it goes live, without gap or overlap.
 //!
-//! Shared execution, other transports and more nodes have their place here and come next.
+//! An event is executed and encoded once for all who hear the same of it, and carries the result with it ([`Delivery`]);
+//! the last events stay in memory for those who come back. Other transports and more nodes have their place here and come
+//! next.
 
 mod delivery;
 mod hub;
