@@ -1,6 +1,6 @@
 //! The command line: reads arguments, calls the library, turns errors into one line and an exit code. No logic.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
@@ -139,20 +139,20 @@ async fn stop_signal() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tells a newcomer where to go.
+/// Tells a newcomer where to go. Nobody may be listening: a closed standard output is no reason to end.
 fn greet(address: &str) {
-    println!("\n  lancewire is at http://{address}/\n");
-    println!("  GraphiQL     http://{address}/graphql");
-    println!("  subscribe    ws://{address}/graphql   (graphql-transport-ws)");
-    println!("  schema       http://{address}/schema.graphql");
-    println!("  operations   http://{address}/health/ready   http://{address}/metrics\n");
-    println!("  Demo logins, all with the password {}:", seed::PASSWORD);
-    for (email, name, _) in seed::PEOPLE {
-        println!("    {email:22} {name}");
-    }
-    println!("\n  Try it:\n");
-    println!("  curl -s http://{address}/graphql -H 'content-type: application/json' \\");
-    println!(
-        "    -d '{{\"query\":\"{{ jobs(first: 3) {{ nodes {{ title budget {{ amount currencyCode }} }} }} }}\"}}'\n"
+    let logins = seed::PEOPLE.map(|(email, name, _)| format!("    {email:22} {name}")).join("\n");
+    let password = seed::PASSWORD;
+    let text = format!(
+        "\n  lancewire is at http://{address}/\n\n\
+         \x20 GraphiQL     http://{address}/graphql\n\
+         \x20 subscribe    ws://{address}/graphql   (graphql-transport-ws)\n\
+         \x20 schema       http://{address}/schema.graphql\n\
+         \x20 operations   http://{address}/health/ready   http://{address}/metrics\n\n\
+         \x20 Demo logins, all with the password {password}:\n{logins}\n\n\
+         \x20 Try it:\n\n\
+         \x20 curl -s http://{address}/graphql -H 'content-type: application/json' \\\n\
+         \x20   -d '{{\"query\":\"{{ jobs(first: 3) {{ nodes {{ title budget {{ amount currencyCode }} }} }} }}\"}}'\n\n"
     );
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }

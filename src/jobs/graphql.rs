@@ -1,4 +1,7 @@
 //! Jobs in the API: `Job`, the feed and search, what clients do, and the events `jobPosted` and `jobUpdated`.
+//!
+//! Longer than most files, being declarations throughout: the API's largest type with its inputs, payloads, errors and
+//! events, in the one place where a domain speaks GraphQL.
 
 use std::{collections::HashMap, sync::Arc};
 
