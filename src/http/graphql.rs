@@ -123,6 +123,7 @@ impl Refusal {
 pub async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Refusal> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|announced| announced > limit as u64) {
+        discard(body).await;
         return Err(Refusal::TooLarge(limit));
     }
     let mut read = Vec::new();
@@ -135,6 +136,23 @@ pub async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<
         read.extend_from_slice(&chunk);
     }
     Ok(read.into())
+}
+
+/// Reads on for a moment what will not be used. A connection that is closed on a client in the middle of sending is reset,
+/// and the reset overtakes the answer. Bounded in bytes and in time, for those who would send for ever.
+pub async fn discard(body: Body) {
+    const MOST: usize = 4 * MAX_BODY;
+    let rest = async {
+        let (mut chunks, mut read) = (body.into_data_stream(), 0);
+        while let Some(Ok(chunk)) = chunks.next().await {
+            read += chunk.len();
+            if read > MOST {
+                return;
+            }
+        }
+    };
+    // Either way the answer goes out now.
+    let _ = tokio::time::timeout(std::time::Duration::from_millis(500), rest).await;
 }
 
 /// The parameters of a GET, from the part of its URL after `?`. `variables` and `extensions` are JSON.

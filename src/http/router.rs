@@ -19,7 +19,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 
 use super::{
-    graphql::{Refusal, check_transport, parse_get, parse_post, read_body, respond, tell_budget},
+    graphql::{Refusal, check_transport, discard, parse_get, parse_post, read_body, respond, tell_budget},
     health, middleware,
     negotiation::{MediaType, negotiate},
     operations::{Admitted, Document, Operations, Origin},
@@ -135,7 +135,10 @@ async fn answer(
             };
             parse_post(headers, &body?)?
         }
-        _ => return Err(Refusal::Method),
+        _ => {
+            discard(body).await;
+            return Err(Refusal::Method);
+        }
     };
     let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     let actor = match web.operations.authenticate(authorization).await {
