@@ -232,7 +232,6 @@ impl Operations {
     fn stream(&self, ready: Box<Ready>, request_id: String) -> stream::BoxStream<'static, Outcome> {
         let operations = self.clone();
         let outcomes = async_stream::stream! {
-            let _listening = Listening::begin(ready.field());
             let mut heard = match operations.begin(&ready, &request_id).await {
                 Ok(heard) => heard,
                 Err(refused) => {
@@ -240,6 +239,8 @@ impl Operations {
                     return;
                 }
             };
+            // Not before: a document that was refused has any field names it likes, and they must not become labels.
+            let _listening = Listening::begin(ready.field());
             let key = sharing_key(&ready);
             while let Some(heard) = heard.next().await {
                 match heard {
