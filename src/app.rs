@@ -33,8 +33,8 @@ use crate::{
     jobs::Jobs,
     lifecycle::Lifecycle,
     notifications::Notifications,
-    realtime::{self, Hub},
-    schema::Services,
+    realtime::{self, Hub, HubSettings, MemoryBus},
+    schema::{self, Services},
     telemetry,
     wallet::{Wallets, sandbox},
 };
@@ -118,10 +118,16 @@ impl App {
         );
 
         let log = EventLog::open(db.clone()).await?;
-        let head = log.stamp().await.map_err(Fault::from)?;
-        let hub = Hub::new(log, config.events.buffer, config.events.ring_bytes);
+        let delivery = HubSettings {
+            ring_bytes: config.events.ring_bytes,
+            backlog: config.events.buffer,
+            shared_execution: config.events.shared_execution,
+        };
+        let hub = Hub::new(log, schema::event::terms, delivery, clock.clone(), lifecycle.clone());
+        realtime::begin_tail(&hub).await?;
+        let bus = MemoryBus::new(db.doorbell());
         let poll = Duration::from_millis(config.events.poll_ms);
-        drop(lifecycle.spawn(realtime::run_tail(db.clone(), hub.clone(), head, poll, lifecycle.clone())));
+        drop(lifecycle.spawn(realtime::run_tail(bus, hub.clone(), poll, lifecycle.clone())));
         let kept = TimeDelta::seconds(config.events.retention_seconds.into());
         let retention = events::run_retention(hub.log().clone(), kept, clock.clone(), lifecycle.clone());
         drop(lifecycle.spawn(retention));

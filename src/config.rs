@@ -185,6 +185,7 @@ pub struct EventSettings {
     pub retention_seconds: u32,
     pub ring_bytes: usize,
     pub buffer: usize,
+    pub shared_execution: bool,
 }
 
 /// `[telemetry]`: see `config/default.toml`.

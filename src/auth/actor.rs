@@ -1,5 +1,7 @@
 //! On whose behalf a use case runs.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -40,6 +42,15 @@ pub enum Actor {
     User(Principal),
     /// The server itself: the clock, the payment processor, the command line.
     System,
+}
+
+/// Who sent a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// On whose behalf.
+    pub actor: Actor,
+    /// From where.
+    pub address: IpAddr,
 }
 
 /// A use case that this caller may not use at all.

@@ -33,6 +33,46 @@ pub struct Audience {
     pub claimant: Option<UserId>,
 }
 
+/// As whom a listener hears an event. Decided by the event's own columns, for what was so when it happened; today's
+/// rights decide the private fields, when those are resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearing {
+    /// As everybody: what does not look at the viewer is the same for all who hear it so.
+    Public,
+    /// As a party to it, or as its owner.
+    Own,
+}
+
+impl EventKind {
+    /// Whether the parties to such an event hear more of it than everybody, by the event itself.
+    pub const fn has_parties(self) -> bool {
+        match self {
+            Self::JobUpdated | Self::WalletUpdated | Self::NotificationReceived => true,
+            Self::JobPosted => false,
+        }
+    }
+
+    /// Whether admins are a party to every event of the kind.
+    pub const fn is_told_to_admins(self) -> bool {
+        match self {
+            Self::JobUpdated => true,
+            Self::JobPosted | Self::WalletUpdated | Self::NotificationReceived => false,
+        }
+    }
+}
+
+impl Audience {
+    /// As whom this user, or an anonymous listener, hears an event of this kind; not at all if that is none.
+    pub fn hearing(&self, kind: EventKind, user: Option<UserId>, admin: bool) -> Option<Hearing> {
+        let named = user.is_some_and(|user| self.owner == user || self.claimant == Some(user));
+        if kind.has_parties() && (named || (admin && kind.is_told_to_admins())) {
+            Some(Hearing::Own)
+        } else {
+            self.public.then_some(Hearing::Public)
+        }
+    }
+}
+
 /// An event to be recorded.
 #[derive(Clone, Debug)]
 pub struct NewEvent {

@@ -12,6 +12,6 @@ mod log;
 mod retention;
 
 pub use cursor::EventCursor;
-pub use event::{Audience, Event, EventKind, NewEvent};
+pub use event::{Audience, Event, EventKind, Hearing, NewEvent};
 pub use log::{EventLog, Listener, ResumeError, record};
 pub use retention::run as run_retention;

@@ -4,21 +4,31 @@
 //! give it a scope and loaders, execute it within the time limit with panics caught, and give every error its code.
 //! Called by the HTTP handler and, through [`SocketBackend`], by the sockets.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{borrow::Cow, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use async_graphql::{Response, Variables, parser::types::OperationType};
-use futures_util::{FutureExt, StreamExt, future, stream};
+use async_graphql::{
+    Response, Value, Variables,
+    parser::types::{OperationType, Selection},
+};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{self, BoxFuture},
+    stream,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::websocket::{Identity, Operation, OperationKind, Outcome, Refused, SocketBackend, SubscribePayload};
+use super::websocket::{
+    Identity, Operation, OperationKind, Outcome, Refused, SocketBackend, SubscribePayload, Subscription,
+};
 use crate::{
     auth::{
-        actor::Actor,
+        actor::{Actor, Origin},
         revocations::Watch,
         sessions::{Sessions, Unauthenticated},
     },
     clock::Clock,
     error::Fault,
+    events::Hearing,
     graphql::{
         budget::{Budget, Budgets, Caller},
         classify::{classify, is_request_error},
@@ -29,10 +39,10 @@ use crate::{
         loader::Batches,
     },
     ids::{Ids, RequestId},
-    realtime::{Delivery, Encoding, SharingKey},
+    realtime::{Delivery, Executed, Execution, Feed, Outlet, SharingKey},
     schema::{
         SINGLE_MUTATIONS, Schema, Services,
-        event::{Beginning, Heard, Hearing, Pinned},
+        event::{Beginning, Begun, Pinned},
     },
 };
 
@@ -72,19 +82,8 @@ pub struct Parts {
     pub ids: Ids,
 }
 
-/// Who sent a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Origin {
-    /// On whose behalf.
-    pub actor: Actor,
-    /// From where.
-    pub address: IpAddr,
-}
-
-impl Origin {
-    fn caller(&self) -> Caller {
-        self.actor.user().map_or(Caller::Address(self.address), Caller::User)
-    }
+fn caller(origin: &Origin) -> Caller {
+    origin.actor.user().map_or(Caller::Address(origin.address), Caller::User)
 }
 
 /// A document and its variables.
@@ -162,7 +161,7 @@ impl Operations {
         }
         // An operation that cannot run has been read all the same: it costs a point.
         let cost = prepared.as_ref().map_or(1, |prepared| prepared.cost);
-        let budget = shared.budgets.spend(origin.caller(), cost);
+        let budget = shared.budgets.spend(caller(&origin), cost);
         Ok(match (prepared, budget) {
             (_, Err(refused)) => {
                 metrics::counter!("lancewire_operations_rejected_total", "reason" => "budget").increment(1);
@@ -225,50 +224,31 @@ impl Operations {
         Ok(log.cursor(log.stamp().await?))
     }
 
-    /// Runs a subscription: each event's response as it comes, in JSON.
-    ///
-    /// The root field runs once now, to check the viewer and to say what will be heard. Each event is then executed once
-    /// for all who hear it as everybody does, and once for each who hears it as their own.
-    fn stream(&self, ready: Box<Ready>, request_id: String) -> stream::BoxStream<'static, Outcome> {
-        let operations = self.clone();
-        let outcomes = async_stream::stream! {
-            let mut heard = match operations.begin(&ready, &request_id).await {
-                Ok(heard) => heard,
-                Err(refused) => {
-                    yield outcome(*refused, true);
-                    return;
-                }
-            };
-            // Not before: a document that was refused has any field names it likes, and they must not become labels.
-            let _listening = Listening::begin(ready.field());
-            let key = sharing_key(&ready);
-            while let Some(heard) = heard.next().await {
-                match heard {
-                    Ok((delivery, hearing)) => {
-                        yield Outcome::Next(operations.encoded(&ready, key, delivery, hearing, &request_id).await);
-                    }
-                    Err(fault) => {
-                        let error = failure(ErrorCode::InternalServerError, fault.to_string(), None);
-                        let mut response = Response::from_errors(vec![error]);
-                        classify(&mut response, &request_id);
-                        yield outcome(response, true);
-                        return;
-                    }
-                }
-            }
-        };
-        outcomes.boxed()
+    /// Takes a subscription to the hub: its root field runs once now, to check the viewer and to say what is meant. Each
+    /// event is then executed for all who subscribe in the same words together.
+    async fn join(
+        &self,
+        ready: Box<Ready>,
+        request_id: &str,
+        outlet: Arc<dyn Outlet>,
+    ) -> Result<(Feed, Listening), Box<Response>> {
+        let Begun { interest, after } = self.begin(&ready, request_id).await?;
+        // Not before: a document that was refused has any field names it likes, and they must not become labels.
+        let listening = Listening::begin(ready.field());
+        let (key, viewer) = (sharing_key(&ready), ready.origin);
+        let execution = EventExecution { operations: self.clone(), ready };
+        Ok((self.shared.services.hub.join(key, interest, execution, after, viewer, outlet), listening))
     }
 
     /// Has the root field check its arguments and the viewer.
-    async fn begin(&self, ready: &Ready, request_id: &str) -> Result<Heard, Box<Response>> {
+    async fn begin(&self, ready: &Ready, request_id: &str) -> Result<Begun, Box<Response>> {
         let beginning = Beginning::default();
         let (request, batches) = self.request(ready);
         let request = request.data(Arc::new(self.scope(ready))).data(beginning.clone());
         let mut responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind();
         let responses = batches.drive(responses.next()).await;
         let refused = match (responses, beginning.take()) {
-            (None, Some(heard)) => return Ok(heard),
+            (None, Some(begun)) => return Ok(begun),
             (Some(Ok(response)), _) => response,
             (Some(Err(_)) | None, _) => Response::from_errors(vec![failure(
                 ErrorCode::InternalServerError,
@@ -281,71 +261,100 @@ impl Operations {
         Err(refused)
     }
 
-    /// The response to one event, out of the event's own encodings where it is the same for all.
-    async fn encoded(
-        &self,
-        ready: &Ready,
-        key: SharingKey,
-        delivery: Arc<Delivery>,
-        hearing: Hearing,
-        request_id: &str,
-    ) -> Arc<str> {
-        if hearing == Hearing::Public {
-            let shared = delivery.encoding(key, async || {
-                let (response, private) = self.execute_one(ready, &delivery, hearing, request_id).await;
-                // An error may be of this moment or of this viewer alone.
-                if private || !response.errors.is_empty() { Encoding::Own } else { Encoding::Shared(next(response)) }
-            });
-            if let Encoding::Shared(response) = shared.await {
-                metrics::counter!("lancewire_deliveries_total", "execution" => "shared").increment(1);
-                return response;
-            }
-        }
-        metrics::counter!("lancewire_deliveries_total", "execution" => "own").increment(1);
-        next(self.execute_one(ready, &delivery, hearing, request_id).await.0)
-    }
-
-    /// Executes a subscription's document on one event, and says whether anything looked at the viewer.
-    async fn execute_one(
-        &self,
-        ready: &Ready,
-        delivery: &Arc<Delivery>,
-        hearing: Hearing,
-        request_id: &str,
-    ) -> (Response, bool) {
-        metrics::counter!("lancewire_executions_total").increment(1);
-        let scope = Arc::new(self.scope(ready));
-        let pinned = Pinned(Arc::clone(delivery), hearing);
-        let (request, batches) = self.request(ready);
-        let request = request.data(Arc::clone(&scope)).data(pinned);
-        let mut responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind();
-        let response = batches.drive(responses.next()).await;
-        let mut response = response.and_then(Result::ok).unwrap_or_else(|| {
-            Response::from_errors(vec![failure(ErrorCode::InternalServerError, "an event was not executed", None)])
-        });
-        classify(&mut response, request_id);
-        (response, scope.is_private())
-    }
-
     fn request(&self, ready: &Ready) -> (async_graphql::Request, Batches) {
         let request = ready.prepared.clone().into_request(ready.query.clone(), ready.variables.clone());
         self.shared.services.load_for(request)
     }
 }
 
+/// A subscription's document, to be executed on one event at a time for all who sent it.
+struct EventExecution {
+    operations: Operations,
+    ready: Box<Ready>,
+}
+
+impl Execution for EventExecution {
+    fn execute<'a>(
+        &'a self,
+        delivery: &'a Arc<Delivery>,
+        hearing: Hearing,
+        viewer: Option<Origin>,
+    ) -> BoxFuture<'a, Executed> {
+        async move {
+            let Self { operations, ready } = self;
+            let Origin { address, .. } = ready.origin;
+            let origin = viewer.unwrap_or(Origin { actor: Actor::Anonymous, address });
+            let scope = Scope::new(origin.actor, origin.address, ready.budget, &operations.shared.clock);
+            let scope = Arc::new(scope);
+            let (request, batches) = operations.request(ready);
+            let request = request.data(Arc::clone(&scope)).data(Pinned(Arc::clone(delivery), hearing));
+            let mut responses = AssertUnwindSafe(operations.shared.schema.execute_stream(request)).catch_unwind();
+            let response = batches.drive(responses.next()).await;
+            let mut response = response.and_then(Result::ok).unwrap_or_else(|| {
+                let message = "an event was not executed";
+                Response::from_errors(vec![failure(ErrorCode::InternalServerError, message, None)])
+            });
+            if !response.errors.is_empty() {
+                classify(&mut response, &operations.request_id());
+            }
+            let (looked_at_viewer, failed) = (scope.is_private(), !response.errors.is_empty());
+            Executed { response: next(response), looked_at_viewer, failed }
+        }
+        .boxed()
+    }
+}
+
 /// What two subscriptions must have in common to be answered alike: the document, the operation and the variables, but
-/// for the one that says from where to resume.
+/// for what says from where to resume.
 fn sharing_key(ready: &Ready) -> SharingKey {
     let mut variables = ready.variables.clone();
-    // Left out only where it can do nothing but that: declared once, used once, as the argument of that name.
-    let only_resumes = |name: &str| {
-        let used = ready.query.matches(&format!("${name}")).count() == 2;
-        used && ready.query.replace(char::is_whitespace, "").contains(&format!("after:${name}"))
-    };
-    variables.retain(|name, _| !only_resumes(name));
+    let (query, resumes_by) = without_after(ready);
+    if let Some(name) = resumes_by {
+        variables.remove(&async_graphql::Name::new(name));
+    }
     let variables = serde_json::to_string(&variables).unwrap_or_default();
     let name = ready.prepared.operation_name.as_deref().unwrap_or_default();
-    SharingKey::new(&format!("{name}\u{0}{variables}\u{0}{}", ready.query))
+    SharingKey::new(&format!("{name}\u{0}{variables}\u{0}{query}"))
+}
+
+/// The text of the document without the literal cursor of its root field; or the name of the variable that stands there,
+/// if it does nothing else.
+fn without_after(ready: &Ready) -> (Cow<'_, str>, Option<String>) {
+    let query = ready.query.as_str();
+    let whole = (Cow::Borrowed(query), None);
+    let root = ready.prepared.document.operations.iter().find_map(|(name, operation)| {
+        let chosen = name.map(|name| name.as_str()) == ready.prepared.operation_name.as_deref();
+        let root = operation.node.selection_set.node.items.first().filter(|_| chosen)?;
+        if let Selection::Field(field) = &root.node { Some(&field.node) } else { None }
+    });
+    let after = root.and_then(|root| root.arguments.iter().find(|(name, _)| name.node == "after"));
+    let Some((_, value)) = after else { return whole };
+    let mut variable = None;
+    let literal = value.node.clone().into_const_with(|name| {
+        variable = Some(name);
+        Ok::<_, std::convert::Infallible>(Value::Null)
+    });
+    match (variable, literal) {
+        (Some(name), _) => {
+            // Declared once, used once: here.
+            let written = format!("${name}");
+            let used = query.match_indices(&written);
+            let ends = |at: usize| !query[at + 1 + name.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
+            let only_here = used.filter(|(at, _)| ends(*at)).count() == 2;
+            if only_here { (Cow::Borrowed(query), Some(name.to_string())) } else { whole }
+        }
+        (None, Ok(Value::String(cursor))) => {
+            let line = query.lines().nth(value.pos.line.saturating_sub(1)).unwrap_or_default();
+            let literal = format!("\"{cursor}\"");
+            let column = line.char_indices().nth(value.pos.column.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
+            // A literal with escapes, or in three quotes, is shared with none but its like.
+            if !line[column..].starts_with(&literal) || query.matches(&literal).count() != 1 {
+                return whole;
+            }
+            (Cow::Owned(query.replacen(&literal, "null", 1)), None)
+        }
+        (None, _) => whole,
+    }
 }
 
 /// Counts a subscription for as long as it lives.
@@ -373,15 +382,12 @@ const fn kind_name(kind: OperationType) -> &'static str {
     }
 }
 
-/// A response as a socket sends it.
-fn outcome(mut response: Response, refused: bool) -> Outcome {
-    if !refused {
-        return Outcome::Next(next(response));
-    }
+/// The payload of `error`.
+fn errors(mut response: Response) -> Arc<str> {
     for error in &mut response.errors {
         error.locations.retain(|at| at.line > 0);
     }
-    Outcome::Errors(json(&response.errors))
+    json(&response.errors)
 }
 
 /// The payload of `next`.
@@ -437,17 +443,21 @@ impl SocketBackend for Operations {
         match admitted {
             Admitted::Refused(mut response, _) => {
                 classify(&mut response, &request_id);
-                let outcomes = stream::once(future::ready(outcome(*response, true))).boxed();
-                Operation { kind: OperationKind::Query, outcomes }
+                let refused = Outcome::Errors(errors(*response));
+                Operation::Outcomes(OperationKind::Query, stream::once(future::ready(refused)).boxed())
             }
             Admitted::Ready(ready) if ready.kind == OperationType::Subscription => {
-                let outcomes = self.stream(ready, request_id);
-                // The viewer's watch must not end before what runs for them.
-                let outcomes = outcomes.map(move |outcome| {
-                    let _viewer = &viewer;
-                    outcome
-                });
-                Operation { kind: OperationKind::Subscription, outcomes: outcomes.boxed() }
+                let operations = self.clone();
+                Operation::Subscription(Box::new(move |outlet| {
+                    async move {
+                        match operations.join(ready, &request_id, outlet).await {
+                            // The viewer's watch must not end before what runs for them.
+                            Ok((feed, listening)) => Ok(Subscription { feed, guard: Box::new((listening, viewer)) }),
+                            Err(refused) => Err(errors(*refused)),
+                        }
+                    }
+                    .boxed()
+                }))
             }
             Admitted::Ready(ready) => {
                 let kind = match ready.kind {
@@ -457,11 +467,19 @@ impl SocketBackend for Operations {
                 let operations = self.clone();
                 let answer = async move {
                     let response = operations.run(ready, &request_id).await;
-                    let refused = is_request_error(&response);
-                    outcome(response, refused)
+                    if is_request_error(&response) {
+                        Outcome::Errors(errors(response))
+                    } else {
+                        Outcome::Next(next(response))
+                    }
                 };
-                Operation { kind, outcomes: stream::once(answer).boxed() }
+                Operation::Outcomes(kind, stream::once(answer).boxed())
             }
         }
+    }
+
+    fn ping_payload(&self, _: &SocketViewer, position: Option<i64>) -> Option<String> {
+        let cursor = self.shared.services.hub.log().cursor(position?);
+        Some(serde_json::json!({ "cursor": cursor }).to_string())
     }
 }

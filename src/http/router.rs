@@ -6,11 +6,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     body::Body,
-    extract::{
-        ConnectInfo, FromRequestParts, Request, State,
-        ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
-    },
-    http::{HeaderMap, HeaderValue, Method, Uri, header, request::Parts},
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderValue, Method, Uri, header},
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::{any, get},
@@ -22,12 +19,15 @@ use super::{
     graphql::{Refusal, check_transport, discard, parse_get, parse_post, read_body, respond, tell_budget},
     health, middleware,
     negotiation::{MediaType, negotiate},
-    operations::{Admitted, Document, Operations, Origin},
+    operations::{Admitted, Document, Operations},
     pages,
     websocket::Sockets,
 };
 use crate::{
-    auth::sessions::{Sessions, Unauthenticated},
+    auth::{
+        actor::Origin,
+        sessions::{Sessions, Unauthenticated},
+    },
     db::Db,
     graphql::{classify::classify, errors::ErrorCode, limits::failure},
     lifecycle::Lifecycle,
@@ -99,7 +99,7 @@ fn cors(origins: &[String]) -> CorsLayer {
 async fn endpoint(State(web): State<Web>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     if wants_socket(&parts.headers) {
-        return socket(&web, peer, &mut parts).await;
+        return web.sockets.upgrade(&mut parts, peer.ip());
     }
     let offers: &[MediaType] = if parts.method == Method::GET && parts.uri.query().is_none() {
         &[MediaType::GraphqlResponse, MediaType::Json, MediaType::Html]
@@ -178,14 +178,6 @@ fn unauthenticated(error: &Unauthenticated, request_id: &str) -> async_graphql::
 
 fn wants_socket(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
-}
-
-async fn socket(web: &Web, peer: SocketAddr, parts: &mut Parts) -> Response {
-    let upgrade: Result<_, WebSocketUpgradeRejection> = WebSocketUpgrade::from_request_parts(parts, &()).await;
-    match upgrade {
-        Ok(upgrade) => web.sockets.upgrade(upgrade, &parts.headers, peer.ip()),
-        Err(rejection) => rejection.into_response(),
-    }
 }
 
 async fn jwks(State(web): State<Web>) -> Response {

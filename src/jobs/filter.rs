@@ -1,7 +1,8 @@
 //! What a `JobFilter` asks for, and whether a job answers it. Pure: the same filter as a condition in SQL is in `list`.
 
-use super::model::{JobFacts, JobStatus};
+use super::model::{Job, JobFacts, JobSnapshot, JobStatus};
 use crate::{
+    accounts::model::Skill,
     clock::Timestamp,
     ids::{SkillId, UserId},
     money::Money,
@@ -26,17 +27,57 @@ pub struct JobFilter {
     pub posted_after: Option<Timestamp>,
 }
 
+/// What a filter looks at, borrowed from wherever it stands: thousands of filters look at one event.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    status: JobStatus,
+    skills: Skills<'a>,
+    budget: Money,
+    client_id: UserId,
+    posted_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Skills<'a> {
+    Ids(&'a [SkillId]),
+    Whole(&'a [Skill]),
+}
+
+impl Skills<'_> {
+    fn contain(self, id: SkillId) -> bool {
+        match self {
+            Self::Ids(ids) => ids.contains(&id),
+            Self::Whole(skills) => skills.iter().any(|skill| skill.id == id),
+        }
+    }
+}
+
+impl<'a> From<&'a JobFacts> for Facts<'a> {
+    fn from(facts: &'a JobFacts) -> Self {
+        let JobFacts { status, skills, budget, client_id, posted_at } = facts;
+        let (status, budget, client_id, posted_at) = (*status, *budget, *client_id, *posted_at);
+        Self { status, skills: Skills::Ids(skills), budget, client_id, posted_at }
+    }
+}
+
+impl<'a> From<&'a JobSnapshot> for Facts<'a> {
+    fn from(snapshot: &'a JobSnapshot) -> Self {
+        let Job { status, budget, client_id, posted_at, .. } = snapshot.job;
+        Self { status, skills: Skills::Whole(&snapshot.skills), budget, client_id, posted_at }
+    }
+}
+
 impl JobFilter {
     /// Whether a job with these facts answers.
-    pub fn matches(&self, job: &JobFacts) -> bool {
-        let has = |skill: &SkillId| job.skills.contains(skill);
+    pub fn matches(&self, job: &Facts<'_>) -> bool {
+        let has = |skill: &SkillId| job.skills.contain(*skill);
         (self.statuses.is_empty() || self.statuses.contains(&job.status))
-            && (self.any_skill.is_empty() || self.any_skill.iter().any(has))
-            && self.all_skills.iter().all(has)
             && self.budget_min.is_none_or(|min| job.budget >= min)
             && self.budget_max.is_none_or(|max| job.budget <= max)
             && self.client_id.is_none_or(|client| job.client_id == client)
             && self.posted_after.is_none_or(|after| job.posted_at.is_some_and(|posted| posted > after))
+            && (self.any_skill.is_empty() || self.any_skill.iter().any(has))
+            && self.all_skills.iter().all(has)
     }
 }
 
@@ -58,15 +99,15 @@ mod tests {
             posted_at: Some(now),
         };
         let filter = JobFilter::default;
-        assert!(filter().matches(&job));
-        assert!(JobFilter { any_skill: vec![other, rust], ..filter() }.matches(&job));
-        assert!(!JobFilter { all_skills: vec![other, rust], ..filter() }.matches(&job));
-        assert!(JobFilter { all_skills: vec![design, rust], ..filter() }.matches(&job));
-        assert!(!JobFilter { statuses: vec![JobStatus::Claimed], ..filter() }.matches(&job));
+        assert!(filter().matches(&(&job).into()));
+        assert!(JobFilter { any_skill: vec![other, rust], ..filter() }.matches(&(&job).into()));
+        assert!(!JobFilter { all_skills: vec![other, rust], ..filter() }.matches(&(&job).into()));
+        assert!(JobFilter { all_skills: vec![design, rust], ..filter() }.matches(&(&job).into()));
+        assert!(!JobFilter { statuses: vec![JobStatus::Claimed], ..filter() }.matches(&(&job).into()));
         let money = |minor| Some(Money::from_minor(minor));
-        assert!(JobFilter { budget_min: money(500), budget_max: money(500), ..filter() }.matches(&job));
-        assert!(!JobFilter { budget_min: money(501), ..filter() }.matches(&job));
-        assert!(!JobFilter { client_id: Some(ids.next()), ..filter() }.matches(&job));
-        assert!(!JobFilter { posted_after: Some(now), ..filter() }.matches(&job), "after means after");
+        assert!(JobFilter { budget_min: money(500), budget_max: money(500), ..filter() }.matches(&(&job).into()));
+        assert!(!JobFilter { budget_min: money(501), ..filter() }.matches(&(&job).into()));
+        assert!(!JobFilter { client_id: Some(ids.next()), ..filter() }.matches(&(&job).into()));
+        assert!(!JobFilter { posted_after: Some(now), ..filter() }.matches(&(&job).into()), "after means after");
     }
 }

@@ -5,17 +5,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use async_graphql::{
-    ComplexObject, Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject, Subscription,
-    dataloader::{DataLoader, Loader},
-    futures_util::Stream,
-};
-
 use super::{
     JobError, Jobs,
     filter::JobFilter,
+    interest,
     list::{self, JobFilterInput, JobQuery as JobListQuery},
-    model::{self, Job, JobFacts, JobSnapshot, JobUpdate},
+    model::{self, Job, JobSnapshot, JobUpdate},
     service::{JobPatch, NewJob},
 };
 use crate::{
@@ -27,7 +22,7 @@ use crate::{
     claims::graphql::{ClaimObject, DeliverableConnection, active_claim, deliverables_of, viewer_claim},
     connection,
     error::{Fault, Invalid},
-    events::EventKind,
+    events::Hearing,
     graphql::{
         connections::{PageArguments, edges},
         context::{ContextExt, denied},
@@ -40,7 +35,7 @@ use crate::{
     page::{Cursor, Page},
     realtime::Delivery,
     schema::{
-        event::{Hearing, Pinned, listen, only, pinned},
+        event::{Pinned, listen, only, pinned},
         user_errors::UserError,
     },
     user_errors,
@@ -49,6 +44,11 @@ use crate::{
         graphql::{InsufficientFundsError, WalletObject},
         model::wallet_of,
     },
+};
+use async_graphql::{
+    ComplexObject, Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject, Subscription,
+    dataloader::{DataLoader, Loader},
+    futures_util::Stream,
 };
 
 /// Job lifecycle: DRAFT > OPEN > CLAIMED > IN_REVIEW > COMPLETED, with CANCELLED, EXPIRED and DISPUTED as exits.
@@ -728,7 +728,7 @@ pub(crate) struct JobUpdatedEvent {
 impl JobUpdatedEvent {
     /// What the viewer hears of a change, if anything.
     pub(crate) fn heard(actor: &Actor, delivery: Arc<Delivery>) -> Result<Option<Self>> {
-        let hearing = hearing(actor, &delivery, &delivery.payload::<JobUpdate>()?.snapshot);
+        let hearing = delivery.audience().hearing(delivery.kind(), actor.user(), actor.is_admin());
         hearing.map(|hearing| Self::of(delivery, hearing)).transpose()
     }
 
@@ -789,12 +789,7 @@ impl JobSubscription {
             return Ok(only(JobPostedEvent::of(delivery)));
         }
         let filter = parse_filter(ctx, filter).await?;
-        let hears = move |delivery: &Delivery| {
-            let snapshot = delivery.payload::<JobSnapshot>()?;
-            let matches = filter.matches(&JobFacts::of(&snapshot.job, &snapshot.skills));
-            Ok(matches.then_some(Hearing::Public))
-        };
-        listen(ctx, EventKind::JobPosted, after.as_deref(), hears).await
+        listen(ctx, interest::in_posted(filter), after.as_deref()).await
     }
 
     /// Public for public fields; private fields only for participants. Jobs that match `filter` before or after the change, so that one
@@ -809,29 +804,12 @@ impl JobSubscription {
         if let Some(Pinned(delivery, hearing)) = pinned(ctx) {
             return Ok(only(JobUpdatedEvent::of(delivery, hearing)));
         }
-        let actor = ctx.actor();
         let job = match job_id {
             Some(id) => Some(visible_id(ctx, &id).await?),
             None => None,
         };
         let filter = parse_filter(ctx, filter).await?;
-        let hears = move |delivery: &Delivery| {
-            let update = delivery.payload::<JobUpdate>()?;
-            let snapshot = &update.snapshot;
-            let meant = job.is_none_or(|job| job == snapshot.job.id)
-                && (filter.matches(&update.before) || filter.matches(&JobFacts::of(&snapshot.job, &snapshot.skills)));
-            Ok(if meant { hearing(&actor, delivery, snapshot) } else { None })
-        };
-        listen(ctx, EventKind::JobUpdated, after.as_deref(), hears).await
-    }
-}
-
-/// As whom an actor hears of a change to a job: as a party, as everybody, or not at all.
-fn hearing(actor: &Actor, delivery: &Delivery, snapshot: &JobSnapshot) -> Option<Hearing> {
-    if snapshot.job.shows_private_fields_to(actor) {
-        Some(Hearing::Own)
-    } else {
-        delivery.audience().public.then_some(Hearing::Public)
+        listen(ctx, interest::in_updated(job, filter), after.as_deref()).await
     }
 }
 

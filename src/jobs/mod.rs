@@ -9,6 +9,7 @@ pub mod entity;
 pub mod error;
 pub mod filter;
 pub(crate) mod graphql;
+pub(crate) mod interest;
 pub mod list;
 pub mod model;
 pub mod service;

@@ -26,9 +26,9 @@ use crate::{
     ids::UserId,
     jobs::graphql::visible_job,
     page::{Cursor, Page},
-    realtime::Delivery,
+    realtime::{Delivery, Interest},
     schema::{
-        event::{Hearing, Pinned, listen, only, pinned},
+        event::{Pinned, listen, only, pinned},
         node::Node,
     },
     wallet::Wallets,
@@ -221,8 +221,7 @@ impl NotificationSubscription {
         if let Some(Pinned(delivery, _)) = pinned(ctx) {
             return Ok(only(NotificationReceivedEvent::of(delivery)));
         }
-        let owner = signed_in(ctx)?.signed_in().map_err(denied)?;
-        let hears = move |delivery: &Delivery| Ok((delivery.audience().owner == owner).then_some(Hearing::Own));
-        listen(ctx, EventKind::NotificationReceived, after.as_deref(), hears).await
+        signed_in(ctx)?;
+        listen(ctx, Interest::all(EventKind::NotificationReceived), after.as_deref()).await
     }
 }

@@ -12,7 +12,10 @@ use std::{
     any::Any,
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use serde::de::DeserializeOwned;
@@ -38,18 +41,35 @@ impl SharingKey {
     pub fn new(canonical: &str) -> Self {
         Self(Sha256::digest(canonical).into())
     }
+
+    /// A key that is nobody else's: no text has one of these but by a chance of one in 2^192.
+    pub(super) fn unique(number: u64) -> Self {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        Self(key)
+    }
 }
 
 /// A response to one event.
 #[derive(Clone, Debug)]
-pub enum Encoding {
+pub(super) enum Encoding {
     /// The same for everybody who hears the public part of the event.
     Shared(Arc<str>),
     /// Some field depends on the viewer: each needs their own.
     Own,
 }
 
-type Encodings = HashMap<SharingKey, Arc<OnceCell<Encoding>>>;
+/// Encodings that one event keeps; whoever comes with yet another document makes their own.
+const MAX_ENCODINGS: usize = 64;
+
+#[derive(Debug, Default)]
+struct Encodings {
+    by_key: HashMap<SharingKey, Arc<OnceCell<Encoding>>>,
+    /// Bytes of those that are made.
+    bytes: usize,
+    /// Where they are counted, while the event is in a ring.
+    counted_in: Option<Arc<AtomicUsize>>,
+}
 
 /// An event with its place in the log.
 #[derive(Debug)]
@@ -96,9 +116,24 @@ impl Delivery {
         self.event.recorded.audience
     }
 
-    /// What it weighs in memory, about, in bytes: the payload, again when parsed, and as much for encodings.
+    /// What it weighs in memory without its encodings, about, in bytes: the payload, and again when parsed.
     pub(super) const fn size(&self) -> usize {
-        self.event.recorded.payload.len() * 3 + size_of::<Self>()
+        self.event.recorded.payload.len() * 2 + size_of::<Self>()
+    }
+
+    /// Counts the encodings in `total` from now on, until [`Delivery::discount`].
+    pub(super) fn count_in(&self, total: &Arc<AtomicUsize>) {
+        let mut encodings = self.encodings();
+        total.fetch_add(encodings.bytes, Ordering::Relaxed);
+        encodings.counted_in = Some(Arc::clone(total));
+    }
+
+    /// Takes the encodings out of the total in which they count.
+    pub(super) fn discount(&self) {
+        let mut encodings = self.encodings();
+        if let Some(total) = encodings.counted_in.take() {
+            total.fetch_sub(encodings.bytes, Ordering::Relaxed);
+        }
     }
 
     /// The snapshot that the domain recorded for this kind of event.
@@ -113,25 +148,46 @@ impl Delivery {
 
     /// The response under `key`, made by `encode` if nobody has made it yet. Of several who ask at the same time one
     /// makes it and the others wait; if that one goes away, the next takes over.
-    pub async fn encoding<F: Future<Output = Encoding>>(
+    pub(super) async fn encoding<F: Future<Output = Encoding>>(
         &self,
         key: SharingKey,
         encode: impl FnOnce() -> F,
     ) -> Encoding {
         let cell = {
-            let mut encodings = self.encodings.lock().unwrap_or_else(PoisonError::into_inner);
-            match encodings.get(&key) {
+            let mut encodings = self.encodings();
+            match encodings.by_key.get(&key) {
                 Some(cell) => Arc::clone(cell),
-                None => Arc::clone(encodings.entry(key).or_default()),
+                None if encodings.by_key.len() >= MAX_ENCODINGS => Arc::default(),
+                None => Arc::clone(encodings.by_key.entry(key).or_default()),
             }
         };
-        cell.get_or_init(encode).await.clone()
+        let mut made = 0;
+        let encoding = cell.get_or_init(async || {
+            let encoding = encode().await;
+            if let Encoding::Shared(response) = &encoding {
+                made = response.len();
+            }
+            encoding
+        });
+        let encoding = encoding.await.clone();
+        if made > 0 {
+            let mut encodings = self.encodings();
+            encodings.bytes += made;
+            if let Some(total) = &encodings.counted_in {
+                total.fetch_add(made, Ordering::Relaxed);
+            }
+        }
+        encoding
+    }
+
+    fn encodings(&self) -> MutexGuard<'_, Encodings> {
+        self.encodings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use futures_util::future::join_all;
 

@@ -1,56 +1,103 @@
 //! The meeting point of the tail and the subscriptions.
 //!
-//! One bounded broadcast channel a kind of event, so that a subscription wakes only for its own kind. `broadcast` drops
-//! what a slow receiver left lying for too long and says so; in the usual `BroadcastStream … .ok()` that word is thrown
-//! away and events vanish (28,581 of 40,000 were measured). Here the [`Feed`] takes it for what it is: it knows the
-//! position of the last event it gave out and reads what it missed from the log, in bounded pages.
+//! The tail publishes events here in the order of positions; the hub keeps the last ones in its ring, puts each in the
+//! backlog of the groups that may want it, and has those worked off. Subscriptions come in by [`Hub::join`] as a
+//! [`Feed`], which catches up and then becomes a member of its group.
+//!
+//! **The seam.** Publishing and joining hold one lock, so that for each member every event is either published after it
+//! joined, or at most the head at which it joined and so caught up with before. Nothing under that lock waits.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use async_stream::stream;
-use futures_util::Stream;
-use tokio::sync::broadcast;
+use uuid::Uuid;
 
-use super::{Delivery, ring::Ring};
+use super::{
+    Delivery, Execution, Feed, Interest, SharingKey,
+    group::Group,
+    interest::Index,
+    members::{Member, Place},
+    outlet::Outlet,
+    ring::Ring,
+};
 use crate::{
+    auth::actor::Origin,
+    clock::Clock,
     error::Fault,
-    events::{EventKind, EventLog},
+    events::{EventCursor, EventKind, EventLog, ResumeError},
+    lifecycle::Lifecycle,
 };
 
 /// Events taken at a time while catching up.
 const PAGE: usize = 256;
 
+/// Finds an event's terms; given by the domains.
+pub type TermsOf = fn(&Delivery) -> Result<Vec<Uuid>, Fault>;
+
+/// What an operator may set about delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct HubSettings {
+    /// Bytes that the last events may take in memory, responses included.
+    pub ring_bytes: usize,
+    /// Events that may wait for one group.
+    pub backlog: usize,
+    /// Whether what is the same for all is executed once. Off only to measure what that is worth.
+    pub shared_execution: bool,
+}
+
 /// Where subscriptions listen. Clones share it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Hub {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
-    channels: [broadcast::Sender<Arc<Delivery>>; EventKind::ALL.len()],
-    /// Publishing and subscribing hold it, so that for each feed every event is either in its channel or at most the
-    /// head that it began with: the seam between log and live is exact.
     published: Mutex<Published>,
     log: EventLog,
+    terms_of: TermsOf,
+    settings: HubSettings,
+    clock: Clock,
+    lifecycle: Lifecycle,
 }
 
-/// What has been published so far.
-#[derive(Debug)]
+/// What has been published so far, and for whom.
+#[derive(Default)]
 struct Published {
     /// The position of the last event.
     head: i64,
     /// The last events themselves.
     ring: Ring,
+    groups: HashMap<SharingKey, Seated>,
+    index: [Index; EventKind::ALL.len()],
+    last_group: u64,
+}
+
+/// A group with the number of subscriptions that it serves, catching up ones included.
+struct Seated {
+    group: Arc<Group>,
+    seats: usize,
+}
+
+/// A subscription's hold on its group: the last one dropped ends the group.
+pub(super) struct Seat {
+    pub(super) hub: Hub,
+    pub(super) group: Arc<Group>,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("head", &self.head()).finish_non_exhaustive()
+    }
 }
 
 impl Hub {
-    /// A hub on this log whose channels keep `buffer` events of each kind for those who lag, and whose ring keeps
-    /// `ring_bytes` of the last events for those who come back.
-    pub fn new(log: EventLog, buffer: usize, ring_bytes: usize) -> Self {
-        let channels = std::array::from_fn(|_| broadcast::Sender::new(buffer));
-        let published = Mutex::new(Published { head: 0, ring: Ring::new(ring_bytes) });
-        Self { shared: Arc::new(Shared { channels, published, log }) }
+    /// A hub on this log, whose groups run as tasks of `lifecycle`.
+    pub fn new(log: EventLog, terms_of: TermsOf, settings: HubSettings, clock: Clock, lifecycle: Lifecycle) -> Self {
+        let published = Published { ring: Ring::new(settings.ring_bytes), ..Published::default() };
+        let published = Mutex::new(published);
+        Self { shared: Arc::new(Shared { published, log, terms_of, settings, clock, lifecycle }) }
     }
 
     /// The log behind the hub.
@@ -58,18 +105,47 @@ impl Hub {
         &self.shared.log
     }
 
-    /// Listens to one kind of event: from the one after the position `after`, first what the log has of it, then what
-    /// comes; or, without it, from what the tail publishes next.
-    pub fn subscribe(&self, kind: EventKind, after: Option<i64>) -> Feed {
-        let published = self.lock();
-        let live = self.channel(kind).subscribe();
-        let head = published.head;
-        Feed { hub: self.clone(), kind, live, last: after.unwrap_or(head), replay_to: head }
+    /// Takes part in the group of `key`, from the event after the position `after`, or without it from what is published
+    /// next. `execution` serves the group if this is its first subscription; so it and `interest` must follow from what
+    /// the key was made of, and from nothing else.
+    ///
+    /// The feed must be driven by [`Feed::catch_up`] before anything arrives.
+    pub fn join(
+        &self,
+        key: SharingKey,
+        interest: Interest,
+        execution: impl Execution,
+        after: Option<i64>,
+        viewer: Origin,
+        outlet: Arc<dyn Outlet>,
+    ) -> Feed {
+        let mut published = self.lock();
+        let position = after.unwrap_or(published.head);
+        let settings = &self.shared.settings;
+        // Of its own kind where nothing is shared: a number that no document has.
+        let key = if settings.shared_execution { key } else { SharingKey::unique(published.last_group) };
+        let group = if let Some(seated) = published.groups.get_mut(&key) {
+            seated.seats += 1;
+            Arc::clone(&seated.group)
+        } else {
+            published.last_group += 1;
+            let sharing = (settings.shared_execution, settings.backlog);
+            let clock = self.shared.clock.clone();
+            let name = (published.last_group, key);
+            let group = Arc::new(Group::new(name, interest, Box::new(execution), sharing, clock));
+            published.index[group.interest().kind as usize].insert(&group);
+            published.groups.insert(key, Seated { group: Arc::clone(&group), seats: 1 });
+            metrics::gauge!("lancewire_groups").increment(1.0);
+            group
+        };
+        drop(published);
+        Feed::new(Seat { hub: self.clone(), group }, viewer, outlet, position)
     }
 
-    /// How many feeds listen to this kind.
+    /// How many subscriptions listen to this kind.
     pub fn listeners(&self, kind: EventKind) -> usize {
-        self.channel(kind).receiver_count()
+        let published = self.lock();
+        published.groups.values().filter(|seated| seated.group.interest().kind == kind).map(|seated| seated.seats).sum()
     }
 
     /// The position of the last event published.
@@ -77,27 +153,55 @@ impl Hub {
         self.lock().head
     }
 
-    /// Publishes the next event of the log. For the tail alone, which calls it in the order of positions.
-    pub(super) fn publish(&self, delivery: Delivery) {
-        let delivery = Arc::new(delivery);
+    /// Reads a cursor as a client sent it back. One that the ring reaches back to costs no query.
+    pub async fn resume_point(&self, cursor: &str) -> Result<i64, ResumeError> {
+        if let Some(cursor) = EventCursor::decode(cursor).filter(|cursor| cursor.log == self.log().identity()) {
+            let published = self.lock();
+            if cursor.position == published.head || published.ring.reaches(cursor.position) {
+                return Ok(cursor.position);
+            }
+        }
+        self.log().resume_point(cursor).await
+    }
+
+    /// Publishes the next events of the log. For the tail alone, which calls it in the order of positions.
+    pub(super) fn publish(&self, deliveries: Vec<Delivery>) {
+        let deliveries: Vec<_> = deliveries
+            .into_iter()
+            .map(|delivery| {
+                // What cannot be read is wanted by every group that would have to read it.
+                let terms = (self.shared.terms_of)(&delivery).unwrap_or_default();
+                (Arc::new(delivery), terms)
+            })
+            .collect();
+        let mut to_work = Vec::new();
         let mut published = self.lock();
-        published.head = delivery.position();
-        published.ring.push(Arc::clone(&delivery));
-        // An error means that nobody listens to this kind: nothing is lost by it.
-        let _ = self.channel(delivery.kind()).send(delivery);
+        for (delivery, terms) in deliveries {
+            published.head = delivery.position();
+            published.ring.push(Arc::clone(&delivery));
+            for group in published.index[delivery.kind() as usize].candidates(&terms) {
+                if group.wants(&delivery) && group.enqueue(&delivery) {
+                    to_work.push(Arc::clone(group));
+                }
+            }
+        }
+        drop(published);
+        for group in to_work {
+            drop(self.shared.lifecycle.spawn(group.work_off()));
+        }
     }
 
-    /// Says where the log stands when the tail begins.
-    pub(super) fn begin_at(&self, position: i64) {
-        self.lock().head = position;
-    }
-
-    fn channel(&self, kind: EventKind) -> &broadcast::Sender<Arc<Delivery>> {
-        &self.shared.channels[kind as usize]
+    /// Says where the log stands when the tail begins, and what came last.
+    pub(super) fn begin_at(&self, position: i64, recent: Vec<Delivery>) {
+        let mut published = self.lock();
+        published.head = position;
+        for delivery in recent {
+            published.ring.push(Arc::new(delivery));
+        }
     }
 
     /// Up to [`PAGE`] events after `position`, out of the ring or, if they are older, out of the log.
-    async fn page_after(&self, position: i64) -> Result<Vec<Arc<Delivery>>, Fault> {
+    pub(super) async fn page_after(&self, position: i64) -> Result<Vec<Arc<Delivery>>, Fault> {
         let recent = self.lock().ring.after(position, PAGE);
         if let Some(recent) = recent {
             metrics::counter!("lancewire_replayed_events_total", "from" => "ring").increment(lossless(recent.len()));
@@ -108,60 +212,29 @@ impl Hub {
         Ok(page.into_iter().map(|event| Arc::new(Delivery::new(event, self.log().identity()))).collect())
     }
 
+    /// Makes a member of who has caught up with everything published; none, if `position` is behind that.
+    pub(super) fn go_live(&self, group: &Group, member: &Member) -> Option<Place> {
+        let published = self.lock();
+        (member.position >= published.head).then(|| group.join(member.clone()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Published> {
         self.shared.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One subscription's view of the log: each event of its kind once, in order.
-#[derive(Debug)]
-pub struct Feed {
-    hub: Hub,
-    kind: EventKind,
-    live: broadcast::Receiver<Arc<Delivery>>,
-    /// Everything up to here has been given out, or was of another kind.
-    last: i64,
-    /// Up to here the channel cannot be relied on and the log is read.
-    replay_to: i64,
-}
-
-impl Feed {
-    /// The events, as a stream that ends when the hub does, or with an error when the log cannot be read.
-    pub fn into_stream(mut self) -> impl Stream<Item = Result<Arc<Delivery>, Fault>> + Send {
-        stream! {
-            loop {
-                while self.last < self.replay_to {
-                    let page = self.hub.page_after(self.last).await;
-                    let events = match page {
-                        Ok(events) => events,
-                        Err(fault) => {
-                            yield Err(fault);
-                            return;
-                        }
-                    };
-                    // The log has nothing more up to there.
-                    let Some(end) = events.last().map(|event| event.position()) else { break };
-                    for event in events {
-                        if event.position() <= self.replay_to && event.kind() == self.kind {
-                            yield Ok(event);
-                        }
-                    }
-                    self.last = end.min(self.replay_to);
-                }
-                match self.live.recv().await {
-                    // What was replayed may be in the channel too.
-                    Ok(delivery) => if delivery.position() > self.last {
-                        self.last = delivery.position();
-                        yield Ok(delivery);
-                    },
-                    Err(broadcast::error::RecvError::Lagged(missed)) => {
-                        metrics::counter!("lancewire_feed_lags_total").increment(1);
-                        metrics::counter!("lancewire_feed_missed_total").increment(missed);
-                        self.replay_to = self.hub.head();
-                    }
-                    Err(broadcast::error::RecvError::Closed) => return,
-                }
-            }
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut published = self.hub.lock();
+        let key = self.group.key();
+        let Some(seated) = published.groups.get_mut(&key) else { return };
+        seated.seats -= 1;
+        if seated.seats == 0 {
+            let ended = published.groups.remove(&key);
+            published.index[self.group.interest().kind as usize].remove(&self.group);
+            drop(published);
+            metrics::gauge!("lancewire_groups").decrement(1.0);
+            drop(ended);
         }
     }
 }

@@ -1,20 +1,37 @@
 //! Delivery: from the durable log to whoever listens.
 //!
 //! One direction, one source of truth: use cases write to the log (`events`), the [`tail`] reads it in the order of
-//! positions and hands each event to the [`hub`], and the hub's feeds carry it to subscriptions. Nothing is published
-//! from a use case. A channel may drop what a slow reader did not take; the feed then reads what it missed from the log,
-//! so between commit and socket no event is lost, doubled or out of order. The same way a feed begins after a cursor:
-//! what came since is replayed from the log, then it goes live, without gap or overlap.
+//! positions and publishes in the [`hub`], and the hub's groups carry each event to their subscriptions. Nothing is
+//! published from a use case, and a subscription whose reader is slow reads what it missed from the ring or the log: so
+//! between commit and socket no event is lost, doubled or out of order. The same way a subscription begins after a
+//! cursor.
 //!
-//! An event is executed and encoded once for all who hear the same of it, and carries the result with it ([`Delivery`]);
-//! the last events stay in memory for those who come back. Other transports and more nodes have their place here and come
-//! next.
+//! - [`tail`]: follows the log, woken by the [`bus`]
+//! - [`hub`]: who listens, and the exact seam between what was and what comes
+//! - [`group`]: all who subscribe in the same words; one execution and one encoding an event for all who hear the same
+//! - [`members`] and [`interest`]: bookkeeping of a group, and which group wants which event
+//! - [`feed`]: one subscription, catching up or live
+//! - [`outlet`]: what a transport must be able to do
+//! - [`delivery`] and [`ring`]: an event on its way, and the last of them in memory
 
+mod bus;
 mod delivery;
+mod feed;
+mod group;
 mod hub;
+mod interest;
+mod members;
+mod outlet;
 mod ring;
 mod tail;
 
-pub use delivery::{Delivery, Encoding, SharingKey};
-pub use hub::{Feed, Hub};
-pub use tail::run as run_tail;
+pub use bus::{Bus, MemoryBus};
+pub use delivery::{Delivery, SharingKey};
+pub use feed::{Feed, FeedEnd, Live, Progress};
+pub use group::{Executed, Execution};
+pub use hub::{Hub, HubSettings, TermsOf};
+pub use interest::{Interest, Terms};
+pub use outlet::{Offer, Outlet, Payload};
+pub use tail::{begin as begin_tail, run as run_tail};
+
+use delivery::Encoding;

@@ -4,36 +4,57 @@
 //! client that comes back after a restart of its Wi-Fi, is served from here, and with the very deliveries that everybody
 //! else got, encodings included.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use super::Delivery;
 
 /// A window on the end of the log.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Ring {
     events: VecDeque<Arc<Delivery>>,
     bytes: usize,
+    /// Bytes of the responses that the events carry: they come later than the events themselves.
+    encoded: Arc<AtomicUsize>,
     capacity: usize,
 }
 
 impl Ring {
-    /// A ring whose payloads take at most `capacity` bytes together.
-    pub(super) const fn new(capacity: usize) -> Self {
-        Self { events: VecDeque::new(), bytes: 0, capacity }
+    /// A ring whose events take at most `capacity` bytes together, with the responses that they carry; but for the
+    /// responses to the last of them, which are weighed when the next event comes.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { capacity, ..Self::default() }
     }
 
     /// Adds the next event of the log. After a hole in the positions the window begins anew.
     pub(super) fn push(&mut self, delivery: Arc<Delivery>) {
         if self.events.back().is_some_and(|last| last.position() + 1 != delivery.position()) {
-            self.events.clear();
-            self.bytes = 0;
+            while self.pop() {}
         }
         self.bytes += delivery.size();
+        delivery.count_in(&self.encoded);
         self.events.push_back(delivery);
-        while self.bytes > self.capacity {
-            let Some(oldest) = self.events.pop_front() else { break };
-            self.bytes -= oldest.size();
-        }
+        while self.bytes + self.encoded.load(Ordering::Relaxed) > self.capacity && self.pop() {}
+        #[expect(clippy::cast_precision_loss, reason = "a gauge needs no more than 52 bits")]
+        metrics::gauge!("lancewire_ring_bytes").set((self.bytes + self.encoded.load(Ordering::Relaxed)) as f64);
+    }
+
+    /// Whether all that came after `position` is here.
+    pub(super) fn reaches(&self, position: i64) -> bool {
+        let Some((oldest, newest)) = self.events.front().zip(self.events.back()) else { return false };
+        (oldest.position() - 1..=newest.position()).contains(&position)
+    }
+
+    fn pop(&mut self) -> bool {
+        let Some(oldest) = self.events.pop_front() else { return false };
+        self.bytes -= oldest.size();
+        oldest.discount();
+        true
     }
 
     /// Up to `limit` events after `position`, in order; none if the window does not reach back that far.

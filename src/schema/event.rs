@@ -12,20 +12,24 @@ use async_graphql::{
         stream::{self, BoxStream},
     },
 };
+use uuid::Uuid;
 
 use crate::{
     auth::actor::Actor,
     error::Fault,
-    events::{EventKind, Listener, ResumeError},
+    events::{EventKind, Hearing, Listener, ResumeError},
     graphql::{
         connections::{MAX_PAGE, PageInfo},
         context::ContextExt,
         errors::ErrorCode,
         scalars::DateTime,
     },
-    jobs::graphql::{JobPostedEvent, JobUpdatedEvent},
+    jobs::{
+        self,
+        graphql::{JobPostedEvent, JobUpdatedEvent},
+    },
     notifications::graphql::NotificationReceivedEvent,
-    realtime::{Delivery, Hub},
+    realtime::{Delivery, Hub, Interest},
     wallet::graphql::WalletUpdatedEvent,
 };
 
@@ -57,17 +61,14 @@ impl Event {
     }
 }
 
-/// As whom a listener hears an event. Decided by the event's own snapshot: today's rights decide the private fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hearing {
-    /// As everybody: what does not look at the viewer is the same for all who hear it so.
-    Public,
-    /// As a party to it, or as its owner.
-    Own,
+/// What a subscription's root field has said: which events are meant, and from where on.
+#[derive(Debug)]
+pub struct Begun {
+    /// The events.
+    pub interest: Interest,
+    /// The position after which they begin; what is published next, without one.
+    pub after: Option<i64>,
 }
-
-/// The events that one subscription hears, and as whom. It ends with an error when the log cannot be read.
-pub type Heard = BoxStream<'static, Result<(Arc<Delivery>, Hearing), Fault>>;
 
 /// Takes what a subscription's root field has to say.
 ///
@@ -76,16 +77,16 @@ pub type Heard = BoxStream<'static, Result<(Arc<Delivery>, Hearing), Fault>>;
 /// a [`Pinned`] event and yields that. So an event is executed once for all who hear the same, and each listener is
 /// checked all the same.
 #[derive(Clone, Default)]
-pub struct Beginning(Arc<Mutex<Option<Heard>>>);
+pub struct Beginning(Arc<Mutex<Option<Begun>>>);
 
 impl Beginning {
     /// What will be heard, once the root field has run.
-    pub fn take(&self) -> Option<Heard> {
+    pub fn take(&self) -> Option<Begun> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// The one event that a root field is to yield.
+/// The one event that a root field is to yield, and as whom it is heard.
 #[derive(Clone, Debug)]
 pub struct Pinned(pub Arc<Delivery>, pub Hearing);
 
@@ -99,28 +100,29 @@ pub(crate) fn only<T: Send + 'static>(event: Result<T>) -> BoxStream<'static, Re
     stream::once(future::ready(event)).boxed()
 }
 
-/// Begins to listen, after a cursor if there is one; `hears` says as whom the viewer hears an event, if at all.
+/// Begins to listen, after a cursor if there is one. Who hears which of these events, and as whom, is the event's own
+/// matter; the root field has checked that the viewer may listen at all.
 pub(crate) async fn listen<T: Send + 'static>(
     ctx: &Context<'_>,
-    kind: EventKind,
+    interest: Interest,
     after: Option<&str>,
-    hears: impl Fn(&Delivery) -> Result<Option<Hearing>, Fault> + Send + Sync + 'static,
 ) -> Result<BoxStream<'static, Result<T>>> {
     let hub = ctx.get::<Hub>();
     let after = match after {
         Some(cursor) => Some(resume_point(hub, cursor).await?),
         None => None,
     };
-    let told = hub.subscribe(kind, after).into_stream().filter_map(move |delivery| {
-        let event = match delivery {
-            Ok(delivery) => hears(&delivery).map(|hearing| hearing.map(|hearing| (delivery, hearing))).transpose(),
-            Err(fault) => Some(Err(fault)),
-        };
-        future::ready(event)
-    });
     let beginning = ctx.get::<Beginning>();
-    *beginning.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(told.boxed());
+    *beginning.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Begun { interest, after });
     Ok(stream::empty().boxed())
+}
+
+/// What an event can be found by, in the terms of the interests that the domains describe.
+pub fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, Fault> {
+    match delivery.kind() {
+        EventKind::JobPosted | EventKind::JobUpdated => jobs::interest::terms(delivery),
+        EventKind::WalletUpdated | EventKind::NotificationReceived => Ok(Vec::new()),
+    }
 }
 
 async fn resume_point(hub: &Hub, cursor: &str) -> Result<i64> {
@@ -131,7 +133,7 @@ async fn resume_point(hub: &Hub, cursor: &str) -> Result<i64> {
             ResumeError::Fault(fault) => fault.into(),
         }
     };
-    hub.log().resume_point(cursor).await.map_err(refused)
+    hub.resume_point(cursor).await.map_err(refused)
 }
 
 /// A page of events.

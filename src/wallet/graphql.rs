@@ -29,9 +29,9 @@ use crate::{
     jobs::graphql::{JobObject, visible_job},
     money::Money,
     page::{Cursor, Page},
-    realtime::Delivery,
+    realtime::{Delivery, Interest},
     schema::{
-        event::{Hearing, Pinned, listen, only, pinned},
+        event::{Pinned, listen, only, pinned},
         user_errors::UserError,
     },
     user_errors,
@@ -510,8 +510,7 @@ impl WalletSubscription {
         if let Some(Pinned(delivery, _)) = pinned(ctx) {
             return Ok(only(WalletUpdatedEvent::of(delivery)));
         }
-        let owner = signed_in(ctx)?.signed_in().map_err(denied)?;
-        let hears = move |delivery: &Delivery| Ok((delivery.audience().owner == owner).then_some(Hearing::Own));
-        listen(ctx, EventKind::WalletUpdated, after.as_deref(), hears).await
+        signed_in(ctx)?;
+        listen(ctx, Interest::all(EventKind::WalletUpdated), after.as_deref()).await
     }
 }

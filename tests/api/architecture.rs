@@ -170,18 +170,22 @@ const KNOWS: [(&str, &str); 25] = [
     ("accounts", "auth clock db error ids text"),
     ("notifications", "accounts auth clock db error events ids named_enum page text"),
     ("wallet", "accounts auth clock db error events idempotency ids lifecycle money named_enum page text"),
-    ("jobs", "accounts auth clock db error events idempotency ids money named_enum notifications page text wallet"),
+    (
+        "jobs",
+        // Delivery finds the listeners of a job's events by terms that only this domain can name.
+        "accounts auth clock db error events idempotency ids money named_enum notifications page realtime text wallet",
+    ),
     (
         "claims",
         // Its terms are settings of the marketplace.
         "accounts auth clock config db error idempotency ids jobs money named_enum notifications page text wallet",
     ),
     // Delivery knows the log and no domain.
-    ("realtime", "clock db error events ids lifecycle"),
+    ("realtime", "auth clock error events ids lifecycle"),
     // The kit knows no domain, but for the shape of an amount and the interface that its macro writes into unions.
     ("graphql", "auth clock connection error idempotency ids lifecycle money page schema wallet"),
     ("schema", "accounts auth claims error events graphql ids jobs lifecycle notifications realtime wallet"),
-    ("http", "auth clock db error graphql ids lifecycle realtime schema"),
+    ("http", "auth clock db error events graphql ids lifecycle realtime schema"),
     // The process.
     ("config", "auth db graphql http money"),
     ("telemetry", "config http"),

@@ -4,13 +4,17 @@
 //! [`SocketBackend::authenticate`] once for `connection_init` and once for each token in a `ping`, and
 //! [`SocketBackend::execute`] once for each `subscribe`.
 
-use std::{fmt, future::Future, net::IpAddr, sync::Arc};
+use std::{any::Any, fmt, future::Future, net::IpAddr, sync::Arc};
 
-use futures_util::stream::BoxStream;
+use futures_util::{future::BoxFuture, stream::BoxStream};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Timestamp, ids::UserId};
+use crate::{
+    clock::Timestamp,
+    ids::UserId,
+    realtime::{Feed, Outlet},
+};
 
 /// The server behind the sockets. Clones share one server.
 pub trait SocketBackend: Clone + Send + Sync + 'static {
@@ -30,11 +34,9 @@ pub trait SocketBackend: Clone + Send + Sync + 'static {
     /// work belongs in the stream, which runs in a task of its own.
     fn execute(&self, viewer: Self::Viewer, payload: SubscribePayload) -> Operation;
 
-    /// A JSON object for the payload of the server's pings, e.g. the current cursor. Called once an interval.
-    fn ping_payload(&self, viewer: &Self::Viewer) -> Option<String> {
-        let _ = viewer;
-        None
-    }
+    /// A JSON object for the payload of the server's pings: up to which position everything has been sent before this
+    /// ping, for a socket with subscriptions. Called once an interval.
+    fn ping_payload(&self, viewer: &Self::Viewer, position: Option<i64>) -> Option<String>;
 }
 
 /// Who is at the other end, and for how long that is known.
@@ -80,12 +82,23 @@ impl fmt::Debug for SubscribePayload {
 }
 
 /// An operation that has begun.
-pub struct Operation {
-    /// Decides what happens when the client goes away in the middle.
-    pub kind: OperationKind,
-    /// One [`Outcome::Next`] for a query or a mutation, any number for a subscription. Dropped when the client
-    /// completes the operation or the socket ends, unless it is a mutation, which always runs to its end.
-    pub outcomes: BoxStream<'static, Outcome>,
+pub enum Operation {
+    /// One that makes its outcomes itself: one for a query or a mutation, any number for a stream. Dropped when the
+    /// client completes the operation or the socket ends, unless it is a mutation, which always runs to its end.
+    Outcomes(OperationKind, BoxStream<'static, Outcome>),
+    /// A subscription to the hub, once its outlet is known.
+    Subscription(Joining),
+}
+
+/// Joins a subscription to the hub, or says in a serialised array of errors why not.
+pub type Joining = Box<dyn FnOnce(Arc<dyn Outlet>) -> BoxFuture<'static, Result<Subscription, Arc<str>>> + Send>;
+
+/// A subscription that has been admitted.
+pub struct Subscription {
+    /// What brings its events.
+    pub feed: Feed,
+    /// Kept for as long as the subscription lives: counts it, and watches over its viewer's session.
+    pub guard: Box<dyn Any + Send>,
 }
 
 /// The three kinds of GraphQL operation.

@@ -6,7 +6,7 @@
 //! is 4400 and not 1009, so that it reads like every other refused message. A reason is at most 123 bytes (RFC 6455,
 //! 5.5.1): a longer one would drop the socket as 1006.
 
-use axum::extract::ws::{CloseFrame, Utf8Bytes};
+use tungstenite::{Utf8Bytes, protocol::CloseFrame};
 
 use super::protocol::{Invalid, OperationId};
 
@@ -106,7 +106,7 @@ impl Close {
     pub(super) fn frame(&self) -> CloseFrame {
         let mut reason = self.reason();
         reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
-        CloseFrame { code: self.code(), reason: Utf8Bytes::from(reason) }
+        CloseFrame { code: self.code().into(), reason: Utf8Bytes::from(reason) }
     }
 }
 
@@ -121,7 +121,7 @@ mod tests {
             panic!("valid")
         };
         let frame = Close::Duplicate(id).frame();
-        assert_eq!(frame.code, 4409);
+        assert_eq!(u16::from(frame.code), 4409);
         assert!((122..=123).contains(&frame.reason.len()), "{}", frame.reason.len());
         assert_eq!(Close::Forbidden(Forbidden::Refused).frame().reason.as_str(), "Forbidden");
         assert_eq!(Close::Bug.label(), Close::Bug.code().to_string());

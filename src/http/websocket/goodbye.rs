@@ -6,18 +6,9 @@
 
 use std::time::Duration;
 
-use axum::extract::ws::{Message, WebSocket};
-use futures_util::{
-    Sink, SinkExt, Stream, StreamExt,
-    stream::{SplitSink, SplitStream},
-};
-use tokio::{
-    task::JoinError,
-    time::{sleep, timeout},
-};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::time::{sleep, timeout};
 
-use super::{close::Close, protocol::Invalid, writer::Written};
+use super::{close::Close, protocol::Invalid, reader::Reader, wire::Wire};
 
 /// How long a peer has to take the last frames and to answer the close frame.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -25,12 +16,6 @@ const GOODBYE: Duration = Duration::from_secs(3);
 /// How long a connection stays open after the close frame when the rest of what the peer sent cannot be read: closing
 /// over unread bytes resets the connection, and a reset can overtake the close frame.
 const UNREAD_GOODBYE: Duration = Duration::from_secs(1);
-
-/// The task that writes.
-pub(super) type Writer = AbortOnDropHandle<Option<(SplitSink<WebSocket, Message>, Written)>>;
-
-/// How it ended, with the sink unless the process ended it.
-pub(super) type WriterEnd = Result<Option<(SplitSink<WebSocket, Message>, Written)>, JoinError>;
 
 /// How a socket ends.
 #[derive(Debug)]
@@ -71,52 +56,31 @@ impl From<Close> for End {
     }
 }
 
-/// Says what there is to say to the peer and closes the connection.
-pub(super) async fn part(end: End, writer: Writer, writer_end: Option<WriterEnd>, mut reader: SplitStream<WebSocket>) {
+/// Says what there is to say to the peer, after what still waits for it, and closes the connection.
+pub(super) async fn part(end: End, wire: &Wire, reader: &mut Reader) {
     match end {
-        End::Close(close) => {
-            let last_words = async {
-                let ended = match writer_end {
-                    Some(ended) => ended,
-                    None => writer.await,
-                };
-                if let Ok(Some((sink, Written::All | Written::Stalled))) = ended {
-                    close_and_linger(sink, &mut reader, &close).await;
-                }
+        // A peer that does not even take this is cut off.
+        End::Close(close) => drop(timeout(GOODBYE, say_goodbye(wire, reader, &close)).await),
+        // Reading on makes the answer to the peer's close frame.
+        End::Peer => {
+            let answer = async {
+                reader.drain().await;
+                wire.drain().await;
             };
-            // A peer that does not even take this is cut off.
-            let _ = timeout(GOODBYE, last_words).await;
+            let _ = timeout(GOODBYE, answer).await;
         }
-        // Reading on sends the answer to the peer's close frame.
-        End::Peer => drop(timeout(GOODBYE, drain(&mut reader)).await),
         End::Gone | End::Silent => {}
     }
 }
 
-/// Sends a close frame over a socket that has no session and waits for the peer to take it.
-pub(super) async fn say_goodbye(socket: WebSocket, close: &Close) {
-    let (sink, mut reader) = socket.split();
-    let _ = timeout(GOODBYE, close_and_linger(sink, &mut reader, close)).await;
-}
-
 /// RFC 6455, 5.5.1: the peer answers a close frame by one of its own; then the server closes the connection.
-async fn close_and_linger<S, R>(mut sink: S, reader: &mut R, close: &Close)
-where
-    S: Sink<Message> + Unpin,
-    R: Stream<Item = Result<Message, axum::Error>> + Unpin,
-{
-    if sink.send(Message::Close(Some(close.frame()))).await.is_err() {
+async fn say_goodbye(wire: &Wire, reader: &mut Reader, close: &Close) {
+    reader.close(close.frame());
+    if !wire.drain().await {
         return;
     }
     match close {
         Close::Framing | Close::TooLarge { .. } | Close::Invalid(Invalid::NotUtf8) => sleep(UNREAD_GOODBYE).await,
-        _ => drain(reader).await,
+        _ => reader.drain().await,
     }
-}
-
-async fn drain<R>(reader: &mut R)
-where
-    R: Stream<Item = Result<Message, axum::Error>> + Unpin,
-{
-    while let Some(Ok(_)) = reader.next().await {}
 }

@@ -7,35 +7,44 @@
 //! - [`session`]: the loop of one socket, the only place where its state changes
 //! - [`goodbye`]: its last seconds
 //! - [`operation`]: what runs on it
-//! - [`writer`]: the one seam for writing
+//! - [`wire`] and [`reader`]: the one seam for writing, and the library that reads
 //! - [`registry`]: who is connected, and how all are sent home
 //! - [`protocol`] and [`close`]: the messages and codes, pure
 //! - [`backend`]: what the rest of the server gives
 //!
 //! Own code instead of async-graphql's socket, which closes with codes that end graphql-ws clients for good, has no
 //! timeout before `connection_init`, replaces a duplicate id, never sends `error`, never pings, has no limits, cannot
-//! be closed from outside, and takes 143 KB a connection and 36.5 CPU-seconds a million deliveries. Here 3,000 idle
-//! sockets with one subscription each were measured at 6 KB a socket (debug build), and prototypes with shared payloads
-//! and one flush for all that waits stayed below nine CPU-seconds.
+//! be closed from outside, and takes 143 KB a connection and 36.5 CPU-seconds a million deliveries. The connection is
+//! taken over whole after the upgrade, since axum's socket has a buffer of its own and no way to write without it.
 
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Json,
-    extract::ws::{WebSocket, WebSocketUpgrade},
+    body::Body,
     http::{
-        HeaderMap, HeaderValue, StatusCode,
-        header::{AUTHORIZATION, ORIGIN, RETRY_AFTER},
+        HeaderMap, HeaderValue, Method, Request, StatusCode, Version,
+        header::{ALLOW, AUTHORIZATION, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
+        request::Parts,
     },
     response::{IntoResponse, Response},
 };
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tokio::net::TcpStream;
+use tungstenite::{
+    error::{Error as WireError, ProtocolError},
+    handshake::server::create_response_with_body,
+};
 
 use self::{
     close::Close,
     protocol::{Credential, SUBPROTOCOL},
+    reader::Reader,
     registry::{NoSeat, Registry, Seat},
     session::Session,
+    wire::Wire,
 };
 use crate::{clock::Clock, graphql::errors::ErrorCode, lifecycle::Lifecycle};
 
@@ -45,26 +54,20 @@ mod goodbye;
 pub mod metrics;
 mod operation;
 mod protocol;
+mod reader;
 mod registry;
 mod session;
 mod settings;
 #[cfg(test)]
 mod tests;
-mod writer;
+mod wire;
 
 pub use self::{
-    backend::{Identity, Operation, OperationKind, Outcome, Refused, SocketBackend, SubscribePayload},
+    backend::{
+        Identity, Joining, Operation, OperationKind, Outcome, Refused, SocketBackend, SubscribePayload, Subscription,
+    },
     settings::SocketSettings,
 };
-
-/// tungstenite zero-fills its read buffer at each poll: 128 KiB of it cost 14 us a message.
-const READ_BUFFER: usize = 4 * 1024;
-
-/// What is gathered before a write when much waits.
-const WRITE_BUFFER: usize = 16 * 1024;
-
-/// Room in the write buffer for frame headers and answers beside the largest result.
-const WRITE_SLACK: usize = 8 * 1024;
 
 /// Every WebSocket of this process. Clones share them.
 #[derive(Clone)]
@@ -104,16 +107,20 @@ impl<B: SocketBackend> Sockets<B> {
 
     /// Answers a request for an upgrade from `address`, the client's own behind any trusted proxy.
     ///
-    /// Before 101: 403 for an `Origin` that is not listed, 429 for an address with too many sockets, 503 while the
-    /// process stops, each with GraphQL errors as JSON. Native clients send no `Origin` and are let in. A client that
-    /// does not offer `graphql-transport-ws` is upgraded and closed with 4406, because it can read a close code and
-    /// not a status.
-    pub fn upgrade(&self, upgrade: WebSocketUpgrade, headers: &HeaderMap, address: IpAddr) -> Response {
+    /// Before 101: 405, 400 or 426 for what is no handshake (RFC 6455, 4.2), 403 for an `Origin` that is not listed, 429
+    /// for an address with too many sockets, 503 while the process stops, each with GraphQL errors as JSON. Native
+    /// clients send no `Origin` and are let in. A client that does not offer `graphql-transport-ws` is upgraded and
+    /// closed with 4406, because it can read a close code and not a status.
+    pub fn upgrade(&self, parts: &mut Parts, address: IpAddr) -> Response {
         let shared = &self.0;
         if shared.lifecycle.is_stopping() {
             return stopping();
         }
-        if !shared.origins.admit(headers) {
+        let (mut response, upgrade) = match handshake(parts) {
+            Ok(accepted) => accepted,
+            Err(refusal) => return *refusal,
+        };
+        if !shared.origins.admit(&parts.headers) {
             metrics::refused("origin");
             return refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden, "This origin may not open sockets");
         }
@@ -128,48 +135,78 @@ impl<B: SocketBackend> Sockets<B> {
                 return response;
             }
         };
-        let credential = Credential::from_header(headers.get(AUTHORIZATION));
-        let shared = Arc::clone(shared);
-        // The closure owns the seat: an upgrade that fails gives it back. The task in which axum runs it is nobody's,
-        // so it ends at once and the socket goes on in one of the lifecycle's.
-        self.configure(upgrade).on_upgrade(move |socket| {
-            let lifecycle = shared.lifecycle.clone();
-            drop(if socket.protocol().is_some_and(|protocol| protocol == SUBPROTOCOL) {
-                lifecycle.spawn(Session::new(shared, seat, address, credential).run(socket))
-            } else {
-                lifecycle.spawn(turn_away(socket, seat))
-            });
-            std::future::ready(())
-        })
-    }
-
-    fn configure(&self, upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
-        let size = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let settings = &self.0.settings;
-        let largest = size(settings.max_message_bytes.get());
-        let mut upgrade = upgrade
-            .protocols([SUBPROTOCOL])
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(WRITE_BUFFER)
-            .max_write_buffer_size(size(settings.queue_bytes.get()).saturating_add(WRITE_BUFFER + WRITE_SLACK))
-            .max_message_size(largest)
-            .max_frame_size(largest);
-        if upgrade.selected_protocol().is_none() {
-            // A client fails by itself, without a code, when none of its protocols comes back.
-            let offered = upgrade.requested_protocols().find(|protocol| !protocol.is_empty()).cloned();
-            if let Some(offered) = offered {
-                upgrade.set_selected_protocol(offered);
-            }
+        let offered = offered(&parts.headers);
+        let speaks = offered.contains(&SUBPROTOCOL);
+        // A client fails by itself, without a code, when none of its protocols comes back.
+        let chosen = if speaks { Some(SUBPROTOCOL) } else { offered.first().copied() };
+        if let Some(chosen) = chosen.and_then(|chosen| HeaderValue::from_str(chosen).ok()) {
+            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chosen);
         }
-        upgrade
+        let credential = Credential::from_header(parts.headers.get(AUTHORIZATION));
+        // The task owns the seat: an upgrade that fails gives it back.
+        drop(shared.lifecycle.spawn(take_over(Arc::clone(shared), upgrade, seat, address, credential, speaks)));
+        response
     }
 }
 
-async fn turn_away(socket: WebSocket, seat: Seat) {
-    let close = Close::Subprotocol;
-    metrics::closed(close.label());
-    goodbye::say_goodbye(socket, &close).await;
-    drop(seat);
+/// Serves a connection from the moment at which HTTP lets go of it.
+async fn take_over<B: SocketBackend>(
+    shared: Arc<Shared<B>>,
+    upgrade: OnUpgrade,
+    seat: Seat,
+    address: IpAddr,
+    credential: Credential,
+    speaks: bool,
+) {
+    let Ok(upgraded) = upgrade.await else { return };
+    let Ok(connection) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        tracing::error!("a socket came over something that is no TCP connection");
+        return;
+    };
+    let wire = Arc::new(Wire::new(connection.io.into_inner(), &shared.settings));
+    let largest = usize::try_from(shared.settings.max_message_bytes.get()).unwrap_or(usize::MAX);
+    let mut reader = Reader::new(Arc::clone(&wire), connection.read_buf.into(), largest);
+    if speaks {
+        Session::new(shared, seat, address, credential, wire).run(reader).await;
+    } else {
+        let close = Close::Subprotocol;
+        metrics::closed(close.label());
+        goodbye::part(close.into(), &wire, &mut reader).await;
+        drop(seat);
+    }
+}
+
+/// The response to a handshake, and the connection that will follow it.
+fn handshake(parts: &mut Parts) -> Result<(Response, OnUpgrade), Box<Response>> {
+    let bad = |status, message: &str| {
+        metrics::refused("handshake");
+        Box::new(refusal(status, ErrorCode::BadRequest, message))
+    };
+    if parts.method != Method::GET {
+        let mut response = bad(StatusCode::METHOD_NOT_ALLOWED, "A WebSocket begins with GET");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+        return Err(response);
+    }
+    let mut request = Request::new(());
+    *request.headers_mut() = parts.headers.clone();
+    *request.version_mut() = parts.version;
+    let response = create_response_with_body(&request, Body::empty).map_err(|error| match error {
+        WireError::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => {
+            let mut response = bad(StatusCode::UPGRADE_REQUIRED, "Sec-WebSocket-Version must be 13");
+            response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            response
+        }
+        other => bad(StatusCode::BAD_REQUEST, &other.to_string()),
+    })?;
+    let upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_| parts.version == Version::HTTP_11);
+    let upgrade = upgrade.ok_or_else(|| bad(StatusCode::BAD_REQUEST, "This connection cannot be upgraded"))?;
+    Ok((response, upgrade))
+}
+
+/// The subprotocols that a client offers, in its order.
+fn offered(headers: &HeaderMap) -> Vec<&str> {
+    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).filter(|protocol| !protocol.is_empty()).collect()
 }
 
 fn stopping() -> Response {

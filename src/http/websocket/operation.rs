@@ -1,9 +1,12 @@
-//! The operations of one socket: a task each, owned by the session.
+//! The operations of one socket, owned by its session.
 //!
-//! Invariants: an id is live from its `subscribe` until the client completes it or its last frame is in the queue, so
+//! A query, a mutation, and a subscription that begins or catches up is a task; a subscription that is live is an entry
+//! in its group and here, and nothing else. When its group lets it go it becomes a task again.
+//!
+//! Invariants: an id is live from its `subscribe` until the client completes it or its last frame is in the wire, so
 //! a client that has seen the last frame can use the id again; the last frame is put in here and not by the task, which
 //! only brings the room for it, because only then is there no moment in which the client knows of an end that the
-//! session does not. Subscriptions and queries are aborted when the client completes them or goes; mutations run to
+//! session does not. Subscriptions and queries are ended when the client completes them or goes; mutations run to
 //! their end unheard, and count against the limit until then. A panic of a stream is that operation's `error` and
 //! nobody else's.
 //!
@@ -11,56 +14,86 @@
 //! resolver ends it.
 
 use std::{
+    any::Any,
     collections::{HashMap, HashSet},
     future::pending,
     panic::AssertUnwindSafe,
     sync::Arc,
 };
 
-use futures_util::{FutureExt, StreamExt, stream::BoxStream};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, Either},
+    stream::BoxStream,
+};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::{
-    backend::{Operation, OperationKind, Outcome},
+    backend::{Joining, Operation, OperationKind, Outcome, Subscription},
     close::Close,
     metrics::Counted,
-    protocol::{Frame, OperationId},
-    writer::{Queue, Room, Unsent},
+    protocol::{Frame, OperationId, next_prefix},
+    wire::{Room, Unsent, Wire},
 };
-use crate::graphql::errors::ErrorCode;
+use crate::{
+    graphql::errors::ErrorCode,
+    realtime::{Feed, FeedEnd, Live as LiveFeed, Offer, Outlet, Payload, Progress},
+};
 
 /// What runs on one socket. Dropping it aborts everything, mutations included.
 pub(super) struct Operations {
-    queue: Arc<Queue>,
+    wire: Arc<Wire>,
     limit: usize,
     last_number: u64,
-    live: HashMap<OperationId, Live>,
+    live: HashMap<OperationId, Entry>,
     /// Mutations that their client has completed and that still run.
     unheard: HashSet<Id>,
     tasks: JoinSet<Finished>,
 }
 
-struct Live {
+struct Entry {
     /// Never used again, unlike the id.
     number: u64,
     kind: OperationKind,
-    task: AbortHandle,
+    state: State,
+    /// Where its group let it go before this side knew that it was live.
+    let_go_at: Option<i64>,
+    /// What a subscription holds for as long as it lives.
+    _guard: Option<Box<dyn Any + Send>>,
+    _counted: Counted,
+}
+
+enum State {
+    Running(AbortHandle),
+    CatchingUp(AbortHandle, Progress),
+    Live(LiveFeed),
+    /// In the middle of a change, which nobody sees.
+    Changing,
 }
 
 struct Finished {
     id: OperationId,
     number: u64,
-    /// The last frame and the room for it.
-    last: Result<(Frame, Room), Unsent>,
+    end: End,
+}
+
+/// How a task of an operation ended.
+enum End {
+    /// With the last frame, and the room for it.
+    Last(Result<(Frame, Room), Unsent>),
+    /// A subscription was admitted and is to catch up.
+    Admitted(Box<Subscription>),
+    /// A subscription has caught up.
+    CaughtUp(Box<LiveFeed>),
 }
 
 /// A task that has ended.
 pub(super) struct Ended(Result<(Id, Finished), JoinError>);
 
 impl Operations {
-    pub(super) fn new(queue: Arc<Queue>, limit: u32) -> Self {
+    pub(super) fn new(wire: Arc<Wire>, limit: u32) -> Self {
         Self {
-            queue,
+            wire,
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             last_number: 0,
             live: HashMap::new(),
@@ -82,37 +115,78 @@ impl Operations {
         self.live.values().any(|live| live.kind == OperationKind::Mutation)
     }
 
+    /// The position up to which every subscription has been given everything; none without a subscription.
+    ///
+    /// What is put in the wire afterwards comes behind all of it.
+    pub(super) fn position(&self) -> Option<i64> {
+        let positions = self.live.values().filter_map(|entry| match &entry.state {
+            State::Live(live) => Some(live.position()),
+            State::CatchingUp(_, progress) => Some(progress.position()),
+            // One that is about to begin has no position to speak for.
+            State::Running(_) if entry.kind == OperationKind::Subscription => Some(i64::MIN),
+            State::Running(_) | State::Changing => None,
+        });
+        positions.min().filter(|position| *position != i64::MIN)
+    }
+
     /// Runs `operation` under an id that is not live.
     pub(super) fn start(&mut self, id: OperationId, operation: Operation) {
         self.last_number += 1;
-        let (number, kind) = (self.last_number, operation.kind);
-        self.queue.open(number);
-        let task = self.tasks.spawn(run(Arc::clone(&self.queue), id.clone(), number, operation));
-        self.live.insert(id, Live { number, kind, task });
+        let number = self.last_number;
+        self.wire.open(number);
+        let (kind, task) = match operation {
+            Operation::Outcomes(kind, outcomes) => {
+                let task = run(Arc::clone(&self.wire), id.clone(), number, kind, outcomes);
+                (kind, Either::Left(task))
+            }
+            Operation::Subscription(joining) => {
+                let task = begin(Arc::clone(&self.wire), id.clone(), number, joining);
+                (OperationKind::Subscription, Either::Right(task))
+            }
+        };
+        let state = State::Running(self.tasks.spawn(task));
+        let counted = Counted::operation(kind.as_str());
+        self.live.insert(id, Entry { number, kind, state, let_go_at: None, _guard: None, _counted: counted });
     }
 
     /// The client has completed an operation: nothing more is sent under its id. An unknown id is one that has just
     /// ended here.
     pub(super) fn complete(&mut self, id: &OperationId) {
-        let Some(live) = self.live.remove(id) else { return };
-        self.queue.retire(live.number);
-        match live.kind {
-            OperationKind::Mutation => {
-                self.unheard.insert(live.task.id());
+        let Some(entry) = self.live.remove(id) else { return };
+        self.wire.retire(entry.number);
+        match entry.state {
+            State::Running(task) if entry.kind == OperationKind::Mutation => {
+                self.unheard.insert(task.id());
             }
-            OperationKind::Query | OperationKind::Subscription => live.task.abort(),
+            State::Running(task) | State::CatchingUp(task, _) => task.abort(),
+            State::Live(_) | State::Changing => {}
         }
     }
 
-    /// Aborts all but mutations. What they have put in the queue stays there.
+    /// Ends all but mutations. What they have put in the wire stays there.
     pub(super) fn stop(&mut self) {
-        self.live.retain(|_, live| {
-            let stays = live.kind == OperationKind::Mutation;
-            if !stays {
-                live.task.abort();
+        self.live.retain(|_, entry| {
+            let stays = entry.kind == OperationKind::Mutation;
+            if let (false, State::Running(task) | State::CatchingUp(task, _)) = (stays, &entry.state) {
+                task.abort();
             }
             stays
         });
+    }
+
+    /// A group has let a subscription go at `position`: it catches up by itself.
+    pub(super) fn let_go(&mut self, number: u64, position: i64) {
+        let Some((id, entry)) = self.live.iter_mut().find(|(_, entry)| entry.number == number) else { return };
+        match std::mem::replace(&mut entry.state, State::Changing) {
+            State::Live(live) => {
+                entry.state = catch_up(&mut self.tasks, &self.wire, id.clone(), number, live.lagged(position));
+            }
+            // Its task has just ended, and will be settled in a moment.
+            other => {
+                entry.state = other;
+                entry.let_go_at = Some(position);
+            }
+        }
     }
 
     /// The next task that ends; never, while there is none. Cancel safe, as `JoinSet::join_next_with_id` is.
@@ -126,24 +200,44 @@ impl Operations {
     /// Frees the id of an ended task and sends its last frame, or says why the socket must end.
     pub(super) fn settle(&mut self, Ended(ended): Ended) -> Result<(), Close> {
         match ended {
-            Ok((task, Finished { id, number, last })) => {
+            Ok((task, Finished { id, number, end })) => {
                 self.unheard.remove(&task);
-                if self.live.get(&id).is_some_and(|live| live.number == number) {
-                    self.live.remove(&id);
-                }
-                match last {
+                let entry = self.live.get_mut(&id).filter(|entry| entry.number == number);
+                match (end, entry) {
+                    (End::Admitted(subscription), Some(entry)) => {
+                        let Subscription { feed, guard } = *subscription;
+                        entry._guard = Some(guard);
+                        entry.state = catch_up(&mut self.tasks, &self.wire, id, number, feed);
+                    }
+                    (End::CaughtUp(live), Some(entry)) => {
+                        entry.state = match entry.let_go_at.take() {
+                            Some(position) => catch_up(&mut self.tasks, &self.wire, id, number, live.lagged(position)),
+                            None => State::Live(*live),
+                        };
+                    }
                     // The queue knows whether the operation is still listened to.
-                    Ok((frame, room)) => self.queue.finish(number, frame, room),
-                    Err(Unsent::Stuck) => return Err(Close::SlowReader),
-                    Err(Unsent::Gone | Unsent::TooLarge) => {}
+                    (End::Last(Ok((frame, room))), entry) => {
+                        let listened = entry.is_some();
+                        if listened {
+                            self.live.remove(&id);
+                        }
+                        self.wire.finish(number, frame, room);
+                    }
+                    (End::Last(Err(Unsent::Gone | Unsent::TooLarge)), Some(_)) => drop(self.live.remove(&id)),
+                    // Completed in the meantime.
+                    (End::Admitted(_) | End::CaughtUp(_) | End::Last(Err(_)), None) => {}
                 }
             }
             // Aborted, or a destructor panicked: the panics of the stream itself end as a frame.
             Err(error) => {
                 self.unheard.remove(&error.id());
-                let id = self.live.iter().find(|(_, live)| live.task.id() == error.id()).map(|(id, _)| id.clone());
-                if let Some(live) = id.as_ref().and_then(|id| self.live.remove(id)) {
-                    tracing::error!(operation.kind = live.kind.as_str(), "an operation panicked while it was dropped");
+                let of_task = |entry: &Entry| match &entry.state {
+                    State::Running(task) | State::CatchingUp(task, _) => task.id() == error.id(),
+                    State::Live(_) | State::Changing => false,
+                };
+                let id = self.live.iter().find(|(_, entry)| of_task(entry)).map(|(id, _)| id.clone());
+                if let Some(entry) = id.as_ref().and_then(|id| self.live.remove(id)) {
+                    tracing::error!(operation.kind = entry.kind.as_str(), "an operation panicked while it was dropped");
                     return Err(Close::Bug);
                 }
             }
@@ -154,27 +248,90 @@ impl Operations {
     /// Waits for what cannot be aborted.
     pub(super) async fn finish(&mut self) {
         while self.tasks.join_next().await.is_some() {}
+        // Nobody may be left in a group whose wire is about to go.
+        self.live.clear();
     }
 }
 
-async fn run(queue: Arc<Queue>, id: OperationId, number: u64, operation: Operation) -> Finished {
-    let Operation { kind, outcomes } = operation;
-    let _counted = Counted::operation(kind.as_str());
-    let caught = AssertUnwindSafe(drive(&queue, &id, number, kind, outcomes)).catch_unwind().await;
-    let last = caught.unwrap_or_else(|_| {
-        tracing::error!(operation.kind = kind.as_str(), "an operation panicked");
-        Ok(failure(&id))
+/// The outlet of one subscription: the socket's wire, under the subscription's id.
+struct SocketOutlet {
+    wire: Arc<Wire>,
+    number: u64,
+    prefix: Box<str>,
+}
+
+impl Outlet for SocketOutlet {
+    fn offer(&self, payloads: &[Payload]) -> Offer {
+        let responses = payloads.iter().map(|payload| &payload.response);
+        match self.wire.offer(self.number, &self.prefix, responses) {
+            Ok(taken) => Offer::Taken(taken),
+            Err(Unsent::TooLarge) => Offer::TooLarge,
+            Err(Unsent::Gone) => Offer::Gone,
+        }
+    }
+
+    fn room(&self) -> BoxFuture<'_, ()> {
+        self.wire.room().boxed()
+    }
+
+    fn lagged(&self, position: i64) {
+        self.wire.let_go(self.number, position);
+    }
+}
+
+/// Has a subscription checked and joined.
+async fn begin(wire: Arc<Wire>, id: OperationId, number: u64, joining: Joining) -> Finished {
+    let prefix = next_prefix(&id).into();
+    let outlet: Arc<dyn Outlet> = Arc::new(SocketOutlet { wire: Arc::clone(&wire), number, prefix });
+    let joined = AssertUnwindSafe(async { joining(outlet).await }).catch_unwind().await;
+    let last = match joined {
+        Ok(Ok(subscription)) => return Finished { id, number, end: End::Admitted(Box::new(subscription)) },
+        Ok(Err(errors)) => Frame::Error(id.clone(), errors),
+        Err(_) => panicked(&id, OperationKind::Subscription),
+    };
+    let end = End::Last(reserve(&wire, &id, last).await);
+    Finished { id, number, end }
+}
+
+fn catch_up(tasks: &mut JoinSet<Finished>, wire: &Arc<Wire>, id: OperationId, number: u64, feed: Feed) -> State {
+    let progress = feed.progress();
+    let wire = Arc::clone(wire);
+    let task = tasks.spawn(async move {
+        let caught_up = AssertUnwindSafe(feed.catch_up()).catch_unwind().await;
+        let last = match caught_up {
+            Ok(Ok(live)) => return Finished { id, number, end: End::CaughtUp(Box::new(live)) },
+            Ok(Err(FeedEnd::Gone)) => return Finished { id, number, end: End::Last(Err(Unsent::Gone)) },
+            Ok(Err(FeedEnd::TooLarge)) => too_large(&id),
+            Ok(Err(FeedEnd::Expired)) => {
+                let message = "What comes next is no longer kept. Read the list anew, with streamCursor, and subscribe from there.";
+                Frame::failure(id.clone(), ErrorCode::CursorExpired, message)
+            }
+            Err(_) => panicked(&id, OperationKind::Subscription),
+        };
+        let end = End::Last(reserve(&wire, &id, last).await);
+        Finished { id, number, end }
     });
-    let last = match last {
-        Ok(frame) => reserve(&queue, &id, frame).await,
+    State::CatchingUp(task, progress)
+}
+
+async fn run(
+    wire: Arc<Wire>,
+    id: OperationId,
+    number: u64,
+    kind: OperationKind,
+    outcomes: BoxStream<'static, Outcome>,
+) -> Finished {
+    let caught = AssertUnwindSafe(drive(&wire, &id, number, kind, outcomes)).catch_unwind().await;
+    let last = match caught.unwrap_or_else(|_| Ok(panicked(&id, kind))) {
+        Ok(frame) => reserve(&wire, &id, frame).await,
         Err(unsent) => Err(unsent),
     };
-    Finished { id, number, last }
+    Finished { id, number, end: End::Last(last) }
 }
 
 /// Sends the outcomes of one operation and returns its last frame, which is still to be sent.
 async fn drive(
-    queue: &Queue,
+    wire: &Arc<Wire>,
     id: &OperationId,
     number: u64,
     kind: OperationKind,
@@ -182,12 +339,12 @@ async fn drive(
 ) -> Result<Frame, Unsent> {
     while let Some(outcome) = outcomes.next().await {
         match outcome {
-            Outcome::Next(payload) => match queue.send(number, Frame::Next(id.clone(), payload)).await {
+            Outcome::Next(payload) => match wire.send(number, Frame::Next(id.clone(), payload)).await {
                 Ok(()) => {}
                 Err(Unsent::TooLarge) => return Ok(too_large(id)),
                 // Nobody listens, and it must still be done.
                 Err(Unsent::Gone) if kind == OperationKind::Mutation => {}
-                Err(unsent @ (Unsent::Gone | Unsent::Stuck)) => return Err(unsent),
+                Err(Unsent::Gone) => return Err(Unsent::Gone),
             },
             Outcome::Errors(errors) => return Ok(Frame::Error(id.clone(), errors)),
         }
@@ -195,15 +352,20 @@ async fn drive(
     Ok(Frame::Complete(id.clone()))
 }
 
-async fn reserve(queue: &Queue, id: &OperationId, frame: Frame) -> Result<(Frame, Room), Unsent> {
-    match queue.reserve(frame.len()).await {
+async fn reserve(wire: &Arc<Wire>, id: &OperationId, frame: Frame) -> Result<(Frame, Room), Unsent> {
+    match wire.reserve(frame.len()).await {
         Ok(room) => Ok((frame, room)),
         Err(Unsent::TooLarge) => {
             let frame = too_large(id);
-            queue.reserve(frame.len()).await.map(|room| (frame, room))
+            wire.reserve(frame.len()).await.map(|room| (frame, room))
         }
-        Err(unsent @ (Unsent::Gone | Unsent::Stuck)) => Err(unsent),
+        Err(Unsent::Gone) => Err(Unsent::Gone),
     }
+}
+
+fn panicked(id: &OperationId, kind: OperationKind) -> Frame {
+    tracing::error!(operation.kind = kind.as_str(), "an operation panicked");
+    failure(id)
 }
 
 /// The `error` of an operation that panicked.

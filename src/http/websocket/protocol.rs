@@ -1,9 +1,9 @@
 //! The messages of `graphql-transport-ws`, without any input or output.
 //!
 //! Pure: what a client's text means, what a server's message looks like, and in which phase each is allowed. Called by
-//! [`session`](super::session) for what arrives and by [`writer`](super::writer) for what leaves. The checks are those
+//! [`session`](super::session) for what arrives and by [`wire`](super::wire) for what leaves. The checks are those
 //! of graphql-ws' `validateMessage`, and every refusal names the field at fault. An [`OperationId`] is kept as the JSON
-//! literal it will be sent as, so that a `next` is five slices joined and its length is known before it is built.
+//! literal it will be sent as, so that what comes before the payload of a `next` is made once an operation.
 
 use std::{fmt, sync::Arc};
 
@@ -212,28 +212,32 @@ impl Frame {
         Self::Error(id, errors.to_string().into())
     }
 
-    /// The exact length of [`Frame::encode`].
+    /// How long the message is, in bytes.
     pub(super) fn len(&self) -> usize {
-        self.parts().iter().map(|part| part.len()).sum()
+        let (before, payload, after) = self.clone().into_parts();
+        before.len() + payload.map_or(0, |payload| payload.len()) + after.len()
     }
 
-    /// The message as it is sent.
-    pub(super) fn encode(&self) -> String {
-        self.parts().concat()
-    }
-
-    fn parts(&self) -> [&str; 5] {
+    /// The message as it is sent: what comes before the payload, the payload as it is shared, and what comes after it.
+    pub(super) fn into_parts(self) -> (String, Option<Arc<str>>, &'static str) {
+        let with = |kind: &str, payload| match payload {
+            Some(payload) => format!(r#"{{"type":"{kind}","payload":{payload}}}"#),
+            None => format!(r#"{{"type":"{kind}"}}"#),
+        };
         match self {
-            Self::Ack => [r#"{"type":"connection_ack"}"#, "", "", "", ""],
-            Self::Ping(None) => [r#"{"type":"ping"}"#, "", "", "", ""],
-            Self::Pong(None) => [r#"{"type":"pong"}"#, "", "", "", ""],
-            Self::Ping(Some(payload)) => [r#"{"type":"ping","payload":"#, payload, "}", "", ""],
-            Self::Pong(Some(payload)) => [r#"{"type":"pong","payload":"#, payload, "}", "", ""],
-            Self::Next(id, payload) => [r#"{"id":"#, &id.0, r#","type":"next","payload":"#, payload, "}"],
-            Self::Error(id, payload) => [r#"{"id":"#, &id.0, r#","type":"error","payload":"#, payload, "}"],
-            Self::Complete(id) => [r#"{"id":"#, &id.0, r#","type":"complete"}"#, "", ""],
+            Self::Ack => (with("connection_ack", None), None, ""),
+            Self::Ping(payload) => (with("ping", payload), None, ""),
+            Self::Pong(payload) => (with("pong", payload), None, ""),
+            Self::Next(id, payload) => (next_prefix(&id), Some(payload), "}"),
+            Self::Error(id, payload) => (format!(r#"{{"id":{id},"type":"error","payload":"#), Some(payload), "}"),
+            Self::Complete(id) => (format!(r#"{{"id":{id},"type":"complete"}}"#), None, ""),
         }
     }
+}
+
+/// What comes before the payload of each `next` of an operation; after it comes `}`.
+pub(super) fn next_prefix(id: &OperationId) -> String {
+    format!(r#"{{"id":{id},"type":"next","payload":"#)
 }
 
 /// How far the handshake of the protocol has come.
@@ -346,8 +350,9 @@ mod tests {
             (Frame::Ping(Some("{}".into())), r#"{"type":"ping","payload":{}}"#),
             (Frame::Pong(None), r#"{"type":"pong"}"#),
         ] {
-            assert_eq!(frame.encode(), expected);
             assert_eq!(frame.len(), expected.len());
+            let (before, payload, after) = frame.into_parts();
+            assert_eq!([&before, payload.as_deref().unwrap_or_default(), after].concat(), expected);
             serde_json::from_str::<Value>(expected).expect("JSON");
         }
     }

@@ -9,28 +9,33 @@
 //! the reader keeps partial frames in tungstenite's buffer, `JoinSet` and the semaphores are documented as cancel
 //! safe, and the timers and the pending look at a token are owned by the session and polled by reference. Events are
 //! handled after the `select`, without awaiting.
+//!
+//! One task serves a socket, reading and writing: what the kernel does not take at once waits in the [`Wire`], and the
+//! loop hands it on as the peer takes it.
 
 use std::{net::IpAddr, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
-use axum::extract::ws::{Message, WebSocket};
 use chrono::SecondsFormat;
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::SplitStream};
+use futures_util::{FutureExt, future::BoxFuture};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde_json::json;
 use tokio::time::{Instant, Sleep, sleep};
-use tokio_util::task::AbortOnDropHandle;
-use tungstenite::error::{Error as WireError, ProtocolError};
+use tungstenite::{
+    Message,
+    error::{Error as WireError, ProtocolError},
+};
 
 use super::{
     Shared,
     backend::{Identity, Refused, SocketBackend, SubscribePayload},
     close::{Close, Forbidden},
-    goodbye::{End, Writer, WriterEnd, part},
+    goodbye::{End, part},
     metrics,
     operation::{Ended, Operations, failure},
     protocol::{Credential, Frame, Incoming, Invalid, OperationId, Phase},
+    reader::Reader,
     registry::Seat,
-    writer::{Queue, Room, Written, write},
+    wire::{Pumped, Room, Wire},
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -42,12 +47,13 @@ type Authentication<V> = BoxFuture<'static, Result<Identity<V>, Refused>>;
 
 enum Event<V> {
     Leave,
-    WriterEnded(WriterEnd),
+    Pumped(Pumped),
+    Stalled,
     Forbidden(Forbidden),
     Authenticated(Result<Identity<V>, Refused>),
     Ended(Ended),
     AnswerRoom(Room),
-    Received(Option<Result<Message, axum::Error>>),
+    Received(Result<Message, WireError>),
     Timer,
 }
 
@@ -71,7 +77,7 @@ pub(super) struct Session<B: SocketBackend> {
     authentication: Option<(Authentication<B::Viewer>, Room)>,
     /// Completes when the token expires or is revoked.
     forbidden: BoxFuture<'static, Forbidden>,
-    queue: Arc<Queue>,
+    wire: Arc<Wire>,
     /// Room for the answer to the next message: without it, none is read.
     answer: Option<Room>,
     operations: Operations,
@@ -79,13 +85,20 @@ pub(super) struct Session<B: SocketBackend> {
     heard: Instant,
     /// Until the acknowledgement the init timeout, then the next ping; the last moment, once told to leave.
     timer: Pin<Box<Sleep>>,
+    /// The last moment for the peer to take something, while anything waits.
+    patience: Option<Pin<Box<Sleep>>>,
     leaving: bool,
 }
 
 impl<B: SocketBackend> Session<B> {
-    pub(super) fn new(shared: Arc<Shared<B>>, seat: Seat, address: IpAddr, header: Credential) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared<B>>,
+        seat: Seat,
+        address: IpAddr,
+        header: Credential,
+        wire: Arc<Wire>,
+    ) -> Self {
         let settings = &shared.settings;
-        let queue = Arc::new(Queue::new(settings));
         Self {
             seat,
             address,
@@ -94,24 +107,21 @@ impl<B: SocketBackend> Session<B> {
             standing: None,
             authentication: None,
             forbidden: std::future::pending().boxed(),
-            operations: Operations::new(Arc::clone(&queue), settings.operations_per_socket.get()),
-            queue,
+            operations: Operations::new(Arc::clone(&wire), settings.operations_per_socket.get()),
+            wire,
             answer: None,
             pace: RateLimiter::direct(Quota::per_minute(settings.messages_per_minute)),
             heard: Instant::now(),
             timer: Box::pin(sleep(settings.init_timeout())),
+            patience: None,
             leaving: false,
             shared,
         }
     }
 
     /// Serves the socket to its end.
-    pub(super) async fn run(mut self, socket: WebSocket) {
-        let (sink, mut reader) = socket.split();
-        let writer = self.shared.lifecycle.spawn(write(Arc::clone(&self.queue), sink));
-        let mut writer = AbortOnDropHandle::new(writer);
-        let mut writer_end = None;
-        let served = AssertUnwindSafe(self.serve(&mut reader, &mut writer, &mut writer_end)).catch_unwind().await;
+    pub(super) async fn run(mut self, mut reader: Reader) {
+        let served = AssertUnwindSafe(self.serve(&mut reader)).catch_unwind().await;
         let end = served.unwrap_or_else(|_| {
             tracing::error!("a socket's session panicked");
             End::Close(Close::Bug)
@@ -119,44 +129,39 @@ impl<B: SocketBackend> Session<B> {
         metrics::closed(end.label());
         tracing::debug!(socket.end = ?end, "socket ended");
         self.operations.stop();
-        self.queue.close(end.delivers_queue());
+        self.wire.close(end.delivers_queue());
         self.authentication = None;
-        part(end, writer, writer_end, reader).await;
+        part(end, &self.wire, &mut reader).await;
+        // A mutation that still runs holds on to the wire.
+        self.wire.shut_down();
         self.operations.finish().await;
     }
 
-    async fn serve(
-        &mut self,
-        reader: &mut SplitStream<WebSocket>,
-        writer: &mut Writer,
-        writer_end: &mut Option<WriterEnd>,
-    ) -> End {
+    async fn serve(&mut self, reader: &mut Reader) -> End {
         loop {
             if self.answer.is_none() {
-                self.answer = self.queue.try_answer();
+                self.answer = self.wire.try_answer();
             }
             let event = tokio::select! {
                 // What ends the socket comes first, so that a busy peer cannot put it off. Reading comes before the
                 // timer, so that a server that was itself held up hears its peers before it calls them silent.
                 biased;
                 () = self.seat.told_to_leave(), if !self.leaving => Event::Leave,
-                ended = &mut *writer => Event::WriterEnded(ended),
                 forbidden = &mut self.forbidden => Event::Forbidden(forbidden),
+                pumped = self.wire.pump() => Event::Pumped(pumped),
                 identity = poll_optional(self.authentication.as_mut().map(|(future, _)| future)) => {
                     Event::Authenticated(identity)
                 }
                 ended = self.operations.next_ended() => Event::Ended(ended),
-                room = self.queue.answer_room(), if self.answer.is_none() => Event::AnswerRoom(room),
+                room = self.wire.answer_room(), if self.answer.is_none() => Event::AnswerRoom(room),
                 message = reader.next(), if self.answer.is_some() => Event::Received(message),
+                () = poll_optional(self.patience.as_mut()) => Event::Stalled,
                 () = &mut self.timer => Event::Timer,
             };
             let handled = match event {
                 Event::Leave => self.leave(),
-                Event::WriterEnded(ended) => {
-                    let stalled = matches!(ended, Ok(Some((_, Written::Stalled))));
-                    *writer_end = Some(ended);
-                    Err(if stalled { Close::SlowReader.into() } else { End::Gone })
-                }
+                Event::Pumped(pumped) => self.pumped(pumped),
+                Event::Stalled => Err(Close::SlowReader.into()),
                 Event::Forbidden(forbidden) => Err(Close::Forbidden(forbidden).into()),
                 Event::Authenticated(identity) => self.authenticated(identity),
                 Event::Ended(ended) => self.settle(ended),
@@ -173,12 +178,29 @@ impl<B: SocketBackend> Session<B> {
         }
     }
 
-    fn received(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    /// Something waits, was taken, or was let go.
+    fn pumped(&mut self, pumped: Pumped) -> Result<(), End> {
+        match pumped {
+            Pumped::Broken => return Err(End::Gone),
+            Pumped::Progress => self.patience = None,
+            Pumped::Woken => {}
+        }
+        while let Some((operation, position)) = self.wire.next_lagging() {
+            self.operations.let_go(operation, position);
+        }
+        if !self.wire.has_waiting() {
+            self.patience = None;
+        } else if self.patience.is_none() {
+            self.patience = Some(Box::pin(sleep(self.shared.settings.write_timeout())));
+        }
+        Ok(())
+    }
+
+    fn received(&mut self, message: Result<Message, WireError>) -> Result<(), End> {
         let message = match message {
-            Some(Ok(Message::Close(_))) => return Err(End::Peer),
-            Some(Ok(message)) => message,
-            Some(Err(error)) => return Err(self.broken(error)),
-            None => return Err(End::Gone),
+            Ok(Message::Close(_)) => return Err(End::Peer),
+            Ok(message) => message,
+            Err(error) => return Err(self.broken(&error)),
         };
         self.heard = Instant::now();
         if self.pace.check().is_err() {
@@ -188,7 +210,7 @@ impl<B: SocketBackend> Session<B> {
             Message::Text(text) => text,
             Message::Binary(_) => return Err(Close::Invalid(Invalid::Binary).into()),
             // tungstenite answers pings.
-            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return Ok(()),
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => return Ok(()),
         };
         match Incoming::parse(&text).map_err(Close::Invalid)? {
             Incoming::Init(credential) => {
@@ -216,9 +238,8 @@ impl<B: SocketBackend> Session<B> {
     }
 
     /// Why reading failed.
-    fn broken(&self, error: axum::Error) -> End {
-        let Ok(error) = error.into_inner().downcast::<WireError>() else { return End::Gone };
-        match *error {
+    fn broken(&self, error: &WireError) -> End {
+        match error {
             WireError::Capacity(_) => Close::TooLarge { max: self.shared.settings.max_message_bytes.get() }.into(),
             WireError::Utf8(_) => Close::Invalid(Invalid::NotUtf8).into(),
             WireError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
@@ -250,7 +271,7 @@ impl<B: SocketBackend> Session<B> {
             Err(Refused::Unavailable) => {
                 // The token that is in use stays as good as it was, and the answer says until when.
                 let Some(standing) = &self.standing else { return Err(Close::Unavailable.into()) };
-                self.queue.answer(Frame::Pong(Some(expiry(standing.expires_at))), room);
+                self.wire.answer(Frame::Pong(Some(expiry(standing.expires_at))), room);
                 return Ok(());
             }
         };
@@ -264,10 +285,10 @@ impl<B: SocketBackend> Session<B> {
         self.forbidden = forbidden(self.shared.clock.clone(), expires_at, revoked.cancelled_owned());
         self.standing = Some(Standing { viewer, user, expires_at });
         if self.phase == Phase::Ready {
-            self.queue.answer(Frame::Pong(Some(expiry(expires_at))), room);
+            self.wire.answer(Frame::Pong(Some(expiry(expires_at))), room);
         } else {
             self.phase = Phase::Ready;
-            self.queue.answer(Frame::Ack, room);
+            self.wire.answer(Frame::Ack, room);
             if !self.leaving {
                 self.timer.as_mut().reset(Instant::now() + self.shared.settings.ping_interval());
             }
@@ -319,9 +340,11 @@ impl<B: SocketBackend> Session<B> {
         if self.heard.elapsed() >= interval * 2 {
             return Err(End::Silent);
         }
+        // Before the ping is put in: all up to there comes before it.
+        let position = self.operations.position();
         // No room means that pings before this one still wait for the peer: one more would tell it nothing.
-        if let Some(room) = self.queue.try_answer() {
-            self.queue.answer(Frame::Ping(self.shared.backend.ping_payload(&standing.viewer)), room);
+        if let Some(room) = self.wire.try_answer() {
+            self.wire.answer(Frame::Ping(self.shared.backend.ping_payload(&standing.viewer, position)), room);
         }
         self.timer.as_mut().reset(Instant::now() + interval);
         Ok(())
@@ -342,7 +365,7 @@ impl<B: SocketBackend> Session<B> {
     /// Answers the message that was just read.
     fn respond(&mut self, frame: Frame) {
         if let Some(room) = self.answer.take() {
-            self.queue.answer(frame, room);
+            self.wire.answer(frame, room);
         }
     }
 }

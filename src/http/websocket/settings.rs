@@ -31,9 +31,7 @@ pub struct SocketSettings {
     pub sockets_per_address: NonZeroU32,
     /// Bytes of results that may wait for one peer. A result that is larger by itself ends its operation.
     pub queue_bytes: NonZeroU32,
-    /// Results that may wait for one peer: each takes at least `queue_bytes / queue_messages` of the room.
-    pub queue_messages: NonZeroU32,
-    /// How long a write, or a result that waits for room in the queue, may stand still before 1013.
+    /// How long a peer for whom something waits may take nothing before 1013.
     pub write_timeout_ms: NonZeroU64,
     /// Over how long sockets are told to go (1012) when the process stops, and how long a mutation in flight may hold
     /// its own socket open after that.
@@ -58,7 +56,6 @@ impl Default for SocketSettings {
                 sockets_per_user: u32(20),
                 sockets_per_address: u32(100),
                 queue_bytes: u32(1024 * 1024),
-                queue_messages: u32(256),
                 write_timeout_ms: u64(30_000),
                 drain_ms: u64(10_000),
             }
@@ -95,8 +92,7 @@ mod tests {
         let good = json!({
             "init_timeout_ms": 10_000, "ping_interval_ms": 15_000, "max_message_bytes": 65_536,
             "messages_per_minute": 600, "operations_per_socket": 100, "sockets_per_user": 20,
-            "sockets_per_address": 100, "queue_bytes": 1_048_576, "queue_messages": 256, "write_timeout_ms": 30_000,
-            "drain_ms": 10_000,
+            "sockets_per_address": 100, "queue_bytes": 1_048_576, "write_timeout_ms": 30_000, "drain_ms": 10_000,
         });
         let parse = serde_json::from_value::<SocketSettings>;
         assert_eq!(parse(good.clone()).expect("parses"), SocketSettings::default());

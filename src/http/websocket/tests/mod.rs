@@ -13,8 +13,7 @@ use std::{
 
 use axum::{
     Router,
-    extract::{ConnectInfo, State, WebSocketUpgrade},
-    http::HeaderMap,
+    extract::{ConnectInfo, Request, State},
     response::Response,
     routing::any,
 };
@@ -33,7 +32,7 @@ use tokio_tungstenite::{
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{clock::Timestamp, ids::UserId};
+use crate::{clock::Timestamp, http::server, ids::UserId};
 
 mod handshake;
 mod limits;
@@ -156,10 +155,11 @@ impl SocketBackend for Fake {
         self.0.live.send_modify(|live| *live += 1);
         let alive = Alive(Arc::clone(&self.0));
         let counted = outcomes.inspect(move |_| alive.0.made.send_modify(|made| *made += 1));
-        Operation { kind, outcomes: counted.boxed() }
+        Operation::Outcomes(kind, counted.boxed())
     }
 
-    fn ping_payload(&self, viewer: &String) -> Option<String> {
+    fn ping_payload(&self, viewer: &String, position: Option<i64>) -> Option<String> {
+        assert_eq!(position, None, "nothing here comes from a log");
         Some(json!({ "viewer": viewer }).to_string())
     }
 }
@@ -192,9 +192,8 @@ impl Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let listening = CancellationToken::new();
-        drop(Lifecycle::new().spawn(listening.clone().run_until_cancelled_owned(
-            axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).into_future(),
-        )));
+        let serving = server::serve(listener, app, Duration::from_secs(60), Lifecycle::new());
+        drop(Lifecycle::new().spawn(listening.clone().run_until_cancelled_owned(serving)));
         Self { sockets, fake, clock, lifecycle, _listening: listening.drop_guard(), address }
     }
 
@@ -244,10 +243,9 @@ impl Server {
 async fn upgrade(
     State(sockets): State<Sockets<Fake>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    request: Request,
 ) -> Response {
-    sockets.upgrade(upgrade, &headers, peer.ip())
+    sockets.upgrade(&mut request.into_parts().0, peer.ip())
 }
 
 /// A client that says exactly what it is told to.

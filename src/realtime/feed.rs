@@ -1,0 +1,206 @@
+//! The life of one subscription in its group: catching up, live, and catching up again when its reader was too slow.
+//!
+//! A [`Feed`] reads from its position on, out of the ring or the log in bounded pages, under the same filter, the same
+//! audience and the same execution as live events, at the pace of its reader. When it has caught up with the hub it
+//! becomes [`Live`]: then it is an entry in its group and nothing else. When its outlet had no room the group lets it
+//! go, and its transport makes a feed of it again, from the last position that was taken.
+//!
+//! A database that is away is waited for: the position says where to go on. A hole between the position and the oldest
+//! event that is kept is never skipped in silence.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    Delivery,
+    group::Group,
+    hub::{Hub, Seat},
+    members::{Member, Place},
+    outlet::{Offer, Outlet, Payload},
+};
+use crate::{auth::actor::Origin, error::Fault, events::Hearing};
+
+/// Results of single viewers that are made before the reader is asked whether there is room for them.
+const BATCH: usize = 32;
+/// The first and the longest pause between tries while the database is away.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Why a subscription ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedEnd {
+    /// Nobody listens any more.
+    Gone,
+    /// A result is larger than the transport carries.
+    TooLarge,
+    /// What comes next is no longer kept.
+    Expired,
+}
+
+/// A subscription that catches up. Dropping it ends the subscription.
+pub struct Feed {
+    seat: Seat,
+    member: Member,
+    progress: Progress,
+}
+
+/// How far a feed has come, for whoever wants to know while it is busy.
+#[derive(Clone, Debug)]
+pub struct Progress(Arc<AtomicI64>);
+
+impl Progress {
+    /// Everything up to here has been given to the outlet, or was not for it.
+    pub fn position(&self) -> i64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A subscription that gets events as they come. Dropping it ends the subscription: nothing is offered afterwards.
+pub struct Live {
+    // Before the seat: a member leaves its group before the group may end.
+    membership: Membership,
+    seat: Seat,
+    viewer: Origin,
+    outlet: Arc<dyn Outlet>,
+}
+
+struct Membership {
+    group: Arc<Group>,
+    place: Place,
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.group.leave(self.place);
+    }
+}
+
+impl Feed {
+    pub(super) fn new(seat: Seat, viewer: Origin, outlet: Arc<dyn Outlet>, position: i64) -> Self {
+        let progress = Progress(Arc::new(AtomicI64::new(position)));
+        Self { seat, member: Member { viewer, outlet, position }, progress }
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
+    /// Gives the outlet all that came after the position, as it takes it, and goes live.
+    pub async fn catch_up(mut self) -> Result<Live, FeedEnd> {
+        let hub = self.seat.hub.clone();
+        let mut replayed = false;
+        loop {
+            if let Some(place) = hub.go_live(&self.seat.group, &self.member) {
+                if replayed {
+                    metrics::counter!("lancewire_recoveries_total", "outcome" => "recovered").increment(1);
+                }
+                let Self { seat, member: Member { viewer, outlet, .. }, .. } = self;
+                let membership = Membership { group: Arc::clone(&seat.group), place };
+                return Ok(Live { membership, seat, viewer, outlet });
+            }
+            replayed = true;
+            let page = self.next_page(&hub).await?;
+            self.give(&page).await?;
+        }
+    }
+
+    /// The next events, at least one.
+    async fn next_page(&self, hub: &Hub) -> Result<Vec<Arc<Delivery>>, FeedEnd> {
+        let position = self.member.position;
+        let mut pause = PAUSE.0;
+        loop {
+            match self.try_page(hub, position).await {
+                Ok(Some(page)) => return Ok(page),
+                // The log has no event there yet: it is read from an older snapshot than the head.
+                Ok(None) => {}
+                Err(Ok(end)) => {
+                    metrics::counter!("lancewire_recoveries_total", "outcome" => "expired").increment(1);
+                    return Err(end);
+                }
+                Err(Err(fault)) => {
+                    metrics::counter!("lancewire_feed_waits_total").increment(1);
+                    tracing::debug!(error = %fault, position, "a feed waits for the log");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    async fn try_page(&self, hub: &Hub, position: i64) -> Result<Option<Vec<Arc<Delivery>>>, Result<FeedEnd, Fault>> {
+        let page = hub.page_after(position).await.map_err(Err)?;
+        let hole = match page.first() {
+            Some(first) => first.position() != position + 1,
+            // Nothing at all, though something was published: has it been forgotten?
+            None => hub.log().oldest().await.map_err(Err)?.is_none_or(|oldest| oldest > position + 1),
+        };
+        if hole && hub.head() > position { Err(Ok(FeedEnd::Expired)) } else { Ok((!page.is_empty()).then_some(page)) }
+    }
+
+    async fn give(&mut self, page: &[Arc<Delivery>]) -> Result<(), FeedEnd> {
+        let mut waiting: Vec<Payload> = Vec::new();
+        for delivery in page {
+            if let Some(hearing) = self.hears(delivery) {
+                let response = self.seat.group.response(delivery, hearing, self.member.viewer).await;
+                waiting.push(Payload { response, position: delivery.position() });
+            }
+            if waiting.len() >= BATCH {
+                self.offer(&mut waiting).await?;
+                self.reach(delivery.position());
+            }
+        }
+        self.offer(&mut waiting).await?;
+        if let Some(last) = page.last() {
+            self.reach(last.position());
+        }
+        Ok(())
+    }
+
+    fn hears(&self, delivery: &Delivery) -> Option<Hearing> {
+        let actor = &self.member.viewer.actor;
+        let hearing = delivery.audience().hearing(delivery.kind(), actor.user(), actor.is_admin());
+        hearing.filter(|_| self.seat.group.interest().wants(delivery))
+    }
+
+    async fn offer(&mut self, waiting: &mut Vec<Payload>) -> Result<(), FeedEnd> {
+        while !waiting.is_empty() {
+            match self.member.outlet.offer(waiting) {
+                Offer::Taken(0) => self.member.outlet.room().await,
+                Offer::Taken(count) => {
+                    if let Some(last) = waiting.drain(..count.min(waiting.len())).next_back() {
+                        self.reach(last.position);
+                    }
+                }
+                Offer::TooLarge => return Err(FeedEnd::TooLarge),
+                Offer::Gone => return Err(FeedEnd::Gone),
+            }
+        }
+        Ok(())
+    }
+
+    fn reach(&mut self, position: i64) {
+        self.member.position = position;
+        self.progress.0.store(position, Ordering::Release);
+    }
+}
+
+impl Live {
+    /// Everything up to here has been offered, read before anything that is put in the outlet afterwards.
+    pub fn position(&self) -> i64 {
+        // The head first: all that was published by then is in the group's backlog, or behind it.
+        let head = self.seat.hub.head();
+        self.seat.group.position(head)
+    }
+
+    /// The subscription again, catching up from the position at which its group let it go.
+    pub fn lagged(self, position: i64) -> Feed {
+        let Self { membership, seat, viewer, outlet } = self;
+        drop(membership);
+        Feed::new(seat, viewer, outlet, position)
+    }
+}

@@ -1,0 +1,207 @@
+//! Who is in a group, by place, by user, and in the order of joining as far as places allow.
+//!
+//! Pure bookkeeping under the group's lock. A place is used again once it is free; a member's *number* never is, so
+//! what was worked out for one member cannot reach the next one in its place.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::outlet::{Offer, Outlet, Payload};
+use crate::{
+    auth::actor::Origin,
+    events::{Audience, EventKind, Hearing},
+    ids::UserId,
+};
+
+/// Results for single members, by number, in order of position.
+pub(super) type OwnPayloads = HashMap<u64, Vec<Payload>>;
+
+/// A subscription that gets events as they come.
+#[derive(Clone)]
+pub(super) struct Member {
+    pub(super) viewer: Origin,
+    pub(super) outlet: Arc<dyn Outlet>,
+    /// Everything up to here has been given to it, or was not for it.
+    pub(super) position: i64,
+}
+
+/// Where a member is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) index: usize,
+    pub(super) number: u64,
+}
+
+/// A member that was let go because its outlet had no room.
+pub(super) struct Lagging {
+    pub(super) outlet: Arc<dyn Outlet>,
+    pub(super) position: i64,
+}
+
+/// The members of one group.
+#[derive(Default)]
+pub(super) struct Members {
+    places: Vec<Option<(u64, Member)>>,
+    free: Vec<usize>,
+    users: HashMap<UserId, Vec<Place>>,
+    admins: Vec<Place>,
+    last_number: u64,
+}
+
+impl Members {
+    pub(super) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    /// How many places there are, free ones included.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(super) fn insert(&mut self, member: Member) -> Place {
+        self.last_number += 1;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        });
+        let place = Place { index, number: self.last_number };
+        if let Some(user) = member.viewer.actor.user() {
+            self.users.entry(user).or_default().push(place);
+        }
+        if member.viewer.actor.is_admin() {
+            self.admins.push(place);
+        }
+        self.places[index] = Some((place.number, member));
+        place
+    }
+
+    /// Takes a member out; none if it has gone before.
+    pub(super) fn remove(&mut self, place: Place) -> Option<Member> {
+        let (_, member) = self.places.get_mut(place.index)?.take_if(|(number, _)| *number == place.number)?;
+        self.free.push(place.index);
+        if let Some(user) = member.viewer.actor.user()
+            && let Some(places) = self.users.get_mut(&user)
+        {
+            places.retain(|other| *other != place);
+            if places.is_empty() {
+                self.users.remove(&user);
+            }
+        }
+        self.admins.retain(|other| *other != place);
+        if self.free.len() == self.places.len() {
+            self.places = Vec::new();
+            self.free = Vec::new();
+        }
+        Some(member)
+    }
+
+    /// Whether anybody may hear of an event.
+    pub(super) fn any_hears(&self, kind: EventKind, audience: &Audience) -> bool {
+        let named = || std::iter::once(audience.owner).chain(audience.claimant);
+        audience.public
+            || named().any(|user| self.users.contains_key(&user))
+            || (kind.is_told_to_admins() && !self.admins.is_empty())
+    }
+
+    /// Who hears an event as their own.
+    pub(super) fn parties(&self, kind: EventKind, audience: &Audience) -> Vec<(Place, Origin)> {
+        if !kind.has_parties() {
+            return Vec::new();
+        }
+        let users = [Some(audience.owner), audience.claimant.filter(|claimant| *claimant != audience.owner)];
+        let named = users.into_iter().flatten().filter_map(|user| self.users.get(&user)).flatten();
+        let admins = self.admins.iter().filter(|_| kind.is_told_to_admins());
+        let viewer = |place: &Place| Some((*place, self.places.get(place.index)?.as_ref()?.1.viewer));
+        let mut parties: Vec<(Place, Origin)> = named.chain(admins).filter_map(viewer).collect();
+        parties.sort_unstable_by_key(|(place, _)| place.index);
+        parties.dedup_by_key(|(place, _)| place.index);
+        debug_assert!(parties.iter().all(|(_, viewer)| {
+            audience.hearing(kind, viewer.actor.user(), viewer.actor.is_admin()) == Some(Hearing::Own)
+        }));
+        parties
+    }
+
+    /// Everybody.
+    pub(super) fn all(&self) -> Vec<(Place, Origin)> {
+        let place = |(index, place): (usize, &Option<(u64, Member)>)| {
+            place.as_ref().map(|(number, member)| (Place { index, number: *number }, member.viewer))
+        };
+        self.places.iter().enumerate().filter_map(place).collect()
+    }
+
+    /// Offers the members at these places what is theirs: `shared`, and what is in `own` under their number, in order of
+    /// position. Whoever has no room leaves.
+    pub(super) fn offer(
+        &mut self,
+        indices: impl Iterator<Item = usize>,
+        shared: &[Payload],
+        own: &OwnPayloads,
+    ) -> Offered {
+        let mut offered = Offered::default();
+        for index in indices {
+            let Some((number, member)) = self.places.get_mut(index).and_then(Option::as_mut) else { continue };
+            let number = *number;
+            let (taken, leaves) = match own.get(&number) {
+                None => member.offer(shared),
+                Some(own) => {
+                    let mut merged: Vec<Payload> = shared.iter().chain(own).cloned().collect();
+                    merged.sort_by_key(|payload| payload.position);
+                    // Who hears an event as their own does not hear it as everybody does.
+                    merged.dedup_by(|later, first| {
+                        let same = later.position == first.position;
+                        if same {
+                            *first = later.clone();
+                        }
+                        same
+                    });
+                    member.offer(&merged)
+                }
+            };
+            offered.results += taken;
+            if leaves {
+                offered.leaving.push(Place { index, number });
+            }
+        }
+        for place in &offered.leaving {
+            if let Some(member) = self.remove(*place) {
+                offered.lagging.push(Lagging { outlet: member.outlet, position: member.position });
+            }
+        }
+        offered
+    }
+
+    /// Lets everybody go.
+    pub(super) fn let_go(&mut self) -> Vec<Lagging> {
+        let members = std::mem::take(&mut self.places).into_iter().flatten();
+        (self.free, self.users, self.admins) = Default::default();
+        members.map(|(_, member)| Lagging { outlet: member.outlet, position: member.position }).collect()
+    }
+}
+
+/// What became of a round of offers.
+#[derive(Default)]
+pub(super) struct Offered {
+    pub(super) results: usize,
+    pub(super) lagging: Vec<Lagging>,
+    leaving: Vec<Place>,
+}
+
+impl Member {
+    /// How many results were taken, and whether the member must leave.
+    fn offer(&mut self, payloads: &[Payload]) -> (usize, bool) {
+        let new = payloads.partition_point(|payload| payload.position <= self.position);
+        let payloads = &payloads[new..];
+        if payloads.is_empty() {
+            return (0, false);
+        }
+        match self.outlet.offer(payloads) {
+            Offer::Taken(taken) => {
+                if let Some(last) = taken.checked_sub(1).and_then(|last| payloads.get(last)) {
+                    self.position = last.position;
+                }
+                (taken, taken < payloads.len())
+            }
+            // Its own catching up meets the same result, and knows whom to tell.
+            Offer::TooLarge | Offer::Gone => (0, true),
+        }
+    }
+}

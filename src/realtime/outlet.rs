@@ -1,0 +1,42 @@
+//! Where a subscription's results go: the one thing that delivery knows of a transport.
+//!
+//! Each transport implements [`Outlet`] for its subscriptions. Nothing here waits: a group offers results to a thousand
+//! outlets one after the other, and a reader that is slow must cost the others nothing. An outlet that has no room says
+//! so; its subscription then leaves the group and catches up by itself, from the ring or the log, as its reader takes
+//! what waits ([`Feed::catch_up`](super::Feed::catch_up)).
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+/// The response to one event, ready to be sent.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    /// A serialised execution result; one allocation for all who get the same.
+    pub response: Arc<str>,
+    /// The event's place in the log.
+    pub position: i64,
+}
+
+/// What an outlet made of an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// It took so many of the results, in order. Fewer than were offered mean that there is no room for the next.
+    Taken(usize),
+    /// The next result is larger than there will ever be room for.
+    TooLarge,
+    /// Nobody listens any more.
+    Gone,
+}
+
+/// The way to one subscription's reader.
+pub trait Outlet: Send + Sync + 'static {
+    /// Takes what there is room for, from the front. Never waits.
+    fn offer(&self, payloads: &[Payload]) -> Offer;
+
+    /// Completes when there may be room again, or when nobody listens any more. Cancel safe.
+    fn room(&self) -> BoxFuture<'_, ()>;
+
+    /// The group has let the subscription go: it gets nothing more until it has caught up from `position`.
+    fn lagged(&self, position: i64);
+}
