@@ -46,3 +46,4 @@ mod sockets;
 mod story;
 mod transitions;
 mod verify;
+mod writers;

@@ -36,7 +36,7 @@ fn position(event: &Value) -> i64 {
 }
 
 /// All of the log, as positions and what was recorded.
-async fn log(app: &TestApp) -> Vec<(i64, NewEvent)> {
+pub(crate) async fn log(app: &TestApp) -> Vec<(i64, NewEvent)> {
     let (log, mut events) = (app.app.services.hub.log(), Vec::new());
     loop {
         let after = events.last().map_or(0, |(position, _)| *position);
@@ -49,7 +49,7 @@ async fn log(app: &TestApp) -> Vec<(i64, NewEvent)> {
 }
 
 /// The one `jobPosted` of a job that was just posted.
-async fn event_of(app: &TestApp, title: &str) -> NewEvent {
+pub(crate) async fn event_of(app: &TestApp, title: &str) -> NewEvent {
     let of_job = |event: &NewEvent| event.kind == EventKind::JobPosted && event.payload.contains(title);
     let found = log(app).await.into_iter().map(|(_, event)| event).find(of_job);
     found.expect("the job's event")
