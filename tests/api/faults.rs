@@ -11,6 +11,8 @@ pub mod stage;
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join;
+use lancewire::events::EventKind;
 use reqwest::Method;
 use tokio::sync::Mutex;
 
@@ -19,7 +21,8 @@ use crate::support::{
     http::{Http, Reply},
     proxy::Wire,
 };
-use stage::{Below, Stage, closes, meanwhile};
+use fleet::{Listener, Records};
+use stage::{Below, Stage, closes, delays, meanwhile};
 
 /// These stories take all of the machine: one at a time.
 static STAGE: Mutex<()> = Mutex::const_new(());
@@ -28,7 +31,7 @@ static STAGE: Mutex<()> = Mutex::const_new(());
 /// never arrive.
 async fn the_server_is_killed(name: &'static str, below: Below) {
     let (mut stage, server) = Stage::set(name, below, (16, 6), &[], None, 20).await;
-    let fleet = stage.fleet(stage.scale.clients, "").await;
+    let fleet = stage.fleet().await;
     let Stage { load, proxy, home, scale, random, report, .. } = &mut stage;
     let server = meanwhile(load, async {
         let mut server: Server = server;
@@ -57,7 +60,8 @@ async fn the_server_is_killed(name: &'static str, below: Below) {
         server
     })
     .await;
-    stage.prove(&[&fleet], server).await;
+    let proof = stage.prove(&[&fleet], server).await;
+    assert!(proof.late > 0, "no kill came between a commit and a socket");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,8 +79,8 @@ async fn the_server_is_killed_between_commit_and_socket_on_postgres() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_crashes_under_load() {
     let _alone = STAGE.lock().await;
-    let (mut stage, server) = Stage::set("postgres-crashes", Below::mortal().await, (16, 3), &[], None, 20).await;
-    let fleet = stage.fleet(stage.scale.clients, "").await;
+    let (mut stage, server) = Stage::set("postgres-crashes", Below::mortal().await, (16, 2), &[], None, 20).await;
+    let fleet = stage.fleet().await;
     let Stage { load, below, scale, random, report, port, .. } = &mut stage;
     let Below::Mortal(postgres) = below else { unreachable!("it was just started") };
     let http = Http::new(port.addr);
@@ -105,7 +109,7 @@ async fn postgres_crashes_under_load() {
 /// nothing moves.
 async fn connections_are_cut(name: &'static str, below: Below) {
     let (mut stage, server) = Stage::set(name, below, (16, 3), &[], None, 20).await;
-    let fleet = stage.fleet(stage.scale.clients, "").await;
+    let fleet = stage.fleet().await;
     let Stage { load, proxy, scale, random, report, .. } = &mut stage;
     let away = Duration::from_secs(2);
     meanwhile(load, async {
@@ -144,9 +148,8 @@ async fn connections_are_cut_under_load_on_postgres() {
 }
 
 /// Little that may wait for a slow reader, and little memory for those who come back.
-const IMPATIENT: &[(&str, &str)] = &[
+const NARROW: [(&str, &str); 3] = [
     ("LANCEWIRE_SOCKETS__QUEUE_BYTES", "65536"),
-    ("LANCEWIRE_SOCKETS__WRITE_TIMEOUT_MS", "1000"),
     ("LANCEWIRE_EVENTS__RING_BYTES", "1048576"),
     ("LANCEWIRE_EVENTS__BUFFER", "16"),
 ];
@@ -155,47 +158,167 @@ const IMPATIENT: &[(&str, &str)] = &[
 /// times as much.
 const GROWTH: u64 = 24 * 1024;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_reader_harms_nobody_and_comes_back() {
-    let _alone = STAGE.lock().await;
-    let (mut stage, server) = Stage::set("reader-frozen", Below::Sqlite, (12, 1), IMPATIENT, Some(4096), 2_000).await;
-    // Ten times the description: what is sent is much more than what is stored.
+/// How long after its answer a change may reach the others at the latest: about as long as a busy machine takes, and
+/// much less than a reader stays frozen.
+const DELAY: Duration = Duration::from_secs(3);
+
+/// Stops a process full of readers; the others and the server must not notice. Those who wait for longer than the server's
+/// patience are sent away and come back, the others catch up.
+async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str) {
+    let patience = [("LANCEWIRE_SOCKETS__WRITE_TIMEOUT_MS", patience_ms)];
+    let settings: Vec<_> = NARROW.into_iter().chain(patience).collect();
+    let sent_away = patience_ms.len() < 6;
+    let (mut stage, server) = Stage::set(name, below, (12, 1), &settings, Some(4096), 2_000).await;
+    // Ten times the description: what is sent is much more than what is stored. And a private field, so that each
+    // reader's copy is their own.
     let copies = (0..10).map(|number| format!("copy{number}: description")).collect::<Vec<_>>().join(" ");
-    let others = stage.fleet(stage.scale.clients, "").await;
-    let frozen = stage.fleet(8, &copies).await;
+    let copies = format!("{copies} escrow {{ amount }}");
+    let others = stage.fleet().await;
+    let listens = |viewer, kind| vec![Listener { viewer, kind }];
+    let frozen: Vec<_> = (0..8)
+        .map(|number| match number % 2 {
+            0 => listens(None, EventKind::JobPosted),
+            _ => listens(Some(number / 2), EventKind::JobUpdated),
+        })
+        .collect();
+    let readers = frozen.len();
+    let frozen = stage.fleet_of(frozen, &copies).await;
     let Stage { load, scale, report, port, .. } = &mut stage;
     meanwhile(load, async {
-        load.answers(20).await;
-        frozen.until("the later frozen listen", |records| records.streams.iter().any(|stream| stream.len() > 5)).await;
         for round in 0.. {
             if !scale.goes_on(round) {
                 break;
             }
-            let slow = closes(port.addr, "1013").await;
+            let listening = frozen.look(|records| records.streams.iter().map(Vec::len).collect::<Vec<_>>());
+            let all_listen =
+                |records: &Records| records.streams.iter().zip(&listening).all(|(now, then)| now.len() > *then);
+            let ((), ()) = join(load.answers(20), frozen.until("all readers read", all_listen)).await;
+            let slow = async || closes(port.addr, "1013").await;
+            let closed_before = slow().await;
             frozen.signal("STOP").await;
-            let (began, before, heard) = (Instant::now(), server.memory(), others.look(fleet::Records::heard));
+            let (began, before, heard) = (Instant::now(), server.memory(), others.look(Records::heard));
             report.faults += 1;
-            let mut highest = before;
-            let mut answers = 0;
-            let stop = Duration::from_secs(if scale.soak { 30 } else { 0 });
-            while answers < 150 || closes(port.addr, "1013").await == slow || began.elapsed() < stop {
+            let (mut highest, mut answers) = (before, 0);
+            let least = Duration::from_secs(if scale.soak { 30 } else { 0 });
+            let enough = if sent_away { readers as u64 } else { 0 };
+            while answers < 300 || slow().await < closed_before + enough || began.elapsed() < least {
                 load.answers(5).await;
                 answers += 5;
                 highest = highest.max(server.memory());
             }
-            let growth = highest.zip(before).map(|(highest, before)| highest.saturating_sub(before));
-            let told = others.look(fleet::Records::heard) - heard;
-            let slow = closes(port.addr, "1013").await - slow;
-            report.remarks.push(format!(
-                "frozen for {:.1} s: {answers} answers, {told} events to the others, {slow} closed with 1013, the \
-                 server's memory grew by {growth:?} KiB",
-                began.elapsed().as_secs_f64()
-            ));
-            assert!(growth.is_none_or(|growth| growth < GROWTH), "{growth:?} KiB");
+            let lasted = began.elapsed();
+            assert_eq!(slow().await, closed_before + enough, "closed with 1013");
+            let growth = highest.zip(before).map_or(0, |(highest, before)| highest.saturating_sub(before));
+            let told = others.look(Records::heard) - heard;
             frozen.signal("CONT").await;
             load.answers(20).await;
+            let delays = delays(load, &others, began);
+            let (median, longest) = (delays[delays.len() / 2], delays.last().copied().unwrap_or_default());
+            report.remarks.push(format!(
+                "frozen for {:.1} s: {answers} answers, {told} events to the others after {median:.1?}, at most \
+                 {longest:.1?}; the server grew by {growth} KiB",
+                lasted.as_secs_f64()
+            ));
+            assert!(growth < GROWTH, "the server's memory grew by {growth} KiB");
+            assert!(longest < DELAY, "the others waited for {longest:?}");
         }
     })
     .await;
     stage.prove(&[&others, &frozen], server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_reader_harms_nobody_is_sent_away_and_comes_back() {
+    let _alone = STAGE.lock().await;
+    a_reader_is_frozen("reader-frozen-on-sqlite", Below::Sqlite, "1000").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_reader_harms_nobody_and_catches_up() {
+    let _alone = STAGE.lock().await;
+    a_reader_is_frozen("reader-frozen-on-postgres", Below::postgres().await, "600000").await;
+}
+
+/// What may break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Kill,
+    Crash,
+    Cut,
+    Unplug,
+    Stall,
+    Freeze,
+}
+
+/// One thing breaks, and before it is mended another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_fault_comes_upon_the_other() {
+    use Fault::{Crash, Cut, Freeze, Kill, Stall, Unplug};
+
+    let _alone = STAGE.lock().await;
+    let (mut stage, server) = Stage::set("fault-upon-fault", Below::mortal().await, (12, 5), &[], None, 20).await;
+    let (fleet, other) = (stage.fleet().await, stage.fleet().await);
+    let clients = stage.scale.clients;
+    let Stage { load, proxy, home, below, scale, random, report, .. } = &mut stage;
+    let Below::Mortal(postgres) = below else { unreachable!("it was just started") };
+    let some = |least: usize, more: u64| least + usize::try_from(random.below(more)).expect("small");
+    let all = [Kill, Crash, Cut, Unplug, Stall, Freeze];
+    // In this order first, then in any.
+    let first = [[Freeze, Kill], [Unplug, Crash], [Stall, Kill], [Freeze, Cut], [Crash, Kill]];
+    let server = meanwhile(load, async {
+        let mut server: Option<Server> = Some(server);
+        for round in 0.. {
+            if !scale.goes_on(round) {
+                break;
+            }
+            let faults = first.get(round).copied().unwrap_or_else(|| [all[some(0, 6)], all[some(0, 6)]]);
+            load.answers(some(5, 40)).await;
+            for (place, fault) in faults.into_iter().enumerate() {
+                // Without a server or a database nobody is answered.
+                if place > 0 && !matches!(faults[0], Kill | Crash) {
+                    load.answers(some(1, 20)).await;
+                }
+                if place > 0 && fault == faults[0] {
+                    break;
+                }
+                match fault {
+                    Kill => {
+                        let server = server.take().expect("it runs");
+                        server.signal("KILL").await;
+                        server.ended().await;
+                    }
+                    Crash => postgres.crash().await,
+                    Cut => proxy.set(Wire::Cut),
+                    Unplug => proxy.set(Wire::Unplugged),
+                    Stall => proxy.set(Wire::Stalled),
+                    Freeze => other.signal("STOP").await,
+                }
+                report.at.push(Instant::now());
+                report.faults += 1;
+                if matches!(fault, Kill | Crash) {
+                    load.in_trouble();
+                }
+            }
+            if faults.iter().any(|fault| matches!(fault, Cut | Unplug)) && faults.contains(&Crash) {
+                // Whoever comes back finds a server without its database.
+                let tries = |records: &Records| records.connected + records.closed.values().sum::<usize>();
+                let before = fleet.look(tries);
+                proxy.set(Wire::Open);
+                fleet.until("all try to come back", |records| tries(records) >= before + clients).await;
+            }
+            if faults.contains(&Crash) {
+                postgres.recover().await;
+            }
+            if server.is_none() {
+                server = Some(home.serve().await);
+            }
+            proxy.set(Wire::Open);
+            other.signal("CONT").await;
+        }
+        load.answers(20).await;
+        server.expect("it runs")
+    })
+    .await;
+    let proof = stage.prove(&[&fleet, &other], server).await;
+    assert!(proof.late > 0, "nothing broke between a commit and a socket");
 }

@@ -260,7 +260,7 @@ async fn nobody_waits_for_a_stuck_writer_or_a_frozen_stamper() {
             done.store(true, Ordering::Release);
         };
         let stampers = join_all([(); 3].map(|()| stamp(&app, &done)));
-        let (_, freezes, _) = futures_util::join!(write, freeze_and_thaw(&node, &heard, &done), stampers);
+        let ((), freezes, _) = futures_util::join!(write, freeze_and_thaw(&node, &heard, &done), stampers);
         assert!(freezes > 5, "frozen {freezes} times");
         // All the others have been heard of, while one writer is stuck and one stamper frozen.
         until_heard(&heard, writers.count()).await;

@@ -76,7 +76,8 @@ pub fn position(cursor: &str) -> i64 {
 }
 
 impl Fleet {
-    /// Starts clients, each of which listens to some things on a connection of its own, from the cursor `after` on.
+    /// Starts clients, each of which listens to some things on a connection of its own, from the cursor `after` on, and
+    /// waits until all are connected.
     #[expect(clippy::disallowed_methods, reason = "the reader is the fleet's own and is aborted with it")]
     pub async fn start(
         addr: SocketAddr,
@@ -86,7 +87,7 @@ impl Fleet {
         more: &str,
     ) -> Self {
         let mut listeners = Vec::new();
-        let clients: Vec<Value> = clients
+        let orders: Vec<Value> = clients
             .iter()
             .map(|wanted| {
                 let viewer = wanted.first().expect("a client listens to something").viewer;
@@ -102,7 +103,7 @@ impl Fleet {
         let mut process = command.stdin(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("node runs");
         let mut commands = process.stdin.take().expect("a pipe");
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
-        let orders = json!({ "url": format!("ws://{addr}/graphql"), "retryMs": RETRY_MS, "clients": clients });
+        let orders = json!({ "url": format!("ws://{addr}/graphql"), "retryMs": RETRY_MS, "clients": orders });
         commands.write_all(format!("{orders}\n").as_bytes()).await.expect("node listens");
         let streams = vec![Vec::new(); listeners.len()];
         let records = watch::Sender::new(Records { streams, ..Records::default() });
@@ -113,7 +114,10 @@ impl Fleet {
                 reading.send_modify(|records| records.take(&line));
             }
         });
-        Self { listeners, process, _commands: commands, records, _reader: AbortOnDropHandle::new(reader) }
+        let reader = AbortOnDropHandle::new(reader);
+        let fleet = Self { listeners, process, _commands: commands, records, _reader: reader };
+        fleet.until("all are connected", |records| records.connected >= clients.len()).await;
+        fleet
     }
 
     /// Sends a signal to all clients at once: they are one process.

@@ -80,6 +80,13 @@ pub struct Report {
     pub remarks: Vec<String>,
 }
 
+/// What was proven.
+#[derive(Debug)]
+pub struct Proof {
+    /// Changes that were acknowledged before a fault and delivered after it, over all subscriptions.
+    pub late: usize,
+}
+
 /// What one viewer may hear of one kind, as `events` tells it.
 type Truth = HashMap<Listener, Vec<Heard>>;
 
@@ -126,7 +133,9 @@ impl Stage {
             .with("LANCEWIRE_SOCKETS__SOCKETS_PER_USER", "100000")
             .with("LANCEWIRE_BUDGETS__ANONYMOUS", "100000000")
             .with("LANCEWIRE_BUDGETS__SIGNED_IN", "100000000")
-            .with("LANCEWIRE_DATABASE__ACQUIRE_TIMEOUT_MS", "2000");
+            .with("LANCEWIRE_DATABASE__ACQUIRE_TIMEOUT_MS", "1000")
+            // What breaks is broken on purpose; panics are still told.
+            .with("LANCEWIRE_TELEMETRY__FILTER", "off");
         match &below {
             Below::Sqlite => {}
             Below::Postgres(database) => home = home.with("LANCEWIRE_DATABASE__URL", database.url()),
@@ -151,31 +160,34 @@ impl Stage {
         (stage, server)
     }
 
-    /// Clients of every sort, through the proxy: strangers at the feed, strangers at the changes, people at all that is
-    /// theirs, and people at the feed and the changes.
-    pub async fn fleet(&self, clients: usize, more: &str) -> Fleet {
+    /// Clients of every sort: strangers at the feed, strangers at the changes, people at all that is theirs, and people
+    /// at the feed and the changes.
+    pub async fn fleet(&self) -> Fleet {
         use EventKind::{JobPosted, JobUpdated, NotificationReceived, WalletUpdated};
 
         let people = self.load.people.len();
-        let clients: Vec<Vec<Listener>> = (0..clients)
-            .map(|number| {
-                let person = Some((number / 4) % people);
-                let (viewer, kinds): (_, &[EventKind]) = match number % 4 {
-                    0 => (None, &[JobPosted]),
-                    1 => (None, &[JobUpdated, JobPosted]),
-                    2 => (person, &[WalletUpdated, NotificationReceived]),
-                    _ => (person, &[JobPosted, JobUpdated, WalletUpdated]),
-                };
-                kinds.iter().map(|kind| Listener { viewer, kind: *kind }).collect()
-            })
-            .collect();
+        let clients = (0..self.scale.clients).map(|number| {
+            let person = Some((number / 4) % people);
+            let (viewer, kinds): (_, &[EventKind]) = match number % 4 {
+                0 => (None, &[JobPosted]),
+                1 => (None, &[JobUpdated, JobPosted]),
+                2 => (person, &[WalletUpdated, NotificationReceived]),
+                _ => (person, &[JobPosted, JobUpdated, WalletUpdated]),
+            };
+            kinds.iter().map(|kind| Listener { viewer, kind: *kind }).collect()
+        });
+        self.fleet_of(clients.collect(), "").await
+    }
+
+    /// Clients, each by what it listens to, through the proxy, asking for more fields of each job.
+    pub async fn fleet_of(&self, clients: Vec<Vec<Listener>>, more: &str) -> Fleet {
         let token = |viewer: usize| self.load.people[viewer].token.clone();
         Fleet::start(self.proxy.addr, &clients, token, &self.start, more).await
     }
 
     /// Proves that every record is what `events` says, that each acknowledged change is in it, and that the books and
     /// the log are right; then stops the server and reports.
-    pub async fn prove(self, fleets: &[&Fleet], server: Server) {
+    pub async fn prove(self, fleets: &[&Fleet], server: Server) -> Proof {
         let mut truth = Truth::new();
         let mut titles = HashMap::new();
         for viewer in [None].into_iter().chain((0..self.load.people.len()).map(Some)) {
@@ -237,7 +249,7 @@ impl Stage {
 
         let mut report = String::new();
         let outages = self.load.outages();
-        let unavailable: f64 = outages.iter().map(Duration::as_secs_f64).sum();
+        let unavailable = outages.iter().sum::<Duration>().as_secs_f64();
         let longest = outages.iter().max().map_or(0.0, Duration::as_secs_f64);
         let mut closed: Vec<(u64, usize)> = closed.into_iter().collect();
         closed.sort_unstable();
@@ -245,7 +257,7 @@ impl Stage {
         for (what, number) in [
             ("faults", self.report.faults.to_string()),
             ("seconds", format!("{:.1}", self.scale.began.elapsed().as_secs_f64())),
-            ("unavailable, seconds", format!("{unavailable:.1}, at most {longest:.1} at once")),
+            ("without an answer, seconds", format!("{unavailable:.1}, at most {longest:.1} at once")),
             ("acknowledged changes", effects.len().to_string()),
             ("events", events.len().to_string()),
             ("subscriptions", fleets.iter().map(|fleet| fleet.listeners.len()).sum::<usize>().to_string()),
@@ -277,6 +289,7 @@ impl Stage {
         assert_eq!(verified.status.code(), Some(0), "{:#?}", lines(&verified.stdout));
         server.signal("TERM").await;
         assert_eq!(server.ended().await.code(), Some(0));
+        Proof { late }
     }
 
     /// All that somebody may hear since the start, in the words of `events`.
@@ -353,6 +366,24 @@ pub async fn meanwhile<T>(load: &Load, story: impl Future<Output = T>) -> T {
         told
     };
     join(load.run(), story).await.1
+}
+
+/// How long after its answer a change that was made since `began` reached each subscription that hears of it, in order
+/// of length.
+pub fn delays(load: &Load, fleet: &Fleet, began: Instant) -> Vec<Duration> {
+    let answered: HashMap<(String, i64), Instant> = load
+        .effects()
+        .into_iter()
+        .filter(|effect| effect.at > began)
+        .map(|effect| ((effect.subject, effect.version), effect.at))
+        .collect();
+    let delay = |(heard, arrived): &(Heard, Instant)| {
+        let answered = answered.get(&(heard.subject.clone(), heard.version))?;
+        Some(arrived.saturating_duration_since(*answered))
+    };
+    let mut delays: Vec<Duration> = fleet.look(|records| records.streams.iter().flatten().filter_map(delay).collect());
+    delays.sort_unstable();
+    delays
 }
 
 /// How many connections of this server were closed with a code, as it counts them.
