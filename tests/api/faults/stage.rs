@@ -283,6 +283,7 @@ impl Stage {
         self.publish(&report);
 
         assert!(lost + doubled + strange == 0, "{report}{complaints}");
+        assert_eq!(errors.len(), 0, "a stock client gives up when its operation ends in errors\n{report}");
         self.acknowledged_changes_are_there(&truth, &titles);
         versions_are_in_order(&truth);
         let verified = self.home.run(&["verify"]).await;
