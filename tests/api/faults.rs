@@ -276,6 +276,7 @@ async fn one_fault_comes_upon_the_other() {
             }
             let faults = first.get(round).copied().unwrap_or_else(|| [all[some(0, 6)], all[some(0, 6)]]);
             load.answers(some(5, 40)).await;
+            let began = Instant::now();
             for (place, fault) in faults.into_iter().enumerate() {
                 // Without a server or a database nobody is answered.
                 if place > 0 && !matches!(faults[0], Kill | Crash) {
@@ -315,8 +316,16 @@ async fn one_fault_comes_upon_the_other() {
             if server.is_none() {
                 server = Some(home.serve().await);
             }
+            let mended = began.elapsed();
             proxy.set(Wire::Open);
             other.signal("CONT").await;
+            load.answers(1).await;
+            if began.elapsed() > Duration::from_secs(5) {
+                let answered = began.elapsed();
+                report.remarks.push(format!(
+                    "round {round}, {faults:?}: mended after {mended:.1?}, answered after {answered:.1?}"
+                ));
+            }
         }
         load.answers(20).await;
         server.expect("it runs")

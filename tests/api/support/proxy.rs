@@ -26,11 +26,18 @@ pub enum Wire {
     Unplugged,
 }
 
+/// The wire, and how often connections were taken away: whoever looks late must not miss it.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    wire: Wire,
+    cuts: u64,
+}
+
 /// A TCP proxy on a loopback port of its own, gone with this value.
 #[derive(Debug)]
 pub struct Proxy {
     pub addr: SocketAddr,
-    wire: watch::Sender<Wire>,
+    state: watch::Sender<State>,
     _acceptor: AbortOnDropHandle<()>,
 }
 
@@ -47,32 +54,34 @@ impl Proxy {
         socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
         let listener = socket.listen(1024).expect("listens");
         let addr = listener.local_addr().expect("an address");
-        let wire = watch::Sender::new(Wire::Open);
-        let state = wire.subscribe();
+        let state = watch::Sender::new(State { wire: Wire::Open, cuts: 0 });
+        let watched = state.subscribe();
         let acceptor = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 tokio::select! {
                     accepted = listener.accept() => {
                         let (client, _) = accepted.expect("accepts");
-                        connections.spawn(connection(client, server, buffer, state.clone()));
+                        connections.spawn(connection(client, server, buffer, watched.clone()));
                     }
                     Some(ended) = connections.join_next() => ended.expect("no connection panics"),
                 }
             }
         });
-        Self { addr, wire, _acceptor: AbortOnDropHandle::new(acceptor) }
+        Self { addr, state, _acceptor: AbortOnDropHandle::new(acceptor) }
     }
 
     /// From now on.
     pub fn set(&self, wire: Wire) {
-        self.wire.send_replace(wire);
+        let cut = matches!(wire, Wire::Cut | Wire::Unplugged);
+        self.state.send_modify(|state| *state = State { wire, cuts: state.cuts + u64::from(cut) });
     }
 }
 
 /// One connection, until either end closes it or the wire is cut.
-async fn connection(mut client: TcpStream, server: SocketAddr, buffer: Option<u32>, mut wire: watch::Receiver<Wire>) {
-    if matches!(*wire.borrow(), Wire::Cut | Wire::Unplugged) {
+async fn connection(mut client: TcpStream, server: SocketAddr, buffer: Option<u32>, mut state: watch::Receiver<State>) {
+    let State { wire, cuts } = *state.borrow();
+    if matches!(wire, Wire::Cut | Wire::Unplugged) {
         client.set_zero_linger().expect("a reset");
         return;
     }
@@ -85,12 +94,12 @@ async fn connection(mut client: TcpStream, server: SocketAddr, buffer: Option<u3
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = upstream.split();
         let both = futures_util::future::join(
-            carry(from_client, to_server, wire.clone()),
-            carry(from_server, to_client, wire.clone()),
+            carry(from_client, to_server, state.clone()),
+            carry(from_server, to_client, state.clone()),
         );
         tokio::select! {
             biased;
-            _ = wire.wait_for(|wire| matches!(wire, Wire::Cut | Wire::Unplugged)) => false,
+            _ = state.wait_for(|state| state.cuts != cuts) => false,
             _ = both => true,
         }
     };
@@ -99,17 +108,17 @@ async fn connection(mut client: TcpStream, server: SocketAddr, buffer: Option<u3
         client.set_zero_linger().expect("a reset");
         upstream.set_zero_linger().expect("a reset");
         drop(client);
-        let _ = wire.wait_for(|wire| *wire != Wire::Unplugged).await;
+        let _ = state.wait_for(|state| state.wire != Wire::Unplugged).await;
     }
 }
 
 /// Carries bytes one way until their end, which it passes on.
-async fn carry(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut wire: watch::Receiver<Wire>) {
+async fn carry(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut state: watch::Receiver<State>) {
     let mut buffer = vec![0; 4096];
     loop {
         let read = from.read(&mut buffer).await.unwrap_or_default();
         // It may have stalled while we were waiting for something to carry.
-        if wire.wait_for(|wire| *wire != Wire::Stalled).await.is_err() {
+        if state.wait_for(|state| state.wire != Wire::Stalled).await.is_err() {
             return;
         }
         let passed = if read == 0 { to.shutdown().await } else { to.write_all(&buffer[..read]).await };
