@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::support::{binary::signal, node};
 
 /// How long anything that must come may take.
-const GUARD: Duration = Duration::from_secs(120);
+const GUARD: Duration = Duration::from_secs(60);
 /// How long a client waits before it comes back, about.
 const RETRY_MS: u32 = 150;
 
