@@ -387,14 +387,13 @@ pub fn delays(load: &Load, fleet: &Fleet, began: Instant) -> Vec<Duration> {
     delays
 }
 
-/// How many connections of this server were closed with a code, as it counts them.
-pub async fn closes(server: SocketAddr, code: &str) -> u64 {
+/// A number that the server keeps of itself, by its name and labels in `/metrics`; zero before it has any.
+pub async fn metric(server: SocketAddr, name: &str) -> f64 {
     let http = Http::new(server);
     let metrics = http.request(reqwest::Method::GET, "/metrics").send().await.expect("metrics").text().await;
-    let counter = format!("lancewire_socket_closes_total{{code=\"{code}\"}} ");
     let metrics = metrics.expect("a body");
-    let line = metrics.lines().find_map(|line| line.strip_prefix(&counter));
-    line.map_or(0, |number| number.parse().expect("a number"))
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map_or(0.0, |number| number.parse().expect("a number"))
 }
 
 fn kind_of(name: &str) -> EventKind {
