@@ -16,6 +16,7 @@
 )]
 #![allow(clippy::too_many_lines, reason = "a story is as long as it is")]
 
+pub mod faults;
 pub mod permissions;
 pub mod support;
 
@@ -45,3 +46,4 @@ mod sockets;
 mod story;
 mod transitions;
 mod verify;
+mod writers;

@@ -8,4 +8,5 @@ pub mod http;
 pub mod node;
 pub mod people;
 pub mod postgres;
+pub mod proxy;
 pub mod socket;
