@@ -31,6 +31,8 @@ impl Lifecycle {
         F::Output: Send + 'static,
     {
         let hard = self.hard.clone();
+        // Boxed: a future that is moved into another one is stored twice, and there may be one for each of many sockets.
+        let task = Box::pin(task);
         let task = self.tasks.track_future(async move { hard.run_until_cancelled(task).await });
         tokio::spawn(task)
     }

@@ -164,11 +164,14 @@ async fn take_over<B: SocketBackend>(
         tracing::error!("a socket came over something that is no TCP connection");
         return;
     };
+    // A copy: what was read early keeps all of HTTP's read buffer alive.
+    let early = connection.read_buf.to_vec();
+    drop(connection.read_buf);
     let wire = Arc::new(Wire::new(connection.io.into_inner(), &shared.settings));
     let largest = usize::try_from(shared.settings.max_message_bytes.get()).unwrap_or(usize::MAX);
-    let mut reader = Reader::new(Arc::clone(&wire), connection.read_buf.into(), largest);
+    let mut reader = Reader::new(Arc::clone(&wire), early, largest);
     if speaks {
-        Session::new(shared, seat, address, credential, wire).run(reader).await;
+        Box::new(Session::new(shared, seat, address, credential, wire)).run(reader).await;
     } else {
         let close = Close::Subprotocol;
         metrics::closed(close.label());

@@ -13,13 +13,7 @@
 //! Own code: the stock socket silently replaces a duplicate id, never sends `error`, has no limit, and a panic in a
 //! resolver ends it.
 
-use std::{
-    any::Any,
-    collections::{HashMap, HashSet},
-    future::pending,
-    panic::AssertUnwindSafe,
-    sync::Arc,
-};
+use std::{any::Any, collections::HashSet, future::pending, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{
     FutureExt, StreamExt,
@@ -45,7 +39,8 @@ pub(super) struct Operations {
     wire: Arc<Wire>,
     limit: usize,
     last_number: u64,
-    live: HashMap<OperationId, Entry>,
+    /// Few: a list is a quarter of a table, and there is one for each of many sockets.
+    live: Vec<(OperationId, Entry)>,
     /// Mutations that their client has completed and that still run.
     unheard: HashSet<Id>,
     tasks: JoinSet<Finished>,
@@ -66,7 +61,7 @@ struct Entry {
 enum State {
     Running(AbortHandle),
     CatchingUp(AbortHandle, Progress),
-    Live(LiveFeed),
+    Live(Box<LiveFeed>),
     /// In the middle of a change, which nobody sees.
     Changing,
 }
@@ -98,14 +93,14 @@ impl Operations {
             wire,
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             last_number: 0,
-            live: HashMap::new(),
+            live: Vec::new(),
             unheard: HashSet::new(),
             tasks: JoinSet::new(),
         }
     }
 
     pub(super) fn is_live(&self, id: &OperationId) -> bool {
-        self.live.contains_key(id)
+        self.live.iter().any(|(live, _)| live == id)
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -114,14 +109,14 @@ impl Operations {
 
     /// Whether mutations run whose client waits for the result.
     pub(super) fn has_mutations(&self) -> bool {
-        self.live.values().any(|live| live.kind == OperationKind::Mutation)
+        self.live.iter().any(|(_, entry)| entry.kind == OperationKind::Mutation)
     }
 
     /// The position up to which every subscription has been given everything; none without a subscription.
     ///
     /// What is put in the wire afterwards comes behind all of it.
     pub(super) fn position(&self) -> Option<i64> {
-        let positions = self.live.values().filter_map(|entry| match &entry.state {
+        let positions = self.live.iter().filter_map(|(_, entry)| match &entry.state {
             State::Live(live) => Some(live.position()),
             State::CatchingUp(_, progress) => Some(progress.position()),
             // One that is about to begin has no position to speak for.
@@ -148,13 +143,14 @@ impl Operations {
         };
         let state = State::Running(self.tasks.spawn(task));
         let counted = Counted::operation(kind.as_str());
-        self.live.insert(id, Entry { number, kind, state, let_go_at: None, _guard: None, _counted: counted });
+        let entry = Entry { number, kind, state, let_go_at: None, _guard: None, _counted: counted };
+        self.live.push((id, entry));
     }
 
     /// The client has completed an operation: nothing more is sent under its id. An unknown id is one that has just
     /// ended here.
     pub(super) fn complete(&mut self, id: &OperationId) {
-        let Some(entry) = self.live.remove(id) else { return };
+        let Some(entry) = self.remove(id) else { return };
         self.wire.retire(entry.number);
         match entry.state {
             State::Running(task) if entry.kind == OperationKind::Mutation => {
@@ -167,7 +163,7 @@ impl Operations {
 
     /// Ends all but mutations. What they have put in the wire stays there.
     pub(super) fn stop(&mut self) {
-        self.live.retain(|_, entry| {
+        self.live.retain(|(_, entry)| {
             let stays = entry.kind == OperationKind::Mutation;
             if let (false, State::Running(task) | State::CatchingUp(task, _)) = (stays, &entry.state) {
                 task.abort();
@@ -204,7 +200,7 @@ impl Operations {
         match ended {
             Ok((task, Finished { id, number, end })) => {
                 self.unheard.remove(&task);
-                let entry = self.live.get_mut(&id).filter(|entry| entry.number == number);
+                let entry = self.live.iter_mut().map(|(_, entry)| entry).find(|entry| entry.number == number);
                 match (end, entry) {
                     (End::Unavailable, Some(_)) => return Err(Close::Unavailable),
                     (End::Admitted(subscription), Some(entry)) => {
@@ -215,18 +211,18 @@ impl Operations {
                     (End::CaughtUp(live), Some(entry)) => {
                         entry.state = match entry.let_go_at.take() {
                             Some(position) => catch_up(&mut self.tasks, &self.wire, id, number, live.lagged(position)),
-                            None => State::Live(*live),
+                            None => State::Live(live),
                         };
                     }
                     // The queue knows whether the operation is still listened to.
                     (End::Last(Ok((frame, room))), entry) => {
                         let listened = entry.is_some();
                         if listened {
-                            self.live.remove(&id);
+                            self.remove(&id);
                         }
                         self.wire.finish(number, frame, room);
                     }
-                    (End::Last(Err(Unsent::Gone | Unsent::TooLarge)), Some(_)) => drop(self.live.remove(&id)),
+                    (End::Last(Err(Unsent::Gone | Unsent::TooLarge)), Some(_)) => drop(self.remove(&id)),
                     // Completed in the meantime.
                     (End::Unavailable | End::Admitted(_) | End::CaughtUp(_) | End::Last(Err(_)), None) => {}
                 }
@@ -239,13 +235,18 @@ impl Operations {
                     State::Live(_) | State::Changing => false,
                 };
                 let id = self.live.iter().find(|(_, entry)| of_task(entry)).map(|(id, _)| id.clone());
-                if let Some(entry) = id.as_ref().and_then(|id| self.live.remove(id)) {
+                if let Some(entry) = id.as_ref().and_then(|id| self.remove(id)) {
                     tracing::error!(operation.kind = entry.kind.as_str(), "an operation panicked while it was dropped");
                     return Err(Close::Bug);
                 }
             }
         }
         Ok(())
+    }
+
+    fn remove(&mut self, id: &OperationId) -> Option<Entry> {
+        let place = self.live.iter().position(|(live, _)| live == id)?;
+        Some(self.live.swap_remove(place).1)
     }
 
     /// Waits for what cannot be aborted.

@@ -120,7 +120,7 @@ impl<B: SocketBackend> Session<B> {
     }
 
     /// Serves the socket to its end.
-    pub(super) async fn run(mut self, mut reader: Reader) {
+    pub(super) async fn run(mut self: Box<Self>, mut reader: Reader) {
         let served = AssertUnwindSafe(self.serve(&mut reader)).catch_unwind().await;
         let end = served.unwrap_or_else(|_| {
             tracing::error!("a socket's session panicked");
