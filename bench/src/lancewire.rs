@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::json;
 
 use crate::{
@@ -207,11 +207,4 @@ impl Metrics {
         let (bound, _) = bounds.into_iter().find(|(_, below)| total > 0.0 && *below >= total * share)?;
         Some(Duration::try_from_secs_f64(f64::from_bits(bound)).unwrap_or(Duration::MAX))
     }
-}
-
-/// Proves the books and the log of a database that nobody serves any more.
-pub fn verify(options: &Options, database: &str, home: &Path) -> Result<()> {
-    let output = program(options, database, home).argument("verify").command().output()?;
-    ensure!(output.status.success(), "verify: {}", String::from_utf8_lossy(&output.stdout));
-    Ok(())
 }

@@ -35,6 +35,13 @@ fn main() -> Result<()> {
     for scenario in bench.options.only.clone() {
         let outcome = match scenario.as_str() {
             "fanout" => scenarios::fanout::run(&mut bench),
+            "ceiling" => scenarios::ceiling::run(&mut bench),
+            "idle" => scenarios::idle::run(&mut bench),
+            "private" => scenarios::private::run(&mut bench),
+            "filters" => scenarios::filters::run(&mut bench),
+            "reconnect" => scenarios::reconnect::run(&mut bench),
+            "mutations" => scenarios::mutations::run(&mut bench),
+            "list" => scenarios::list::run(&mut bench),
             other => anyhow::bail!("no scenario {other}"),
         };
         // What has been found is worth keeping.

@@ -13,12 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 /// Where servers run; the generator has the other core.
 pub const SERVER_CORE: &str = "0";
 
-/// How long a server may take to start, and to end when it is asked to.
+/// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A program with its arguments and settings.
@@ -88,12 +88,12 @@ impl Process {
     }
 
     /// Whether it has not ended by itself.
-    pub fn is_running(&mut self) -> bool {
+    fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
     /// The end of its log, for an error message.
-    pub fn last_words(&self) -> String {
+    fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(8)..].join("\n")
@@ -107,25 +107,6 @@ impl Process {
     /// Resident memory, in bytes.
     pub fn memory(&self) -> Result<u64> {
         memory(self.child.id())
-    }
-
-    /// Its number.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Asks it to end and waits until it has.
-    pub fn stop(mut self) -> Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw).context("a process number")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        let deadline = Instant::now() + PATIENCE;
-        while self.is_running() {
-            if Instant::now() > deadline {
-                bail!("the server does not end: {}", self.last_words());
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
     }
 }
 

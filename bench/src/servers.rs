@@ -91,11 +91,6 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name).with_context(|| format!("no server {name}; there are: {}", known()))
     }
 
-    /// Whether it is lancewire, which has accounts and a database.
-    pub const fn is_lancewire(self) -> bool {
-        matches!(self, Self::Lancewire | Self::Unshared)
-    }
-
     const fn protocol(self) -> Protocol {
         match self {
             Self::Raw => Protocol::Plain,
@@ -107,7 +102,7 @@ impl Kind {
 
 /// A server that is ready for a comparison: everybody hears every change of its jobs.
 pub struct Target {
-    kind: Kind,
+    protocol: Protocol,
     server: Server,
     requests: Vec<Request>,
     openings: Vec<Opening>,
@@ -121,29 +116,34 @@ enum Server {
 impl Target {
     /// Starts a server with `jobs` jobs; what it writes goes below `home`.
     pub fn start(kind: Kind, jobs: usize, options: &Options, home: &Path) -> Result<Self> {
-        let (server, requests, tokens) = if kind.is_lancewire() {
-            let mut settings = Settings::of(options);
-            if kind == Kind::Unshared {
-                settings = settings.set("LANCEWIRE_EVENTS__SHARED_EXECUTION", false);
+        match kind {
+            Kind::Lancewire => Self::lancewire_on(&Settings::of(options), jobs, options, home),
+            Kind::Unshared => {
+                let settings = Settings::of(options).set("LANCEWIRE_EVENTS__SHARED_EXECUTION", false);
+                Self::lancewire_on(&settings, jobs, options, home)
             }
-            let mut lancewire = Lancewire::start(options, &settings, home)?;
-            let requests = lancewire.change_requests(jobs)?;
-            let tokens = lancewire.accounts(ACCOUNTS)?.into_iter().map(Some).collect();
-            (Server::Lancewire(Box::new(lancewire)), requests, tokens)
-        } else {
-            let address = free_address()?;
-            let program = peer(kind, &address.to_string(), options)?;
-            let process = Process::start(&program, address, &home.join(format!("{}.log", kind.name())))?;
-            let requests = (0..jobs).map(|job| change_request(None, &format!("job_{job:026}"))).collect();
-            (Server::Peer(process), requests, vec![None])
-        };
-        let openings = tokens.into_iter().map(|token| Opening { token, subscriptions: Rc::new([JOB_UPDATED.to_owned()]) });
-        Ok(Self { kind, server, requests, openings: openings.collect() })
+            _ => {
+                let address = free_address()?;
+                let program = peer(kind, &address.to_string(), options)?;
+                let process = Process::start(&program, address, &home.join("server.log"))?;
+                let requests = (0..jobs).map(|job| change_request(None, &format!("job_{job:026}"))).collect();
+                Ok(Self { protocol: kind.protocol(), server: Server::Peer(process), requests, openings: vec![opening(None)] })
+            }
+        }
+    }
+
+    /// Starts lancewire with these settings.
+    pub fn lancewire_on(settings: &Settings, jobs: usize, options: &Options, home: &Path) -> Result<Self> {
+        let mut lancewire = Lancewire::start(options, settings, home)?;
+        let requests = lancewire.change_requests(jobs)?;
+        let openings = lancewire.accounts(ACCOUNTS)?.into_iter().map(|token| opening(Some(token))).collect();
+        let server = Server::Lancewire(Box::new(lancewire));
+        Ok(Self { protocol: Protocol::Graphql, server, requests, openings })
     }
 
     /// A generator with a connection for each job and no subscribers yet.
     pub fn load(&self) -> Result<Load> {
-        Load::new(self.process().address, self.kind.protocol(), Numbered::Mark, self.requests.len(), self.requests.clone())
+        Load::new(self.process().address, self.protocol, Numbered::Mark, self.requests.len(), self.requests.clone())
     }
 
     /// Subscribers to all changes; they take turns with the accounts.
@@ -166,6 +166,10 @@ impl Target {
             Server::Peer(_) => None,
         }
     }
+}
+
+fn opening(token: Option<Rc<str>>) -> Opening {
+    Opening { token, subscriptions: Rc::new([JOB_UPDATED.to_owned()]) }
 }
 
 /// A change of a job's title, as long as titles are.

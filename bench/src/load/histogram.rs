@@ -49,11 +49,6 @@ impl Histogram {
     pub fn max(&self) -> Duration {
         Duration::from_nanos(self.max)
     }
-
-    /// How many.
-    pub fn total(&self) -> u64 {
-        self.total
-    }
 }
 
 /// Values below 64 have a bucket each; above, the six bits after the leading one choose.

@@ -150,14 +150,14 @@ impl Load {
         Ok(load)
     }
 
-    /// Whether the cursor of each subscriber's last event is kept, for coming back.
-    pub fn keep_cursors(&mut self, keep: bool) {
-        self.keep_cursors = keep;
+    /// From now on keeps the cursor of each subscriber's last event.
+    pub fn keep_cursors(&mut self) {
+        self.keep_cursors = true;
     }
 
     /// The last cursors kept.
-    pub fn cursors(&self) -> &[String] {
-        &self.cursors
+    pub fn cursors(&self) -> Vec<String> {
+        self.cursors.clone()
     }
 
     /// Connects subscribers, as fast as the server lets them in, and waits until the last of them is live.
@@ -183,25 +183,21 @@ impl Load {
         let socket =
             Socket::connect(SocketAddrV4::new(source, 0), self.server, self.protocol, subscriber.opening)?;
         epoll::add(&self.epoll, &socket.stream, EventData::new_u64(self.sockets.len() as u64), EventFlags::IN)?;
+        // One that was cut off comes back to its old account.
+        if self.sockets.len() == self.hears.len() {
+            self.hears.push(subscriber.hears);
+            self.cursors.push(String::new());
+            self.record.subscribe(subscriber.hears);
+        }
         self.sockets.push(socket);
-        self.hears.push(subscriber.hears);
-        self.cursors.push(String::new());
-        self.record.subscribe(subscriber.hears);
         Ok(())
     }
 
-    /// Cuts all subscribers off without a word; publishers stay.
+    /// Cuts all subscribers off without a word. What is published goes on being expected: the next ones to be connected
+    /// are the same, in the same order, and must get what they missed.
     pub fn cut(&mut self) {
         self.sockets.clear();
-        self.hears.clear();
-        self.cursors.clear();
         self.live = 0;
-        self.record.forget_subscribers();
-    }
-
-    /// How many subscribers are connected.
-    pub fn subscribers(&self) -> usize {
-        self.sockets.len()
     }
 
     /// Publishes until every subscriber has heard an event, then at `pace` for `time`, and lets everything arrive: the

@@ -87,15 +87,6 @@ impl Record {
         }
     }
 
-    /// Forgets all subscribers; channels go on counting.
-    pub fn forget_subscribers(&mut self) {
-        self.subscribers.clear();
-        self.next.clear();
-        self.everywhere = 0;
-        self.channels.iter_mut().for_each(|channel| channel.own = 0);
-        self.begin();
-    }
-
     /// Begins a measurement: whatever was published before is neither expected nor missed.
     pub fn begin(&mut self) {
         for subscriber in &self.subscribers {

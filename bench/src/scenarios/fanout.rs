@@ -21,10 +21,12 @@ const JOBS: usize = 8;
 /// What one server did.
 pub struct Run {
     pub tally: Tally,
+    /// Events a second that were sent.
     pub rate: f64,
+    elapsed: Duration,
     pub latency: [Duration; 4],
     /// CPU of the server.
-    pub cpu: Duration,
+    cpu: Duration,
     /// Share of its core that the generator used.
     pub busy: f64,
     /// The server's own p50 and p99 from commit to socket, if it tells.
@@ -32,16 +34,21 @@ pub struct Run {
 }
 
 impl Run {
-    /// CPU microseconds a delivery, or CPU seconds a million.
+    /// CPU microseconds a delivery, which is CPU seconds a million.
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     pub fn cost(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.tally.delivered as f64
     }
 
+    /// Share of its core that the server used.
+    pub fn load(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.elapsed.as_secs_f64()
+    }
+
     /// Deliveries a second.
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    pub fn deliveries(&self, time: Duration) -> f64 {
-        self.tally.delivered as f64 / time.as_secs_f64()
+    pub fn deliveries(&self) -> f64 {
+        self.tally.delivered as f64 / self.elapsed.as_secs_f64()
     }
 }
 
@@ -98,6 +105,7 @@ pub fn measure(target: &mut Target, load: &mut Load, rate: f64, time: Duration) 
     Ok(Run {
         tally: load.tally(),
         rate: sent.requests as f64 / sent.elapsed.as_secs_f64(),
+        elapsed: sent.elapsed,
         latency: [latency.quantile(0.5), latency.quantile(0.95), latency.quantile(0.99), latency.max()],
         cpu: after - before,
         busy,
