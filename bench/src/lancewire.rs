@@ -182,7 +182,8 @@ impl Metrics {
     /// How much each has grown since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        let grown = |(name, value): (&String, &f64)| (name.clone(), value - earlier.0.get(name).copied().unwrap_or_default());
+        let grown =
+            |(name, value): (&String, &f64)| (name.clone(), value - earlier.0.get(name).copied().unwrap_or_default());
         Self(self.0.iter().map(grown).collect())
     }
 

@@ -56,5 +56,7 @@ fn raise_file_limit() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: Some(FILES), maximum: Some(limit.maximum.unwrap_or(FILES).max(FILES)) };
     let allowed = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    setrlimit(Resource::Nofile, wanted).or_else(|_| setrlimit(Resource::Nofile, allowed)).context("the limit of open files")
+    setrlimit(Resource::Nofile, wanted)
+        .or_else(|_| setrlimit(Resource::Nofile, allowed))
+        .context("the limit of open files")
 }

@@ -23,8 +23,7 @@ usage: bench/run [OPTION]..
   --publish               write the report to bench/RESULTS.md, too";
 
 /// The scenarios, in the order of the report.
-pub const SCENARIOS: [&str; 8] =
-    ["fanout", "ceiling", "idle", "private", "filters", "reconnect", "mutations", "list"];
+pub const SCENARIOS: [&str; 8] = ["fanout", "ceiling", "idle", "private", "filters", "reconnect", "mutations", "list"];
 
 /// Where lancewire keeps its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +136,7 @@ impl Options {
     }
 
     /// Another program of this package.
-    pub fn sibling(&self, name: &str) -> Result<PathBuf> {
+    pub fn sibling(name: &str) -> Result<PathBuf> {
         Ok(env::current_exe()?.with_file_name(name))
     }
 }

@@ -54,7 +54,8 @@ pub struct Postgres {
 impl Postgres {
     /// Makes and starts one.
     pub fn start() -> Result<Self> {
-        let binaries = find_binaries().context("no PostgreSQL (initdb, pg_ctl): `scripts/prepare-tests` installs it")?;
+        let binaries =
+            find_binaries().context("no PostgreSQL (initdb, pg_ctl): `scripts/prepare-tests` installs it")?;
         let port = free_address()?.port();
         let mut home = std::env::temp_dir();
         home.push(format!("lancewire-bench-postgres-{port}"));
@@ -103,8 +104,12 @@ impl Drop for Postgres {
 
 fn find_binaries() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut debian: Vec<PathBuf> =
-        fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|version| version.path().join("bin")).collect();
+    let mut debian: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|version| version.path().join("bin"))
+        .collect();
     debian.sort();
     debian.into_iter().rev().chain(std::env::split_paths(&path)).find(|directory| directory.join("pg_ctl").exists())
 }

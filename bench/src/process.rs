@@ -60,7 +60,10 @@ impl Program {
     /// The command that runs it on the servers' core in a clean environment, to end with this process.
     pub fn command(&self) -> Command {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "taskset", "--cpu-list", SERVER_CORE]).arg(&self.path).args(&self.arguments);
+        command
+            .args(["--pdeathsig", "KILL", "taskset", "--cpu-list", SERVER_CORE])
+            .arg(&self.path)
+            .args(&self.arguments);
         command.env_clear();
         for name in ["PATH", "HOME", "TMPDIR", "LANG"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));

@@ -36,7 +36,11 @@ impl Report {
             })
         };
         let rule = widths.iter().enumerate().fold(String::from("|"), |rule, (place, width)| {
-            if place == 0 { rule + " " + &"-".repeat(*width) + " |" } else { rule + " " + &"-".repeat(width - 1) + ": |" }
+            if place == 0 {
+                rule + " " + &"-".repeat(*width) + " |"
+            } else {
+                rule + " " + &"-".repeat(width - 1) + ": |"
+            }
         });
         let mut text = format!("\n{}\n{rule}\n", line(head.to_vec()));
         for row in rows {
@@ -78,7 +82,13 @@ pub fn figure(number: f64) -> String {
     if size >= 1_000.0 {
         return grouped(number);
     }
-    let digits = if size >= 100.0 { 0 } else if size >= 10.0 { 1 } else { 2 };
+    let digits = if size >= 100.0 {
+        0
+    } else if size >= 10.0 {
+        1
+    } else {
+        2
+    };
     format!("{number:.digits$}")
 }
 
@@ -96,7 +106,6 @@ pub fn grouped(number: f64) -> String {
 }
 
 /// A count, thousands with commas.
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 pub fn count(number: u64) -> String {
     grouped(number as f64)
 }
@@ -114,7 +123,8 @@ pub fn preamble(options: &Options) -> String {
     let model = model.map_or("unknown CPU", |(_, model)| model.trim());
     let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = read("/proc/sys/kernel/osrelease");
-    let scale = if options.is_full() { "" } else { "\n**A run at a smaller scale: figures are for trying things out.**\n" };
+    let scale =
+        if options.is_full() { "" } else { "\n**A run at a smaller scale: figures are for trying things out.**\n" };
     format!(
         "# Benchmark\n{scale}\n{model}, {cores} cores, Linux {}. Each server on one core, the generator on another, over \
          loopback. Each measurement {} s after a warm-up; lancewire on {}. Latency is from sending the mutation to \
@@ -132,7 +142,10 @@ mod tests {
 
     #[test]
     fn figures_keep_three_digits() {
-        assert_eq!([0.012_3, 1.234, 12.34, 123.4, 1_234_567.8, f64::NAN].map(figure), ["0.01", "1.23", "12.3", "123", "1,234,568", "-"]);
+        assert_eq!(
+            [0.012_3, 1.234, 12.34, 123.4, 1_234_567.8, f64::NAN].map(figure),
+            ["0.01", "1.23", "12.3", "123", "1,234,568", "-"]
+        );
         assert_eq!(count(100), "100");
     }
 }

@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// Publishes a change; the title carries the mark.
-pub const UPDATE_JOB: &str = "mutation($input: UpdateJobInput!) { updateJob(input: $input) { job { id version } errors { __typename } } }";
+pub const UPDATE_JOB: &str =
+    "mutation($input: UpdateJobInput!) { updateJob(input: $input) { job { id version } errors { __typename } } }";
 
 /// What every subscriber of a comparison asks for.
 pub const JOB_UPDATED: &str = r#"{"query":"subscription { jobUpdated { id cursor job { id version title } } }"}"#;
@@ -88,7 +89,10 @@ impl Kind {
     /// The one with this name.
     pub fn named(name: &str) -> Result<Self> {
         let known = || Self::ALL.map(Self::name).join(", ");
-        Self::ALL.into_iter().find(|kind| kind.name() == name).with_context(|| format!("no server {name}; there are: {}", known()))
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .with_context(|| format!("no server {name}; there are: {}", known()))
     }
 
     const fn protocol(self) -> Protocol {
@@ -127,7 +131,12 @@ impl Target {
                 let program = peer(kind, &address.to_string(), options)?;
                 let process = Process::start(&program, address, &home.join("server.log"))?;
                 let requests = (0..jobs).map(|job| change_request(None, &format!("job_{job:026}"))).collect();
-                Ok(Self { protocol: kind.protocol(), server: Server::Peer(process), requests, openings: vec![opening(None)] })
+                Ok(Self {
+                    protocol: kind.protocol(),
+                    server: Server::Peer(process),
+                    requests,
+                    openings: vec![opening(None)],
+                })
             }
         }
     }
@@ -148,7 +157,11 @@ impl Target {
 
     /// Subscribers to all changes; they take turns with the accounts.
     pub fn subscribers(&self, count: usize) -> impl Iterator<Item = Subscriber> {
-        self.openings.iter().cycle().take(count).map(|opening| Subscriber { opening: opening.clone(), hears: Hears::Every })
+        self.openings
+            .iter()
+            .cycle()
+            .take(count)
+            .map(|opening| Subscriber { opening: opening.clone(), hears: Hears::Every })
     }
 
     /// The server's process.
@@ -183,8 +196,8 @@ fn peer(kind: Kind, address: &str, options: &Options) -> Result<Program> {
         Program::new("node").argument(options.peers().join(script).display().to_string()).set("NODE_ENV", "production")
     };
     let program = match kind {
-        Kind::Raw => Program::new(options.sibling("raw")?),
-        Kind::Stock | Kind::StockSmall => Program::new(options.sibling("stock")?).set("TOKIO_WORKER_THREADS", 1),
+        Kind::Raw => Program::new(Options::sibling("raw")?),
+        Kind::Stock | Kind::StockSmall => Program::new(Options::sibling("stock")?).set("TOKIO_WORKER_THREADS", 1),
         Kind::SocketIo => node("socketio.js"),
         Kind::Mercurius => node("mercurius.js"),
         Kind::Yoga => node("yoga.js"),

@@ -73,11 +73,11 @@ fn push_length(frame: &mut Vec<u8>, length: usize, mask_bit: u8) {
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(length @ ..126), _) => frame.push(mask_bit | length),
         (_, Ok(length)) => {
-            frame.push(mask_bit | 126);
+            frame.push(mask_bit | 0x7e);
             frame.extend_from_slice(&length.to_be_bytes());
         }
         _ => {
-            frame.push(mask_bit | 127);
+            frame.push(mask_bit | 0x7f);
             frame.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }
@@ -85,8 +85,7 @@ fn push_length(frame: &mut Vec<u8>, length: usize, mask_bit: u8) {
 
 /// A client's request for an upgrade, offering `protocol` if that is not empty.
 pub fn handshake(host: &str, path: &str, protocol: &str) -> Vec<u8> {
-    let protocol =
-        if protocol.is_empty() { String::new() } else { format!("Sec-WebSocket-Protocol: {protocol}\r\n") };
+    let protocol = if protocol.is_empty() { String::new() } else { format!("Sec-WebSocket-Protocol: {protocol}\r\n") };
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {NONCE}\r\n{protocol}\r\n"

@@ -91,11 +91,8 @@ impl Mutation {
         let shared = context.data_unchecked::<Arc<Shared>>();
         let version = shared.position.fetch_add(1, Ordering::Relaxed) + 1;
         let job = Job { id: input.id, version, title: input.patch.title };
-        let event = JobUpdated {
-            id: ID(format!("event_{version:026}")),
-            cursor: format!("{version:032}"),
-            job: job.clone(),
-        };
+        let event =
+            JobUpdated { id: ID(format!("event_{version:026}")), cursor: format!("{version:032}"), job: job.clone() };
         // An error means that nobody listens.
         let _ = shared.channel.send(event);
         UpdateJobPayload { job, errors: Vec::new() }

@@ -43,6 +43,9 @@ const AT_ONCE: usize = 100;
 /// Sockets a source address: a port is one of 28,000, and those of closed sockets stay taken for a minute.
 const PER_SOURCE: usize = 2_500;
 
+/// A wallet's version after its first movement; an empty one has version 1.
+const FIRST_VERSION: u32 = 2;
+
 /// Marks an epoll key as a publisher's.
 const PUBLISHER: u64 = 1 << 32;
 
@@ -51,7 +54,7 @@ const PUBLISHER: u64 = 1 << 32;
 pub enum Numbered {
     /// By the mark in a title.
     Mark,
-    /// By a version that began at 1 and grows by one, on the one channel that the subscriber hears.
+    /// By the version that a wallet has after it, on the one channel that the subscriber hears.
     Version,
 }
 
@@ -178,10 +181,10 @@ impl Load {
     }
 
     fn open(&mut self, subscriber: Subscriber) -> Result<()> {
-        let source = Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 1, 1).to_bits() + u32::try_from(self.opened / PER_SOURCE)?);
+        let source =
+            Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 1, 1).to_bits() + u32::try_from(self.opened / PER_SOURCE)?);
         self.opened += 1;
-        let socket =
-            Socket::connect(SocketAddrV4::new(source, 0), self.server, self.protocol, subscriber.opening)?;
+        let socket = Socket::connect(SocketAddrV4::new(source, 0), self.server, self.protocol, subscriber.opening)?;
         epoll::add(&self.epoll, &socket.stream, EventData::new_u64(self.sockets.len() as u64), EventFlags::IN)?;
         // One that was cut off comes back to its old account.
         if self.sockets.len() == self.hears.len() {
@@ -238,7 +241,7 @@ impl Load {
     pub fn drive(&mut self, pace: Pace, until: Until) -> Result<Sent> {
         self.answers = Histogram::default();
         let began = Instant::now();
-        let (mut requests, mut searched) = (0, 0);
+        let (mut requests, mut next) = (0, 0);
         loop {
             let elapsed = began.elapsed();
             let over = match until {
@@ -253,12 +256,14 @@ impl Load {
                 Pace::Flat => began,
             };
             let publishers = self.publishers.len();
-            let free = (0..publishers).map(|step| (searched + step) % publishers).find(|place| self.publishers[*place].sent_at.is_none());
+            let free = (0..publishers)
+                .map(|step| (next + step) % publishers)
+                .find(|place| self.publishers[*place].sent_at.is_none());
             match free {
                 Some(place) if due <= Instant::now() => {
                     self.publish(place)?;
                     requests += 1;
-                    searched = place + 1;
+                    next = place + 1;
                     self.turn_now()?;
                 }
                 // Nobody is free: an answer wakes us.
@@ -371,7 +376,7 @@ impl Reader for Delivery<'_> {
         let found = match (self.numbered, self.hears) {
             (Numbered::Mark, _) => wire::read_mark(payload),
             (Numbered::Version, Hears::Only(channel)) => {
-                wire::read_version(payload).and_then(|version| Some((channel, version.checked_sub(1)?)))
+                wire::read_version(payload).and_then(|version| Some((channel, version.checked_sub(FIRST_VERSION)?)))
             }
             (Numbered::Version, Hears::Every | Hears::Nothing) => None,
         };

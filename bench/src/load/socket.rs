@@ -134,8 +134,11 @@ impl Socket {
     fn upgraded(&mut self) -> Result<()> {
         match self.protocol {
             Protocol::Graphql => {
-                let payload =
-                    self.opening.token.as_ref().map_or_else(String::new, |token| format!(r#""Authorization":"Bearer {token}""#));
+                let payload = self
+                    .opening
+                    .token
+                    .as_ref()
+                    .map_or_else(String::new, |token| format!(r#""Authorization":"Bearer {token}""#));
                 self.send(&wire::client_text(&format!(r#"{{"type":"connection_init","payload":{{{payload}}}}}"#)))?;
                 self.stage = Stage::Opening;
             }

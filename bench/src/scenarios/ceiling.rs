@@ -71,8 +71,16 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         })
         .collect();
     let head = [
-        "", "deliveries/s", "to raw", "to Socket.IO", "events/s", "p99 ms", "CPU us", "lost / doubled / reordered / astray",
-        "server busy", "generator busy",
+        "",
+        "deliveries/s",
+        "to raw",
+        "to Socket.IO",
+        "events/s",
+        "p99 ms",
+        "CPU us",
+        "lost / doubled / reordered / astray",
+        "server busy",
+        "generator busy",
     ];
     bench.report.table(&head, &rows);
     Ok(())
@@ -88,16 +96,12 @@ fn search(bench: &mut Bench, kind: Kind, subscribers: usize, step: Duration) -> 
     let mut best = None;
     let (mut low, mut high) = (FIRST_RATE / STEP, f64::INFINITY);
     for _ in 0..MOST_STEPS {
-        match attempt(&mut target, &mut load, low * STEP, step)? {
-            Some(run) => {
-                low *= STEP;
-                best = Some(run);
-            }
-            None => {
-                high = low * STEP;
-                break;
-            }
-        }
+        let Some(run) = attempt(&mut target, &mut load, low * STEP, step)? else {
+            high = low * STEP;
+            break;
+        };
+        low *= STEP;
+        best = Some(run);
     }
     for _ in 0..HALVINGS {
         if !high.is_finite() {

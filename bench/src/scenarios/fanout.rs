@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::{Bench, skip_or};
 use crate::{
+    lancewire::Lancewire,
     load::{Load, Pace, Until, record::Tally},
     process::cpu,
     report::{count, figure, millis, ratio},
@@ -35,7 +36,6 @@ pub struct Run {
 
 impl Run {
     /// CPU microseconds a delivery, which is CPU seconds a million.
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     pub fn cost(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.tally.delivered as f64
     }
@@ -46,7 +46,6 @@ impl Run {
     }
 
     /// Deliveries a second.
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     pub fn deliveries(&self) -> f64 {
         self.tally.delivered as f64 / self.elapsed.as_secs_f64()
     }
@@ -81,9 +80,8 @@ fn compare(bench: &mut Bench, kind: Kind, subscribers: usize, rate: f64) -> Resu
 }
 
 /// Publishes at a rate to all who are connected, for some time.
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 pub fn measure(target: &mut Target, load: &mut Load, rate: f64, time: Duration) -> Result<Run> {
-    let metrics = target.lancewire().map(|lancewire| lancewire.metrics()).transpose()?;
+    let metrics = target.lancewire().map(Lancewire::metrics).transpose()?;
     load.begin();
     let generator = cpu(std::process::id())?;
     let before = target.process().cpu()?;
@@ -137,8 +135,18 @@ fn table(bench: &mut Bench, runs: &[(Kind, Run)]) {
         })
         .collect();
     let head = [
-        "", "CPU us", "to raw", "to Socket.IO", "p50 ms", "p95", "p99", "max", "delivered",
-        "lost / doubled / reordered / astray", "events/s", "generator busy",
+        "",
+        "CPU us",
+        "to raw",
+        "to Socket.IO",
+        "p50 ms",
+        "p95",
+        "p99",
+        "max",
+        "delivered",
+        "lost / doubled / reordered / astray",
+        "events/s",
+        "generator busy",
     ];
     bench.report.table(&head, &rows);
     for (kind, run) in runs {

@@ -28,8 +28,18 @@ const JOBS: usize = 8;
 
 /// The vocabulary of the demo data. The jobs of the benchmark have the first two.
 const SKILLS: [&str; 12] = [
-    "rust", "graphql", "typescript", "postgresql", "react", "logo-design", "illustration", "copywriting", "translation",
-    "video-editing", "data-analysis", "accessibility",
+    "rust",
+    "graphql",
+    "typescript",
+    "postgresql",
+    "react",
+    "logo-design",
+    "illustration",
+    "copywriting",
+    "translation",
+    "video-editing",
+    "data-analysis",
+    "accessibility",
 ];
 
 const QUERY: &str =
@@ -56,7 +66,6 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     let requests = lancewire.change_requests(JOBS)?;
     let mut load = Load::new(lancewire.process.address, Protocol::Graphql, Numbered::Mark, JOBS, requests)?;
     let time = bench.options.time();
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     let each = |load: &mut Load| -> Result<Duration> {
         load.warm(Pace::PerSecond(RATE), Duration::from_secs(2))?;
         let before = lancewire.process.cpu()?;
@@ -73,7 +82,8 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     };
 
     let nobody = each(&mut load)?;
-    let matching = (0..MATCHING).map(|number| Subscriber { opening: opening(vec![matching(number)]), hears: Hears::Every });
+    let matching =
+        (0..MATCHING).map(|number| Subscriber { opening: opening(vec![matching(number)]), hears: Hears::Every });
     load.connect(matching, Duration::from_secs(20))?;
     let few = each(&mut load)?;
     let few_row = row(&format!("{MATCHING} filters"), few, nobody, few, &load);
@@ -91,7 +101,13 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         row
     };
     let head = [
-        "", "CPU ms an event", "to ten filters", "delivery part ms", "to ten filters", "p50 ms", "p99",
+        "",
+        "CPU ms an event",
+        "to ten filters",
+        "delivery part ms",
+        "to ten filters",
+        "p50 ms",
+        "p99",
         "lost / doubled / reordered / astray",
     ];
     bench.report.table(&head, &[pad(nobody_row), few_row, many_row]);

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::{Bench, fanout::faults, skip_or, statements};
 use crate::{
+    lancewire::Lancewire,
     load::{Pace, Until},
     report::{count, figure},
     servers::{Kind, Target},
@@ -33,14 +34,20 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         rows.extend(skip_or(bench, kind, row)?);
     }
     let head = [
-        "", "KiB each", "RSS before MiB", "after", "connect CPU ms", "connects/s", "idle CPU % of a core",
-        "database statements/s", "lost / doubled / reordered / astray",
+        "",
+        "KiB each",
+        "RSS before MiB",
+        "after",
+        "connect CPU ms",
+        "connects/s",
+        "idle CPU % of a core",
+        "database statements/s",
+        "lost / doubled / reordered / astray",
     ];
     bench.report.table(&head, &rows);
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn one(bench: &mut Bench, kind: Kind, connections: usize) -> Result<Vec<String>> {
     const MIB: f64 = 1024.0 * 1024.0;
     let home = bench.folder()?;
@@ -57,7 +64,7 @@ fn one(bench: &mut Bench, kind: Kind, connections: usize) -> Result<Vec<String>>
     let connected = target.process().cpu()?;
     let after = target.process().memory()?;
 
-    let metrics = target.lancewire().map(|lancewire| lancewire.metrics()).transpose()?;
+    let metrics = target.lancewire().map(Lancewire::metrics).transpose()?;
     let before_idle = target.process().cpu()?;
     load.idle(bench.options.time())?;
     let idle = target.process().cpu()? - before_idle;

@@ -76,7 +76,6 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn one(kind: Kind, process: &Process, requests: u64, answers: &mut Vec<Value>) -> Result<(Vec<String>, Duration)> {
     let variables = json!({ "first": 20 });
     let mut answer = Api::connect(process.address)?.run(None, QUERY, &variables)?;

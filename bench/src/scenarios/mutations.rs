@@ -9,6 +9,7 @@ use crate::{
     lancewire::Settings,
     load::{Pace, Until},
     options::Database,
+    postgres::Postgres,
     report::{count, figure, grouped, millis},
     servers::Target,
 };
@@ -37,14 +38,20 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         }
     }
     let head = [
-        "", "subscribers", "mutations/s", "answered p50 ms", "p99", "lancewire CPU ms", "PostgreSQL CPU ms",
-        "deliveries/s", "lost / doubled / reordered / astray",
+        "",
+        "subscribers",
+        "mutations/s",
+        "answered p50 ms",
+        "p99",
+        "lancewire CPU ms",
+        "PostgreSQL CPU ms",
+        "deliveries/s",
+        "lost / doubled / reordered / astray",
     ];
     bench.report.table(&head, &rows);
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn one(bench: &mut Bench, database: Database, subscribers: usize) -> Result<Vec<String>> {
     let home = bench.folder()?;
     let mut target = Target::lancewire_on(&Settings::on(database), JOBS, &bench.options, &home)?;
@@ -52,7 +59,7 @@ fn one(bench: &mut Bench, database: Database, subscribers: usize) -> Result<Vec<
     load.connect(target.subscribers(subscribers), Duration::from_secs(60))?;
     load.warm(Pace::Flat, Duration::from_secs(2))?;
     let mut cpu = || -> Result<(Duration, Option<Duration>)> {
-        let postgres = target.lancewire().and_then(|lancewire| lancewire.postgres.as_ref().map(|postgres| postgres.cpu()));
+        let postgres = target.lancewire().and_then(|lancewire| lancewire.postgres.as_ref().map(Postgres::cpu));
         Ok((target.process().cpu()?, postgres.transpose()?))
     };
     let before = cpu()?;

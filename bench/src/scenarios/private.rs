@@ -51,14 +51,19 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     let everybody = bench.options.scaled(EVERYBODY).max(RECEIVERS);
     rows.push(one(bench, everybody, everybody)?);
     let head = [
-        "N users / receivers", "CPU ms a mutation", "with subscribers", "delivery part", "p50 ms", "p99", "delivered",
+        "N users / receivers",
+        "CPU ms a mutation",
+        "with subscribers",
+        "delivery part",
+        "p50 ms",
+        "p99",
+        "delivered",
         "lost / doubled / reordered / astray",
     ];
     bench.report.table(&head, &rows);
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn one(bench: &mut Bench, users: usize, receivers: usize) -> Result<Vec<String>> {
     // Its pings would be a part of what is measured.
     let settings = Settings::of(&bench.options).set("LANCEWIRE_SOCKETS__PING_INTERVAL_MS", 3_600_000);
@@ -100,7 +105,8 @@ fn one(bench: &mut Bench, users: usize, receivers: usize) -> Result<Vec<String>>
 
 /// Each sending needs another idempotency key: the mark is one.
 fn deposit(token: &str) -> Request {
-    let query = "mutation($input: DepositInput!) { deposit(input: $input) { transaction { id } errors { __typename } } }";
+    let query =
+        "mutation($input: DepositInput!) { deposit(input: $input) { transaction { id } errors { __typename } } }";
     let input = json!({
         "amount": { "amount": "1.00", "currencyCode": "USD" },
         "idempotencyKey": format!("bench-{}", wire::blank_mark()),

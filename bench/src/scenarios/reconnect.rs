@@ -27,11 +27,9 @@ const MISSED: u64 = 20;
 const JOBS: usize = 8;
 const ACCOUNTS: usize = 50;
 
-const QUERY: &str =
-    "subscription($after: String) { jobUpdated(after: $after) { id cursor job { id version title } } }";
+const QUERY: &str = "subscription($after: String) { jobUpdated(after: $after) { id cursor job { id version title } } }";
 
 /// Lancewire alone: the peers cannot resume.
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 pub fn run(bench: &mut Bench) -> Result<()> {
     if !lone_lancewire(bench) {
         return Ok(());
@@ -81,10 +79,19 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     load.settle(Duration::from_secs(20))?;
     load.idle(Duration::from_millis(500))?;
 
-    let replayed = |from| grown.sum("lancewire_replayed_events_total", from).map_or_else(|| "-".to_owned(), |sum| count(sum as u64));
+    let replayed = |from| {
+        grown.sum("lancewire_replayed_events_total", from).map_or_else(|| "-".to_owned(), |sum| count(sum as u64))
+    };
     let head = [
-        "", "seconds to all connected", "to all resumed", "CPU ms a client", "replayed from memory", "from the log",
-        "database statements", "lost / doubled / reordered / astray", "with events after",
+        "",
+        "seconds to all connected",
+        "to all resumed",
+        "CPU ms a client",
+        "replayed from memory",
+        "from the log",
+        "database statements",
+        "lost / doubled / reordered / astray",
+        "with events after",
     ];
     let row = vec![
         "**lancewire**".to_owned(),
