@@ -3,6 +3,7 @@
 use std::{
     env,
     path::{Path, PathBuf},
+    process::exit,
     time::Duration,
 };
 
@@ -87,7 +88,11 @@ impl Options {
                 }
                 "--binary" => options.binary = value()?.into(),
                 "--publish" => options.publish = true,
-                _ => bail!("{USAGE}"),
+                "--help" => {
+                    println!("{USAGE}");
+                    exit(0);
+                }
+                other => bail!("no option {other}\n{USAGE}"),
             }
         }
         for scenario in &options.only {

@@ -16,7 +16,7 @@ use crate::{
         record::Hears,
         socket::{Opening, Protocol},
     },
-    report::{count, figure},
+    report::{count, figure, grouped},
 };
 
 const CLIENTS: usize = 10_000;
@@ -79,9 +79,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     load.settle(Duration::from_secs(20))?;
     load.idle(Duration::from_millis(500))?;
 
-    let replayed = |from| {
-        grown.sum("lancewire_replayed_events_total", from).map_or_else(|| "-".to_owned(), |sum| count(sum as u64))
-    };
+    let replayed = |from| grown.sum("lancewire_replayed_events_total", from).map_or_else(|| "-".to_owned(), grouped);
     let head = [
         "",
         "seconds to all connected",
