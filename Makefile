@@ -27,8 +27,8 @@ soak: prepare-tests ## tests/api/faults.rs for LANCEWIRE_SOAK_SECONDS a story (3
 prepare-tests: ## PostgreSQL, Node and its packages, installed where they are missing
 	@scripts/prepare-tests
 
-bench: ## measure delivery and the ledger with optimised code
-	cargo run --profile bench --example bench
+bench: ## measure lancewire beside its peers; takes a while, see bench/README.md
+	bench/run
 
 # Through a temporary file: a build that fails must not leave an empty schema behind.
 schema: ## write schema.graphql from the code

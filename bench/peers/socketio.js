@@ -1,0 +1,17 @@
+// The design that lancewire replaces: Express takes the change, Socket.IO emits it to everybody. No GraphQL.
+
+import { createServer } from 'node:http';
+import express from 'express';
+import { Server } from 'socket.io';
+import { address, change } from './feed.js';
+
+const app = express();
+const server = createServer(app);
+const io = new Server(server, { transports: ['websocket'] });
+
+app.post('/graphql', express.json(), (request, response) => {
+  const event = change(request.body.variables.input);
+  io.emit('jobUpdated', event);
+  response.json({ data: { updateJob: { job: event.job, errors: [] } } });
+});
+server.listen(address());
