@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 
 use crate::{
     config::{ConfigError, LogFormat, TelemetrySettings},
-    http::websocket,
+    http::{streams, websocket},
 };
 
 /// Upper bounds of the buckets of every duration, in seconds.
@@ -37,6 +37,7 @@ pub fn metrics() -> Option<PrometheusHandle> {
         let builder = builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS).ok()?;
         let handle = builder.install_recorder().ok()?;
         websocket::metrics::describe();
+        streams::metrics::describe();
         Some(handle)
     };
     RECORDER.get_or_init(install).clone()

@@ -43,5 +43,6 @@ mod resume;
 mod settlements;
 mod sockets;
 mod story;
+mod streams;
 mod transitions;
 mod verify;

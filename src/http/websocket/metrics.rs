@@ -34,7 +34,7 @@ pub(super) fn refused(reason: &'static str) {
 }
 
 /// An amount that counts in a gauge for as long as the guard lives.
-pub(super) struct Counted {
+pub(in crate::http) struct Counted {
     gauge: Gauge,
     amount: f64,
 }
@@ -52,7 +52,7 @@ impl Counted {
         Self::new(gauge!(QUEUE_BYTES), f64::from(bytes))
     }
 
-    fn new(gauge: Gauge, amount: f64) -> Self {
+    pub(in crate::http) fn new(gauge: Gauge, amount: f64) -> Self {
         gauge.increment(amount);
         Self { gauge, amount }
     }

@@ -9,3 +9,4 @@ pub mod node;
 pub mod people;
 pub mod postgres;
 pub mod socket;
+pub mod stream;
