@@ -1,4 +1,4 @@
-//! Subscriptions over HTTP, for where WebSockets are blocked: server-sent events and Apollo's multipart protocol.
+//! Subscriptions over HTTP, for where sockets are blocked: server-sent events and Apollo's multipart protocol.
 //!
 //! Owns the response from the admission of a subscription to the last byte of its body; called by the handler of
 //! `/graphql`. The same hub, execution, limits and identity as for sockets: a stream has a seat in the sockets'

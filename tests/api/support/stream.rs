@@ -47,6 +47,7 @@ impl Event {
 }
 
 /// A request for a stream: by POST, and by somebody if there is a token.
+#[expect(clippy::needless_pass_by_value, reason = "as callers write it: json!({ .. })")]
 pub fn request(http: &Http, accept: &str, token: Option<&str>, query: &str, variables: Value) -> RequestBuilder {
     let request = http.request(Method::POST, "/graphql").header(ACCEPT, accept);
     let request = request.json(&json!({ "query": query, "variables": variables })).timeout(Duration::from_secs(600));
