@@ -1,7 +1,7 @@
 # The usual errands. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-fast prepare-tests bench schema verify clean-data
+.PHONY: help run demo test test-fast soak prepare-tests bench schema verify clean-data
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,10 @@ test: prepare-tests ## everything: format, lints, all tests
 
 test-fast: prepare-tests ## all tests, without format and lints
 	cargo test --workspace
+
+soak: prepare-tests ## tests/api/faults.rs for LANCEWIRE_SOAK_SECONDS a story (300), with LANCEWIRE_SOAK_CLIENTS (100)
+	LANCEWIRE_SOAK_SECONDS=$${LANCEWIRE_SOAK_SECONDS:-300} LANCEWIRE_SOAK_CLIENTS=$${LANCEWIRE_SOAK_CLIENTS:-100} \
+		cargo test --test api faults:: -- --nocapture --test-threads=1
 
 prepare-tests: ## PostgreSQL, Node and its packages, installed where they are missing
 	@scripts/prepare-tests

@@ -18,7 +18,7 @@ use futures_util::{
 use tokio_util::sync::CancellationToken;
 
 use super::websocket::{
-    Identity, Operation, OperationKind, Outcome, Refused, SocketBackend, SubscribePayload, Subscription,
+    Identity, NotJoined, Operation, OperationKind, Outcome, Refused, SocketBackend, SubscribePayload, Subscription,
 };
 use crate::{
     auth::{
@@ -247,7 +247,7 @@ impl Operations {
         resume: Option<&str>,
         request_id: &str,
         outlet: Arc<dyn Outlet>,
-    ) -> Result<(Feed, Listening), Box<Response>> {
+    ) -> Result<(Feed, Listening), Box<Refusal>> {
         let Begun { interest, after } = self.begin(&ready, resume, request_id).await?;
         // Not before: a document that was refused has any field names it likes, and they must not become labels.
         let listening = Listening::begin(ready.field());
@@ -257,7 +257,7 @@ impl Operations {
     }
 
     /// Has the root field check its arguments and the viewer.
-    async fn begin(&self, ready: &Ready, resume: Option<&str>, request_id: &str) -> Result<Begun, Box<Response>> {
+    async fn begin(&self, ready: &Ready, resume: Option<&str>, request_id: &str) -> Result<Begun, Box<Refusal>> {
         let beginning = Beginning::resuming(resume);
         let (request, batches) = self.request(ready);
         let request = request.data(Arc::new(self.scope(ready))).data(beginning.clone());
@@ -272,15 +272,23 @@ impl Operations {
                 None,
             )]),
         };
-        let mut refused = Box::new(refused);
-        classify(&mut refused, request_id);
-        Err(refused)
+        let mut response = refused;
+        let unavailable = response.errors.iter().any(|error| error.source::<Fault>().is_some());
+        classify(&mut response, request_id);
+        Err(Box::new(Refusal { response, unavailable }))
     }
 
     fn request(&self, ready: &Ready) -> (async_graphql::Request, Batches) {
         let request = ready.prepared.clone().into_request(ready.query.clone(), ready.variables.clone());
         self.shared.services.load_for(request)
     }
+}
+
+/// Why a subscription did not begin.
+pub(super) struct Refusal {
+    pub(super) response: Response,
+    /// The database could not be asked: trying again later may help.
+    pub(super) unavailable: bool,
 }
 
 /// A subscription's document, to be executed on one event at a time for all who sent it.
@@ -469,7 +477,8 @@ impl SocketBackend for Operations {
                         match operations.join(ready, None, &request_id, outlet).await {
                             // The viewer's watch must not end before what runs for them.
                             Ok((feed, listening)) => Ok(Subscription { feed, guard: Box::new((listening, viewer)) }),
-                            Err(refused) => Err(errors(*refused)),
+                            Err(refused) if refused.unavailable => Err(NotJoined::Unavailable),
+                            Err(refused) => Err(NotJoined::Errors(errors(refused.response))),
                         }
                     }
                     .boxed()

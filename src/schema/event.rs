@@ -119,7 +119,7 @@ pub(crate) async fn listen<T: Send + 'static>(
     let hub = ctx.get::<Hub>();
     let beginning = ctx.get::<Beginning>();
     let after = match beginning.resume.as_deref().or(after) {
-        Some(cursor) => Some(resume_point(hub, cursor).await?),
+        Some(cursor) => Some(hub.resume_point(cursor).await.map_err(refused_cursor)?),
         None => None,
     };
     *beginning.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(Begun { interest, after });
@@ -134,15 +134,12 @@ pub fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, Fault> {
     }
 }
 
-async fn resume_point(hub: &Hub, cursor: &str) -> Result<i64> {
-    let refused = |error: ResumeError| -> Error {
-        match error {
-            ResumeError::Expired => ErrorCode::CursorExpired.error(error.to_string()),
-            ResumeError::NotOurs => ErrorCode::BadUserInput.error(error.to_string()),
-            ResumeError::Fault(fault) => fault.into(),
-        }
-    };
-    hub.resume_point(cursor).await.map_err(refused)
+fn refused_cursor(error: ResumeError) -> Error {
+    match error {
+        ResumeError::Expired => ErrorCode::CursorExpired.error(error.to_string()),
+        ResumeError::NotOurs => ErrorCode::BadUserInput.error(error.to_string()),
+        ResumeError::Fault(fault) => fault.into(),
+    }
 }
 
 /// A page of events.
@@ -187,12 +184,13 @@ impl EventQuery {
         let log = hub.log();
         // Before the events are read: up to here this page has looked.
         let head = log.stamp().await?;
+        // By the log alone: what the ring still has of forgotten events cannot be read here.
         let after = match &after {
-            Some(cursor) => resume_point(hub, cursor).await?,
+            Some(cursor) => log.resume_point(cursor).await.map_err(refused_cursor)?,
             None => 0,
         };
         let before = match &before {
-            Some(cursor) => resume_point(hub, cursor).await?,
+            Some(cursor) => log.resume_point(cursor).await.map_err(refused_cursor)?,
             None => head + 1,
         };
         let actor = ctx.actor();

@@ -16,6 +16,7 @@
 )]
 #![allow(clippy::too_many_lines, reason = "a story is as long as it is")]
 
+pub mod faults;
 pub mod permissions;
 pub mod support;
 
@@ -46,3 +47,4 @@ mod story;
 mod streams;
 mod transitions;
 mod verify;
+mod writers;

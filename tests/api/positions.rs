@@ -14,10 +14,9 @@ use lancewire::{
     ids::Ids,
 };
 use reqwest::Method;
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbErr};
+use sea_orm::DbErr;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use url::Url;
 
 use crate::{
     on_both,
@@ -36,7 +35,7 @@ fn position(event: &Value) -> i64 {
 }
 
 /// All of the log, as positions and what was recorded.
-async fn log(app: &TestApp) -> Vec<(i64, NewEvent)> {
+pub(crate) async fn log(app: &TestApp) -> Vec<(i64, NewEvent)> {
     let (log, mut events) = (app.app.services.hub.log(), Vec::new());
     loop {
         let after = events.last().map_or(0, |(position, _)| *position);
@@ -49,7 +48,7 @@ async fn log(app: &TestApp) -> Vec<(i64, NewEvent)> {
 }
 
 /// The one `jobPosted` of a job that was just posted.
-async fn event_of(app: &TestApp, title: &str) -> NewEvent {
+pub(crate) async fn event_of(app: &TestApp, title: &str) -> NewEvent {
     let of_job = |event: &NewEvent| event.kind == EventKind::JobPosted && event.payload.contains(title);
     let found = log(app).await.into_iter().map(|(_, event)| event).find(of_job);
     found.expect("the job's event")
@@ -257,10 +256,7 @@ async fn the_tail_survives_a_database_that_goes_away() {
     ada.post_job("Before").await;
     assert_eq!(socket.next(&feed).await["data"]["jobPosted"]["job"]["title"], "Before");
 
-    let (administrator, database) = administrator(&app).await;
-    let run = async |sql: String| administrator.execute_unprepared(&sql).await.expect("PostgreSQL does as told");
-    run(format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false")).await;
-    run(format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")).await;
+    app.db_away(true).await;
     let ready = async || Reply::of(app.http.request(Method::GET, "/health/ready")).await;
     let away = ready().await;
     assert_eq!((away.status.as_u16(), away.at("/database")), (503, &json!("unreachable")));
@@ -271,14 +267,13 @@ async fn the_tail_survives_a_database_that_goes_away() {
     assert!(!reply.body.to_string().to_lowercase().contains("connect"), "nothing of the database shows: {reply}");
     assert_eq!(socket.ping(json!({ "open": true })).await, json!({ "open": true }));
 
-    run(format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true")).await;
+    app.db_away(false).await;
     ada.post_job("While the tail was waiting").await;
     ada.post_job("After").await;
     for title in ["While the tail was waiting", "After"] {
         assert_eq!(socket.next(&feed).await["data"]["jobPosted"]["job"]["title"], title);
     }
     assert_eq!(ready().await.status.as_u16(), 200);
-    administrator.close().await.expect("closes");
     app.finish().await;
 }
 
@@ -289,14 +284,4 @@ async fn second_node(app: &TestApp, poll_ms: u64) -> (App, SocketAddr) {
     let node = App::build(config, Clock::system(), Ids::from_entropy(Clock::system())).await.expect("builds");
     let addr = node.serve(node.listen().await.expect("a port")).expect("an address");
     (node, addr)
-}
-
-/// A connection to another database of the same server, and the name of the app's own.
-async fn administrator(app: &TestApp) -> (DatabaseConnection, String) {
-    let mut url: Url = app.app.config.database.url.parse().expect("a URL");
-    let database = url.path().trim_start_matches('/').to_owned();
-    url.set_path("postgres");
-    let mut options = ConnectOptions::new(url.to_string());
-    options.max_connections(1).sqlx_logging(false);
-    (sea_orm::Database::connect(options).await.expect("connects"), database)
 }

@@ -10,6 +10,7 @@ use reqwest::{
     Method,
     header::{ACCEPT, CONTENT_TYPE},
 };
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -387,6 +388,29 @@ async fn each_part_is_whole_before_the_next_one_comes() {
     // The same header gets plain JSON where there is one answer.
     let reply = Reply::of(request(&app.http, &accept, None, "{ skills { slug } }", json!({}))).await;
     reply.data();
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_is_worth_another_try() {
+    let app = sqlite("[events]\nring_bytes = 1").await;
+    let ada = app.client("Ada").await;
+    let start = cursor(&ada).await;
+    ada.post_job("Port it").await;
+    let rename = async |from: &str, to: &str| {
+        let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+        app.app.db.writer().execute_unprepared(&sql).await.expect("renamed");
+    };
+    rename("events", "mislaid").await;
+    let both = format!("{MULTIPART},application/json");
+    for accept in [SSE, &both, MULTIPART] {
+        let reply = Reply::of(request(&app.http, accept, None, TITLES, json!({ "after": start }))).await;
+        assert_eq!((reply.status.as_u16(), reply.code()), (503, "INTERNAL_SERVER_ERROR"), "{reply}");
+        assert!(reply.headers.contains_key("retry-after"), "{reply}");
+    }
+    rename("mislaid", "events").await;
+    let mut stream = sse(&app.anonymous(), TITLES, json!({ "after": start })).await;
+    assert_eq!(title(&stream.next().await), "Port it");
     app.finish().await;
 }
 

@@ -17,7 +17,7 @@
 //! | --- | --- | --- |
 //! | the document or its arguments are refused, a cursor that is no place | `next` with the errors, `complete` | the errors as plain JSON if that is accepted, else a part with `errors` |
 //! | the token in the request is bad or expired | 401 | 401 |
-//! | over a limit or a budget, stopping, a fault | 429, 503, 500 | the same |
+//! | over a limit or a budget; stopping, the database is away; a fault | 429; 503; 500 | the same |
 //! | the token expires, the session or the rights end | `next` with the error, then the end **without** `complete` | a part with `errors`, closing boundary |
 //! | what comes next is no longer kept or too large | `next` with the error, `complete` | a part with `errors`, closing boundary |
 //! | the process stops, or the reader was too slow | the end without `complete` | the end without closing boundary |
@@ -128,7 +128,14 @@ pub async fn open(web: &Web, opening: Opening) -> Response {
     let resume = resume.filter(|cursor| !cursor.is_empty());
     let (feed, listening) = match web.operations.join(ready, resume.as_deref(), &request_id, outlet).await {
         Ok(joined) => joined,
-        Err(refused) => return refuse(*refused, transport, media),
+        Err(refused) => {
+            let mut response = refuse(refused.response, transport, media);
+            if refused.unavailable {
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            return response;
+        }
     };
     let expires_at = match origin.actor {
         Actor::User(principal) => Some(principal.expires_at),

@@ -90,8 +90,16 @@ pub enum Operation {
     Subscription(Joining),
 }
 
-/// Joins a subscription to the hub, or says in a serialised array of errors why not.
-pub type Joining = Box<dyn FnOnce(Arc<dyn Outlet>) -> BoxFuture<'static, Result<Subscription, Arc<str>>> + Send>;
+/// Joins a subscription to the hub, or says why not.
+pub type Joining = Box<dyn FnOnce(Arc<dyn Outlet>) -> BoxFuture<'static, Result<Subscription, NotJoined>> + Send>;
+
+/// Why a subscription did not begin.
+pub enum NotJoined {
+    /// A serialised array of errors: the client asked for what there is not.
+    Errors(Arc<str>),
+    /// It could not be looked at now: 1013, and the client comes back. An `error` would end it for good.
+    Unavailable,
+}
 
 /// A subscription that has been admitted.
 pub struct Subscription {

@@ -65,7 +65,8 @@ mod wire;
 
 pub use self::{
     backend::{
-        Identity, Joining, Operation, OperationKind, Outcome, Refused, SocketBackend, SubscribePayload, Subscription,
+        Identity, Joining, NotJoined, Operation, OperationKind, Outcome, Refused, SocketBackend, SubscribePayload,
+        Subscription,
     },
     settings::SocketSettings,
 };

@@ -29,7 +29,7 @@ use futures_util::{
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::{
-    backend::{Joining, Operation, OperationKind, Outcome, Subscription},
+    backend::{Joining, NotJoined, Operation, OperationKind, Outcome, Subscription},
     close::Close,
     metrics::Counted,
     protocol::{Frame, OperationId, next_prefix},
@@ -81,6 +81,8 @@ struct Finished {
 enum End {
     /// With the last frame, and the room for it.
     Last(Result<(Frame, Room), Unsent>),
+    /// It could not begin now, and the client must come back to try again.
+    Unavailable,
     /// A subscription was admitted and is to catch up.
     Admitted(Box<Subscription>),
     /// A subscription has caught up.
@@ -204,6 +206,7 @@ impl Operations {
                 self.unheard.remove(&task);
                 let entry = self.live.get_mut(&id).filter(|entry| entry.number == number);
                 match (end, entry) {
+                    (End::Unavailable, Some(_)) => return Err(Close::Unavailable),
                     (End::Admitted(subscription), Some(entry)) => {
                         let Subscription { feed, guard } = *subscription;
                         entry._guard = Some(guard);
@@ -225,7 +228,7 @@ impl Operations {
                     }
                     (End::Last(Err(Unsent::Gone | Unsent::TooLarge)), Some(_)) => drop(self.live.remove(&id)),
                     // Completed in the meantime.
-                    (End::Admitted(_) | End::CaughtUp(_) | End::Last(Err(_)), None) => {}
+                    (End::Unavailable | End::Admitted(_) | End::CaughtUp(_) | End::Last(Err(_)), None) => {}
                 }
             }
             // Aborted, or a destructor panicked: the panics of the stream itself end as a frame.
@@ -286,7 +289,8 @@ async fn begin(wire: Arc<Wire>, id: OperationId, number: u64, joining: Joining) 
     let joined = AssertUnwindSafe(async { joining(outlet).await }).catch_unwind().await;
     let last = match joined {
         Ok(Ok(subscription)) => return Finished { id, number, end: End::Admitted(Box::new(subscription)) },
-        Ok(Err(errors)) => Frame::Error(id.clone(), errors),
+        Ok(Err(NotJoined::Errors(errors))) => Frame::Error(id.clone(), errors),
+        Ok(Err(NotJoined::Unavailable)) => return Finished { id, number, end: End::Unavailable },
         Err(_) => panicked(&id, OperationKind::Subscription),
     };
     let end = End::Last(reserve(&wire, &id, last).await);

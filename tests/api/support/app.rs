@@ -15,9 +15,10 @@ use lancewire::{
     seed::SKILLS,
     verify::verify,
 };
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectOptions, ConnectionTrait};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
+use url::Url;
 
 use super::{
     http::Http,
@@ -220,6 +221,22 @@ impl TestApp {
         };
         let db = Db::connect(&settings, self.app.db.ids().clone()).await.expect("the copy opens");
         DbCopy { db, _home: home, _lent: lent }
+    }
+
+    /// Back door: takes the database away, sessions included, or gives it back. PostgreSQL only.
+    pub async fn db_away(&self, away: bool) {
+        let mut url: Url = self.app.config.database.url.parse().expect("a URL");
+        let database = url.path().trim_start_matches('/').to_owned();
+        url.set_path("postgres");
+        let mut options = ConnectOptions::new(url.to_string());
+        options.max_connections(1).sqlx_logging(false);
+        let administrator = sea_orm::Database::connect(options).await.expect("connects");
+        let run = async |sql: String| administrator.execute_unprepared(&sql).await.expect("PostgreSQL does as told");
+        run(format!("ALTER DATABASE {database} ALLOW_CONNECTIONS {}", !away)).await;
+        if away {
+            run(format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")).await;
+        }
+        administrator.close().await.expect("closes");
     }
 
     /// Back door: SQL with the words for which the databases differ: `{fresh}` is a new id, `{position}` the column that

@@ -1,7 +1,8 @@
 //! The program itself, as an operator starts it: in a directory of its own, steered by its environment.
 
 use std::{
-    net::SocketAddr,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     process::{ExitStatus, Output, Stdio},
     time::Duration,
@@ -10,6 +11,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
+    net::TcpSocket,
     process::{Child, ChildStdout, Command},
 };
 
@@ -88,12 +90,40 @@ impl Home {
     }
 }
 
+/// A port that stays ours while no server listens on it, so that the next one can: bound by us and never listened on,
+/// it is given to nobody who has not asked for it by its number.
+#[derive(Debug)]
+pub struct Port {
+    pub addr: SocketAddr,
+    _held: TcpSocket,
+}
+
+impl Port {
+    pub fn reserve() -> Self {
+        let held = TcpSocket::new_v4().expect("a socket");
+        held.set_reuseaddr(true).expect("can be shared with the server");
+        held.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+        Self { addr: held.local_addr().expect("an address"), _held: held }
+    }
+}
+
+/// Sends a signal to a process that a test has started.
+pub async fn signal(process: &Child, name: &str) {
+    let id = process.id().expect("it runs").to_string();
+    let kill = Command::new("kill").args(["-s", name, &id]).status().await.expect("kill runs");
+    assert!(kill.success(), "{name} reaches {id}");
+}
+
 impl Server {
-    /// Sends a signal, `TERM` or `KILL`.
+    /// Sends a signal, such as `TERM`, `KILL` or `STOP`.
     pub async fn signal(&self, name: &str) {
-        let id = self.process.id().expect("it runs").to_string();
-        let kill = Command::new("kill").args(["-s", name, &id]).status().await.expect("kill runs");
-        assert!(kill.success(), "{name} reaches {id}");
+        signal(&self.process, name).await;
+    }
+
+    /// The memory it holds for itself, in KiB: without what the kernel maps of files. None where nobody tells.
+    pub fn memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()?)).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.split_whitespace().next()?.parse().ok())
     }
 
     /// Waits for its end.

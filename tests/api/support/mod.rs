@@ -8,5 +8,6 @@ pub mod http;
 pub mod node;
 pub mod people;
 pub mod postgres;
+pub mod proxy;
 pub mod socket;
 pub mod stream;

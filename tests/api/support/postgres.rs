@@ -11,14 +11,14 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpListener},
     os::unix::{fs::chown, process::CommandExt},
     panic::resume_unwind,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::{
-        OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
@@ -43,9 +43,13 @@ max_connections = 400
 shared_buffers = 128MB
 ";
 
+/// What is added for a server that may be stopped in the middle: nothing that it has acknowledged is lost when its
+/// processes die, only when the machine does.
+const MORTAL_SETTINGS: &str = "synchronous_commit = on\n";
+
 /// Runs the server until standard input ends. The other end of that pipe is in the test process, and the kernel closes
 /// it however the process ends: by returning, by a panic, by SIGKILL. When it ends before the server is ready, nobody
-/// hears that word, which must not end the keeper.
+/// hears that word, which must not end the keeper. A line `crash` or `start` does that to the server and is answered.
 const KEEPER: &str = r#"
 binaries=$1 port=$2 settings=$3
 exec 2>>log
@@ -53,16 +57,23 @@ finish() {
     "$binaries/pg_ctl" --pgdata=data --mode=immediate stop >>log
     rm -rf "$PWD"
 }
+start() {
+    "$binaries/pg_ctl" --pgdata=data --log=log --options="-p $port" --wait start >>log
+}
 trap finish EXIT
 trap 'exit 1' HUP INT TERM
 "$binaries/initdb" --pgdata=data --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync >>log &&
     printf '%s' "$settings" >>data/postgresql.conf &&
-    "$binaries/pg_ctl" --pgdata=data --log=log --options="-p $port" --wait start >>log ||
+    start ||
     { cat log; exit 1; }
 trap '' PIPE
 echo ready
-exec >&-
-while read -r _; do :; done
+while read -r order; do
+    case $order in
+    crash) "$binaries/pg_ctl" --pgdata=data --mode=immediate --wait stop >>log && echo ready ;;
+    start) start && echo ready ;;
+    esac || cat log
+done
 "#;
 
 /// A running server.
@@ -76,7 +87,21 @@ pub struct Postgres {
     next: AtomicU32,
     template: OnceCell<()>,
     /// Holds the pipe whose end is the server's end.
-    _keeper: Option<Child>,
+    _keeper: Option<Keeper>,
+}
+
+/// A server of one test's own, which may crash and come back. Gone with this value.
+#[derive(Debug)]
+pub struct Mortal {
+    url: Url,
+    keeper: Arc<Mutex<Keeper>>,
+}
+
+/// The shell that looks after a server, and its answers.
+#[derive(Debug)]
+struct Keeper {
+    shell: Child,
+    answers: BufReader<ChildStdout>,
 }
 
 /// A test's own database, dropped with this value, whoever is still connected.
@@ -161,7 +186,7 @@ impl Postgres {
         let (server, keeper) = if let Ok(url) = env::var("LANCEWIRE_TEST_POSTGRES_URL") {
             (url.parse().expect("LANCEWIRE_TEST_POSTGRES_URL is a URL"), None)
         } else {
-            let (url, keeper) = start_server();
+            let (url, keeper) = start_server(SETTINGS);
             (url, Some(keeper))
         };
         let (orders, queue) = mpsc::channel();
@@ -171,6 +196,50 @@ impl Postgres {
         let session = session.recv().expect("the administrator connects");
         let prefix = format!("lw_{session}");
         Self { server, orders, prefix, next: AtomicU32::new(1), template: OnceCell::new(), _keeper: keeper }
+    }
+}
+
+impl Mortal {
+    /// A new server with one empty database.
+    ///
+    /// # Panics
+    ///
+    /// When there is no PostgreSQL to start.
+    pub async fn start() -> Self {
+        let started = tokio::task::spawn_blocking(|| start_server(&format!("{SETTINGS}{MORTAL_SETTINGS}"))).await;
+        let (url, keeper) = started.unwrap_or_else(|failure| resume_unwind(failure.into_panic()));
+        Self { url, keeper: Arc::new(Mutex::new(keeper)) }
+    }
+
+    /// What to connect to.
+    pub fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
+    /// Stops it at once, as a crash would: no session is asked, no checkpoint is written.
+    pub async fn crash(&self) {
+        self.order("crash").await;
+    }
+
+    /// Starts it again, which recovers what was committed.
+    pub async fn recover(&self) {
+        self.order("start").await;
+    }
+
+    async fn order(&self, order: &'static str) {
+        let keeper = Arc::clone(&self.keeper);
+        let done = tokio::task::spawn_blocking(move || keeper.lock().expect("nobody panicked").order(order)).await;
+        done.unwrap_or_else(|failure| resume_unwind(failure.into_panic()));
+    }
+}
+
+impl Keeper {
+    fn order(&mut self, order: &str) {
+        let commands = self.shell.stdin.as_mut().expect("a pipe");
+        commands.write_all(format!("{order}\n").as_bytes()).expect("the keeper listens");
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("the keeper reports");
+        assert_eq!(line, "ready\n", "PostgreSQL does not {order}");
     }
 }
 
@@ -222,13 +291,13 @@ async fn execute(database: &DatabaseConnection, statements: &[String]) -> Result
 }
 
 /// Makes a server and waits until it accepts connections.
-fn start_server() -> (Url, Child) {
+fn start_server(settings: &str) -> (Url, Keeper) {
     let binaries = find_binaries().unwrap_or_else(|| {
         panic!("no PostgreSQL {OLDEST} or newer (initdb, pg_ctl): run scripts/prepare-tests or install `postgresql`")
     });
     let mut log = String::new();
     for _ in 0..3 {
-        match try_start_server(&binaries) {
+        match try_start_server(&binaries, settings) {
             Ok(started) => return started,
             Err(why) => log = why,
         }
@@ -240,7 +309,7 @@ fn start_server() -> (Url, Child) {
     panic!("PostgreSQL does not start:\n{log}");
 }
 
-fn try_start_server(binaries: &Path) -> Result<(Url, Child), String> {
+fn try_start_server(binaries: &Path, settings: &str) -> Result<(Url, Keeper), String> {
     // PostgreSQL refuses to run as root; whoever runs it instead must get at the directory.
     let user = is_root().then(unprivileged);
     let parent = if user.is_some() { PathBuf::from("/tmp") } else { env::temp_dir() };
@@ -251,7 +320,7 @@ fn try_start_server(binaries: &Path) -> Result<(Url, Child), String> {
     drop(listener);
 
     let mut command = Command::new("/bin/sh");
-    command.arg("-c").arg(KEEPER).arg("keeper").arg(binaries).arg(port.to_string()).arg(SETTINGS);
+    command.arg("-c").arg(KEEPER).arg("keeper").arg(binaries).arg(port.to_string()).arg(settings);
     // A clean environment: PGDATA, PGOPTIONS and the like would steer the server. A group of its own: what interrupts
     // the tests must not stop the keeper before it has cleaned up.
     command.current_dir(&directory).process_group(0);
@@ -261,19 +330,19 @@ fn try_start_server(binaries: &Path) -> Result<(Url, Child), String> {
         chown(&directory, Some(user), Some(group)).expect("the directory can be given away");
         command.uid(user).gid(group);
     }
-    let mut keeper = command.spawn().expect("/bin/sh starts");
+    let mut shell = command.spawn().expect("/bin/sh starts");
     // From here on the keeper deletes the directory.
     let _ = directory.keep();
 
-    let mut output = BufReader::new(keeper.stdout.take().expect("a pipe"));
+    let mut answers = BufReader::new(shell.stdout.take().expect("a pipe"));
     let mut line = String::new();
-    output.read_line(&mut line).expect("the keeper reports");
+    answers.read_line(&mut line).expect("the keeper reports");
     if line == "ready\n" {
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres").parse().expect("a URL");
-        return Ok((url, keeper));
+        return Ok((url, Keeper { shell, answers }));
     }
-    output.read_to_string(&mut line).expect("the keeper reports");
-    keeper.wait().expect("the keeper ends");
+    answers.read_to_string(&mut line).expect("the keeper reports");
+    shell.wait().expect("the keeper ends");
     Err(line)
 }
 

@@ -1,0 +1,365 @@
+//! Servers, databases, connections and readers that fail under load: on real processes, with stock graphql-ws clients.
+//!
+//! Each story breaks one thing again and again while a crowd works, and in the end every client's record is what
+//! `events` says, nothing acknowledged is missing, and `lancewire verify` is content ([`Stage::prove`]). `make test`
+//! tells them in seconds; with `LANCEWIRE_SOAK_SECONDS` (and `LANCEWIRE_SOAK_CLIENTS`) the same stories last, which is
+//! `make soak`. Each leaves a report in `target/tmp/faults`.
+
+pub mod fleet;
+pub mod load;
+pub mod stage;
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join;
+use lancewire::{clock::Clock, events::EventKind};
+use reqwest::Method;
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use crate::support::{
+    app::{Database, TestApp},
+    binary::Server,
+    http::{Http, Reply},
+    people::text,
+    proxy::Wire,
+};
+use fleet::{Listener, Records};
+use stage::{Below, Stage, delays, meanwhile, metric};
+
+/// These stories take all of the machine: one at a time.
+static STAGE: Mutex<()> = Mutex::const_new(());
+
+/// Kills the server again and again: at any moment, and while what was committed is on its way to the sockets and will
+/// never arrive.
+async fn the_server_is_killed(name: &'static str, below: Below) {
+    let (mut stage, server) = Stage::set(name, below, (16, 6), &[], None, 20).await;
+    let fleet = stage.fleet().await;
+    let Stage { load, proxy, home, scale, random, report, .. } = &mut stage;
+    let server = meanwhile(load, async {
+        let mut server: Server = server;
+        for round in 0.. {
+            if !scale.goes_on(round) {
+                break;
+            }
+            load.answers(5 + usize::try_from(random.below(40)).expect("small")).await;
+            let underway = round % 2 == 1;
+            if underway {
+                proxy.set(Wire::Stalled);
+                load.answers(8).await;
+            }
+            server.signal("KILL").await;
+            assert!(!server.ended().await.success());
+            report.at.push(Instant::now());
+            report.faults += 1;
+            load.in_trouble();
+            if underway {
+                proxy.set(Wire::Cut);
+            }
+            server = home.serve().await;
+            proxy.set(Wire::Open);
+        }
+        load.answers(20).await;
+        server
+    })
+    .await;
+    let proof = stage.prove(&[&fleet], server).await;
+    assert!(proof.late > 0, "no kill came between a commit and a socket");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_is_killed_between_commit_and_socket_on_sqlite() {
+    let _alone = STAGE.lock().await;
+    the_server_is_killed("server-killed-on-sqlite", Below::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_is_killed_between_commit_and_socket_on_postgres() {
+    let _alone = STAGE.lock().await;
+    the_server_is_killed("server-killed-on-postgres", Below::postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_crashes_under_load() {
+    let _alone = STAGE.lock().await;
+    let (mut stage, server) = Stage::set("postgres-crashes", Below::mortal().await, (16, 2), &[], None, 20).await;
+    let fleet = stage.fleet().await;
+    let Stage { load, below, scale, random, report, port, .. } = &mut stage;
+    let Below::Mortal(postgres) = below else { unreachable!("it was just started") };
+    let http = Http::new(port.addr);
+    meanwhile(load, async {
+        for round in 0.. {
+            if !scale.goes_on(round) {
+                break;
+            }
+            load.answers(20 + usize::try_from(random.below(60)).expect("small")).await;
+            postgres.crash().await;
+            report.at.push(Instant::now());
+            report.faults += 1;
+            load.in_trouble();
+            // Gone for so long that the server has noticed.
+            while Reply::of(http.request(Method::GET, "/health/ready")).await.status.as_u16() != 503 {}
+            postgres.recover().await;
+            load.answers(1).await;
+        }
+        load.answers(20).await;
+    })
+    .await;
+    stage.prove(&[&fleet], server).await;
+}
+
+/// Takes the wire away again and again: with a reset at both ends, behind the server's back, and for a moment in which
+/// nothing moves.
+async fn connections_are_cut(name: &'static str, below: Below) {
+    let (mut stage, server) = Stage::set(name, below, (16, 3), &[], None, 20).await;
+    let fleet = stage.fleet().await;
+    let Stage { load, proxy, scale, random, report, .. } = &mut stage;
+    let away = Duration::from_secs(2);
+    meanwhile(load, async {
+        for round in 0.. {
+            if !scale.goes_on(round) {
+                break;
+            }
+            load.answers(5 + usize::try_from(random.below(40)).expect("small")).await;
+            let fault = [Wire::Cut, Wire::Unplugged, Wire::Stalled][round % 3];
+            proxy.set(fault);
+            report.at.push(Instant::now());
+            report.faults += 1;
+            // As many as are done in the meantime, and some.
+            let began = Instant::now();
+            while began.elapsed() < away {
+                load.answers(5).await;
+            }
+            proxy.set(Wire::Open);
+        }
+        load.answers(20).await;
+    })
+    .await;
+    stage.prove(&[&fleet], server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_cut_under_load_on_sqlite() {
+    let _alone = STAGE.lock().await;
+    connections_are_cut("connections-cut-on-sqlite", Below::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_cut_under_load_on_postgres() {
+    let _alone = STAGE.lock().await;
+    connections_are_cut("connections-cut-on-postgres", Below::postgres().await).await;
+}
+
+/// Little that may wait for a slow reader, and little memory for those who come back.
+const NARROW: [(&str, &str); 3] = [
+    ("LANCEWIRE_SOCKETS__QUEUE_BYTES", "65536"),
+    ("LANCEWIRE_EVENTS__RING_BYTES", "1048576"),
+    ("LANCEWIRE_EVENTS__BUFFER", "16"),
+];
+
+/// What the server's own memory may grow by while somebody does not read, in KiB. It owes the frozen clients several
+/// times as much.
+const GROWTH: u64 = 24 * 1024;
+
+/// What may wait in the queues of the eight who do not read and, for a moment, of the others, in bytes.
+const QUEUES: f64 = 10.0 * 65536.0;
+
+/// How long after its answer a change may reach the others at the latest: about as long as a busy machine takes, and
+/// much less than a reader stays frozen.
+const DELAY: Duration = Duration::from_secs(3);
+
+/// Stops a process full of readers; the others and the server must not notice. Those who wait for longer than the server's
+/// patience are sent away and come back, the others catch up.
+async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str) {
+    let patience = [("LANCEWIRE_SOCKETS__WRITE_TIMEOUT_MS", patience_ms)];
+    let settings: Vec<_> = NARROW.into_iter().chain(patience).collect();
+    let sent_away = patience_ms.len() < 6;
+    let (mut stage, server) = Stage::set(name, below, (12, 1), &settings, Some(4096), 2_000).await;
+    // Ten times the description: what is sent is much more than what is stored. And a private field, so that each
+    // reader's copy is their own.
+    let copies = (0..10).map(|number| format!("copy{number}: description")).collect::<Vec<_>>().join(" ");
+    let copies = format!("{copies} escrow {{ amount }}");
+    let others = stage.fleet().await;
+    let listens = |viewer, kind| vec![Listener { viewer, kind }];
+    let frozen: Vec<_> = (0..8)
+        .map(|number| match number % 2 {
+            0 => listens(None, EventKind::JobPosted),
+            _ => listens(Some(number / 2), EventKind::JobUpdated),
+        })
+        .collect();
+    let readers = 8.0;
+    let frozen = stage.fleet_of(frozen, &copies).await;
+    let Stage { load, scale, report, port, .. } = &mut stage;
+    meanwhile(load, async {
+        for round in 0.. {
+            if !scale.goes_on(round) {
+                break;
+            }
+            let listening = frozen.look(|records| records.streams.iter().map(Vec::len).collect::<Vec<_>>());
+            let all_listen =
+                |records: &Records| records.streams.iter().zip(&listening).all(|(now, then)| now.len() > *then);
+            let ((), ()) = join(load.answers(20), frozen.until("all readers read", all_listen)).await;
+            let slow = async || metric(port.addr, "lancewire_socket_closes_total{code=\"1013\"}").await;
+            let closed_before = slow().await;
+            frozen.signal("STOP").await;
+            let (began, before, heard) = (Instant::now(), server.memory(), others.look(Records::heard));
+            report.faults += 1;
+            let (mut highest, mut answers) = (before, 0);
+            let least = Duration::from_secs(if scale.soak { 30 } else { 0 });
+            let closed = closed_before + if sent_away { readers } else { 0.0 };
+            let mut waiting: f64 = 0.0;
+            while answers < 300 || slow().await < closed || began.elapsed() < least {
+                load.answers(5).await;
+                answers += 5;
+                highest = highest.max(server.memory());
+                waiting = waiting.max(metric(port.addr, "lancewire_socket_queue_bytes").await);
+            }
+            let lasted = began.elapsed();
+            assert!(slow().await <= closed, "more were closed with 1013 than did not read");
+            assert!(waiting <= QUEUES, "{waiting} bytes wait in queues");
+            let growth = highest.zip(before).map_or(0, |(highest, before)| highest.saturating_sub(before));
+            let told = others.look(Records::heard) - heard;
+            frozen.signal("CONT").await;
+            load.answers(20).await;
+            let delays = delays(load, &others, began);
+            let (median, longest) = (delays[delays.len() / 2], delays.last().copied().unwrap_or_default());
+            report.remarks.push(format!(
+                "frozen for {:.1} s: {answers} answers, {told} events to the others after {median:.1?}, at most \
+                 {longest:.1?}; the server grew by {growth} KiB",
+                lasted.as_secs_f64()
+            ));
+            report.remarks.push(format!("at most {waiting} bytes in queues"));
+            assert!(growth < GROWTH, "the server's memory grew by {growth} KiB");
+            assert!(longest < DELAY, "the others waited for {longest:?}");
+        }
+    })
+    .await;
+    stage.prove(&[&others, &frozen], server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_reader_harms_nobody_is_sent_away_and_comes_back() {
+    let _alone = STAGE.lock().await;
+    a_reader_is_frozen("reader-frozen-on-sqlite", Below::Sqlite, "1000").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_reader_harms_nobody_and_catches_up() {
+    let _alone = STAGE.lock().await;
+    a_reader_is_frozen("reader-frozen-on-postgres", Below::postgres().await, "600000").await;
+}
+
+/// What may break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Kill,
+    Crash,
+    Cut,
+    Unplug,
+    Stall,
+    Freeze,
+}
+
+/// One thing breaks, and before it is mended another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_fault_comes_upon_the_other() {
+    use Fault::{Crash, Cut, Freeze, Kill, Stall, Unplug};
+
+    let _alone = STAGE.lock().await;
+    let (mut stage, server) = Stage::set("fault-upon-fault", Below::mortal().await, (12, 5), &[], None, 20).await;
+    let (fleet, other) = (stage.fleet().await, stage.fleet().await);
+    let clients = stage.scale.clients;
+    let Stage { load, proxy, home, below, scale, random, report, .. } = &mut stage;
+    let Below::Mortal(postgres) = below else { unreachable!("it was just started") };
+    let some = |least: usize, more: u64| least + usize::try_from(random.below(more)).expect("small");
+    let all = [Kill, Crash, Cut, Unplug, Stall, Freeze];
+    // In this order first, then in any.
+    let first = [[Freeze, Kill], [Unplug, Crash], [Stall, Kill], [Freeze, Cut], [Crash, Kill]];
+    let server = meanwhile(load, async {
+        let mut server: Option<Server> = Some(server);
+        for round in 0.. {
+            if !scale.goes_on(round) {
+                break;
+            }
+            let faults = first.get(round).copied().unwrap_or_else(|| [all[some(0, 6)], all[some(0, 6)]]);
+            load.answers(some(5, 40)).await;
+            let began = Instant::now();
+            for (place, fault) in faults.into_iter().enumerate() {
+                // Without a server or a database nobody is answered.
+                if place > 0 && !matches!(faults[0], Kill | Crash) {
+                    load.answers(some(1, 20)).await;
+                }
+                if place > 0 && fault == faults[0] {
+                    break;
+                }
+                match fault {
+                    Kill => {
+                        let server = server.take().expect("it runs");
+                        server.signal("KILL").await;
+                        server.ended().await;
+                    }
+                    Crash => postgres.crash().await,
+                    Cut => proxy.set(Wire::Cut),
+                    Unplug => proxy.set(Wire::Unplugged),
+                    Stall => proxy.set(Wire::Stalled),
+                    Freeze => other.signal("STOP").await,
+                }
+                report.at.push(Instant::now());
+                report.faults += 1;
+                if matches!(fault, Kill | Crash) {
+                    load.in_trouble();
+                }
+            }
+            if faults.iter().any(|fault| matches!(fault, Cut | Unplug)) && faults.contains(&Crash) {
+                // Whoever comes back finds a server without its database.
+                let tries = |records: &Records| records.connected + records.closed.values().sum::<usize>();
+                let before = fleet.look(tries);
+                proxy.set(Wire::Open);
+                fleet.until("all try to come back", |records| tries(records) >= before + clients).await;
+            }
+            if faults.contains(&Crash) {
+                postgres.recover().await;
+            }
+            if server.is_none() {
+                server = Some(home.serve().await);
+            }
+            let mended = began.elapsed();
+            proxy.set(Wire::Open);
+            other.signal("CONT").await;
+            load.answers(1).await;
+            if began.elapsed() > Duration::from_secs(5) {
+                let answered = began.elapsed();
+                report.remarks.push(format!(
+                    "round {round}, {faults:?}: mended after {mended:.1?}, answered after {answered:.1?}"
+                ));
+            }
+        }
+        load.answers(20).await;
+        server.expect("it runs")
+    })
+    .await;
+    let proof = stage.prove(&[&fleet, &other], server).await;
+    assert!(proof.late > 0, "nothing broke between a commit and a socket");
+}
+
+/// A stock graphql-ws client takes an `error` for the end of the subscription, and 1013 for a reason to come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_subscribes_while_the_database_is_away_is_told_to_come_back() {
+    // A ring that keeps nothing: whoever has a cursor that it reaches back to needs no database at all.
+    let settings = "[database]\nacquire_timeout_ms = 1000\n[events]\nring_bytes = 1";
+    let app = TestApp::start_with(Database::Postgres, settings, Clock::system()).await;
+    let start = text(&app.anonymous().run("{ streamCursor }", json!({})).await.body, "/data/streamCursor");
+    app.client("Ada").await.post_job("Before").await;
+    let (socket, other) = (app.socket(None).await, app.socket(None).await);
+    app.db_away(true).await;
+    let query = "subscription($after: String) { jobPosted(after: $after) { cursor } }";
+    socket.subscribe(query, json!({ "after": start }));
+    let closed = socket.closed().await;
+    app.db_away(false).await;
+    assert_eq!(closed.0, 1013, "{}", closed.1);
+    let feed = other.subscribe(query, json!({ "after": start }));
+    app.listening(1).await;
+    app.client("Eve").await.post_job("After").await;
+    other.next(&feed).await;
+    app.finish().await;
+}
