@@ -70,6 +70,7 @@ fn code(result: &Value) -> &str {
 /// The code with which a subscription ends, and whether its client is told to stay away.
 async fn end(mut stream: Stream) -> (String, bool) {
     let last = stream.next().await;
+    assert!(last.get("data").is_none(), "{last}");
     (code(&last).to_owned(), stream.event().await.is_some_and(|event| event.event == "complete"))
 }
 
@@ -393,10 +394,13 @@ async fn each_part_is_whole_before_the_next_one_comes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fault_is_worth_another_try() {
-    let app = sqlite("[events]\nring_bytes = 1").await;
+    let app = TestApp::start_with(Database::Postgres, "[events]\nring_bytes = 1", Clock::system()).await;
     let ada = app.client("Ada").await;
     let start = cursor(&ada).await;
+    let mut live = sse(&app.anonymous(), TITLES, json!({})).await;
+    app.listening(1).await;
     ada.post_job("Port it").await;
+    live.next().await;
     let rename = async |from: &str, to: &str| {
         let sql = format!("ALTER TABLE {from} RENAME TO {to}");
         app.app.db.writer().execute_unprepared(&sql).await.expect("renamed");

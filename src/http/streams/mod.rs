@@ -154,12 +154,11 @@ pub fn refuse(mut refused: async_graphql::Response, transport: Transport, media:
     let is = |wanted: ErrorCode| refused.errors.iter().any(|error| code(error) == Some(wanted.as_str()));
     let again = worth_another_try.into_iter().any(is);
     let plain = if again { Some(MediaType::Json) } else { Some(media).filter(|_| transport == Transport::Multipart) };
+    // The root field of a subscription that did not begin has no place in a result, and so there is no data.
+    refused.errors.iter_mut().for_each(|error| error.path.clear());
+    let refused = async_graphql::Response::from_errors(refused.errors);
     match plain.filter(|media| *media != MediaType::Multipart) {
-        Some(media) => {
-            // The root field of a subscription that did not begin has no place in a result.
-            refused.errors.iter_mut().for_each(|error| error.path.clear());
-            respond(async_graphql::Response::from_errors(refused.errors), media)
-        }
+        Some(media) => respond(refused, media),
         None => once(refused, transport),
     }
 }
