@@ -174,8 +174,11 @@ impl App {
     /// Serves in the background until the lifecycle ends.
     pub fn serve(&self, listener: TcpListener) -> std::io::Result<SocketAddr> {
         let address = listener.local_addr()?;
-        let idle_timeout = Duration::from_millis(self.config.http.idle_timeout_ms);
-        let serving = server::serve(listener, self.router.clone(), idle_timeout, self.lifecycle.clone());
+        let timeouts = server::Timeouts {
+            idle: Duration::from_millis(self.config.http.idle_timeout_ms),
+            write: Duration::from_millis(self.config.sockets.write_timeout_ms.get()),
+        };
+        let serving = server::serve(listener, self.router.clone(), timeouts, self.lifecycle.clone());
         drop(self.lifecycle.spawn(serving));
         Ok(address)
     }

@@ -86,6 +86,7 @@ impl Db {
             let statements = Arc::clone(&statements);
             pool.set_metric_callback(move |_| {
                 statements.fetch_add(1, Ordering::Relaxed);
+                metrics::counter!("lancewire_database_statements_total").increment(1);
             });
         }
         Ok(Self { backend, writer, reader, doorbell: Arc::default(), statements, ids })

@@ -10,11 +10,12 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 
 use crate::{
     config::{ConfigError, LogFormat, TelemetrySettings},
-    http::websocket,
+    http::{streams, websocket},
 };
 
 /// Upper bounds of the buckets of every duration, in seconds.
-const SECONDS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+const SECONDS: [f64; 16] =
+    [0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
 
 /// Sends log lines to standard error. Once a process.
 pub fn init_logs(settings: &TelemetrySettings) -> Result<(), ConfigError> {
@@ -37,6 +38,7 @@ pub fn metrics() -> Option<PrometheusHandle> {
         let builder = builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS).ok()?;
         let handle = builder.install_recorder().ok()?;
         websocket::metrics::describe();
+        streams::metrics::describe();
         Some(handle)
     };
     RECORDER.get_or_init(install).clone()

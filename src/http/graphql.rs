@@ -70,13 +70,14 @@ pub enum Refusal {
 impl Refusal {
     fn message(&self) -> String {
         match self {
-            Self::NotAcceptable => {
-                "Accept application/graphql-response+json or application/json: nothing else is sent here.".to_owned()
-            }
+            Self::NotAcceptable => "Accept application/graphql-response+json, application/json or text/event-stream; \
+                                    for subscriptions also multipart/mixed;subscriptionSpec=1.0."
+                .to_owned(),
             Self::Method => "Send GraphQL by POST, or queries by GET.".to_owned(),
             Self::MutationByGet => "Mutations are not run by GET. Send this one by POST.".to_owned(),
-            Self::Subscription => "Subscriptions give many answers and plain HTTP has room for one. Open a WebSocket \
-                                   with the subprotocol graphql-transport-ws."
+            Self::Subscription => "Subscriptions give many answers and JSON has room for one. Open a WebSocket with \
+                                   the subprotocol graphql-transport-ws, or accept text/event-stream or \
+                                   multipart/mixed;subscriptionSpec=1.0."
                 .to_owned(),
             Self::ContentType => {
                 "Send the body as JSON, with the header \"Content-Type: application/json\" (UTF-8).".to_owned()
@@ -262,16 +263,7 @@ pub fn check_transport(method: &Method, operation: OperationType) -> Result<(), 
 pub fn respond(mut outcome: Outcome, media: MediaType) -> Response {
     let of_request = is_request_error(&outcome);
     let status = if of_request { status(&outcome.errors, media) } else { StatusCode::OK };
-    for error in &mut outcome.errors {
-        // The place of an error that has none is line 0 in async-graphql; the specification counts from 1.
-        error.locations.retain(|at| at.line > 0);
-    }
-    let body = serde_json::to_vec(&Answer {
-        errors: &outcome.errors,
-        data: (!of_request).then_some(&outcome.data),
-        extensions: &outcome.extensions,
-    });
-    let Ok(body) = body else {
+    let Ok(body) = encode(&mut outcome) else {
         // Values that are in memory as JSON can be written as JSON.
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
@@ -294,6 +286,20 @@ pub fn respond(mut outcome: Outcome, media: MediaType) -> Response {
         headers.insert(header::RETRY_AFTER, millis.div_ceil(1_000).max(1).into());
     }
     response
+}
+
+/// An outcome in JSON, as the specification shapes it: without `data` if the operation never ran.
+pub fn encode(outcome: &mut Outcome) -> serde_json::Result<String> {
+    let of_request = is_request_error(outcome);
+    for error in &mut outcome.errors {
+        // The place of an error that has none is line 0 in async-graphql; the specification counts from 1.
+        error.locations.retain(|at| at.line > 0);
+    }
+    serde_json::to_string(&Answer {
+        errors: &outcome.errors,
+        data: (!of_request).then_some(&outcome.data),
+        extensions: &outcome.extensions,
+    })
 }
 
 /// The body of an answer (spec 7.1).

@@ -5,10 +5,12 @@
 
 pub mod graphql;
 pub mod health;
+mod impatient;
 pub mod middleware;
 pub mod negotiation;
 pub mod operations;
 pub mod pages;
 pub mod router;
 pub mod server;
+pub mod streams;
 pub mod websocket;

@@ -16,7 +16,8 @@ pub enum MediaType {
     Json,
     /// Server-sent events.
     EventStream,
-    /// Parts of a multipart subscription.
+    /// Parts of a multipart subscription. Only meant where `Accept` says `subscriptionSpec=1.0`: without it, or with a
+    /// `deferSpec`, the type is that of another protocol.
     Multipart,
     /// A page for people.
     Html,
@@ -60,23 +61,27 @@ pub fn negotiate(headers: &HeaderMap, offers: &[MediaType]) -> Option<MediaType>
 struct Range<'a> {
     essence: &'a str,
     quality: u16,
+    /// Whether Apollo's protocol for subscriptions is named.
+    subscriptions: bool,
 }
 
 fn range(entry: &str) -> Option<Range<'_>> {
     let mut parts = entry.split(';').map(str::trim);
     let essence = parts.next().filter(|essence| essence.contains('/'))?;
     let mut quality = 1_000;
+    let mut subscriptions = false;
     for part in parts {
         let (name, value) = part.split_once('=')?;
         let value = value.trim().trim_matches('"');
         match name.trim() {
             "q" | "Q" => quality = thousandths(value)?,
+            name if name.eq_ignore_ascii_case("subscriptionSpec") => subscriptions = value == "1.0",
             // All we send is UTF-8.
             "charset" if !value.eq_ignore_ascii_case("utf-8") => return None,
             _ => {}
         }
     }
-    Some(Range { essence, quality })
+    Some(Range { essence, quality, subscriptions })
 }
 
 /// `0.85` is 850; nothing if it is no quality.
@@ -92,7 +97,10 @@ fn thousandths(text: &str) -> Option<u16> {
 
 /// The quality of an offer: that of the most specific range that matches it.
 fn quality(ranges: &[Range<'_>], offer: MediaType) -> u16 {
-    let find = |essence: &str| ranges.iter().find(|range| range.essence.eq_ignore_ascii_case(essence));
+    let find = |essence: &str| {
+        let mut meant = ranges.iter().filter(|range| offer != MediaType::Multipart || range.subscriptions);
+        meant.find(|range| range.essence.eq_ignore_ascii_case(essence))
+    };
     let named = find(offer.essence());
     let wildcard = || (offer == MediaType::Json).then(|| find("application/*").or_else(|| find("*/*"))).flatten();
     named.or_else(wildcard).map_or(0, |range| range.quality)
@@ -139,6 +147,29 @@ mod tests {
         assert_eq!(pick("text/html,*/*;q=0.8", &[Html, GraphqlResponse, Json]), Some(Html));
         assert_eq!(negotiate(&HeaderMap::new(), &offers), Some(Json));
         assert_eq!(negotiate(&HeaderMap::new(), &[Html]), None);
+    }
+
+    #[test]
+    fn streams_are_sent_to_those_who_ask_for_them_by_name() {
+        use MediaType::{EventStream, Multipart};
+        for (accept, expected) in [
+            ("text/event-stream", Some(EventStream)),
+            ("*/*", None),
+            ("text/*", None),
+            ("application/json", None),
+            // Apollo Client 4, with quotes as in its documentation, and urql.
+            ("multipart/mixed;boundary=graphql;subscriptionSpec=1.0,application/json;q=0.9", Some(Multipart)),
+            ("multipart/mixed;boundary=\"graphql\";subscriptionSpec=\"1.0\", application/json", Some(Multipart)),
+            ("text/event-stream, multipart/mixed", Some(EventStream)),
+            ("text/event-stream;q=0.5, multipart/mixed;subscriptionSpec=1.0;q=0.6", Some(Multipart)),
+            ("multipart/mixed", None),
+            ("multipart/mixed;deferSpec=20220824", None),
+            ("multipart/mixed;deferSpec=20220824, multipart/mixed;subscriptionSpec=1.0", Some(Multipart)),
+            ("multipart/mixed;subscriptionSpec=2.0", None),
+            ("text/event-stream;q=0", None),
+        ] {
+            assert_eq!(pick(accept, &[EventStream, Multipart]), expected, "{accept}");
+        }
     }
 
     #[test]

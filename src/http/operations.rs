@@ -2,7 +2,7 @@
 //!
 //! The one path from a document to its answer: weigh it (`graphql::document`), charge the caller (`graphql::budget`),
 //! give it a scope and loaders, execute it within the time limit with panics caught, and give every error its code.
-//! Called by the HTTP handler and, through [`SocketBackend`], by the sockets.
+//! Called by the HTTP handler, by the streams that it opens and, through [`SocketBackend`], by the sockets.
 
 use std::{borrow::Cow, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -82,6 +82,13 @@ pub struct Parts {
     pub ids: Ids,
 }
 
+/// The token in the value of an `Authorization` header.
+fn bearer(authorization: &[u8]) -> Result<&str, Unauthenticated> {
+    let value = std::str::from_utf8(authorization).ok().and_then(|value| value.split_once(' '));
+    let token = value.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    token.map(|(_, token)| token.trim()).ok_or(Unauthenticated::Invalid)
+}
+
 fn caller(origin: &Origin) -> Caller {
     origin.actor.user().map_or(Caller::Address(origin.address), Caller::User)
 }
@@ -140,10 +147,17 @@ impl Operations {
     /// Whom the value of an `Authorization` header stands for; nobody without one.
     pub async fn authenticate(&self, authorization: Option<&[u8]>) -> Result<Actor, Unauthenticated> {
         let Some(value) = authorization else { return Ok(Actor::Anonymous) };
-        let token = std::str::from_utf8(value).ok().and_then(|value| value.split_once(' '));
-        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let (_, token) = token.ok_or(Unauthenticated::Invalid)?;
-        self.shared.sessions.authenticate(token.trim()).await.map(Actor::User)
+        self.shared.sessions.authenticate(bearer(value)?).await.map(Actor::User)
+    }
+
+    /// The same, with word of the session's end for what lasts longer than a request.
+    pub async fn authenticate_and_watch(
+        &self,
+        authorization: Option<&[u8]>,
+    ) -> Result<(Actor, Option<Watch>), Unauthenticated> {
+        let Some(value) = authorization else { return Ok((Actor::Anonymous, None)) };
+        let (principal, watch) = self.shared.sessions.authenticate_and_watch(bearer(value)?).await?;
+        Ok((Actor::User(principal), Some(watch)))
     }
 
     /// Reads an operation and charges for it. `may_run` is the transport's word on its kind.
@@ -225,14 +239,16 @@ impl Operations {
     }
 
     /// Takes a subscription to the hub: its root field runs once now, to check the viewer and to say what is meant. Each
-    /// event is then executed for all who subscribe in the same words together.
-    async fn join(
+    /// event is then executed for all who subscribe in the same words together. A cursor to resume after takes the place
+    /// of the document's own.
+    pub(super) async fn join(
         &self,
         ready: Box<Ready>,
+        resume: Option<&str>,
         request_id: &str,
         outlet: Arc<dyn Outlet>,
     ) -> Result<(Feed, Listening), Box<Refusal>> {
-        let Begun { interest, after } = self.begin(&ready, request_id).await?;
+        let Begun { interest, after } = self.begin(&ready, resume, request_id).await?;
         // Not before: a document that was refused has any field names it likes, and they must not become labels.
         let listening = Listening::begin(ready.field());
         let (key, viewer) = (sharing_key(&ready), ready.origin);
@@ -241,8 +257,8 @@ impl Operations {
     }
 
     /// Has the root field check its arguments and the viewer.
-    async fn begin(&self, ready: &Ready, request_id: &str) -> Result<Begun, Box<Refusal>> {
-        let beginning = Beginning::default();
+    async fn begin(&self, ready: &Ready, resume: Option<&str>, request_id: &str) -> Result<Begun, Box<Refusal>> {
+        let beginning = Beginning::resuming(resume);
         let (request, batches) = self.request(ready);
         let request = request.data(Arc::new(self.scope(ready))).data(beginning.clone());
         let mut responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind();
@@ -269,10 +285,10 @@ impl Operations {
 }
 
 /// Why a subscription did not begin.
-struct Refusal {
-    response: Response,
+pub(super) struct Refusal {
+    pub(super) response: Response,
     /// The database could not be asked: trying again later may help.
-    unavailable: bool,
+    pub(super) unavailable: bool,
 }
 
 /// A subscription's document, to be executed on one event at a time for all who sent it.
@@ -331,7 +347,7 @@ fn without_after(ready: &Ready) -> (Cow<'_, str>, Option<String>) {
     let query = ready.query.as_str();
     let whole = (Cow::Borrowed(query), None);
     let root = ready.prepared.document.operations.iter().find_map(|(name, operation)| {
-        let chosen = name.map(|name| name.as_str()) == ready.prepared.operation_name.as_deref();
+        let chosen = name.map(async_graphql::Name::as_str) == ready.prepared.operation_name.as_deref();
         let root = operation.node.selection_set.node.items.first().filter(|_| chosen)?;
         if let Selection::Field(field) = &root.node { Some(&field.node) } else { None }
     });
@@ -366,7 +382,7 @@ fn without_after(ready: &Ready) -> (Cow<'_, str>, Option<String>) {
 }
 
 /// Counts a subscription for as long as it lives.
-struct Listening(metrics::Gauge);
+pub(super) struct Listening(metrics::Gauge);
 
 impl Listening {
     fn begin(field: String) -> Self {
@@ -458,7 +474,7 @@ impl SocketBackend for Operations {
                 let operations = self.clone();
                 Operation::Subscription(Box::new(move |outlet| {
                     async move {
-                        match operations.join(ready, &request_id, outlet).await {
+                        match operations.join(ready, None, &request_id, outlet).await {
                             // The viewer's watch must not end before what runs for them.
                             Ok((feed, listening)) => Ok(Subscription { feed, guard: Box::new((listening, viewer)) }),
                             Err(refused) if refused.unavailable => Err(NotJoined::Unavailable),

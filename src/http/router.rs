@@ -1,8 +1,9 @@
-//! The routes, and the handler of `/graphql`: queries and mutations over HTTP, GraphiQL for browsers, and the upgrade to
-//! a socket.
+//! The routes, and the handler of `/graphql`: queries and mutations over HTTP, GraphiQL for browsers, streams for
+//! subscriptions, and the upgrade to a socket.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use async_graphql::parser::types::OperationType;
 use axum::{
     Json, Router,
     body::Body,
@@ -21,6 +22,7 @@ use super::{
     negotiation::{MediaType, negotiate},
     operations::{Admitted, Document, Operations},
     pages,
+    streams::{self, Opening, Transport},
     websocket::Sockets,
 };
 use crate::{
@@ -80,7 +82,13 @@ pub fn router(web: Web) -> Router {
 fn cors(origins: &[String]) -> CorsLayer {
     let cors = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT, middleware::REQUEST_ID])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            streams::LAST_EVENT_ID,
+            middleware::REQUEST_ID,
+        ])
         .expose_headers([
             middleware::REQUEST_ID,
             header::RETRY_AFTER,
@@ -102,18 +110,20 @@ async fn endpoint(State(web): State<Web>, ConnectInfo(peer): ConnectInfo<SocketA
         return web.sockets.upgrade(&mut parts, peer.ip());
     }
     let offers: &[MediaType] = if parts.method == Method::GET && parts.uri.query().is_none() {
-        &[MediaType::GraphqlResponse, MediaType::Json, MediaType::Html]
+        &[MediaType::GraphqlResponse, MediaType::Json, MediaType::Html, MediaType::EventStream]
     } else {
-        &[MediaType::GraphqlResponse, MediaType::Json]
+        &[MediaType::GraphqlResponse, MediaType::Json, MediaType::EventStream]
     };
-    let Some(media) = negotiate(&parts.headers, offers) else {
+    // Which of the two it will be depends on the operation: it has one answer or many.
+    let many = negotiate(&parts.headers, &[MediaType::EventStream, MediaType::Multipart]);
+    let Some(media) = negotiate(&parts.headers, offers).or(many) else {
         return Refusal::NotAcceptable.respond(MediaType::Json);
     };
     if media == MediaType::Html {
         return pages::graphiql();
     }
     let request_id = middleware::request_id(&parts);
-    answer(&web, peer, (&parts.method, &parts.uri, &parts.headers), body, media, &request_id)
+    answer(&web, peer, (&parts.method, &parts.uri, &parts.headers), body, (media, many), &request_id)
         .await
         .unwrap_or_else(|refusal| refusal.respond(media))
 }
@@ -123,7 +133,7 @@ async fn answer(
     peer: SocketAddr,
     (method, uri, headers): (&Method, &Uri, &HeaderMap),
     body: Body,
-    media: MediaType,
+    (media, many): (MediaType, Option<MediaType>),
     request_id: &str,
 ) -> Result<Response, Refusal> {
     let incoming = match *method {
@@ -141,24 +151,53 @@ async fn answer(
         }
     };
     let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    let actor = match web.operations.authenticate(authorization).await {
-        Ok(actor) => actor,
+    let many = many.and_then(Transport::of);
+    let authenticated = match many {
+        Some(_) => web.operations.authenticate_and_watch(authorization).await,
+        None => web.operations.authenticate(authorization).await.map(|actor| (actor, None)),
+    };
+    let (actor, watch) = match authenticated {
+        Ok(known) => known,
         Err(error) => return Ok(respond(unauthenticated(&error, request_id), media)),
     };
     let document =
         Document { query: incoming.query, operation_name: incoming.operation_name, variables: incoming.variables };
     let origin = Origin { actor, address: peer.ip() };
-    let (outcome, budget) = match web.operations.admit(origin, document, |kind| check_transport(method, kind))? {
-        Admitted::Ready(ready) => {
-            let budget = ready.budget;
-            (web.operations.run(ready, request_id).await, Some(budget))
+    let may_run = |kind| match (kind, many) {
+        (OperationType::Subscription, Some(_)) => Ok(()),
+        (OperationType::Query | OperationType::Mutation, _) if media == MediaType::Multipart => {
+            Err(Refusal::NotAcceptable)
         }
-        Admitted::Refused(mut response, budget) => {
-            classify(&mut response, request_id);
-            (*response, budget)
+        _ => check_transport(method, kind),
+    };
+    let once = Transport::of(media);
+    let (mut response, budget) = match (web.operations.admit(origin, document, may_run)?, many) {
+        (Admitted::Ready(ready), Some(transport)) if ready.kind == OperationType::Subscription => {
+            let budget = ready.budget;
+            let resume = headers.get(streams::LAST_EVENT_ID).filter(|_| transport == Transport::Sse);
+            let resume = resume.map(|cursor| String::from_utf8_lossy(cursor.as_bytes()).into_owned());
+            let request_id = request_id.to_owned();
+            let opening = Opening { transport, media, ready, origin, watch, resume, request_id };
+            (streams::open(web, opening).await, Some(budget))
+        }
+        (Admitted::Ready(ready), _) => {
+            let budget = ready.budget;
+            let outcome = web.operations.run(ready, request_id).await;
+            let response = match once {
+                Some(transport) => streams::once(outcome, transport),
+                None => respond(outcome, media),
+            };
+            (response, Some(budget))
+        }
+        (Admitted::Refused(mut refused, budget), _) => {
+            classify(&mut refused, request_id);
+            let response = match once {
+                Some(transport) => streams::refuse(*refused, transport, media),
+                None => respond(*refused, media),
+            };
+            (response, budget)
         }
     };
-    let mut response = respond(outcome, media);
     if let Some(budget) = budget {
         tell_budget(response.headers_mut(), &budget);
     }

@@ -1,8 +1,9 @@
 //! Accepts connections and serves them, each in a task that the lifecycle owns.
 //!
 //! Own accept loop instead of `axum::serve`, which has no timeout for the head of a request (a client that sends one
-//! byte a minute holds its connection for ever), does not set `TCP_NODELAY`, and detaches what it spawns. When the
-//! process stops, the listener closes at once, requests in flight are answered, idle connections end.
+//! byte a minute holds its connection for ever) or for a client that takes nothing of its answer, does not set
+//! `TCP_NODELAY`, and detaches what it spawns. When the process stops, the listener closes at once, requests in flight
+//! are answered, idle connections end.
 
 use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
 
@@ -11,13 +12,23 @@ use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::impatient::Impatient;
 use crate::lifecycle::Lifecycle;
+
+/// How long a client may keep a connection waiting.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For the head of its next request.
+    pub idle: Duration,
+    /// For room to write, while there is something to write.
+    pub write: Duration,
+}
 
 /// How long to wait after `accept` failed: it does when the process is out of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` on `listener` until the process stops.
-pub async fn serve(listener: TcpListener, router: Router, idle_timeout: Duration, lifecycle: Lifecycle) {
+pub async fn serve(listener: TcpListener, router: Router, timeouts: Timeouts, lifecycle: Lifecycle) {
     let mut stopping = pin!(lifecycle.stopping());
     loop {
         let accepted = tokio::select! {
@@ -26,7 +37,7 @@ pub async fn serve(listener: TcpListener, router: Router, idle_timeout: Duration
         };
         match accepted {
             Ok((stream, peer)) => {
-                drop(lifecycle.spawn(connection(stream, peer, router.clone(), idle_timeout, lifecycle.clone())));
+                drop(lifecycle.spawn(connection(stream, peer, router.clone(), timeouts, lifecycle.clone())));
             }
             Err(error) => {
                 tracing::warn!(error = %error, "cannot accept a connection");
@@ -36,9 +47,10 @@ pub async fn serve(listener: TcpListener, router: Router, idle_timeout: Duration
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, idle_timeout: Duration, lifecycle: Lifecycle) {
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, timeouts: Timeouts, lifecycle: Lifecycle) {
     // Small frames must not wait for each other's acknowledgement.
     let _ = stream.set_nodelay(true);
+    give_up_on_the_absent(&stream, timeouts.write * 2);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         let mut router = router.clone();
@@ -47,9 +59,9 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, idle_ti
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // Runs from the end of the last request to the end of the next one's head: hyper has one timer for both.
-        .header_read_timeout(idle_timeout)
+        .header_read_timeout(timeouts.idle)
         .max_headers(64)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Impatient::new(stream, timeouts.write)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     tokio::select! {
@@ -59,6 +71,17 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, idle_ti
     }
     let _ = connection.await;
 }
+
+/// A peer that is gone without a word acknowledges nothing: what is written for it, such as heartbeats, waits in the kernel,
+/// which by itself would try for a quarter of an hour. Later than [`Timeouts::write`], so that ours has the first word.
+#[cfg(target_os = "linux")]
+fn give_up_on_the_absent(stream: &TcpStream, after: Duration) {
+    // Without it the end only comes later.
+    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(after));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_up_on_the_absent(_: &TcpStream, _: Duration) {}
 
 async fn call(router: &mut Router, request: Request<Incoming>) -> axum::response::Response {
     use tower_service::Service;

@@ -239,13 +239,12 @@ impl Group {
             let mut singles: Vec<(Place, Origin, Hearing)> =
                 parties.iter().map(|(place, viewer)| (*place, *viewer, Hearing::Own)).collect();
             if public && members > parties.len() {
-                match self.shared(delivery).await {
-                    Some(response) => shared.push(Payload { response, position: delivery.position() }),
-                    None => {
-                        let others = self.members().all().into_iter();
-                        let others = others.filter(|(place, _)| !parties.iter().any(|(party, _)| party == place));
-                        singles.extend(others.map(|(place, viewer)| (place, viewer, Hearing::Public)));
-                    }
+                if let Some(response) = self.shared(delivery).await {
+                    shared.push(Payload { response, position: delivery.position() });
+                } else {
+                    let others = self.members().all().into_iter();
+                    let others = others.filter(|(place, _)| !parties.iter().any(|(party, _)| party == place));
+                    singles.extend(others.map(|(place, viewer)| (place, viewer, Hearing::Public)));
                 }
             }
             let executions = singles.into_iter().map(|(place, viewer, hearing)| async move {

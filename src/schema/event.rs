@@ -77,12 +77,21 @@ pub struct Begun {
 /// a [`Pinned`] event and yields that. So an event is executed once for all who hear the same, and each listener is
 /// checked all the same.
 #[derive(Clone, Default)]
-pub struct Beginning(Arc<Mutex<Option<Begun>>>);
+pub struct Beginning {
+    /// A cursor from outside of the document, which knows better than `after` what the reader has seen.
+    resume: Option<Arc<str>>,
+    begun: Arc<Mutex<Option<Begun>>>,
+}
 
 impl Beginning {
+    /// One that goes on after this cursor, whatever the document says; after that of the document without one.
+    pub fn resuming(cursor: Option<&str>) -> Self {
+        Self { resume: cursor.map(Arc::from), begun: Arc::default() }
+    }
+
     /// What will be heard, once the root field has run.
     pub fn take(&self) -> Option<Begun> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -108,12 +117,12 @@ pub(crate) async fn listen<T: Send + 'static>(
     after: Option<&str>,
 ) -> Result<BoxStream<'static, Result<T>>> {
     let hub = ctx.get::<Hub>();
-    let after = match after {
+    let beginning = ctx.get::<Beginning>();
+    let after = match beginning.resume.as_deref().or(after) {
         Some(cursor) => Some(hub.resume_point(cursor).await.map_err(refused_cursor)?),
         None => None,
     };
-    let beginning = ctx.get::<Beginning>();
-    *beginning.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Begun { interest, after });
+    *beginning.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(Begun { interest, after });
     Ok(stream::empty().boxed())
 }
 

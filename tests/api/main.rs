@@ -44,6 +44,7 @@ mod resume;
 mod settlements;
 mod sockets;
 mod story;
+mod streams;
 mod transitions;
 mod verify;
 mod writers;

@@ -21,6 +21,8 @@ pub fn describe() {
     describe_gauge!(SOCKETS, "Open WebSockets");
     describe_gauge!(OPERATIONS, "Operations running over WebSockets, by kind");
     describe_gauge!(QUEUE_BYTES, metrics::Unit::Bytes, "Bytes waiting for slow WebSocket peers");
+    // There from the start: usually nothing ever waits.
+    gauge!(QUEUE_BYTES).set(0.0);
     describe_counter!(CLOSES, "Ended WebSockets, by close code");
     describe_counter!(REFUSALS, "WebSocket upgrades refused, by reason");
 }
@@ -34,7 +36,7 @@ pub(super) fn refused(reason: &'static str) {
 }
 
 /// An amount that counts in a gauge for as long as the guard lives.
-pub(super) struct Counted {
+pub(in crate::http) struct Counted {
     gauge: Gauge,
     amount: f64,
 }
@@ -52,7 +54,7 @@ impl Counted {
         Self::new(gauge!(QUEUE_BYTES), f64::from(bytes))
     }
 
-    fn new(gauge: Gauge, amount: f64) -> Self {
+    pub(in crate::http) fn new(gauge: Gauge, amount: f64) -> Self {
         gauge.increment(amount);
         Self { gauge, amount }
     }

@@ -42,10 +42,11 @@ use self::{
     close::Close,
     protocol::{Credential, SUBPROTOCOL},
     reader::Reader,
-    registry::{NoSeat, Registry, Seat},
+    registry::Registry,
     session::Session,
     wire::Wire,
 };
+use super::impatient::Impatient;
 use crate::{clock::Clock, graphql::errors::ErrorCode, lifecycle::Lifecycle};
 
 mod backend;
@@ -68,6 +69,10 @@ pub use self::{
         Subscription,
     },
     settings::SocketSettings,
+};
+pub(in crate::http) use self::{
+    metrics::Counted,
+    registry::{NoSeat, Seat},
 };
 
 /// Every WebSocket of this process. Clones share them.
@@ -101,7 +106,21 @@ impl<B: SocketBackend> Sockets<B> {
         Self(Arc::new(Shared { backend, settings, origins, clock, lifecycle, registry }))
     }
 
-    /// How many sockets are open.
+    /// A place for a stream of another transport from `address`: under the same limits, and told to leave in the same
+    /// batches.
+    pub(in crate::http) fn seat(&self, address: IpAddr, counted: impl FnOnce() -> Counted) -> Result<Seat, NoSeat> {
+        self.0.registry.admit_as(address, counted)
+    }
+
+    pub(in crate::http) fn settings(&self) -> &SocketSettings {
+        &self.0.settings
+    }
+
+    pub(in crate::http) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// How many sockets are open, streams of other transports included.
     pub fn open(&self) -> usize {
         self.0.registry.len()
     }
@@ -160,14 +179,14 @@ async fn take_over<B: SocketBackend>(
     speaks: bool,
 ) {
     let Ok(upgraded) = upgrade.await else { return };
-    let Ok(connection) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let Ok(connection) = upgraded.downcast::<TokioIo<Impatient<TcpStream>>>() else {
         tracing::error!("a socket came over something that is no TCP connection");
         return;
     };
     // A copy: what was read early keeps all of HTTP's read buffer alive.
     let early = connection.read_buf.to_vec();
     drop(connection.read_buf);
-    let wire = Arc::new(Wire::new(connection.io.into_inner(), &shared.settings));
+    let wire = Arc::new(Wire::new(connection.io.into_inner().into_inner(), &shared.settings));
     let largest = usize::try_from(shared.settings.max_message_bytes.get()).unwrap_or(usize::MAX);
     let mut reader = Reader::new(Arc::clone(&wire), early, largest);
     if speaks {

@@ -54,7 +54,7 @@ struct Entry {
     /// Where its group let it go before this side knew that it was live.
     let_go_at: Option<i64>,
     /// What a subscription holds for as long as it lives.
-    _guard: Option<Box<dyn Any + Send>>,
+    guard: Option<Box<dyn Any + Send>>,
     _counted: Counted,
 }
 
@@ -123,7 +123,9 @@ impl Operations {
             State::Running(_) if entry.kind == OperationKind::Subscription => Some(i64::MIN),
             State::Running(_) | State::Changing => None,
         });
-        positions.min().filter(|position| *position != i64::MIN)
+        let position = positions.min().filter(|position| *position != i64::MIN);
+        // After looking: a group that has let one go a moment ago speaks for the others only.
+        position.filter(|_| !self.wire.has_lagging())
     }
 
     /// Runs `operation` under an id that is not live.
@@ -143,7 +145,7 @@ impl Operations {
         };
         let state = State::Running(self.tasks.spawn(task));
         let counted = Counted::operation(kind.as_str());
-        let entry = Entry { number, kind, state, let_go_at: None, _guard: None, _counted: counted };
+        let entry = Entry { number, kind, state, let_go_at: None, guard: None, _counted: counted };
         self.live.push((id, entry));
     }
 
@@ -205,7 +207,7 @@ impl Operations {
                     (End::Unavailable, Some(_)) => return Err(Close::Unavailable),
                     (End::Admitted(subscription), Some(entry)) => {
                         let Subscription { feed, guard } = *subscription;
-                        entry._guard = Some(guard);
+                        entry.guard = Some(guard);
                         entry.state = catch_up(&mut self.tasks, &self.wire, id, number, feed);
                     }
                     (End::CaughtUp(live), Some(entry)) => {

@@ -3,7 +3,8 @@
 //! Invariants: a socket is counted from before its 101 until its [`Seat`] is dropped, once for its address and, after
 //! its `connection_init`, once for its user; no count outlives its seats; after [`Registry::close_all`] has begun, no
 //! seat is given. axum runs upgraded sockets in detached tasks, so its graceful shutdown neither waits for nor closes
-//! them: this is what does. Called by the upgrade and by the session.
+//! them: this is what does. Called by the upgrade and by the session. Streams over HTTP take seats here too, so that one
+//! limit holds for all that lasts, and are told to leave in the same batches.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -42,7 +43,7 @@ struct State {
 
 /// Why there is no seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoSeat {
+pub(in crate::http) enum NoSeat {
     /// The address, or the user, has as many sockets as it may have.
     Full,
     /// The process stops.
@@ -50,7 +51,7 @@ pub(super) enum NoSeat {
 }
 
 /// One open socket; dropping it gives its place back.
-pub(super) struct Seat {
+pub(in crate::http) struct Seat {
     registry: Registry,
     number: u64,
     address: IpAddr,
@@ -70,6 +71,11 @@ impl Registry {
 
     /// A place for one more socket from `address`.
     pub(super) fn admit(&self, address: IpAddr) -> Result<Seat, NoSeat> {
+        self.admit_as(address, Counted::socket)
+    }
+
+    /// A place for anything that lasts.
+    pub(super) fn admit_as(&self, address: IpAddr, counted: impl FnOnce() -> Counted) -> Result<Seat, NoSeat> {
         let address = network(address);
         let mut state = self.state();
         if state.stopping {
@@ -80,7 +86,7 @@ impl Registry {
         let (number, leave) = (state.last, CancellationToken::new());
         state.seats.insert(number, leave.clone());
         drop(state);
-        Ok(Seat { registry: self.clone(), number, address, user: None, leave, _counted: Counted::socket() })
+        Ok(Seat { registry: self.clone(), number, address, user: None, leave, _counted: counted() })
     }
 
     /// How many sockets are open.
@@ -120,7 +126,7 @@ impl Registry {
 
 impl Seat {
     /// Counts the socket for `user`, once.
-    pub(super) fn belongs_to(&mut self, user: UserId) -> Result<(), NoSeat> {
+    pub(in crate::http) fn belongs_to(&mut self, user: UserId) -> Result<(), NoSeat> {
         if self.user.is_none() {
             count_up(&mut self.registry.state().users, user, self.registry.0.per_user)?;
             self.user = Some(user);
@@ -129,7 +135,7 @@ impl Seat {
     }
 
     /// Completes when the socket is told to leave. Cancel safe.
-    pub(super) async fn told_to_leave(&self) {
+    pub(in crate::http) async fn told_to_leave(&self) {
         self.leave.cancelled().await;
     }
 }

@@ -292,6 +292,11 @@ impl Wire {
         }
     }
 
+    /// Whether a subscription was let go that nobody has looked at.
+    pub(super) fn has_lagging(&self) -> bool {
+        !self.state().lagging.is_empty()
+    }
+
     /// A subscription that was let go, and where it stands.
     pub(super) fn next_lagging(&self) -> Option<(u64, i64)> {
         self.state().lagging.pop()

@@ -10,3 +10,4 @@ pub mod people;
 pub mod postgres;
 pub mod proxy;
 pub mod socket;
+pub mod stream;

@@ -192,7 +192,8 @@ impl Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let listening = CancellationToken::new();
-        let serving = server::serve(listener, app, Duration::from_secs(60), Lifecycle::new());
+        let timeouts = server::Timeouts { idle: Duration::from_mins(1), write: Duration::from_mins(1) };
+        let serving = server::serve(listener, app, timeouts, Lifecycle::new());
         drop(Lifecycle::new().spawn(listening.clone().run_until_cancelled_owned(serving)));
         Self { sockets, fake, clock, lifecycle, _listening: listening.drop_guard(), address }
     }

@@ -161,6 +161,7 @@ async fn ten_thousand_operations_leave_nothing_behind() {
     server.lifecycle.shut_down(PATIENCE).await;
     assert_eq!(value(r#"lancewire_socket_operations{kind="subscription"}"#), Some(0.0));
     assert_eq!(value("lancewire_sockets"), Some(0.0));
-    assert_eq!(value("lancewire_socket_queue_bytes").unwrap_or_default(), 0.0, "and if anything ever waited");
+    // Usually nothing ever waited, and there is no gauge.
+    assert!(matches!(value("lancewire_socket_queue_bytes"), None | Some(0.0)));
     assert_eq!(value(r#"lancewire_socket_closes_total{code="gone"}"#), Some(1.0));
 }

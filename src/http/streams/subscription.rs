@@ -1,0 +1,306 @@
+//! The body of one stream: a subscription, from its first byte to its last.
+//!
+//! A state machine that hyper polls when there is room for more: it catches up, is live, and catches up again when its
+//! group let it go, and between that it keeps the connection alive. Everything that the stream holds is in here, so the
+//! end of the response, whichever way it comes, is the end of all of it.
+//!
+//! Invariants: results leave in the order of their positions; a heartbeat's cursor is one up to which everything has left
+//! before it, so that resuming there misses nothing, and it never goes back; after the end of the viewer's token or
+//! session nothing of what waited is sent.
+
+use std::{convert::Infallible, time::Duration};
+
+use async_graphql::{Response, ServerError};
+use axum::body::{Body, Bytes};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, pending},
+    stream,
+};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use super::{
+    Transport,
+    metrics::Ending,
+    multipart,
+    queue::{Found, Reader},
+    sse,
+};
+use crate::{
+    auth::revocations::Watch,
+    clock::{Clock, Timestamp},
+    events::EventLog,
+    graphql::{errors::ErrorCode, limits::failure},
+    http::{graphql::encode, operations::Listening, websocket::Seat},
+    realtime::{Feed, FeedEnd, Live, Payload, Progress},
+};
+
+/// Bytes handed to hyper at a time, more or less.
+const CHUNK: usize = 32 * 1024;
+
+/// The state of one stream.
+pub(super) struct Subscription {
+    transport: Transport,
+    // Before the reader: who has left the group is offered nothing.
+    flow: Flow,
+    reader: Reader,
+    /// Completes when the viewer's token expires or is revoked.
+    forbidden: BoxFuture<'static, ErrorCode>,
+    heartbeat: Interval,
+    log: EventLog,
+    /// Everything up to here has been written.
+    position: i64,
+    begun: bool,
+    ended: bool,
+    seat: Seat,
+    ending: Ending,
+    _listening: Listening,
+}
+
+enum Flow {
+    CatchingUp(BoxFuture<'static, Result<Live, FeedEnd>>, Progress),
+    Live(Box<Live>),
+    /// The subscription is over, or in the middle of a change which nobody sees.
+    Over,
+}
+
+enum Event {
+    Leave,
+    Forbidden(ErrorCode),
+    Found(Found),
+    CaughtUp(Result<Live, FeedEnd>),
+    Heartbeat,
+}
+
+impl Flow {
+    fn catch_up(feed: Feed) -> Self {
+        let progress = feed.progress();
+        Self::CatchingUp(feed.catch_up().boxed(), progress)
+    }
+
+    /// The next change of state; never, where none is to come. Cancel safe.
+    async fn caught_up(&mut self) -> Result<Live, FeedEnd> {
+        match self {
+            Self::CatchingUp(catching_up, _) => catching_up.await,
+            Self::Live(_) | Self::Over => pending().await,
+        }
+    }
+
+    /// Everything up to here has been put in the queue, unless the group has let the subscription go.
+    fn position(&self) -> Option<i64> {
+        match self {
+            Self::CatchingUp(_, progress) => Some(progress.position()),
+            Self::Live(live) => Some(live.position()),
+            Self::Over => None,
+        }
+    }
+}
+
+impl Subscription {
+    pub(super) fn new(
+        transport: Transport,
+        feed: Feed,
+        reader: Reader,
+        forbidden: BoxFuture<'static, ErrorCode>,
+        (log, interval): (EventLog, Duration),
+        (seat, listening): (Seat, Listening),
+    ) -> Self {
+        let mut heartbeat = interval_at(Instant::now() + interval, interval);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            transport,
+            position: feed.progress().position(),
+            flow: Flow::catch_up(feed),
+            reader,
+            forbidden,
+            heartbeat,
+            log,
+            begun: false,
+            ended: false,
+            seat,
+            ending: Ending::of(transport),
+            _listening: listening,
+        }
+    }
+
+    pub(super) fn into_body(self) -> Body {
+        Body::from_stream(stream::unfold(self, |mut subscription| async move {
+            let chunk = subscription.next_chunk().await?;
+            Some((Ok::<_, Infallible>(Bytes::from(chunk)), subscription))
+        }))
+    }
+
+    /// What is to be sent next; none at the end.
+    async fn next_chunk(&mut self) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        if !self.begun {
+            self.begun = true;
+            // The head of the response leaves with it, and a browser knows from where to come back.
+            self.begin(&mut out);
+            return Some(out);
+        }
+        while out.is_empty() && !self.ended {
+            let live = matches!(self.flow, Flow::Live(_));
+            let event = tokio::select! {
+                // What ends the stream comes first, so that a busy one is not kept open.
+                biased;
+                () = self.seat.told_to_leave() => Event::Leave,
+                code = &mut self.forbidden => Event::Forbidden(code),
+                found = self.reader.next(CHUNK, live) => Event::Found(found),
+                caught_up = self.flow.caught_up() => Event::CaughtUp(caught_up),
+                _ = self.heartbeat.tick() => Event::Heartbeat,
+            };
+            match event {
+                Event::Leave => self.leave(&mut out),
+                Event::Forbidden(code) => self.forbid(code, &mut out),
+                Event::Found(Found::Payloads(payloads)) => self.write(&payloads, &mut out),
+                Event::Found(Found::LetGo(position)) => self.let_go(position),
+                Event::CaughtUp(Ok(live)) => self.flow = Flow::Live(Box::new(live)),
+                Event::CaughtUp(Err(end)) => self.exhausted(end, &mut out),
+                Event::Heartbeat => self.beat(&mut out),
+            }
+        }
+        (!out.is_empty()).then_some(out)
+    }
+
+    fn begin(&self, out: &mut Vec<u8>) {
+        match self.transport {
+            Transport::Sse => sse::heartbeat(out, &self.log.cursor(self.position)),
+            Transport::Multipart => {
+                multipart::begin(out);
+                multipart::heartbeat(out);
+            }
+        }
+    }
+
+    fn write(&mut self, payloads: &[Payload], out: &mut Vec<u8>) {
+        for Payload { response, position } in payloads {
+            self.position = self.position.max(*position);
+            match self.transport {
+                Transport::Sse => sse::next(out, response, Some(&self.log.cursor(*position))),
+                Transport::Multipart => multipart::next(out, response),
+            }
+        }
+    }
+
+    fn beat(&mut self, out: &mut Vec<u8>) {
+        // Before the queue is emptied: all up to there is in it by now, or has left.
+        let position = self.flow.position();
+        let (payloads, let_go) = self.reader.take_all();
+        self.write(&payloads, out);
+        // The group goes on without those it has let go.
+        if let Some(position) = position.filter(|_| !let_go) {
+            self.position = self.position.max(position);
+        }
+        match self.transport {
+            Transport::Sse => sse::heartbeat(out, &self.log.cursor(self.position)),
+            Transport::Multipart => multipart::heartbeat(out),
+        }
+    }
+
+    fn let_go(&mut self, position: i64) {
+        // Asked for only while live.
+        if let Flow::Live(live) = std::mem::replace(&mut self.flow, Flow::Over) {
+            self.flow = Flow::catch_up(live.lagged(position));
+        }
+    }
+
+    /// The process stops: the client is to come back, to another one.
+    fn leave(&mut self, out: &mut Vec<u8>) {
+        self.end("restart");
+        if self.transport == Transport::Sse {
+            sse::comment(out, "restarting");
+        }
+    }
+
+    fn forbid(&mut self, code: ErrorCode, out: &mut Vec<u8>) {
+        let (reason, message) = match code {
+            ErrorCode::TokenExpired => {
+                ("token_expired", "The access token has expired. Come back with a new one from refreshSession.")
+            }
+            _ => ("token_revoked", "The session has ended or its rights have changed. Come back with a good token."),
+        };
+        self.end(reason);
+        self.fail(code, message, out);
+        if self.transport == Transport::Multipart {
+            multipart::complete(out);
+        }
+    }
+
+    /// Nothing more can come.
+    fn exhausted(&mut self, end: FeedEnd, out: &mut Vec<u8>) {
+        let (payloads, _) = self.reader.take_all();
+        self.write(&payloads, out);
+        match end {
+            FeedEnd::Gone => return self.end("gone"),
+            FeedEnd::TooLarge => {
+                self.end("too_large");
+                let message = "The result is larger than a stream carries: ask for less.";
+                self.fail(ErrorCode::OperationTooComplex, message, out);
+            }
+            FeedEnd::Expired => {
+                self.end("cursor_expired");
+                let message = "What comes next is no longer kept. Read the list anew, with streamCursor, and subscribe \
+                               from there.";
+                self.fail(ErrorCode::CursorExpired, message, out);
+            }
+        }
+        match self.transport {
+            Transport::Sse => sse::complete(out),
+            Transport::Multipart => multipart::complete(out),
+        }
+    }
+
+    fn fail(&self, code: ErrorCode, message: &str, out: &mut Vec<u8>) {
+        let errors = vec![failure(code, message, None)];
+        match self.transport {
+            // What is in memory as JSON can be written as JSON.
+            Transport::Sse => sse::next(out, &encode(&mut Response::from_errors(errors)).unwrap_or_default(), None),
+            Transport::Multipart => multipart::failure(out, &serialised(errors)),
+        }
+    }
+
+    /// Leaves the group at once: the rest of the body may wait for a slow reader.
+    fn end(&mut self, reason: &'static str) {
+        self.flow = Flow::Over;
+        self.ended = true;
+        self.ending.reason = reason;
+    }
+}
+
+/// Completes when the viewer may listen no more. Holds the watch over their session.
+pub(super) fn forbidden(
+    clock: Clock,
+    expires_at: Option<Timestamp>,
+    watch: Option<Watch>,
+) -> BoxFuture<'static, ErrorCode> {
+    async move {
+        let revoked = async {
+            match &watch {
+                Some(watch) => watch.ended().cancelled_owned().await,
+                None => pending().await,
+            }
+        };
+        let expired = async {
+            match expires_at {
+                Some(at) => clock.sleep_until(at).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = revoked => ErrorCode::Unauthenticated,
+            () = expired => ErrorCode::TokenExpired,
+        }
+    }
+    .boxed()
+}
+
+/// A list of errors in JSON.
+pub(super) fn serialised(mut errors: Vec<ServerError>) -> String {
+    for error in &mut errors {
+        // The place of an error that has none is line 0.
+        error.locations.retain(|at| at.line > 0);
+    }
+    serde_json::to_string(&errors).unwrap_or_else(|_| "[]".to_owned())
+}
