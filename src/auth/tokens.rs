@@ -27,7 +27,9 @@ use std::{sync::Arc, time::Duration};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta};
 use jsonwebtoken::{Algorithm, Header, Validation};
+use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::keys::Keyring;
 use crate::{
@@ -70,6 +72,9 @@ impl std::fmt::Debug for IssuedToken {
     }
 }
 
+/// Tokens whose signatures are remembered.
+const VERIFIED: u64 = 100_000;
+
 /// What a good token says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessClaims {
@@ -109,8 +114,19 @@ pub struct AccessTokens {
     keyring: Arc<Keyring>,
     settings: TokenSettings,
     validation: Validation,
+    /// Tokens whose signature was found good, by their digest: a client shows the same one with each request, and a
+    /// signature costs more to verify than all else about a small one. The keys do not change while the process runs;
+    /// the time, and whether the session lives, are looked at each time.
+    verified: Cache<[u8; 32], Signed>,
     clock: Clock,
     ids: Ids,
+}
+
+/// What a token with a good signature says.
+#[derive(Clone, Copy, Debug)]
+struct Signed {
+    claims: AccessClaims,
+    not_before: Timestamp,
 }
 
 /// The payload. Times are in whole seconds since 1970.
@@ -135,7 +151,8 @@ impl AccessTokens {
         validation.set_required_spec_claims(&["iss", "aud", "sub", "exp", "nbf"]);
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        Self { keyring, settings, validation, clock, ids }
+        let verified = Cache::new(VERIFIED);
+        Self { keyring, settings, validation, verified, clock, ids }
     }
 
     /// A token for `user` in `session`, good from now on for the set lifetime.
@@ -169,6 +186,27 @@ impl AccessTokens {
         if token.len() > MAX_BYTES {
             return Err(TokenError::Invalid);
         }
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        let signed = if let Some(signed) = self.verified.get(&digest) {
+            signed
+        } else {
+            let signed = self.read(token)?;
+            self.verified.insert(digest, signed);
+            signed
+        };
+        let now = self.clock.now();
+        if signed.not_before - now > NOT_BEFORE_LEEWAY {
+            return Err(TokenError::Invalid);
+        }
+        // "On or after" the moment of expiry: RFC 7519, section 4.1.4.
+        if now >= signed.claims.expires_at {
+            return Err(TokenError::Expired);
+        }
+        Ok(signed.claims)
+    }
+
+    /// What a token of ours says, whatever the time.
+    fn read(&self, token: &str) -> Result<Signed, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
         if header.typ.as_deref() != Some(TYP) || header.crit.is_some() {
             return Err(TokenError::Invalid);
@@ -178,15 +216,7 @@ impl AccessTokens {
             jsonwebtoken::decode::<Claims>(token, key, &self.validation).map_err(|_| TokenError::Invalid)?.claims;
         let not_before = DateTime::from_timestamp(claims.nbf, 0).ok_or(TokenError::Invalid)?;
         let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or(TokenError::Invalid)?;
-        let now = self.clock.now();
-        if not_before - now > NOT_BEFORE_LEEWAY {
-            return Err(TokenError::Invalid);
-        }
-        // "On or after" the moment of expiry: RFC 7519, section 4.1.4.
-        if now >= expires_at {
-            return Err(TokenError::Expired);
-        }
-        Ok(AccessClaims { user: claims.sub, session: claims.sid, expires_at })
+        Ok(Signed { claims: AccessClaims { user: claims.sub, session: claims.sid, expires_at }, not_before })
     }
 
     /// The public keys that verify these tokens, for `/.well-known/jwks.json`.

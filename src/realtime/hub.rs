@@ -148,6 +148,11 @@ impl Hub {
         published.groups.values().filter(|seated| seated.group.interest().kind == kind).map(|seated| seated.seats).sum()
     }
 
+    /// How many groups there are: one for all who subscribe in the same words.
+    pub fn groups(&self) -> usize {
+        self.lock().groups.len()
+    }
+
     /// The position of the last event published.
     pub fn head(&self) -> i64 {
         self.lock().head

@@ -205,3 +205,108 @@ impl Member {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures_util::future::{BoxFuture, FutureExt, pending};
+
+    use super::*;
+    use crate::{
+        auth::actor::{Actor, Principal, Roles},
+        clock::Clock,
+        ids::Ids,
+    };
+
+    /// Takes so many results, and remembers their positions.
+    struct Taking(Mutex<(usize, Vec<i64>)>);
+
+    impl Taking {
+        fn new(room: usize) -> Arc<Self> {
+            Arc::new(Self(Mutex::new((room, Vec::new()))))
+        }
+
+        fn positions(&self) -> Vec<i64> {
+            self.0.lock().expect("whole").1.clone()
+        }
+    }
+
+    impl Outlet for Taking {
+        fn offer(&self, payloads: &[Payload]) -> Offer {
+            let mut state = self.0.lock().expect("whole");
+            let taken = payloads.len().min(state.0);
+            state.0 -= taken;
+            state.1.extend(payloads[..taken].iter().map(|payload| payload.position));
+            Offer::Taken(taken)
+        }
+
+        fn room(&self) -> BoxFuture<'_, ()> {
+            pending().boxed()
+        }
+
+        fn lagged(&self, _: i64) {}
+    }
+
+    fn member(actor: Actor, outlet: &Arc<Taking>, position: i64) -> Member {
+        let viewer = Origin { actor, address: [127, 0, 0, 1].into() };
+        Member { viewer, outlet: Arc::clone(outlet) as Arc<dyn Outlet>, position }
+    }
+
+    fn payloads(positions: &[i64]) -> Vec<Payload> {
+        positions.iter().map(|position| Payload { response: "{}".into(), position: *position }).collect()
+    }
+
+    #[test]
+    fn each_gets_what_is_new_to_it_and_whoever_has_no_room_leaves_where_it_stands() {
+        let mut members = Members::default();
+        let (early, late, full) = (Taking::new(9), Taking::new(9), Taking::new(1));
+        members.insert(member(Actor::Anonymous, &early, 0));
+        members.insert(member(Actor::Anonymous, &late, 2));
+        let gone = members.insert(member(Actor::Anonymous, &full, 0));
+        let offered = members.offer(0..3, &payloads(&[1, 2, 3]), &OwnPayloads::new());
+        assert_eq!((early.positions(), late.positions(), full.positions()), (vec![1, 2, 3], vec![3], vec![1]));
+        assert_eq!((offered.results, offered.lagging.len(), offered.lagging[0].position), (5, 1, 1));
+        assert_eq!(members.len(), 2);
+        let next = members.insert(member(Actor::Anonymous, &full, 0));
+        assert_eq!((next.index, next.number == gone.number), (gone.index, false));
+        assert!(members.remove(gone).is_none(), "a place that was given away is not given back");
+        assert!(members.remove(next).is_some());
+    }
+
+    #[test]
+    fn parties_are_found_without_asking_everybody_and_hear_their_own_in_order() {
+        let ids = Ids::seeded(Clock::system(), 1);
+        let now = Clock::system().now();
+        let user = |roles| {
+            let (user, session) = (ids.next(), ids.next());
+            (user, Actor::User(Principal { user, session, roles, expires_at: now }))
+        };
+        let (owner, ada) = user(Roles { client: true, ..Roles::default() });
+        let (claimant, ben) = user(Roles { freelancer: true, ..Roles::default() });
+        let (_, root) = user(Roles { admin: true, ..Roles::default() });
+        let (_, eve) = user(Roles::default());
+        let mut members = Members::default();
+        let outlets: Vec<_> = (0..4).map(|_| Taking::new(9)).collect();
+        let places: Vec<_> = [ada, ben, root, eve]
+            .into_iter()
+            .zip(&outlets)
+            .map(|(actor, to)| members.insert(member(actor, to, 0)))
+            .collect();
+        let named = |kind, audience: &Audience| -> Vec<usize> {
+            members.parties(kind, audience).iter().map(|(place, _)| place.index).collect()
+        };
+        let audience = Audience { public: false, owner, claimant: Some(claimant) };
+        assert_eq!(named(EventKind::JobUpdated, &audience), [0, 1, 2]);
+        assert_eq!(named(EventKind::WalletUpdated, &Audience { claimant: None, ..audience }), [0]);
+        assert_eq!(named(EventKind::JobPosted, &Audience { public: true, ..audience }), [0; 0]);
+        let nobody = Audience { public: false, owner: ids.next(), claimant: None };
+        assert!(!members.any_hears(EventKind::NotificationReceived, &nobody));
+        assert!(members.any_hears(EventKind::JobUpdated, &nobody), "admins hear of every job");
+
+        let own = OwnPayloads::from([(places[0].number, payloads(&[2, 3]))]);
+        members.offer(0..4, &payloads(&[1, 3]), &own);
+        assert_eq!(outlets[0].positions(), [1, 2, 3], "its own in place of everybody's, and in order");
+        assert_eq!(outlets[3].positions(), [1, 3]);
+    }
+}

@@ -31,6 +31,7 @@ mod closes;
 mod contract;
 mod delivery;
 mod duels;
+mod groups;
 mod guards;
 mod http;
 mod idempotency;
