@@ -49,6 +49,7 @@ pub(crate) async fn log(app: &TestApp) -> Vec<(i64, NewEvent)> {
 
 /// The one `jobPosted` of a job that was just posted.
 pub(crate) async fn event_of(app: &TestApp, title: &str) -> NewEvent {
+    app.published().await;
     let of_job = |event: &NewEvent| event.kind == EventKind::JobPosted && event.payload.contains(title);
     let found = log(app).await.into_iter().map(|(_, event)| event).find(of_job);
     found.expect("the job's event")

@@ -167,8 +167,18 @@ impl TestApp {
         Self { app: Arc::new(app), ..self }
     }
 
+    /// Waits until all that was committed so far is published: whoever subscribes then hears nothing of it.
+    pub async fn published(&self) {
+        let hub = &self.app.services.hub;
+        // A database that is away has nothing to publish.
+        if let Ok(head) = hub.log().stamp().await {
+            until("what was committed is published", || hub.head() >= head).await;
+        }
+    }
+
     /// A socket, signed in or not.
     pub async fn socket(&self, token: Option<&str>) -> Socket {
+        self.published().await;
         Socket::connect(self.addr, token).await
     }
 

@@ -90,6 +90,7 @@ impl Person {
 
     /// Opens a socket as this person.
     pub async fn socket(&self) -> Socket {
+        self.app.published().await;
         Socket::connect(self.app.addr, self.token.as_deref()).await
     }
 

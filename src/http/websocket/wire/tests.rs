@@ -1,0 +1,136 @@
+//! The wire over real connections whose buffers are small.
+
+use std::num::NonZeroU32;
+
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpSocket},
+};
+
+use super::{super::protocol::OperationId, *};
+
+const PREFIX: &str = r#"{"id":"1","type":"next","payload":"#;
+
+/// A wire whose kernel buffers are small, and its peer.
+async fn wire(queue_bytes: u32) -> (Arc<Wire>, TcpStream) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("small");
+    let peer = socket.connect(listener.local_addr().expect("bound")).await.expect("connects");
+    let (tcp, _) = listener.accept().await.expect("accepts");
+    SockRef::from(&tcp).set_send_buffer_size(4_096).expect("small");
+    tcp.writable().await.expect("open");
+    let queue_bytes = NonZeroU32::new(queue_bytes).expect("above zero");
+    let settings = SocketSettings { queue_bytes, ..SocketSettings::default() };
+    (Arc::new(Wire::new(tcp, &settings)), peer)
+}
+
+fn texts(numbers: std::ops::Range<usize>, size: usize) -> Vec<Arc<str>> {
+    numbers.map(|number| format!("{number:0size$}").into()).collect()
+}
+
+/// Reads so many frames of the server's.
+async fn frames(peer: &mut TcpStream, count: usize) -> Vec<String> {
+    let mut frames = Vec::new();
+    for _ in 0..count {
+        let mut head = [0; 2];
+        peer.read_exact(&mut head).await.expect("a header");
+        assert_eq!(head[0], 0x81, "a whole text, not masked");
+        let length = match head[1] {
+            126 => usize::from(peer.read_u16().await.expect("a length")),
+            127 => usize::try_from(peer.read_u64().await.expect("a length")).expect("small"),
+            length => usize::from(length),
+        };
+        let mut text = vec![0; length];
+        peer.read_exact(&mut text).await.expect("a text");
+        frames.push(String::from_utf8(text).expect("UTF-8"));
+    }
+    frames
+}
+
+fn expected(payloads: &[Arc<str>]) -> Vec<String> {
+    payloads.iter().map(|payload| format!("{PREFIX}{payload}}}")).collect()
+}
+
+#[tokio::test]
+async fn what_the_kernel_takes_is_not_kept_and_the_rest_follows_whole_and_in_order() {
+    let (wire, mut peer) = wire(200_000).await;
+    wire.open(1);
+    let small = texts(0..3, 10);
+    assert_eq!(wire.offer(1, PREFIX, small.iter()), Ok(3));
+    assert!(!wire.has_waiting(), "nothing waits behind nothing");
+    // More than the kernel takes at once, so that one of them is cut.
+    let large = texts(3..43, 3_000);
+    assert_eq!(wire.offer(1, PREFIX, large.iter()), Ok(40));
+    assert!(wire.has_waiting());
+    let more = texts(43..45, 10);
+    assert_eq!(wire.offer(1, PREFIX, more.iter()), Ok(2));
+    let all = [small, large, more].concat();
+    let (read, drained) = tokio::join!(frames(&mut peer, all.len()), wire.drain());
+    assert_eq!(read, expected(&all));
+    assert!(drained);
+    assert_eq!(wire.state().taken, 0);
+}
+
+#[tokio::test]
+async fn no_more_waits_than_may_and_room_comes_back() {
+    let (wire, mut peer) = wire(100_000).await;
+    wire.open(1);
+    let payloads = texts(0..2_000, 1_000);
+    let taken = wire.offer(1, PREFIX, payloads.iter()).expect("open");
+    assert!((1..2_000).contains(&taken));
+    assert_eq!(wire.offer(1, PREFIX, payloads[taken..].iter()), Ok(0), "there is no room");
+    let waits = wire.state().taken;
+    assert!(waits <= 100_000, "{waits} bytes wait");
+    let room = wire.room();
+    let (read, ()) = tokio::join!(frames(&mut peer, taken), async {
+        tokio::join!(room, wire.drain());
+    });
+    assert_eq!(read, expected(&payloads[..taken]));
+    let too_large = [Arc::from("x".repeat(100_000))];
+    assert_eq!(wire.offer(1, PREFIX, too_large.iter()), Err(Unsent::TooLarge));
+    assert_eq!(wire.reserve(100_001).await.err(), Some(Unsent::TooLarge));
+}
+
+#[tokio::test]
+async fn a_retired_operation_says_nothing_more_but_a_frame_that_was_cut_is_finished() {
+    let (wire, mut peer) = wire(1_000_000).await;
+    wire.open(1);
+    wire.open(2);
+    let large = texts(0..200, 3_000);
+    assert_eq!(wire.offer(1, PREFIX, large.iter()), Ok(200));
+    let other = OperationId::new("2").expect("valid");
+    wire.send(2, Frame::Next(other.clone(), "2".into())).await.expect("room");
+    wire.retire(1);
+    assert_eq!(wire.offer(1, PREFIX, large.iter()), Err(Unsent::Gone));
+    let room = wire.reserve(10).await.expect("room");
+    wire.finish(2, Frame::Complete(other), room);
+    wire.close(true);
+    let (read, _) = tokio::join!(
+        async {
+            let mut read = frames(&mut peer, 1).await;
+            while !read.last().is_some_and(|last| last.contains("complete")) {
+                read.extend(frames(&mut peer, 1).await);
+            }
+            read
+        },
+        wire.drain()
+    );
+    let of_the_first = read.len() - 2;
+    assert!(of_the_first < 200, "what had not begun to leave is gone");
+    assert_eq!(read[..of_the_first], expected(&large[..of_the_first]));
+    assert!(read[of_the_first].contains(r#""id":"2","type":"next""#));
+    let state = wire.state();
+    assert_eq!((state.taken, state.answers, state.waiting.len()), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn answers_have_room_of_their_own_and_no_more() {
+    let (wire, _peer) = wire(100).await;
+    let rooms: Vec<Room> = std::iter::from_fn(|| wire.try_answer()).collect();
+    assert_eq!(rooms.len(), ANSWERS);
+    drop(rooms);
+    wire.answer(Frame::Ack, wire.answer_room().await);
+    wire.close(false);
+    assert!(wire.try_answer().is_none());
+}
