@@ -41,4 +41,6 @@ const apollo = new ApolloServer({
 });
 await apollo.start();
 app.use('/graphql', express.json(), expressMiddleware(apollo));
+// The generator's connection for requests waits while thousands of sockets connect.
+server.keepAliveTimeout = 120_000;
 server.listen(address());

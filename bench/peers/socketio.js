@@ -14,4 +14,6 @@ app.post('/graphql', express.json(), (request, response) => {
   io.emit('jobUpdated', event);
   response.json({ data: { updateJob: { job: event.job, errors: [] } } });
 });
+// The generator's connection for requests waits while thousands of sockets connect.
+server.keepAliveTimeout = 120_000;
 server.listen(address());

@@ -50,4 +50,6 @@ useServer(
   },
   new WebSocketServer({ server, path: yoga.graphqlEndpoint }),
 );
+// The generator's connection for requests waits while thousands of sockets connect.
+server.keepAliveTimeout = 120_000;
 server.listen(address());
