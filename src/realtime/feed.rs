@@ -170,7 +170,7 @@ impl Feed {
     async fn offer(&mut self, waiting: &mut Vec<Payload>) -> Result<(), FeedEnd> {
         while !waiting.is_empty() {
             match self.member.outlet.offer(waiting) {
-                Offer::Taken(0) => self.member.outlet.room().await,
+                Offer::Taken(0) => self.member.outlet.room(waiting[0].response.len()).await,
                 Offer::Taken(count) => {
                     if let Some(last) = waiting.drain(..count.min(waiting.len())).next_back() {
                         self.reach(last.position);

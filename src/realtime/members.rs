@@ -241,7 +241,7 @@ mod tests {
             Offer::Taken(taken)
         }
 
-        fn room(&self) -> BoxFuture<'_, ()> {
+        fn room(&self, _: usize) -> BoxFuture<'_, ()> {
             pending().boxed()
         }
 

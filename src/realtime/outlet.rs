@@ -34,8 +34,8 @@ pub trait Outlet: Send + Sync + 'static {
     /// Takes what there is room for, from the front. Never waits.
     fn offer(&self, payloads: &[Payload]) -> Offer;
 
-    /// Completes when there may be room again, or when nobody listens any more. Cancel safe.
-    fn room(&self) -> BoxFuture<'_, ()>;
+    /// Completes when there is room for a response of `len` bytes, or when nobody listens any more. Cancel safe.
+    fn room(&self, len: usize) -> BoxFuture<'_, ()>;
 
     /// The group has let the subscription go: it gets nothing more until it has caught up from `position`.
     fn lagged(&self, position: i64);

@@ -184,7 +184,7 @@ impl Outlet for Reader {
         Offer::Taken(taken)
     }
 
-    fn room(&self) -> BoxFuture<'_, ()> {
+    fn room(&self, _: usize) -> BoxFuture<'_, ()> {
         async {
             loop {
                 let changed = self.changed.notified();

@@ -90,14 +90,15 @@ impl Outlet for Queue {
         Offer::Taken(taken)
     }
 
-    fn room(&self) -> BoxFuture<'_, ()> {
-        async {
+    fn room(&self, len: usize) -> BoxFuture<'_, ()> {
+        let wanted = (len + OVERHEAD).max(self.capacity / 2);
+        async move {
             loop {
                 // Listening begins before looking: room made in between is not missed.
                 let room = self.room.notified();
                 {
                     let state = self.state();
-                    if state.closed || state.bytes <= self.capacity / 2 {
+                    if state.closed || state.bytes == 0 || state.bytes + wanted <= self.capacity {
                         return;
                     }
                 }
@@ -192,10 +193,10 @@ mod tests {
         assert_eq!(outlet.offer(&payloads), Offer::Taken(3));
         assert_eq!(outlet.offer(&payloads[3..]), Offer::Taken(0));
         outlet.lagged(3);
-        assert!(outlet.room().now_or_never().is_none());
+        assert!(outlet.room(200).now_or_never().is_none());
         assert_eq!(positions(reader.next(1, true).await), [1]);
         assert_eq!(positions(reader.next(10_000, true).await), [2, 3]);
-        outlet.room().await;
+        outlet.room(200).await;
         assert!(reader.next(1, false).now_or_never().is_none(), "kept until somebody can do something about it");
         assert!(matches!(reader.next(1, true).await, Found::LetGo(3)));
         assert_eq!(outlet.offer(&payloads[3..]), Offer::Taken(2));
@@ -209,8 +210,9 @@ mod tests {
         assert_eq!(outlet.offer(&[payload(2, 1_001)]), Offer::TooLarge);
         drop(reader.take_all());
         assert_eq!(outlet.offer(&[payload(3, 1_000)]), Offer::Taken(1), "alone it may be as large as all");
+        assert!(outlet.room(900).now_or_never().is_none(), "not while anything waits");
         drop(reader);
         assert_eq!(outlet.offer(&[payload(4, 1)]), Offer::Gone);
-        outlet.room().await;
+        outlet.room(900).await;
     }
 }

@@ -276,8 +276,8 @@ impl Outlet for SocketOutlet {
         }
     }
 
-    fn room(&self) -> BoxFuture<'_, ()> {
-        self.wire.room().boxed()
+    fn room(&self, len: usize) -> BoxFuture<'_, ()> {
+        self.wire.room(self.prefix.len() + len + 1).boxed()
     }
 
     fn lagged(&self, position: i64) {

@@ -307,13 +307,15 @@ impl Wire {
         self.state().lagging.pop()
     }
 
-    /// Completes when there may be room for results, or never will be. Cancel safe.
-    pub(super) async fn room(&self) {
+    /// Completes when half of all room is free and a result of `len` bytes would be taken, or none ever will be. Cancel
+    /// safe.
+    pub(super) async fn room(&self, len: usize) {
+        let wanted = (len + OVERHEAD).max(self.capacity / 2);
         loop {
             let room = self.room.notified();
             {
                 let state = self.state();
-                if state.closed || state.broken || state.taken <= self.capacity / 2 {
+                if state.closed || state.broken || state.taken == 0 || state.taken + wanted <= self.capacity {
                     return;
                 }
             }
@@ -405,11 +407,8 @@ impl Wire {
                 return Err(error);
             }
         }
-        let roomy = state.taken <= self.capacity / 2 || state.answers < ANSWERS;
         drop(state);
-        if roomy {
-            self.room.notify_waiters();
-        }
+        self.room.notify_waiters();
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use futures_util::FutureExt;
 use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpSocket},
@@ -82,7 +83,7 @@ async fn no_more_waits_than_may_and_room_comes_back() {
     assert_eq!(wire.offer(1, PREFIX, payloads[taken..].iter()), Ok(0), "there is no room");
     let waits = wire.state().taken;
     assert!(waits <= 100_000, "{waits} bytes wait");
-    let room = wire.room();
+    let room = wire.room(1_000);
     let (read, ()) = tokio::join!(frames(&mut peer, taken), async {
         tokio::join!(room, wire.drain());
     });
@@ -133,4 +134,23 @@ async fn answers_have_room_of_their_own_and_no_more() {
     wire.answer(Frame::Ack, wire.answer_room().await);
     wire.close(false);
     assert!(wire.try_answer().is_none());
+}
+
+/// What is taken only alone must be waited for until it would be: not asked for again and again.
+#[tokio::test]
+async fn room_for_more_than_half_is_waited_for() {
+    let (wire, mut peer) = wire(100_000).await;
+    wire.open(1);
+    // The kernel takes nothing more, and far less than half waits.
+    let small = texts(0..1, 3_000);
+    let mut sent = 0;
+    while wire.state().taken < 10_000 {
+        sent += wire.offer(1, PREFIX, small.iter()).expect("open");
+    }
+    let large = [Arc::from("x".repeat(95_000))];
+    assert_eq!(wire.offer(1, PREFIX, large.iter()), Ok(0));
+    assert!(wire.room(95_000).now_or_never().is_none(), "there is none for it");
+    let (_, drained, ()) = tokio::join!(frames(&mut peer, sent), wire.drain(), wire.room(95_000));
+    assert!(drained);
+    assert_eq!(wire.offer(1, PREFIX, large.iter()), Ok(1));
 }
