@@ -165,7 +165,7 @@ const KNOWS: [(&str, &str); 25] = [
     ("idempotency", "clock db error ids"),
     // What domains stand on.
     ("events", "clock db error ids lifecycle named_enum"),
-    ("auth", "clock db error ids"),
+    ("auth", "clock db error events ids"),
     // Domains: claims -> jobs -> {wallet, notifications} -> accounts.
     ("accounts", "auth clock db error ids text"),
     ("notifications", "accounts auth clock db error events ids named_enum page text"),
