@@ -9,5 +9,6 @@ pub mod node;
 pub mod people;
 pub mod postgres;
 pub mod proxy;
+pub mod redis;
 pub mod socket;
 pub mod stream;
