@@ -22,6 +22,7 @@ use crate::{
     db::{Backend, Db},
     error::Fault,
     events::{self, EventLog},
+    gossip,
     graphql::budget::Budgets,
     http::{
         operations::{Operations, Parts},
@@ -104,9 +105,12 @@ impl App {
         let refresh = config.auth.refresh_token_seconds;
         let sessions = Sessions::new(db.clone(), Arc::new(tokens), clock.clone(), ids.clone(), refresh);
         let passwords = Passwords::new(&config.auth.passwords(), ids.clone())?;
-        let attempts = Attempts::new(clock.clone(), config.auth.attempts());
+        let alone = config.bus_kind() == BusKind::Memory;
+        let new_attempts = if alone { Attempts::new } else { Attempts::shared };
+        let attempts = new_attempts(clock.clone(), config.auth.attempts());
 
-        let accounts = Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions.clone(), passwords, attempts);
+        let accounts =
+            Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions.clone(), passwords, attempts.clone());
         let sandbox_delay = match config.payments.provider {
             PaymentProvider::Sandbox => Some(TimeDelta::milliseconds(config.payments.sandbox_delay_ms.into())),
             PaymentProvider::None => None,
@@ -146,8 +150,12 @@ impl App {
         }
 
         let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };
-        let budgets = Arc::new(Budgets::new(config.budgets));
+        let budgets = Arc::new(if alone { Budgets::new(config.budgets) } else { Budgets::shared(config.budgets) });
         drop(lifecycle.spawn(sweep(Arc::clone(&budgets), lifecycle.clone())));
+        if !alone {
+            let gossip = gossip::run(Arc::clone(&bus), Arc::clone(&budgets), attempts, lifecycle.clone());
+            drop(lifecycle.spawn(gossip));
+        }
         let operations = Operations::new(Parts {
             services: services.clone(),
             sessions: sessions.clone(),
