@@ -27,6 +27,7 @@ use crate::{
         operations::{Operations, Parts},
         router::{Web, router},
         server,
+        tls::{Tls, TlsError},
         websocket::Sockets,
     },
     ids::Ids,
@@ -57,6 +58,7 @@ pub struct App {
     /// Time.
     pub clock: Clock,
     router: Router,
+    tls: Option<Tls>,
 }
 
 /// Why the server could not be built, in one line.
@@ -74,6 +76,9 @@ pub enum StartError {
     /// The password settings.
     #[error(transparent)]
     Passwords(#[from] crate::auth::passwords::PasswordFault),
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The event log.
     #[error("the event log cannot be opened: {0}")]
     Log(#[from] Fault),
@@ -83,6 +88,7 @@ impl App {
     /// Opens and migrates the database and builds every service.
     pub async fn build(config: Config, clock: Clock, ids: Ids) -> Result<Self, StartError> {
         let lifecycle = Lifecycle::new();
+        let tls = Tls::load(&config.tls)?;
         let db = open_database(&config, ids.clone()).await?;
 
         let policy = match config.environment {
@@ -148,6 +154,9 @@ impl App {
             ids,
         });
         let metrics = telemetry::metrics();
+        if let Some(tls) = tls.clone() {
+            drop(lifecycle.spawn(tls.run_reload(clock.clone(), lifecycle.clone())));
+        }
         let origins = config.http.allowed_origins.clone();
         let sockets =
             Sockets::new(operations.clone(), config.sockets.clone(), &origins, clock.clone(), lifecycle.clone());
@@ -163,7 +172,7 @@ impl App {
             max_body_bytes: config.http.max_body_bytes,
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
         };
-        Ok(Self { config, db, services, lifecycle, clock, router: router(web) })
+        Ok(Self { config, db, services, lifecycle, clock, router: router(web), tls })
     }
 
     /// Listens where the settings say, or says why it cannot.
@@ -178,7 +187,7 @@ impl App {
             idle: Duration::from_millis(self.config.http.idle_timeout_ms),
             write: Duration::from_millis(self.config.sockets.write_timeout_ms.get()),
         };
-        let serving = server::serve(listener, self.router.clone(), timeouts, self.lifecycle.clone());
+        let serving = server::serve(listener, self.router.clone(), timeouts, self.tls.clone(), self.lifecycle.clone());
         drop(self.lifecycle.spawn(serving));
         Ok(address)
     }

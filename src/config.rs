@@ -13,7 +13,7 @@ use crate::{
     auth::{attempts::AttemptSettings, passwords::PasswordSettings, tokens::TokenSettings},
     db::DatabaseSettings,
     graphql::{budget::BudgetSettings, limits::Limits},
-    http::websocket::SocketSettings,
+    http::{tls::TlsSettings, websocket::SocketSettings},
     money::{Currency, Money},
 };
 
@@ -54,6 +54,8 @@ pub struct Config {
     pub environment: Environment,
     /// `[http]`
     pub http: HttpSettings,
+    /// `[tls]`
+    pub tls: TlsSettings,
     /// `[database]`
     pub database: DatabaseSettings,
     /// `[auth]`
@@ -276,6 +278,11 @@ impl Config {
         require(self.events.poll_ms > 0, "events.poll_ms", "must be at least 1")?;
         require(self.auth.password_parallel > 0, "auth.password_parallel", "must be at least 1")?;
         require(self.auth.access_token_seconds > 0, "auth.access_token_seconds", "must be at least 1")?;
+        let has_key = !self.tls.key.as_os_str().is_empty();
+        require(has_key || !self.tls.is_on(), "tls.key", "must be set: tls.certificate is")?;
+        require(self.tls.is_on() || !has_key, "tls.certificate", "must be set: tls.key is")?;
+        require(self.tls.handshake_timeout_ms > 0, "tls.handshake_timeout_ms", "must be at least 1")?;
+        require(self.tls.reload_ms > 0, "tls.reload_ms", "must be at least 1")?;
         for origin in &self.http.allowed_origins {
             let exact = url::Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
             require(

@@ -119,7 +119,7 @@ async fn serve(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<ExitCod
     let address = app.serve(listener)?;
     tracing::info!(%address, "serving");
     if development {
-        greet(&address.to_string());
+        greet(&address.to_string(), app.config.tls.is_on());
     }
     stop_signal().await?;
     tracing::info!("stopping");
@@ -140,18 +140,19 @@ async fn stop_signal() -> anyhow::Result<()> {
 }
 
 /// Tells a newcomer where to go. Nobody may be listening: a closed standard output is no reason to end.
-fn greet(address: &str) {
+fn greet(address: &str, secured: bool) {
+    let s = if secured { "s" } else { "" };
     let logins = seed::PEOPLE.map(|(email, name, _)| format!("    {email:22} {name}")).join("\n");
     let password = seed::PASSWORD;
     let text = format!(
-        "\n  lancewire is at http://{address}/\n\n\
-         \x20 GraphiQL     http://{address}/graphql\n\
-         \x20 subscribe    ws://{address}/graphql   (graphql-transport-ws)\n\
-         \x20 schema       http://{address}/schema.graphql\n\
-         \x20 operations   http://{address}/health/ready   http://{address}/metrics\n\n\
+        "\n  lancewire is at http{s}://{address}/\n\n\
+         \x20 GraphiQL     http{s}://{address}/graphql\n\
+         \x20 subscribe    ws{s}://{address}/graphql   (graphql-transport-ws)\n\
+         \x20 schema       http{s}://{address}/schema.graphql\n\
+         \x20 operations   http{s}://{address}/health/ready   http{s}://{address}/metrics\n\n\
          \x20 Demo logins, all with the password {password}:\n{logins}\n\n\
          \x20 Try it:\n\n\
-         \x20 curl -s http://{address}/graphql -H 'content-type: application/json' \\\n\
+         \x20 curl -s http{s}://{address}/graphql -H 'content-type: application/json' \\\n\
          \x20   -d '{{\"query\":\"{{ jobs(first: 3) {{ nodes {{ title budget {{ amount currencyCode }} }} }} }}\"}}'\n\n"
     );
     let _ = std::io::stdout().write_all(text.as_bytes());

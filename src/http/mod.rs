@@ -13,4 +13,5 @@ pub mod pages;
 pub mod router;
 pub mod server;
 pub mod streams;
+pub mod tls;
 pub mod websocket;

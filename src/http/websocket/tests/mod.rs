@@ -193,7 +193,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let listening = CancellationToken::new();
         let timeouts = server::Timeouts { idle: Duration::from_mins(1), write: Duration::from_mins(1) };
-        let serving = server::serve(listener, app, timeouts, Lifecycle::new());
+        let serving = server::serve(listener, app, timeouts, None, Lifecycle::new());
         drop(Lifecycle::new().spawn(listening.clone().run_until_cancelled_owned(serving)));
         Self { sockets, fake, clock, lifecycle, _listening: listening.drop_guard(), address }
     }
