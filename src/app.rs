@@ -18,7 +18,7 @@ use crate::{
     },
     claims::Claims,
     clock::Clock,
-    config::{Config, Environment, PaymentProvider},
+    config::{Config, ConfigError, Environment, PaymentProvider},
     db::{Backend, Db},
     error::Fault,
     events::{self, EventLog},
@@ -76,6 +76,9 @@ pub enum StartError {
     /// The password settings.
     #[error(transparent)]
     Passwords(#[from] crate::auth::passwords::PasswordFault),
+    /// A setting.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -171,6 +174,7 @@ impl App {
             allowed_origins: origins.into(),
             max_body_bytes: config.http.max_body_bytes,
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
+            proxies: Arc::new(config.http.proxies()?),
         };
         Ok(Self { config, db, services, lifecycle, clock, router: router(web), tls })
     }

@@ -3,6 +3,7 @@
 //! The only layer that knows axum. [`router`] puts the routes together; [`server`] accepts connections; [`operations`]
 //! is the one path from a document to its answer, whatever transport it came by.
 
+pub mod client_address;
 pub mod graphql;
 pub mod health;
 mod impatient;

@@ -46,6 +46,7 @@ mod settlements;
 mod sockets;
 mod story;
 mod streams;
+mod tls;
 mod transitions;
 mod verify;
 mod writers;

@@ -58,6 +58,17 @@ pub(super) struct Certificate {
     last: Mutex<Result<Fingerprint, String>>,
 }
 
+/// What a look at the files brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing that was not there the last time.
+    Nothing,
+    /// A certificate, which is in use now.
+    Good,
+    /// Something that cannot be used.
+    Bad,
+}
+
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
@@ -89,7 +100,7 @@ impl Certificate {
     }
 
     /// Reads the files, and takes what is new in them if it can be used. A failure is logged once.
-    pub(super) async fn look_again(&self) {
+    pub(super) async fn look_again(&self) -> Found {
         let (certificate, key) =
             (tokio::fs::read(&self.files.certificate).await, tokio::fs::read(&self.files.key).await);
         let contents = self.files.contents(certificate, key);
@@ -97,7 +108,7 @@ impl Certificate {
         {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             if *last == found {
-                return;
+                return Found::Nothing;
             }
             *last = found;
         }
@@ -106,10 +117,12 @@ impl Certificate {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
                 counter!(RELOADS, "outcome" => "loaded").increment(1);
                 tracing::info!("a new TLS certificate is in use");
+                Found::Good
             }
             Err(error) => {
                 counter!(RELOADS, "outcome" => "refused").increment(1);
                 tracing::error!(error = %error, "the new TLS certificate cannot be used; the one before stays in use");
+                Found::Bad
             }
         }
     }
@@ -146,5 +159,54 @@ impl Contents {
             hash.update(part);
         }
         hash.finalize().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio_rustls::rustls::crypto::ring;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_new_is_taken_once_and_what_is_bad_is_told_once_and_changes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = TlsSettings {
+            certificate: folder.path().join("certificate.pem"),
+            key: folder.path().join("key.pem"),
+            handshake_timeout_ms: 1,
+            reload_ms: 1,
+        };
+        let issue = || {
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+            fs::write(&settings.certificate, made.cert.pem()).expect("written");
+            fs::write(&settings.key, made.signing_key.serialize_pem()).expect("written");
+            made.cert.der().clone()
+        };
+        let first = issue();
+        let provider = Arc::new(ring::default_provider());
+        let certificate = Certificate::load(&settings, provider).expect("usable");
+        let shown = || certificate.current.read().expect("no panic").cert[0].clone();
+        assert_eq!(certificate.look_again().await, Found::Nothing);
+        assert_eq!(shown(), first);
+
+        let second = issue();
+        assert_eq!([certificate.look_again().await, certificate.look_again().await], [Found::Good, Found::Nothing]);
+        assert_eq!(shown(), second);
+
+        let key = fs::read(&settings.key).expect("a key");
+        for bad in ["", "no PEM"] {
+            fs::write(&settings.key, bad).expect("written");
+            assert_eq!([certificate.look_again().await, certificate.look_again().await], [Found::Bad, Found::Nothing]);
+        }
+        fs::remove_file(&settings.key).expect("removed");
+        assert_eq!([certificate.look_again().await, certificate.look_again().await], [Found::Bad, Found::Nothing]);
+        assert_eq!(shown(), second);
+        fs::write(&settings.key, key).expect("written");
+        let third = issue();
+        assert_eq!(certificate.look_again().await, Found::Good);
+        assert_eq!(shown(), third);
     }
 }

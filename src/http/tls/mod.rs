@@ -133,7 +133,9 @@ impl Tls {
         loop {
             tokio::select! {
                 () = lifecycle.stopping() => return,
-                () = clock.sleep_until(clock.now() + self.reload) => self.certificate.look_again().await,
+                () = clock.sleep_until(clock.now() + self.reload) => {
+                    self.certificate.look_again().await;
+                }
             }
         }
     }

@@ -11,3 +11,4 @@ pub mod postgres;
 pub mod proxy;
 pub mod socket;
 pub mod stream;
+pub mod tls;
