@@ -154,7 +154,7 @@ impl App {
             budgets,
             timeout: Duration::from_millis(config.http.operation_timeout_ms),
             clock: clock.clone(),
-            ids,
+            ids: ids.clone(),
         });
         let metrics = telemetry::metrics();
         if let Some(tls) = tls.clone() {
@@ -162,7 +162,7 @@ impl App {
         }
         let origins = config.http.allowed_origins.clone();
         let sockets =
-            Sockets::new(operations.clone(), config.sockets.clone(), &origins, clock.clone(), lifecycle.clone());
+            Sockets::new(operations.clone(), config.sockets.clone(), &origins, clock.clone(), ids, lifecycle.clone());
         let web = Web {
             operations,
             sockets,

@@ -21,6 +21,7 @@ pub mod permissions;
 pub mod support;
 
 mod accounts;
+mod addresses;
 mod architecture;
 mod audits;
 mod bad_input;

@@ -47,7 +47,7 @@ use self::{
     wire::Wire,
 };
 use super::server::Connection;
-use crate::{clock::Clock, graphql::errors::ErrorCode, lifecycle::Lifecycle};
+use crate::{clock::Clock, graphql::errors::ErrorCode, ids::Ids, lifecycle::Lifecycle};
 
 mod backend;
 mod close;
@@ -94,8 +94,15 @@ impl<B: SocketBackend> Sockets<B> {
     ///
     /// `origins` are what browsers may come from, as they write it in `Origin` (`https://example.org`); `*` admits
     /// every page and is for development. Must be called within a tokio runtime.
-    pub fn new(backend: B, settings: SocketSettings, origins: &[String], clock: Clock, lifecycle: Lifecycle) -> Self {
-        let registry = Registry::new(&settings);
+    pub fn new(
+        backend: B,
+        settings: SocketSettings,
+        origins: &[String],
+        clock: Clock,
+        ids: Ids,
+        lifecycle: Lifecycle,
+    ) -> Self {
+        let registry = Registry::new(&settings, ids);
         drop(lifecycle.spawn({
             let (registry, lifecycle, drain) = (registry.clone(), lifecycle.clone(), settings.drain());
             async move {
