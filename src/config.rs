@@ -93,6 +93,7 @@ pub struct HttpSettings {
     pub operation_timeout_ms: u64,
     pub body_timeout_ms: u64,
     pub idle_timeout_ms: u64,
+    pub drain_delay_ms: u64,
 }
 
 impl HttpSettings {

@@ -123,6 +123,11 @@ async fn serve(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<ExitCod
     }
     stop_signal().await?;
     tracing::info!("stopping");
+    tokio::select! {
+        () = app.announce_end() => {}
+        // Asked again, it does not wait for load balancers.
+        asked = stop_signal() => asked?,
+    }
     let clean = app.shut_down().await;
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

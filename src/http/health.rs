@@ -25,7 +25,7 @@ pub async fn ready(State(web): State<Web>) -> Response {
         Ok(head) => Some((head - web.hub.head()).max(0)),
         Err(_) => None,
     };
-    let stopping = web.lifecycle.is_stopping();
+    let stopping = web.lifecycle.is_announced();
     let ready = database && behind.is_some_and(|behind| behind <= MAX_BEHIND) && !stopping;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
