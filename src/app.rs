@@ -4,7 +4,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use chrono::TimeDelta;
-use migration::{Migrator, MigratorTrait};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     claims::Claims,
     clock::Clock,
     config::{Config, ConfigError, Environment, PaymentProvider},
-    db::{Backend, Db},
+    db::Db,
     error::Fault,
     events::{self, EventLog},
     graphql::budget::Budgets,
@@ -33,6 +32,7 @@ use crate::{
     ids::Ids,
     jobs::Jobs,
     lifecycle::Lifecycle,
+    migrations,
     notifications::Notifications,
     realtime::{self, Hub, HubSettings, MemoryBus},
     schema::{self, Services},
@@ -67,9 +67,9 @@ pub enum StartError {
     /// The database cannot be opened.
     #[error("database.url: the database cannot be opened: {0}")]
     Connect(#[source] sea_orm::DbErr),
-    /// The tables could not be brought up to date.
-    #[error("the database cannot be migrated: {0}")]
-    Migrate(#[source] sea_orm::DbErr),
+    /// The tables do not fit.
+    #[error(transparent)]
+    Schema(#[from] migrations::Misfit),
     /// The signing keys.
     #[error(transparent)]
     Keys(#[from] crate::auth::keys::KeyError),
@@ -174,6 +174,7 @@ impl App {
             allowed_origins: origins.into(),
             max_body_bytes: config.http.max_body_bytes,
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
+            schema: Arc::default(),
             proxies: Arc::new(config.http.proxies()?),
         };
         Ok(Self { config, db, services, lifecycle, clock, router: router(web), tls })
@@ -210,7 +211,7 @@ impl App {
     }
 }
 
-/// Opens the database and brings its tables up to date. Two nodes may do so at the same time.
+/// Opens the database and brings its tables up to date, or refuses them. Two nodes may do so at the same time.
 pub async fn open_database(config: &Config, ids: Ids) -> Result<Db, StartError> {
     if let Some(path) = config.database.url.strip_prefix("sqlite:") {
         let path = path.trim_start_matches("//");
@@ -221,26 +222,8 @@ pub async fn open_database(config: &Config, ids: Ids) -> Result<Db, StartError> 
         }
     }
     let db = Db::connect(&config.database, ids).await.map_err(StartError::Connect)?;
-    migrate(&db).await.map_err(StartError::Migrate)?;
+    migrations::bring_up(&db, &config.database).await?;
     Ok(db)
-}
-
-async fn migrate(db: &Db) -> Result<(), sea_orm::DbErr> {
-    use sea_orm::{ConnectionTrait, TransactionTrait};
-
-    match db.backend() {
-        // One writing connection, and IMMEDIATE transactions: a second process waits at the first statement.
-        Backend::Sqlite => Migrator::up(db.writer(), None).await,
-        Backend::Postgres => {
-            // Held by this transaction alone; the migrations run in their own beside it.
-            let lock = db.writer().begin().await?;
-            // However long the other node takes: its migrations are ours too.
-            lock.execute_unprepared("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await?;
-            lock.execute_unprepared("SELECT pg_advisory_xact_lock(4721001)").await?;
-            Migrator::up(db.writer(), None).await?;
-            lock.commit().await
-        }
-    }
 }
 
 async fn sweep(budgets: Arc<Budgets>, lifecycle: Lifecycle) {

@@ -68,13 +68,14 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         print!("{}", schema::sdl());
         return Ok(ExitCode::SUCCESS);
     }
-    let config = Config::load()?;
+    let mut config = Config::load()?;
     telemetry::init_logs(&config.telemetry)?;
     let clock = Clock::system();
     let ids = Ids::from_entropy(clock.clone());
     match command {
         Command::Schema => {}
         Command::Migrate => {
+            config.database.migrate = true;
             open_database(&config, ids).await?;
         }
         Command::Verify => {

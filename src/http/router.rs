@@ -38,6 +38,7 @@ use crate::{
     db::Db,
     graphql::{classify::classify, errors::ErrorCode, limits::failure},
     lifecycle::Lifecycle,
+    migrations::Watch,
     realtime::Hub,
 };
 
@@ -52,6 +53,8 @@ pub struct Web {
     pub sessions: Sessions,
     /// For readiness.
     pub db: Db,
+    /// For readiness.
+    pub schema: Arc<Watch>,
     /// For readiness.
     pub hub: Hub,
     /// For readiness.

@@ -31,6 +31,7 @@ mod clients;
 mod closes;
 mod contract;
 mod delivery;
+mod deploys;
 mod duels;
 mod groups;
 mod guards;
