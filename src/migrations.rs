@@ -8,7 +8,10 @@
 //! Called by [`app`](crate::app) at the start and by the readiness check. Nodes that start together queue: on `PostgreSQL`
 //! for an advisory lock, on `SQLite` for the write lock, and the second one finds nothing left to do.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use migration::{Migrator, MigratorTrait, SchemaManager};
 use sea_orm::{ConnectionTrait, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
@@ -18,7 +21,9 @@ use crate::db::{Backend, DatabaseSettings, Db};
 /// How long a node waits for another one's migrations on `SQLite`, in milliseconds: they are its own, too.
 const PATIENCE_MS: u64 = 600_000;
 /// Of the advisory lock; known to every version.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(4721001)";
+const LOCK: &str = "SELECT pg_try_advisory_xact_lock(4721001)";
+/// Between two tries to get it.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What keeps this program from the database, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -108,11 +113,19 @@ async fn migrate_sqlite(db: &Db) -> Result<(), Misfit> {
 }
 
 async fn migrate_postgres(db: &Db) -> Result<(), Misfit> {
-    // Held by this transaction alone; the migrations run in their own beside it.
-    let lock = db.writer().begin().await?;
-    // However long the other node takes: its migrations are ours too.
-    lock.execute_unprepared("SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0").await?;
-    lock.execute_unprepared(LOCK).await?;
+    // Tried for however long the other node takes: its steps are ours, too. Not waited for: a statement that waits has a
+    // snapshot, and the other node's `CREATE INDEX CONCURRENTLY` would wait for the end of that.
+    let lock = loop {
+        let lock = db.writer().begin().await?;
+        let row = lock.query_one_raw(db.statement(LOCK, [])).await?;
+        if row.is_some_and(|row| row.try_get_by_index(0).unwrap_or(false)) {
+            break lock;
+        }
+        lock.rollback().await?;
+        tokio::time::sleep(PAUSE).await;
+    };
+    // Held by this transaction alone; the steps run in their own beside it, and it has nothing to do meanwhile.
+    lock.execute_unprepared("SET LOCAL idle_in_transaction_session_timeout = 0").await?;
     if let Fit::Older(_) = found(db.writer()).await?.judge(&known())? {
         Migrator::up(db.writer(), None).await?;
     }

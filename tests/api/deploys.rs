@@ -105,6 +105,32 @@ async fn nodes_migrate_an_empty_postgresql_database_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_waits_for_anothers_steps_holds_none_of_them_up() {
+    let place = Place::empty(Database::Postgres).await;
+    let (other, index) = (place.db().await, place.db().await);
+    other.execute_unprepared("CREATE TABLE large (id int)").await.expect("made");
+    other.execute_unprepared("SELECT pg_advisory_lock(4721001)").await.expect("locked");
+    let home = place.home();
+    let mut waiting = home.command(&["migrate"]).spawn().expect("it starts");
+    let asks = async || {
+        let query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%advisory_xact%' \
+                     AND pid <> pg_backend_pid()";
+        let query = Statement::from_string(other.get_database_backend(), query);
+        other.query_one_raw(query).await.expect("a query").is_some()
+    };
+    soon(async { while !asks().await {} }).await;
+    let built = index.execute_unprepared("CREATE INDEX CONCURRENTLY large_idx ON large (id)");
+    soon(built).await.expect("built while somebody waits");
+    assert!(waiting.try_wait().expect("it was ours").is_none(), "not before the lock is free");
+    other.execute_unprepared("SELECT pg_advisory_unlock(4721001)").await.expect("free");
+    assert!(soon(waiting.wait()).await.expect("it ends").success());
+    assert_eq!(place.steps().await.len(), 1);
+    for db in [other, index] {
+        db.close().await.expect("closes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_start_on_an_empty_database_and_both_serve() {
     let place = Place::empty(Database::Postgres).await;
     let admin = ("LANCEWIRE_ADMIN_PASSWORD", "an operator's secret");

@@ -42,7 +42,8 @@ impl Certificate {
 
     /// Settings of a server that serves with it.
     pub fn settings(&self) -> String {
-        format!("[tls]\ncertificate = {:?}\nkey = {:?}\n", self.certificate, self.key)
+        let [certificate, key] = [&self.certificate, &self.key].map(|path| path.display().to_string());
+        format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n")
     }
 
     /// As it is in its file now.
