@@ -21,7 +21,8 @@ pub async fn live() -> Response {
 /// Traffic may come: the database answers and is still this version's, delivery keeps up, and the process is not about to end.
 pub async fn ready(State(web): State<Web>) -> Response {
     let database = web.db.ping().await.is_ok();
-    let schema = web.schema.fits(&web.db).await.ok();
+    // One that does not answer is waited for once.
+    let schema = if database { web.schema.fits(&web.db).await.ok() } else { None };
     let behind = match web.hub.log().stamp().await {
         Ok(head) => Some((head - web.hub.head()).max(0)),
         Err(_) => None,

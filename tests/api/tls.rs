@@ -19,12 +19,16 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
 };
 
-use crate::support::{
-    app::{Database, TestApp, soon, until},
-    binary::{Home, lines},
-    http::{Http, Reply},
-    people::{Person, new_job},
-    tls::{Certificate, Tunnel},
+use crate::{
+    clients::Client,
+    support::{
+        app::{Database, TestApp, soon, until},
+        binary::{Home, lines},
+        http::{Http, Reply},
+        node,
+        people::{Person, new_job},
+        tls::{Certificate, Tunnel},
+    },
 };
 
 const FEED: &str = "subscription { jobPosted { job { title } } }";
@@ -103,6 +107,23 @@ async fn operations_sockets_and_streams_are_served_over_tls() {
     let metrics = Reply::of(app.http.request(Method::GET, "/metrics")).await;
     assert!(metrics.body.as_str().expect("text").contains("lancewire_tls_handshakes_total{outcome=\"done\"}"));
     edge.app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stock_client_subscribes_over_wss_and_hears_of_the_end() {
+    let edge = started().await;
+    let ada = edge.app.client("Ada").await;
+    let mut command = node::script("graphql_ws_client.mjs", &format!("wss://localhost:{}/graphql", edge.server.port()));
+    command.env("NODE_EXTRA_CA_CERTS", &edge.certificate.certificate);
+    let mut client = Client::of(command, ada.token.as_deref().expect("a token"));
+    client.tell(json!({ "op": "subscribe", "id": "feed", "query": FEED })).await;
+    client.take("connected", None).await;
+    edge.app.listening(1).await;
+    ada.post_job("Seen over wss").await;
+    assert_eq!(client.next("feed").await["jobPosted"]["job"]["title"], "Seen over wss");
+    edge.app.app.shut_down().await;
+    let closed = client.take("closed", None).await;
+    assert_eq!((&closed["code"], &closed["clean"]), (&json!(1012), &json!(true)), "{closed}");
 }
 
 /// A socket whose reader has little room: what it does not take soon waits in the server.

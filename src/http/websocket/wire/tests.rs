@@ -204,3 +204,23 @@ async fn room_for_more_than_half_is_waited_for() {
         assert_eq!(wire.offer(1, PREFIX, large.iter()), Ok(1));
     }
 }
+
+/// A session that sleeps in the pump is woken by whoever writes, also when what is left waits in TLS alone.
+#[tokio::test]
+async fn what_the_kernel_does_not_take_wakes_the_pump() {
+    for kind in KINDS {
+        let (wire, mut peer) = wire(kind, 1_000_000).await;
+        wire.open(1);
+        let mut pump = std::pin::pin!(wire.pump());
+        assert!(pump.as_mut().now_or_never().is_none(), "nothing waits");
+        let small = texts(0..1, 1_000);
+        let mut sent = 0;
+        while !wire.has_waiting() {
+            sent += wire.offer(1, PREFIX, small.iter()).expect("open");
+        }
+        assert_eq!(kind == Kind::Secured, wire.state().waiting.is_empty(), "TLS takes more than the kernel");
+        assert_eq!(pump.as_mut().now_or_never(), Some(Pumped::Woken));
+        let (read, drained) = tokio::join!(frames(&mut peer, sent), wire.drain());
+        assert!(drained && read.len() == sent && !wire.has_waiting());
+    }
+}
