@@ -1,6 +1,7 @@
 //! The server's face: routes, transports, and what stands around every request.
 //!
-//! The only layer that knows axum. [`router`] puts the routes together; [`server`] accepts connections; [`operations`]
+//! The only layer that knows axum. [`router`] puts the routes together; [`server`] accepts connections, over [`tls`] if
+//! there is a certificate; [`client_address`] says whose they are behind a proxy; [`operations`]
 //! is the one path from a document to its answer, whatever transport it came by.
 
 pub mod client_address;
