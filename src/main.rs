@@ -12,6 +12,7 @@ use lancewire::{
     schema, seed, telemetry,
     verify::verify,
 };
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The real-time GraphQL API of a freelance marketplace.
 #[derive(Parser)]
@@ -117,32 +118,42 @@ async fn serve(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<ExitCod
     if development && app.services.accounts.is_empty().await? {
         seed::seed(&app).await.context("cannot seed the empty database")?;
     }
+    // Before anybody is told that it serves: whoever hears of it may ask it to stop at once.
+    let mut stop = StopSignals::listen()?;
     let address = app.serve(listener)?;
     tracing::info!(%address, "serving");
     if development {
         greet(&address.to_string(), app.config.tls.is_on());
     }
-    stop_signal().await?;
+    stop.next().await;
     tracing::info!("stopping");
     tokio::select! {
         () = app.announce_end() => {}
         // Asked again, it does not wait for load balancers.
-        asked = stop_signal() => asked?,
+        () = stop.next() => {}
     }
     let clean = app.shut_down().await;
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Waits for SIGINT or SIGTERM.
-async fn stop_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
+/// SIGINT and SIGTERM, which end the process by themselves until this is made.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result?,
-        _ = terminate.recv() => {}
+impl StopSignals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    Ok(())
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// Tells a newcomer where to go. Nobody may be listening: a closed standard output is no reason to end.

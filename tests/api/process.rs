@@ -205,6 +205,20 @@ async fn a_load_balancer_sees_that_a_server_is_about_to_stop_while_it_still_serv
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_twice_does_not_wait_for_load_balancers() {
+    let home = Home::new().with("LANCEWIRE_HTTP__DRAIN_DELAY_MS", "3600000");
+    let server = home.serve().await;
+    let http = Http::new(server.addr);
+    server.signal("TERM").await;
+    let told = async {
+        while http.request(Method::GET, "/health/ready").send().await.expect("an answer").status().as_u16() == 200 {}
+    };
+    soon(told).await;
+    server.signal("INT").await;
+    assert_eq!(server.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sockets_leave_one_after_the_other_and_a_mutation_under_way_is_answered() {
     let home = Home::new()
         .with("LANCEWIRE_SOCKETS__DRAIN_MS", "4000")
