@@ -41,6 +41,8 @@ const ATTEMPTS: u32 = 10;
 pub struct DatabaseSettings {
     /// `sqlite:` and a path, or `postgres://`.
     pub url: String,
+    /// Whether the start brings the schema up to date, or refuses an older one.
+    pub migrate: bool,
     /// Connections of the `PostgreSQL` pool, or readers on `SQLite`.
     pub max_connections: u32,
     /// How long a request waits for a connection, in milliseconds.

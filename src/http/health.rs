@@ -18,19 +18,22 @@ pub async fn live() -> Response {
     Json(json!({ "status": "ok" })).into_response()
 }
 
-/// Traffic may come: the database answers, delivery keeps up, and the process is not about to end.
+/// Traffic may come: the database answers and is still this version's, delivery keeps up, and the process is not about to end.
 pub async fn ready(State(web): State<Web>) -> Response {
     let database = web.db.ping().await.is_ok();
+    // One that does not answer is waited for once.
+    let schema = if database { web.schema.fits(&web.db).await.ok() } else { None };
     let behind = match web.hub.log().stamp().await {
         Ok(head) => Some((head - web.hub.head()).max(0)),
         Err(_) => None,
     };
-    let stopping = web.lifecycle.is_stopping();
-    let ready = database && behind.is_some_and(|behind| behind <= MAX_BEHIND) && !stopping;
+    let stopping = web.lifecycle.is_announced();
+    let ready = database && schema == Some(true) && behind.is_some_and(|behind| behind <= MAX_BEHIND) && !stopping;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
         "status": if ready { "ready" } else { "not ready" },
         "database": if database { "ok" } else { "unreachable" },
+        "schema": schema.map_or("unknown", |fits| if fits { "ok" } else { "too new" }),
         "eventsBehind": behind,
         "stopping": stopping,
     });

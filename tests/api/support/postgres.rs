@@ -154,6 +154,17 @@ impl Postgres {
         Database { url: self.url(&name), orders: self.orders.clone() }
     }
 
+    /// A database without anything.
+    ///
+    /// # Panics
+    ///
+    /// When the server refuses, with its reason.
+    pub async fn empty(&self) -> Database {
+        let name = format!("{}_{}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
+        self.administer([drop_database(&name), format!("CREATE DATABASE {name}")]).await;
+        Database { url: self.url(&name), orders: self.orders.clone() }
+    }
+
     /// A copy of a database that nobody uses any more: who is still connected is thrown out.
     ///
     /// # Panics
