@@ -19,7 +19,10 @@ use crate::{
     claims::Claims,
     clock::Clock,
     config::{Config, Environment, PaymentProvider},
-    db::{Backend, Db},
+    db::{
+        Backend, Db,
+        replica::{Replica, ReplicaError},
+    },
     error::Fault,
     events::{self, EventLog},
     graphql::budget::Budgets,
@@ -50,6 +53,8 @@ pub struct App {
     pub config: Config,
     /// Its database.
     pub db: Db,
+    /// What answers public reads, if the settings name it.
+    pub replica: Option<Replica>,
     /// Its services.
     pub services: Services,
     /// Its tasks.
@@ -74,6 +79,9 @@ pub enum StartError {
     /// The password settings.
     #[error(transparent)]
     Passwords(#[from] crate::auth::passwords::PasswordFault),
+    /// The replica.
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
     /// The event log.
     #[error("the event log cannot be opened: {0}")]
     Log(#[from] Fault),
@@ -118,6 +126,10 @@ impl App {
         );
 
         let log = EventLog::open(db.clone()).await?;
+        let replica = Replica::connect(&config.database, &db, log.identity()).await?;
+        if let Some(replica) = replica.clone() {
+            drop(lifecycle.spawn(replica.watch(lifecycle.clone())));
+        }
         let delivery = HubSettings {
             ring_bytes: config.events.ring_bytes,
             backlog: config.events.buffer,
@@ -139,6 +151,8 @@ impl App {
         let budgets = Arc::new(Budgets::new(config.budgets));
         drop(lifecycle.spawn(sweep(Arc::clone(&budgets), lifecycle.clone())));
         let operations = Operations::new(Parts {
+            db: db.clone(),
+            replica: replica.clone(),
             services: services.clone(),
             sessions: sessions.clone(),
             limits: config.limits.clone(),
@@ -163,7 +177,7 @@ impl App {
             max_body_bytes: config.http.max_body_bytes,
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
         };
-        Ok(Self { config, db, services, lifecycle, clock, router: router(web) })
+        Ok(Self { config, db, replica, services, lifecycle, clock, router: router(web) })
     }
 
     /// Listens where the settings say, or says why it cannot.

@@ -258,6 +258,18 @@ impl Config {
             "must begin with sqlite: or postgres://",
         )?;
         require(!url.contains(":memory:"), "database.url", "must name a file: readers and the writer share it")?;
+        let replica = &self.database.replica_url;
+        let postgres = |url: &str| ["postgres:", "postgresql:"].iter().any(|scheme| url.starts_with(scheme));
+        require(
+            replica.is_empty() || postgres(replica),
+            "database.replica_url",
+            "must begin with postgres://, or be empty",
+        )?;
+        require(
+            replica.is_empty() || postgres(url),
+            "database.replica_url",
+            "needs PostgreSQL in database.url: an SQLite file has no replica; leave it empty",
+        )?;
         require(self.database.max_connections > 0, "database.max_connections", "must be at least 1")?;
         require(
             money.currency.len() >= 3 && money.currency.bytes().all(|byte| byte.is_ascii_uppercase()),
@@ -342,6 +354,9 @@ mod tests {
             ("[http]\nlissen = \"127.0.0.1:1\"", "lissen"),
             ("[database]\nurl = \"mysql://x\"", "database.url"),
             ("[database]\nmax_connections = \"many\"", "max_connections"),
+            ("[database]\nreplica_url = \"postgres://x/y\"", "database.replica_url needs PostgreSQL"),
+            ("[database]\nurl = \"postgres://x/y\"\nreplica_url = \"x/y\"", "database.replica_url must begin"),
+            ("[database]\nreplica_max_lag_ms = -1", "replica_max_lag_ms"),
             ("[limits]\ndepht = 3", "depht"),
             ("[marketplace]\nfee_basis_points = 10001", "fee_basis_points"),
             ("[http]\nallowed_origins = [\"example.com\"]", "allowed_origins"),

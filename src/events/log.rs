@@ -83,15 +83,15 @@ impl EventLog {
 
     /// Numbers what has been committed and returns the last position given out. Safe to call from any number of places.
     pub async fn stamp(&self) -> Result<i64, DbErr> {
-        let (connection, sql) = match self.db.backend() {
-            Backend::Postgres => (self.db.writer(), "SELECT stamp_events() AS head"),
+        let ask = |sql| self.db.statement(sql, []);
+        let row = match self.db.backend() {
+            Backend::Postgres => self.db.writer().query_one_raw(ask("SELECT stamp_events() AS head")).await?,
             // The sequence and not the greatest id: retention may have removed the latest events.
-            Backend::Sqlite => (
-                self.db.reader(),
-                "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head",
-            ),
+            Backend::Sqlite => {
+                let sql = "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head";
+                self.db.reader().query_one_raw(ask(sql)).await?
+            }
         };
-        let row = connection.query_one_raw(self.db.statement(sql, [])).await?;
         row.ok_or_else(|| DbErr::RecordNotFound("the head of the event log".into()))?.try_get("", "head")
     }
 

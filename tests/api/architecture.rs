@@ -161,7 +161,7 @@ const KNOWS: [(&str, &str); 25] = [
     ("ids", "clock"),
     ("error", "money"),
     ("text", "error"),
-    ("db", "error ids"),
+    ("db", "error ids lifecycle"),
     ("idempotency", "clock db error ids"),
     // What domains stand on.
     ("events", "clock db error ids lifecycle named_enum"),
@@ -184,7 +184,7 @@ const KNOWS: [(&str, &str); 25] = [
     ("realtime", "auth clock error events ids lifecycle"),
     // The kit knows no domain, but for the shape of an amount and the interface that its macro writes into unions.
     ("graphql", "auth clock connection error idempotency ids lifecycle money page schema wallet"),
-    ("schema", "accounts auth claims error events graphql ids jobs lifecycle notifications realtime wallet"),
+    ("schema", "accounts auth claims db error events graphql ids jobs lifecycle notifications realtime wallet"),
     ("http", "auth clock db error events graphql ids lifecycle realtime schema"),
     // The process.
     ("config", "auth db graphql http money"),
