@@ -109,6 +109,13 @@ async fn node(mut config: Config) -> Result<App, StartError> {
     App::build(config, Clock::system(), Ids::from_entropy(Clock::system())).await
 }
 
+/// The same server, another database.
+fn in_database(url: &str, name: &str) -> String {
+    let mut url: url::Url = url.parse().expect("a URL");
+    url.set_path(name);
+    url.to_string()
+}
+
 async fn connect(url: &str) -> DatabaseConnection {
     let mut options = ConnectOptions::new(url);
     options.max_connections(1).sqlx_logging(false);
@@ -156,7 +163,7 @@ async fn public_reads_are_answered_by_the_replica_and_nothing_else_is() {
         "{ events(first: 10) { nodes { id } } }",
         "{ streamCursor }",
         "{ rateLimit { cost } }",
-        "mutation { markNotificationsRead(input: {}) { errors { __typename } } }",
+        "mutation { updateProfile(input: { displayName: \"Ada\" }) { errors { __typename } } }",
     ] {
         let (_, on_replica) = pair.cost(&ada, private).await;
         assert_eq!(on_replica, 0, "{private}");
@@ -184,7 +191,7 @@ async fn a_viewer_reads_their_own_writes_on_every_node_however_far_the_replica_i
     assert_eq!(socket.next(&answer).await["data"]["job"]["title"], "Fresh", "on a socket from before she wrote");
     // What is no event and no key in a table of deeds counts as well.
     let renamed =
-        elsewhere(&ada).mutate("updateProfile", json!({ "displayName": "Ada the Second" }), "user { id }").await;
+        elsewhere(&ada).mutate("updateProfile", json!({ "displayName": "Ada the Second" }), "viewer { id }").await;
     renamed.good();
     let query = format!("{{ node(id: \"{}\") {{ ... on User {{ displayName }} }} }}", ada.id);
     assert_eq!(ada.run(&query, json!({})).await.at("/data/node/displayName"), "Ada the Second");
@@ -319,7 +326,7 @@ async fn a_sign_out_counts_at_once_however_far_the_replica_is_behind() {
     let pair = Pair::start(PATIENT).await;
     let ada = pair.app.client("Ada").await;
     pair.pause(true).await;
-    assert_eq!(pair.cost(&ada, FEED).await, (1, 4), "the replica serves her");
+    assert_eq!(pair.cost(&ada, FEED).await, (1, 2), "the replica serves her");
     ada.run("mutation { signOut { errors { __typename } } }", json!({})).await.data();
     assert_eq!(ada.run(FEED, json!({})).await.code(), "UNAUTHENTICATED");
     pair.resume().await;
@@ -336,11 +343,11 @@ async fn a_replica_of_something_else_stops_the_start_and_one_that_is_away_does_n
     };
     let primary = connect(pair.primary.url()).await;
     primary.execute_unprepared("CREATE DATABASE other").await.expect("made");
-    let other = pair.primary.url().replace("/postgres", "/other");
+    let other = in_database(pair.primary.url(), "other");
     migrate(other.clone()).await;
     pair.caught_up().await;
     let stranger = postgres::shared().await.database(migrate).await;
-    let nowhere = pair.replica.url().replace("/postgres", "/nowhere");
+    let nowhere = in_database(pair.replica.url(), "nowhere");
     for (url, replica, why) in [
         (pair.primary.url(), stranger.url(), "another cluster"),
         (other.as_str(), pair.replica.url(), "another event log"),
