@@ -18,7 +18,10 @@ use crate::{
     claims::Claims,
     clock::Clock,
     config::{BusKind, Config, ConfigError, Environment, PaymentProvider},
-    db::Db,
+    db::{
+        Db,
+        replica::{Replica, ReplicaError},
+    },
     error::Fault,
     events::{self, EventLog},
     gossip,
@@ -55,6 +58,8 @@ pub struct App {
     pub config: Config,
     /// Its database.
     pub db: Db,
+    /// What answers public reads, if the settings name it.
+    pub replica: Option<Replica>,
     /// Its services.
     pub services: Services,
     /// Its tasks.
@@ -86,6 +91,9 @@ pub enum StartError {
     /// The certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The replica.
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
     /// The event log.
     #[error("the event log cannot be opened: {0}")]
     Log(#[from] Fault),
@@ -140,6 +148,10 @@ impl App {
         );
 
         let log = EventLog::open(db.clone()).await?;
+        let replica = Replica::connect(&config.database, &db, log.identity()).await?;
+        if let Some(replica) = replica.clone() {
+            drop(lifecycle.spawn(replica.watch(lifecycle.clone())));
+        }
         let delivery = HubSettings {
             ring_bytes: config.events.ring_bytes,
             backlog: config.events.buffer,
@@ -166,6 +178,8 @@ impl App {
             drop(lifecycle.spawn(gossip));
         }
         let operations = Operations::new(Parts {
+            db: db.clone(),
+            replica: replica.clone(),
             services: services.clone(),
             sessions: sessions.clone(),
             limits: config.limits.clone(),
@@ -195,7 +209,7 @@ impl App {
             schema: Arc::default(),
             proxies: Arc::new(config.http.proxies()?),
         };
-        Ok(Self { config, db, services, lifecycle, clock, router: router(web), tls })
+        Ok(Self { config, db, replica, services, lifecycle, clock, router: router(web), tls })
     }
 
     /// Listens where the settings say, or says why it cannot.

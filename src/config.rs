@@ -323,6 +323,18 @@ impl Config {
             "bus.redis_url",
             "must be set, such as redis://host:6379, if bus.kind is redis, and only then",
         )?;
+        let replica = &self.database.replica_url;
+        let postgres = |url: &str| ["postgres:", "postgresql:"].iter().any(|scheme| url.starts_with(scheme));
+        require(
+            replica.is_empty() || postgres(replica),
+            "database.replica_url",
+            "must begin with postgres://, or be empty",
+        )?;
+        require(
+            replica.is_empty() || postgres(url),
+            "database.replica_url",
+            "needs PostgreSQL in database.url: an SQLite file has no replica; leave it empty",
+        )?;
         require(self.database.max_connections > 0, "database.max_connections", "must be at least 1")?;
         require(
             money.currency.len() >= 3 && money.currency.bytes().all(|byte| byte.is_ascii_uppercase()),
@@ -413,6 +425,9 @@ mod tests {
             ("[http]\nlissen = \"127.0.0.1:1\"", "lissen"),
             ("[database]\nurl = \"mysql://x\"", "database.url"),
             ("[database]\nmax_connections = \"many\"", "max_connections"),
+            ("[database]\nreplica_url = \"postgres://x/y\"", "database.replica_url needs PostgreSQL"),
+            ("[database]\nurl = \"postgres://x/y\"\nreplica_url = \"x/y\"", "database.replica_url must begin"),
+            ("[database]\nreplica_max_lag_ms = -1", "replica_max_lag_ms"),
             ("[limits]\ndepht = 3", "depht"),
             ("[bus]\nkind = \"postgres\"", "bus.kind"),
             ("[bus]\nredis_url = \"redis://127.0.0.1\"", "bus.redis_url"),

@@ -14,6 +14,7 @@ pub use sea_orm_migration::prelude::*;
 
 pub mod compat;
 mod m20261122_000001_initial;
+mod m20261125_000001_commit_marks;
 
 /// All steps, oldest first.
 #[derive(Debug)]
@@ -21,6 +22,6 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_initial::Migration)]
+        vec![Box::new(m20261122_000001_initial::Migration), Box::new(m20261125_000001_commit_marks::Migration)]
     }
 }

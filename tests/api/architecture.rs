@@ -161,7 +161,7 @@ const KNOWS: [(&str, &str); 27] = [
     ("ids", "clock"),
     ("error", "money"),
     ("text", "error"),
-    ("db", "error ids"),
+    ("db", "error ids lifecycle"),
     ("idempotency", "clock db error ids"),
     ("migrations", "db"),
     // What domains stand on.
@@ -185,7 +185,7 @@ const KNOWS: [(&str, &str); 27] = [
     ("realtime", "auth clock error events ids lifecycle"),
     // The kit knows no domain, but for the shape of an amount and the interface that its macro writes into unions.
     ("graphql", "auth clock connection error idempotency ids lifecycle money page schema wallet"),
-    ("schema", "accounts auth claims error events graphql ids jobs lifecycle notifications realtime wallet"),
+    ("schema", "accounts auth claims db error events graphql ids jobs lifecycle notifications realtime wallet"),
     ("http", "auth clock db error events graphql ids lifecycle migrations realtime schema"),
     // What nodes tell each other of their callers.
     ("gossip", "auth graphql lifecycle realtime"),

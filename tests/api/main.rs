@@ -44,6 +44,7 @@ mod positions;
 mod process;
 mod races;
 mod readme;
+mod replicas;
 mod resume;
 mod settlements;
 mod sockets;

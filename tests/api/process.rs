@@ -58,7 +58,7 @@ async fn what_cannot_be_used_stops_the_start_with_one_line_that_names_it() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = holder.local_addr().expect("an address").to_string();
     let production = ("LANCEWIRE_ENVIRONMENT", "production");
-    let cases: [(&[(&'static str, &str)], &str); 14] = [
+    let cases: [(&[(&'static str, &str)], &str); 15] = [
         (&[("LANCEWIRE_HTTP__LISSEN", "127.0.0.1:1")], "lissen"),
         (&[("LANCEWIRE_HTPP__LISTEN", "127.0.0.1:1")], "htpp"),
         (&[("LANCEWIRE_HTTP__LISTEN", "nowhere")], "http.listen"),
@@ -66,6 +66,7 @@ async fn what_cannot_be_used_stops_the_start_with_one_line_that_names_it() {
         (&[("LANCEWIRE_SOCKETS__PING_INTERVAL_MS", "0")], "sockets.ping_interval_ms"),
         (&[("LANCEWIRE_DATABASE__URL", "mysql://localhost/x")], "database.url"),
         (&[("LANCEWIRE_DATABASE__URL", "postgres://nobody@127.0.0.1:1/x")], "database.url"),
+        (&[("LANCEWIRE_DATABASE__REPLICA_URL", "postgres://nobody@127.0.0.1:1/x")], "database.replica_url"),
         (&[("LANCEWIRE_TELEMETRY__FILTER", "lancewire=loud")], "telemetry.filter"),
         (&[("LANCEWIRE_CONFIG", "missing.toml")], "missing.toml"),
         (&[("LANCEWIRE_ENVIRONMENT", "staging")], "LANCEWIRE_ENVIRONMENT"),

@@ -49,9 +49,10 @@ const MORTAL_SETTINGS: &str = "synchronous_commit = on\n";
 
 /// Runs the server until standard input ends. The other end of that pipe is in the test process, and the kernel closes
 /// it however the process ends: by returning, by a panic, by SIGKILL. When it ends before the server is ready, nobody
-/// hears that word, which must not end the keeper. A line `crash` or `start` does that to the server and is answered.
+/// hears that word, which must not end the keeper. A line `crash` or `start` does that to the server and is answered. With
+/// the connection string of another server it is a streaming replica of that one.
 const KEEPER: &str = r#"
-binaries=$1 port=$2 settings=$3
+binaries=$1 port=$2 settings=$3 source=$4
 exec 2>>log
 finish() {
     "$binaries/pg_ctl" --pgdata=data --mode=immediate stop >>log
@@ -60,11 +61,17 @@ finish() {
 start() {
     "$binaries/pg_ctl" --pgdata=data --log=log --options="-p $port" --wait start >>log
 }
+make() {
+    if [ -n "$source" ]; then
+        "$binaries/pg_basebackup" --pgdata=data --dbname="$source" --write-recovery-conf --checkpoint=fast --no-sync
+    else
+        "$binaries/initdb" --pgdata=data --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync >>log &&
+            printf '%s' "$settings" >>data/postgresql.conf
+    fi
+}
 trap finish EXIT
 trap 'exit 1' HUP INT TERM
-"$binaries/initdb" --pgdata=data --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync >>log &&
-    printf '%s' "$settings" >>data/postgresql.conf &&
-    start ||
+make && start ||
     { cat log; exit 1; }
 trap '' PIPE
 echo ready
@@ -197,7 +204,7 @@ impl Postgres {
         let (server, keeper) = if let Ok(url) = env::var("LANCEWIRE_TEST_POSTGRES_URL") {
             (url.parse().expect("LANCEWIRE_TEST_POSTGRES_URL is a URL"), None)
         } else {
-            let (url, keeper) = start_server(SETTINGS);
+            let (url, keeper) = start_server(SETTINGS, None);
             (url, Some(keeper))
         };
         let (orders, queue) = mpsc::channel();
@@ -217,7 +224,20 @@ impl Mortal {
     ///
     /// When there is no PostgreSQL to start.
     pub async fn start() -> Self {
-        let started = tokio::task::spawn_blocking(|| start_server(&format!("{SETTINGS}{MORTAL_SETTINGS}"))).await;
+        Self::begin(None).await
+    }
+
+    /// A new server that follows this one by streaming replication, beginning with all that is in it now.
+    pub async fn follower(&self) -> Self {
+        let mut source = self.url.clone();
+        // Replication is of the whole server.
+        source.set_path("");
+        Self::begin(Some(source)).await
+    }
+
+    async fn begin(source: Option<Url>) -> Self {
+        let start = move || start_server(&format!("{SETTINGS}{MORTAL_SETTINGS}"), source.as_ref());
+        let started = tokio::task::spawn_blocking(start).await;
         let (url, keeper) = started.unwrap_or_else(|failure| resume_unwind(failure.into_panic()));
         Self { url, keeper: Arc::new(Mutex::new(keeper)) }
     }
@@ -301,14 +321,14 @@ async fn execute(database: &DatabaseConnection, statements: &[String]) -> Result
     Ok(())
 }
 
-/// Makes a server and waits until it accepts connections.
-fn start_server(settings: &str) -> (Url, Keeper) {
+/// Makes a server, or a replica of `source`, and waits until it accepts connections.
+fn start_server(settings: &str, source: Option<&Url>) -> (Url, Keeper) {
     let binaries = find_binaries().unwrap_or_else(|| {
         panic!("no PostgreSQL {OLDEST} or newer (initdb, pg_ctl): run scripts/prepare-tests or install `postgresql`")
     });
     let mut log = String::new();
     for _ in 0..3 {
-        match try_start_server(&binaries, settings) {
+        match try_start_server(&binaries, settings, source) {
             Ok(started) => return started,
             Err(why) => log = why,
         }
@@ -320,7 +340,7 @@ fn start_server(settings: &str) -> (Url, Keeper) {
     panic!("PostgreSQL does not start:\n{log}");
 }
 
-fn try_start_server(binaries: &Path, settings: &str) -> Result<(Url, Keeper), String> {
+fn try_start_server(binaries: &Path, settings: &str, source: Option<&Url>) -> Result<(Url, Keeper), String> {
     // PostgreSQL refuses to run as root; whoever runs it instead must get at the directory.
     let user = is_root().then(unprivileged);
     let parent = if user.is_some() { PathBuf::from("/tmp") } else { env::temp_dir() };
@@ -332,6 +352,7 @@ fn try_start_server(binaries: &Path, settings: &str) -> Result<(Url, Keeper), St
 
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(KEEPER).arg("keeper").arg(binaries).arg(port.to_string()).arg(settings);
+    command.arg(source.map_or("", Url::as_str));
     // A clean environment: PGDATA, PGOPTIONS and the like would steer the server. A group of its own: what interrupts
     // the tests must not stop the keeper before it has cleaned up.
     command.current_dir(&directory).process_group(0);
