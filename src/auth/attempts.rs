@@ -19,8 +19,8 @@
 //!
 //! The counts live in memory, and a restart forgets them. Several nodes count together: each tells the others what was
 //! tried and what became of it ([`Attempts::said`], carried by `gossip`), so that guesses spread over nodes see each other
-//! a moment later than guesses at one. Memory is bounded: when full, what counts least goes first (forgotten, then few failures, then old ones), so that a
-//! flood of new keys washes out the flood and not the account under attack.
+//! a moment later than guesses at one. Memory is bounded: when full, what counts least goes first (forgotten, then few
+//! failures, then old ones), so that a flood of new keys washes out the flood and not the account under attack.
 
 use std::{
     collections::{HashMap, VecDeque},

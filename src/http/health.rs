@@ -35,6 +35,8 @@ pub async fn ready(State(web): State<Web>) -> Response {
         "database": if database { "ok" } else { "unreachable" },
         "schema": schema.map_or("unknown", |fits| if fits { "ok" } else { "too new" }),
         "eventsBehind": behind,
+        // No reason to be sent no traffic: without it events come by the poll.
+        "bus": if web.hub.hears_other_nodes() { "ok" } else { "away" },
         "stopping": stopping,
     });
     (status, Json(body)).into_response()

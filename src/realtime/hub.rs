@@ -188,7 +188,21 @@ impl Hub {
                 return Ok(cursor.position);
             }
         }
-        self.log().resume_point(cursor).await
+        let resumed = self.log().resume_point(cursor).await;
+        let outcome = match &resumed {
+            Ok(_) | Err(ResumeError::Fault(_)) => None,
+            Err(ResumeError::Expired) => Some("expired"),
+            Err(ResumeError::NotOurs) => Some("refused"),
+        };
+        if let Some(outcome) = outcome {
+            metrics::counter!("lancewire_recoveries_total", "outcome" => outcome).increment(1);
+        }
+        resumed
+    }
+
+    /// Whether this node hears the others at once; else it finds out by polling the log.
+    pub fn hears_other_nodes(&self) -> bool {
+        self.shared.bus.is_connected()
     }
 
     /// Publishes the next events of the log, and returns the position of the last one published. For the tail alone,

@@ -40,6 +40,7 @@ mod http;
 mod idempotency;
 mod limits;
 mod lists;
+mod nodes;
 mod positions;
 mod process;
 mod races;

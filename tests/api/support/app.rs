@@ -167,6 +167,12 @@ impl TestApp {
         Self { app: Arc::new(app), ..self }
     }
 
+    /// One more node: same database, same keys, an address of its own. Its [`TestApp::finish`] leaves the database as it is.
+    pub async fn neighbour(&self) -> Self {
+        let (app, addr) = serve(self.app.config.clone(), self.app.clock.clone()).await;
+        Self { app: Arc::new(app), addr, http: Http::new(addr), ..self.clone() }
+    }
+
     /// Waits until all that was committed so far is published: whoever subscribes then hears nothing of it.
     pub async fn published(&self) {
         let hub = &self.app.services.hub;

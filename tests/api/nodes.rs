@@ -1,0 +1,168 @@
+//! Two whole servers on one database: whoever is at one of them is as if they were at the other.
+
+use chrono::DateTime;
+use futures_util::future::join;
+use lancewire::clock::Clock;
+use serde_json::{Value, json};
+
+use crate::support::{
+    app::{Database, TestApp},
+    people::Person,
+    redis::Redis,
+};
+
+const FEED: &str = "subscription($after: String) { jobPosted(after: $after) { cursor job { id } } }";
+const OWN: &str = "subscription { walletUpdated { wallet { inEscrow { amount } } } }";
+
+/// Two nodes with these settings on top.
+async fn two_nodes(settings: &str) -> [TestApp; 2] {
+    let one = TestApp::start_with(Database::Postgres, settings, Clock::system()).await;
+    let other = one.neighbour().await;
+    [one, other]
+}
+
+fn over(redis: &Redis) -> String {
+    format!("[bus]\nredis_url = \"redis://{}\"\n", redis.addr())
+}
+
+async fn finish([one, other]: [TestApp; 2]) {
+    other.finish().await;
+    one.finish().await;
+}
+
+async fn events_and_cursors_are_the_same_at_both(settings: &str) {
+    let apps = two_nodes(settings).await;
+    let [one, other] = &apps;
+    let ada = one.client("Ada").await;
+    let (here, there) = (ada.socket().await, ada.at(other).socket().await);
+    let (feed_here, feed_there) = (here.subscribe(FEED, json!({})), there.subscribe(FEED, json!({})));
+    let own = there.subscribe(OWN, json!({}));
+    one.listening(1).await;
+    other.listening(2).await;
+    let mut last = Value::Null;
+    for (number, node) in [one, other, other, one, one].into_iter().enumerate() {
+        let job = ada.at(node).post_job(&format!("Job {number}")).await;
+        let (told_here, told_there) = join(here.next(&feed_here), there.next(&feed_there)).await;
+        assert_eq!(told_here, told_there, "with the same cursors");
+        assert_eq!(told_here["data"]["jobPosted"]["job"]["id"], job["id"]);
+        let wallet = there.next(&own).await;
+        assert_eq!(wallet["data"]["walletUpdated"]["wallet"]["inEscrow"]["amount"], format!("{}00.00", number + 1));
+        last = told_here["data"]["jobPosted"]["cursor"].clone();
+    }
+    // Where one node has stopped, the other goes on.
+    here.close().await;
+    let missed = ada.post_job("Missed").await;
+    let again = ada.at(other).socket().await;
+    let resumed = again.subscribe(FEED, json!({ "after": last }));
+    assert_eq!(again.next(&resumed).await["data"]["jobPosted"]["job"]["id"], missed["id"]);
+    finish(apps).await;
+}
+
+async fn whoever_loses_their_rights_at_one_loses_them_at_both(settings: &str) {
+    let apps = two_nodes(settings).await;
+    let [one, other] = &apps;
+    let revoked = (4403, "Forbidden: token revoked".to_owned());
+    let (ada, ben, admin) = (one.client("Ada").await, one.freelancer("Ben").await, one.admin().await);
+    let bystander = ben.at(other).socket().await;
+
+    let elsewhere = ada.sign_in_again().await;
+    let [signed_out, spared] = [ada.at(other).socket().await, elsewhere.at(other).socket().await];
+    ada.run("mutation { signOut { errors { __typename } } }", json!({})).await;
+    assert_eq!(signed_out.closed().await, revoked);
+    assert_eq!(spared.ping(json!({ "here": true })).await, json!({ "here": true }), "another session");
+    assert_eq!(ada.at(other).run("{ me { id } }", json!({})).await.code(), "UNAUTHENTICATED");
+
+    let roles = json!({ "userId": elsewhere.id, "roles": ["FREELANCER"] });
+    admin.mutate("setUserRoles", roles, "user { id }").await.good();
+    assert_eq!(spared.closed().await, revoked, "to come back with the new roles");
+    let again = elsewhere.at(other).socket().await;
+    let suspension = json!({ "userId": elsewhere.id, "suspended": true, "reason": "Spam" });
+    admin.mutate("setUserSuspended", suspension, "user { id }").await.good();
+    assert_eq!(again.closed().await, revoked);
+    assert_eq!(bystander.ping(json!({ "here": true })).await, json!({ "here": true }), "somebody else");
+    finish(apps).await;
+}
+
+/// Runs a query without a token; what is left of the budget, or none if it was refused.
+async fn points_left_after(app: &TestApp, query: &str) -> Option<u32> {
+    let reply = app.http.graphql(None, query, json!({})).await;
+    let left = reply.headers.get("ratelimit-remaining").expect("a budget").to_str().expect("a text");
+    (reply.status == 200).then(|| left.parse().expect("a number"))
+}
+
+async fn points_left(app: &TestApp) -> Option<u32> {
+    points_left_after(app, "{ skills { slug } }").await
+}
+
+async fn a_budget_spent_at_one_is_spent_at_both(settings: &str) {
+    let apps = two_nodes(&format!("{settings}\n[budgets]\nanonymous = 60")).await;
+    let [one, other] = &apps;
+    let mut queries = 0;
+    while points_left(one).await.is_some() {
+        queries += 1;
+    }
+    // The other node hears of it a moment later: nowhere near as many.
+    let mut more = 0;
+    while points_left(other).await.is_some() {
+        more += 1;
+        assert!(more < queries || queries < 2, "{more} more than {queries} at the first");
+    }
+    finish(apps).await;
+}
+
+/// Waits until the other node has heard of all that was tried at the one. Both have budgets of 10,000 points.
+async fn gossip_has_arrived(one: &TestApp, other: &TestApp) {
+    const DEAR: &str = "{ jobs(first: 100) { nodes { id title client { id displayName } } } }";
+    // What is said first arrives first. Twice: it may be told in the middle of the first.
+    for [spend, heard] in [[6_000, 8_000], [2_000, 4_000]] {
+        while points_left_after(one, DEAR).await.expect("a large budget") > spend {}
+        while points_left(other).await.expect("a large budget") > heard {}
+    }
+}
+
+async fn guesses_at_one_count_at_both(settings: &str) {
+    // Time stands still: nobody has waited for long enough.
+    let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
+    let settings = format!("{settings}\n[auth]\nfree_attempts_per_account = 3\n[budgets]\nanonymous = 10000");
+    let one = TestApp::start_with(Database::Postgres, &settings, clock).await;
+    let other = one.neighbour().await;
+    let ada = one.client("Ada").await;
+    let guess = async |app: &TestApp| {
+        let input = json!({ "email": ada.email, "password": "a wrong guess of mine" });
+        let stranger = Person { token: None, ..ada.at(app) };
+        stranger.mutate("signIn", input, "session { accessToken }").await.code().to_owned()
+    };
+    for _ in 0..4 {
+        assert_eq!(guess(&one).await, "INVALID_CREDENTIALS");
+    }
+    assert_eq!(guess(&one).await, "TOO_MANY_ATTEMPTS");
+    gossip_has_arrived(&one, &other).await;
+    assert_eq!(guess(&other).await, "TOO_MANY_ATTEMPTS");
+    finish([one, other]).await;
+}
+
+/// Tells each story on each bus that connects servers.
+macro_rules! on_both_buses {
+    ($($story:ident)+) => {$(
+        mod $story {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn notify() {
+                super::$story("").await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn redis() {
+                super::$story(&over(&Redis::start().await)).await;
+            }
+        }
+    )+};
+}
+
+on_both_buses! {
+    events_and_cursors_are_the_same_at_both
+    whoever_loses_their_rights_at_one_loses_them_at_both
+    a_budget_spent_at_one_is_spent_at_both
+    guesses_at_one_count_at_both
+}
