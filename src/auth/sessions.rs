@@ -207,7 +207,8 @@ impl Sessions {
             EventKind::JobPosted
             | EventKind::JobUpdated
             | EventKind::WalletUpdated
-            | EventKind::NotificationReceived => {}
+            | EventKind::NotificationReceived
+            | EventKind::Unknown => {}
         }
     }
 

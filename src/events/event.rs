@@ -23,6 +23,9 @@ named_enum! {
         SessionEnded = "SESSION_ENDED",
         /// What a user may do has changed. For the nodes: no client ever hears of it.
         RightsChanged = "RIGHTS_CHANGED",
+        /// Something that a newer version of the server has recorded while this one still runs. It keeps its place, and
+        /// nobody here hears of it. Never recorded itself.
+        Unknown = "UNKNOWN",
     }
 }
 
@@ -52,14 +55,19 @@ impl EventKind {
     pub const fn has_parties(self) -> bool {
         match self {
             Self::JobUpdated | Self::WalletUpdated | Self::NotificationReceived => true,
-            Self::JobPosted | Self::SessionEnded | Self::RightsChanged => false,
+            Self::JobPosted | Self::SessionEnded | Self::RightsChanged | Self::Unknown => false,
         }
+    }
+
+    /// Reads a kind out of the log or off a bus: what this version does not know, it knows as [`EventKind::Unknown`].
+    pub fn recorded_as(name: &str) -> Self {
+        Self::from_column(name).unwrap_or(Self::Unknown)
     }
 
     /// Whether the nodes alone hear of it.
     pub const fn is_internal(self) -> bool {
         match self {
-            Self::SessionEnded | Self::RightsChanged => true,
+            Self::SessionEnded | Self::RightsChanged | Self::Unknown => true,
             Self::JobPosted | Self::JobUpdated | Self::WalletUpdated | Self::NotificationReceived => false,
         }
     }
@@ -72,7 +80,8 @@ impl EventKind {
             | Self::WalletUpdated
             | Self::NotificationReceived
             | Self::SessionEnded
-            | Self::RightsChanged => false,
+            | Self::RightsChanged
+            | Self::Unknown => false,
         }
     }
 }

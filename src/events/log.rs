@@ -210,7 +210,7 @@ fn event(row: &QueryResult) -> Result<Event, Fault> {
         position: row.try_get("", "position")?,
         recorded: NewEvent {
             id: row.try_get("", "event_id")?,
-            kind: EventKind::from_column(&row.try_get::<String>("", "kind")?)?,
+            kind: EventKind::recorded_as(&row.try_get::<String>("", "kind")?),
             subject: row.try_get("", "subject_id")?,
             subject_version: row.try_get("", "subject_version")?,
             audience: Audience {

@@ -57,7 +57,7 @@ impl Event {
             EventKind::NotificationReceived => {
                 Some(Self::NotificationReceived(NotificationReceivedEvent::of(delivery)?))
             }
-            EventKind::SessionEnded | EventKind::RightsChanged => None,
+            EventKind::SessionEnded | EventKind::RightsChanged | EventKind::Unknown => None,
         })
     }
 }
@@ -134,7 +134,8 @@ pub fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, Fault> {
         EventKind::WalletUpdated
         | EventKind::NotificationReceived
         | EventKind::SessionEnded
-        | EventKind::RightsChanged => Ok(Vec::new()),
+        | EventKind::RightsChanged
+        | EventKind::Unknown => Ok(Vec::new()),
     }
 }
 

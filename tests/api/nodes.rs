@@ -3,6 +3,7 @@
 use chrono::DateTime;
 use futures_util::future::join;
 use lancewire::clock::Clock;
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -139,6 +140,28 @@ async fn guesses_at_one_count_at_both(settings: &str) {
     gossip_has_arrived(&one, &other).await;
     assert_eq!(guess(&other).await, "TOO_MANY_ATTEMPTS");
     finish([one, other]).await;
+}
+
+/// During a deploy, nodes of the version to come record what this one has never heard of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_of_a_newer_version_is_passed_over() {
+    let one = TestApp::start(Database::Postgres).await;
+    let ada = one.client("Ada").await;
+    let socket = ada.socket().await;
+    let feed = socket.subscribe(FEED, json!({}));
+    one.listening(1).await;
+    let run = async |sql: &str| one.app.db.writer().execute_unprepared(&one.db_dialect(sql)).await.expect("done");
+    run("ALTER TABLE events DROP CONSTRAINT events_kind_check").await;
+    run("INSERT INTO events (event_id, kind, subject_id, subject_version, is_public, owner_id, payload, occurred_at) \
+         VALUES ({fresh}, 'JOB_FRAMED', {fresh}, 1, {true}, {fresh}, '{}', now())")
+    .await;
+    let job = ada.post_job("After it").await;
+    let event = socket.next(&feed).await;
+    assert_eq!(event["data"]["jobPosted"]["job"]["id"], job["id"]);
+    let all = ada.run("{ events(first: 100) { nodes { id cursor } pageInfo { endCursor } } }", json!({})).await;
+    let nodes = all.data()["events"]["nodes"].as_array().expect("a list").len();
+    assert!(nodes > 0 && all.body.pointer("/errors").is_none(), "{:#}", all.body);
+    one.finish().await;
 }
 
 /// Tells each story on each bus that connects servers.

@@ -1,7 +1,7 @@
 //! How events and gossip look on a wire between nodes.
 //!
 //! One byte of format, then [`postcard`]. Nodes of two versions run side by side during a deploy: a message of another
-//! format, or with a kind of event that this version does not know, is as good as lost, and the log has everything.
+//! format is as good as lost, and the log has everything.
 
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
@@ -125,7 +125,7 @@ impl<'a> WireEvent<'a> {
     fn heard(self) -> Result<Heard, Unreadable> {
         let recorded = NewEvent {
             id: self.id.into(),
-            kind: EventKind::from_column(self.kind).map_err(|_| Unreadable)?,
+            kind: EventKind::recorded_as(self.kind),
             subject: self.subject,
             subject_version: self.subject_version,
             audience: Audience {
