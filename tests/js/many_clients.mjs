@@ -4,7 +4,8 @@
 //   {"url":"ws://127.0.0.1:4000/graphql","retryMs":100,"clients":[{"token":"..","subscriptions":[
 //     {"id":0,"query":"subscription($after: String) ..","variables":{"after":".."}}]}]}
 // Each client has a connection of its own. Each thing that happens is one JSON line on standard output:
-//   ["event",id,cursor,event id,subject's id,subject's version]   new to the subscription
+//   ["event",id,cursor,event id,subject's id,subject's version,private]   new to the subscription; whether it holds a
+//                                   job's escrow, which only the job's parties may see
 //   ["seen",id,cursor]              came again, and was dropped by the cursor check
 //   ["error",id,[..]]               the operation ended in errors; an application subscribes again, so do we
 //   ["connected",client] ["closed",client,code]
@@ -64,7 +65,7 @@ const start = ({ url, retryMs, clients }) => {
               seen.add(cursor);
               variables.after = cursor;
               const subject = event.job ?? event.wallet ?? event.notification;
-              say('event', id, cursor, event.id, subject.id, subject.version ?? 0);
+              say('event', id, cursor, event.id, subject.id, subject.version ?? 0, subject.escrow != null);
             },
             error(error) {
               say('error', id, describe(error));
