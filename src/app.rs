@@ -18,10 +18,11 @@ use crate::{
     },
     claims::Claims,
     clock::Clock,
-    config::{Config, Environment, PaymentProvider},
+    config::{BusKind, Config, Environment, PaymentProvider},
     db::{Backend, Db},
     error::Fault,
     events::{self, EventLog},
+    gossip,
     graphql::budget::Budgets,
     http::{
         operations::{Operations, Parts},
@@ -33,12 +34,15 @@ use crate::{
     jobs::Jobs,
     lifecycle::Lifecycle,
     notifications::Notifications,
-    realtime::{self, Hub, HubSettings, MemoryBus},
+    realtime::{Bus, Hub, HubSettings, MemoryBus, Pace, PostgresBus, PostgresBusError, RedisBus, RedisBusError, Tail},
     schema::{self, Services},
     telemetry,
     wallet::{Wallets, sandbox},
 };
 
+/// How often a node says how far the log goes, and how long it waits for what the bus will probably still bring.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const HOLD: Duration = Duration::from_millis(10);
 /// How often spent budgets that have refilled are forgotten.
 const SWEEP: Duration = Duration::from_mins(1);
 /// What drained sockets may take beyond twice the drain time: their last words (see `http::websocket`).
@@ -77,6 +81,12 @@ pub enum StartError {
     /// The event log.
     #[error("the event log cannot be opened: {0}")]
     Log(#[from] Fault),
+    /// What connects the nodes.
+    #[error(transparent)]
+    PostgresBus(#[from] PostgresBusError),
+    /// What connects the nodes.
+    #[error(transparent)]
+    RedisBus(#[from] RedisBusError),
 }
 
 impl App {
@@ -95,9 +105,12 @@ impl App {
         let refresh = config.auth.refresh_token_seconds;
         let sessions = Sessions::new(db.clone(), Arc::new(tokens), clock.clone(), ids.clone(), refresh);
         let passwords = Passwords::new(&config.auth.passwords(), ids.clone())?;
-        let attempts = Attempts::new(clock.clone(), config.auth.attempts());
+        let alone = config.bus_kind() == BusKind::Memory;
+        let new_attempts = if alone { Attempts::new } else { Attempts::shared };
+        let attempts = new_attempts(clock.clone(), config.auth.attempts());
 
-        let accounts = Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions.clone(), passwords, attempts);
+        let accounts =
+            Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions.clone(), passwords, attempts.clone());
         let sandbox_delay = match config.payments.provider {
             PaymentProvider::Sandbox => Some(TimeDelta::milliseconds(config.payments.sandbox_delay_ms.into())),
             PaymentProvider::None => None,
@@ -123,11 +136,12 @@ impl App {
             backlog: config.events.buffer,
             shared_execution: config.events.shared_execution,
         };
-        let hub = Hub::new(log, schema::event::terms, delivery, clock.clone(), lifecycle.clone());
-        realtime::begin_tail(&hub).await?;
-        let bus = MemoryBus::new(db.doorbell());
-        let poll = Duration::from_millis(config.events.poll_ms);
-        drop(lifecycle.spawn(realtime::run_tail(bus, hub.clone(), poll, lifecycle.clone())));
+        let bus = start_bus(&config, &log, &ids, &lifecycle).await?;
+        let hub = Hub::new(log, Arc::clone(&bus), schema::event::terms, delivery, clock.clone(), lifecycle.clone());
+        let pace = Pace { poll: Duration::from_millis(config.events.poll_ms), heartbeat: HEARTBEAT, hold: HOLD };
+        let witness = sessions.clone();
+        let tail = Tail::begin(hub.clone(), Arc::clone(&bus), db.doorbell(), pace, move |event| witness.hear(event));
+        drop(lifecycle.spawn(tail.await?.run(lifecycle.clone())));
         let kept = TimeDelta::seconds(config.events.retention_seconds.into());
         let retention = events::run_retention(hub.log().clone(), kept, clock.clone(), lifecycle.clone());
         drop(lifecycle.spawn(retention));
@@ -136,8 +150,12 @@ impl App {
         }
 
         let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };
-        let budgets = Arc::new(Budgets::new(config.budgets));
+        let budgets = Arc::new(if alone { Budgets::new(config.budgets) } else { Budgets::shared(config.budgets) });
         drop(lifecycle.spawn(sweep(Arc::clone(&budgets), lifecycle.clone())));
+        if !alone {
+            let gossip = gossip::run(Arc::clone(&bus), Arc::clone(&budgets), attempts, lifecycle.clone());
+            drop(lifecycle.spawn(gossip));
+        }
         let operations = Operations::new(Parts {
             services: services.clone(),
             sessions: sessions.clone(),
@@ -203,6 +221,20 @@ pub async fn open_database(config: &Config, ids: Ids) -> Result<Db, StartError> 
     let db = Db::connect(&config.database, ids).await.map_err(StartError::Connect)?;
     migrate(&db).await.map_err(StartError::Migrate)?;
     Ok(db)
+}
+
+/// What connects this node with the others.
+async fn start_bus(
+    config: &Config,
+    log: &EventLog,
+    ids: &Ids,
+    lifecycle: &Lifecycle,
+) -> Result<Arc<dyn Bus>, StartError> {
+    Ok(match config.bus_kind() {
+        BusKind::Auto | BusKind::Memory => Arc::new(MemoryBus::alone()),
+        BusKind::Postgres => Arc::new(PostgresBus::start(&config.database.url, ids, lifecycle)?),
+        BusKind::Redis => Arc::new(RedisBus::start(&config.bus.redis_url, log.identity(), ids, lifecycle).await?),
+    })
 }
 
 async fn migrate(db: &Db) -> Result<(), sea_orm::DbErr> {

@@ -64,6 +64,8 @@ pub struct Config {
     pub payments: PaymentSettings,
     /// `[events]`
     pub events: EventSettings,
+    /// `[bus]`
+    pub bus: BusSettings,
     /// `[limits]`
     pub limits: Limits,
     /// `[budgets]`
@@ -188,6 +190,29 @@ pub struct EventSettings {
     pub shared_execution: bool,
 }
 
+/// How nodes hear of each other's commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BusKind {
+    /// What fits: Redis if its address is given, `PostgreSQL` if that is the database, else none.
+    Auto,
+    /// Not at all: there is one node.
+    Memory,
+    /// By NOTIFY.
+    Postgres,
+    /// By Pub/Sub.
+    Redis,
+}
+
+/// `[bus]`: see `config/default.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented where users read it: config/default.toml")]
+pub struct BusSettings {
+    pub kind: BusKind,
+    pub redis_url: String,
+}
+
 /// `[telemetry]`: see `config/default.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -239,6 +264,16 @@ impl Config {
         Self::build(config::Config::builder().add_source(sources.collect::<Vec<_>>()))
     }
 
+    /// How nodes hear of each other's commits, once `auto` is resolved.
+    pub fn bus_kind(&self) -> BusKind {
+        match self.bus.kind {
+            BusKind::Auto if !self.bus.redis_url.is_empty() => BusKind::Redis,
+            BusKind::Auto if self.database.url.starts_with("sqlite:") => BusKind::Memory,
+            BusKind::Auto => BusKind::Postgres,
+            kind => kind,
+        }
+    }
+
     fn build(sources: config::ConfigBuilder<config::builder::DefaultState>) -> Result<Self, ConfigError> {
         let unusable = |error: config::ConfigError| ConfigError(format!("settings: {}", one_line(&error)));
         let config: Self = sources.build().map_err(unusable)?.try_deserialize().map_err(unusable)?;
@@ -258,6 +293,16 @@ impl Config {
             "must begin with sqlite: or postgres://",
         )?;
         require(!url.contains(":memory:"), "database.url", "must name a file: readers and the writer share it")?;
+        require(
+            !url.starts_with("sqlite:") || self.bus_kind() == BusKind::Memory,
+            if self.bus.redis_url.is_empty() { "bus.kind" } else { "bus.redis_url" },
+            "connects several nodes, and SQLite is one node: leave it out, or set database.url to a PostgreSQL",
+        )?;
+        require(
+            (self.bus_kind() == BusKind::Redis) != self.bus.redis_url.is_empty(),
+            "bus.redis_url",
+            "must be set, such as redis://host:6379, if bus.kind is redis, and only then",
+        )?;
         require(self.database.max_connections > 0, "database.max_connections", "must be at least 1")?;
         require(
             money.currency.len() >= 3 && money.currency.bytes().all(|byte| byte.is_ascii_uppercase()),
@@ -343,6 +388,10 @@ mod tests {
             ("[database]\nurl = \"mysql://x\"", "database.url"),
             ("[database]\nmax_connections = \"many\"", "max_connections"),
             ("[limits]\ndepht = 3", "depht"),
+            ("[bus]\nkind = \"postgres\"", "bus.kind"),
+            ("[bus]\nredis_url = \"redis://127.0.0.1\"", "bus.redis_url"),
+            ("[bus]\nkind = \"kafka\"", "bus.kind"),
+            ("[database]\nurl = \"postgres://x/y\"\n[bus]\nkind = \"redis\"", "bus.redis_url"),
             ("[marketplace]\nfee_basis_points = 10001", "fee_basis_points"),
             ("[http]\nallowed_origins = [\"example.com\"]", "allowed_origins"),
         ] {

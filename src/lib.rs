@@ -11,6 +11,7 @@
 //! | [`graphql`] | the GraphQL kit; knows no domain |
 //! | [`http`] | transports, and what stands around every request |
 //! | [`auth`] | who is calling |
+//! | [`gossip`] | limits that hold for all nodes together |
 //! | [`app`] [`config`] [`lifecycle`] [`telemetry`] | the process |
 //! | [`db`] [`clock`] [`ids`] [`money`] [`text`] [`page`] [`idempotency`] [`error`] | leaves |
 //! | [`seed`] [`verify`] | what the command line does besides serving |
@@ -33,6 +34,7 @@ pub mod config;
 pub mod db;
 pub mod error;
 pub mod events;
+pub mod gossip;
 pub mod graphql;
 pub mod http;
 pub mod idempotency;

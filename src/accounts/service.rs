@@ -209,7 +209,6 @@ impl Accounts {
                 Ok((card, self.sessions.pair(user, session, refresh)?))
             }
             Refresh::Reused(session) => {
-                self.sessions.revocations().end_session(session);
                 tracing::warn!(session.id = %session, "a refresh token came twice; its session was ended");
                 Err(refresh_refused())
             }
@@ -223,7 +222,6 @@ impl Accounts {
         let Actor::User(principal) = actor else { return Err(Denied::Unauthenticated.into()) };
         let session = principal.session;
         self.db.transact(|tx| async move { self.sessions.end_in(&tx, session, "signed out").await }).await?;
-        self.sessions.revocations().end_session(session);
         Ok(())
     }
 
@@ -257,7 +255,6 @@ impl Accounts {
             })
             .await?;
         attempt.succeeded();
-        self.sessions.revocations().end_user(user);
         Ok(self.sessions.pair(user, session, refresh)?)
     }
 
@@ -316,11 +313,11 @@ impl Accounts {
                     .exec_with_returning(&*tx)
                     .await?;
                 let row = rows.into_iter().next().ok_or_else(|| Invalid::not_found("userId", "user"))?;
+                self.sessions.rights_changed_in(&tx, user).await?;
                 self.audit_in(&tx, admin, "setUserRoles", &user.to_string(), &format!("{roles:?}")).await?;
                 Ok::<UserCard, AccountError>(row.into())
             })
             .await?;
-        self.sessions.revocations().end_user(user);
         Ok(card)
     }
 
@@ -358,9 +355,6 @@ impl Accounts {
                 Ok::<UserCard, AccountError>(row.into())
             })
             .await?;
-        if suspended {
-            self.sessions.revocations().end_user(user);
-        }
         Ok(card)
     }
 

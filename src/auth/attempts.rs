@@ -17,12 +17,13 @@
 //!
 //! The price of a delay per account is that a stranger can make its owner wait, for 15 minutes at most.
 //!
-//! The counts live in memory, in each process: several processes allow several times the guesses, and a restart forgets.
-//! Memory is bounded: when full, what counts least goes first (forgotten, then few failures, then old ones), so that a
+//! The counts live in memory, and a restart forgets them. Several nodes count together: each tells the others what was
+//! tried and what became of it ([`Attempts::said`], carried by `gossip`), so that guesses spread over nodes see each other
+//! a moment later than guesses at one. Memory is bounded: when full, what counts least goes first (forgotten, then few failures, then old ones), so that a
 //! flood of new keys washes out the flood and not the account under attack.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -30,7 +31,9 @@ use std::{
 };
 
 use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 
 use crate::clock::{Clock, Timestamp};
 
@@ -65,7 +68,7 @@ impl Default for AttemptSettings {
 }
 
 /// What failures are counted by. `Debug` tells the kind only.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum AttemptKey {
     /// The account, by the SHA-256 of its normalised email.
     Account([u8; 32]),
@@ -100,6 +103,20 @@ impl fmt::Debug for AttemptKey {
     }
 }
 
+/// What one node tells the others of attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Word {
+    /// One was reserved, and counts as failed.
+    Tried(AttemptKey),
+    /// It was none after all.
+    TakenBack(AttemptKey),
+    /// The password was right: the account begins anew.
+    Cleared(AttemptKey),
+}
+
+/// Words that may wait for the other nodes; the oldest go first.
+const MAX_WORDS: usize = 10_000;
+
 /// Too many failures: come back later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many failed attempts")]
@@ -114,6 +131,14 @@ pub struct Attempts {
     clock: Clock,
     settings: Arc<AttemptSettings>,
     state: Arc<Mutex<State>>,
+    /// What the other nodes do not know of yet; none if there are no others.
+    words: Option<Arc<Words>>,
+}
+
+#[derive(Default)]
+struct Words {
+    waiting: Mutex<VecDeque<Word>>,
+    came: Notify,
 }
 
 #[derive(Default)]
@@ -149,10 +174,75 @@ pub struct Attempt {
     keys: Vec<(AttemptKey, Option<Timestamp>)>,
 }
 
+impl Words {
+    fn take(&self, limit: usize) -> Vec<Word> {
+        let mut waiting = self.lock();
+        let count = waiting.len().min(limit);
+        waiting.drain(..count).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Word>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Attempts {
     /// No failures yet.
     pub fn new(clock: Clock, settings: AttemptSettings) -> Self {
-        Self { clock, settings: Arc::new(settings), state: Arc::default() }
+        Self { clock, settings: Arc::new(settings), state: Arc::default(), words: None }
+    }
+
+    /// The same, counted together with other nodes.
+    pub fn shared(clock: Clock, settings: AttemptSettings) -> Self {
+        Self { words: Some(Arc::default()), ..Self::new(clock, settings) }
+    }
+
+    /// What was tried here, for the other nodes: at least one word, once there is one, and at most `limit`. Cancel safe;
+    /// never, if there are no others.
+    pub async fn said(&self, limit: usize) -> Vec<Word> {
+        let Some(words) = &self.words else { return std::future::pending().await };
+        loop {
+            let said = words.take(limit);
+            if !said.is_empty() {
+                return said;
+            }
+            // A permit is kept, so a word that comes in between is not slept through.
+            words.came.notified().await;
+        }
+    }
+
+    /// Counts in what was tried on another node.
+    pub fn hear(&self, word: Word) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        match word {
+            Word::Tried(key) => {
+                self.make_room(&mut state, 1, now);
+                state.reservations += 1;
+                let number = state.reservations;
+                self.count(&mut state, key.folded(), number, now);
+            }
+            Word::TakenBack(key) => {
+                let key = key.folded();
+                if let Some(past) = state.failures.get_mut(&key) {
+                    past.count = past.count.saturating_sub(1);
+                    if past.count == 0 {
+                        state.failures.remove(&key);
+                    }
+                }
+            }
+            Word::Cleared(key) => drop(state.failures.remove(&key.folded())),
+        }
+    }
+
+    fn say(&self, words: impl Iterator<Item = Word>) {
+        let Some(outbox) = &self.words else { return };
+        let mut waiting = outbox.lock();
+        waiting.extend(words);
+        let surplus = waiting.len().saturating_sub(MAX_WORDS);
+        waiting.drain(..surplus);
+        drop(waiting);
+        outbox.came.notify_one();
     }
 
     /// Reserves an attempt for all of `keys`, or says how long to wait for the slowest of them.
@@ -175,15 +265,18 @@ impl Attempts {
         self.make_room(&mut state, distinct.len(), now);
         state.reservations += 1;
         let number = state.reservations;
-        let mut reserve = |key: AttemptKey| {
-            let past = state.failures.get(&key).filter(|past| !self.forgotten(past, now)).copied();
-            let (count, since) = past.map_or((0, number), |past| (past.count, past.since));
-            state.failures.insert(key, Failures { count: count.saturating_add(1), last: now, by: number, since });
-            (key, past.map(|past| past.last))
-        };
-        let keys = distinct.into_iter().map(&mut reserve).collect();
+        let keys: Vec<_> = distinct.into_iter().map(|key| (key, self.count(&mut state, key, number, now))).collect();
         drop(state);
+        self.say(keys.iter().map(|(key, _)| Word::Tried(*key)));
         Ok(Attempt { attempts: self.clone(), number, keys })
+    }
+
+    /// Counts one failure, and says when the one before was.
+    fn count(&self, state: &mut State, key: AttemptKey, number: u64, now: Timestamp) -> Option<Timestamp> {
+        let past = state.failures.get(&key).filter(|past| !self.forgotten(past, now)).copied();
+        let (count, since) = past.map_or((0, number), |past| (past.count, past.since));
+        state.failures.insert(key, Failures { count: count.saturating_add(1), last: now, by: number, since });
+        past.map(|past| past.last)
     }
 
     /// How long `key` must still wait.
@@ -228,26 +321,32 @@ impl Attempts {
 impl Attempt {
     /// The password was right: clears the account and takes this attempt back from the address.
     pub fn succeeded(self) {
+        let accounts = |(key, _): &(AttemptKey, _)| matches!(key, AttemptKey::Account(_)).then_some(*key);
         let mut state = self.attempts.lock();
-        for (account, _) in self.keys.iter().filter(|(key, _)| matches!(key, AttemptKey::Account(_))) {
-            state.failures.remove(account);
+        for account in self.keys.iter().filter_map(accounts) {
+            state.failures.remove(&account);
         }
         drop(state);
-        self.not_tried();
+        self.attempts.say(self.keys.iter().filter_map(accounts).map(Word::Cleared));
+        let (attempts, number) = (self.attempts, self.number);
+        let others = self.keys.into_iter().filter(|key| accounts(key).is_none()).collect();
+        Self { attempts, number, keys: others }.not_tried();
     }
 
     /// The password was never compared, because of a fault or an overload of ours: takes this attempt back, and no other.
     pub fn not_tried(self) {
         let mut state = self.attempts.lock();
-        for (key, before) in self.keys {
-            let Some(past) = state.failures.get_mut(&key).filter(|past| past.since <= self.number) else { continue };
+        for (key, before) in &self.keys {
+            let Some(past) = state.failures.get_mut(key).filter(|past| past.since <= self.number) else { continue };
             past.count = past.count.saturating_sub(1);
             if past.count == 0 {
-                state.failures.remove(&key);
+                state.failures.remove(key);
             } else if past.by == self.number {
                 past.last = before.unwrap_or(past.last);
             }
         }
+        drop(state);
+        self.attempts.say(self.keys.iter().map(|(key, _)| Word::TakenBack(*key)));
     }
 }
 
@@ -332,6 +431,29 @@ mod tests {
         attempts.begin(&[mallory, home]).expect("has waited").succeeded();
         drop(attempts.begin(&[home]).expect("has waited"));
         assert_eq!(wait(&attempts, &[home]), Duration::from_secs(2));
+    }
+
+    #[tokio::test]
+    async fn nodes_count_together() {
+        let start = DateTime::from_timestamp(1_800_000_000, 0).expect("valid");
+        let [one, two] = [(), ()].map(|()| Attempts::shared(Clock::manual(start), AttemptSettings::default()));
+        let exchange = async |from: &Attempts, to: &Attempts| {
+            from.said(100).await.into_iter().for_each(|word| to.hear(word));
+        };
+        let keys = [account("ada"), address("192.0.2.1")];
+        (0..3).for_each(|_| drop(one.begin(&keys).expect("is free")));
+        exchange(&one, &two).await;
+        assert_eq!(exhaust(&two, &keys), (3, Duration::from_secs(1)), "5 are free on both together");
+        exchange(&two, &one).await;
+        assert_eq!(wait(&one, &keys), Duration::from_secs(1));
+        // A success on one of them, once the wait is over, clears the account on the other, and not the address.
+        let later = Clock::manual(start + TimeDelta::seconds(2));
+        let [one, two] = [one, two].map(|attempts| Attempts { clock: later.clone(), ..attempts });
+        one.begin(&keys).expect("has waited").succeeded();
+        exchange(&one, &two).await;
+        assert_eq!(exhaust(&two, &[account("ada")]).0, 6);
+        let failures = two.lock().failures[&address("192.0.2.1")].count;
+        assert_eq!(failures, 6, "each failure counts once, and the success for none");
     }
 
     #[test]

@@ -2,14 +2,16 @@
 //!
 //! A refresh token is 32 random bytes, kept as a SHA-256 hash, good for one use (RFC 9700, section 4.14): each use gives
 //! the next one of the same family. A token that comes a second time was stolen from somebody, so the whole family
-//! ends. Callers end sockets through `revocations` after their commit.
+//! ends. The end of a session is an event of the log, recorded in the same transaction, so that every node hears of it
+//! and closes what is open for it ([`Sessions::hear`]): in order with everything else that happens, and never lost.
 
 use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::{
     actor::{Principal, Roles},
@@ -20,6 +22,7 @@ use crate::{
     clock::{Clock, Timestamp},
     db::{Db, Tx},
     error::Fault,
+    events::{self, Audience, EventKind, NewEvent},
     ids::{Ids, RefreshTokenId, SessionId, UserId},
 };
 
@@ -166,14 +169,56 @@ impl Sessions {
 
     /// Ends one session.
     pub async fn end_in(&self, tx: &Tx, session: SessionId, reason: &str) -> Result<(), DbErr> {
-        let sql = "UPDATE sessions SET ended_at = ?, end_reason = ? WHERE id = ? AND ended_at IS NULL RETURNING 1";
-        tx.query(sql, [self.clock.now().into(), reason.into(), session.into()]).await.map(drop)
+        let sql = "UPDATE sessions SET ended_at = ?, end_reason = ? WHERE id = ? AND ended_at IS NULL \
+                   RETURNING id, user_id";
+        let ended = tx.query(sql, [self.clock.now().into(), reason.into(), session.into()]).await?;
+        self.record_ends_in(tx, &ended).await
     }
 
     /// Ends all sessions of a user.
     pub async fn end_all_in(&self, tx: &Tx, user: UserId, reason: &str) -> Result<(), DbErr> {
-        let sql = "UPDATE sessions SET ended_at = ?, end_reason = ? WHERE user_id = ? AND ended_at IS NULL RETURNING 1";
-        tx.query(sql, [self.clock.now().into(), reason.into(), user.into()]).await.map(drop)
+        let sql = "UPDATE sessions SET ended_at = ?, end_reason = ? WHERE user_id = ? AND ended_at IS NULL \
+                   RETURNING id, user_id";
+        let ended = tx.query(sql, [self.clock.now().into(), reason.into(), user.into()]).await?;
+        self.record_ends_in(tx, &ended).await
+    }
+
+    /// What a user may do has changed: whatever is open for them is closed and comes back with the new rights.
+    pub async fn rights_changed_in(&self, tx: &Tx, user: UserId) -> Result<(), DbErr> {
+        events::record(tx, self.event(EventKind::RightsChanged, user.into(), user)).await
+    }
+
+    /// Closes what is open on this node for a session that has ended or a user whose rights have changed. For the tail,
+    /// which hands in every event of the log.
+    pub fn hear(&self, event: &NewEvent) {
+        match event.kind {
+            EventKind::SessionEnded => self.revocations.end_session(event.subject.into()),
+            EventKind::RightsChanged => self.revocations.end_user(event.subject.into()),
+            EventKind::JobPosted
+            | EventKind::JobUpdated
+            | EventKind::WalletUpdated
+            | EventKind::NotificationReceived => {}
+        }
+    }
+
+    async fn record_ends_in(&self, tx: &Tx, ended: &[QueryResult]) -> Result<(), DbErr> {
+        for row in ended {
+            let (session, user): (SessionId, UserId) = (row.try_get("", "id")?, row.try_get("", "user_id")?);
+            events::record(tx, self.event(EventKind::SessionEnded, session.into(), user)).await?;
+        }
+        Ok(())
+    }
+
+    fn event(&self, kind: EventKind, subject: Uuid, user: UserId) -> NewEvent {
+        NewEvent {
+            id: self.ids.next(),
+            kind,
+            subject,
+            subject_version: 0,
+            audience: Audience { public: false, owner: user, claimant: None },
+            payload: "{}".to_owned(),
+            occurred_at: self.clock.now(),
+        }
     }
 
     /// The pair for a session just opened or refreshed. Called after the commit: an access token must not outlive a

@@ -9,7 +9,7 @@ use crate::{
 };
 
 named_enum! {
-    /// What happened; one kind a subscription field.
+    /// What happened: one kind a subscription field, and what the nodes themselves must hear of.
     pub enum EventKind {
         /// A job became OPEN.
         JobPosted = "JOB_POSTED",
@@ -19,6 +19,10 @@ named_enum! {
         WalletUpdated = "WALLET_UPDATED",
         /// Something reached an inbox.
         NotificationReceived = "NOTIFICATION_RECEIVED",
+        /// A session is over. For the nodes: no client ever hears of it.
+        SessionEnded = "SESSION_ENDED",
+        /// What a user may do has changed. For the nodes: no client ever hears of it.
+        RightsChanged = "RIGHTS_CHANGED",
     }
 }
 
@@ -48,7 +52,15 @@ impl EventKind {
     pub const fn has_parties(self) -> bool {
         match self {
             Self::JobUpdated | Self::WalletUpdated | Self::NotificationReceived => true,
-            Self::JobPosted => false,
+            Self::JobPosted | Self::SessionEnded | Self::RightsChanged => false,
+        }
+    }
+
+    /// Whether the nodes alone hear of it.
+    pub const fn is_internal(self) -> bool {
+        match self {
+            Self::SessionEnded | Self::RightsChanged => true,
+            Self::JobPosted | Self::JobUpdated | Self::WalletUpdated | Self::NotificationReceived => false,
         }
     }
 
@@ -56,7 +68,11 @@ impl EventKind {
     pub const fn is_told_to_admins(self) -> bool {
         match self {
             Self::JobUpdated => true,
-            Self::JobPosted | Self::WalletUpdated | Self::NotificationReceived => false,
+            Self::JobPosted
+            | Self::WalletUpdated
+            | Self::NotificationReceived
+            | Self::SessionEnded
+            | Self::RightsChanged => false,
         }
     }
 }
@@ -64,6 +80,9 @@ impl EventKind {
 impl Audience {
     /// As whom this user, or an anonymous listener, hears an event of this kind; not at all if that is none.
     pub fn hearing(&self, kind: EventKind, user: Option<UserId>, admin: bool) -> Option<Hearing> {
+        if kind.is_internal() {
+            return None;
+        }
         let named = user.is_some_and(|user| self.owner == user || self.claimant == Some(user));
         if kind.has_parties() && (named || (admin && kind.is_told_to_admins())) {
             Some(Hearing::Own)
@@ -80,7 +99,7 @@ pub struct NewEvent {
     pub id: EventId,
     /// What happened.
     pub kind: EventKind,
-    /// The job, wallet or inbox within which events are in order.
+    /// The job, wallet, inbox, session or user within which events are in order.
     pub subject: Uuid,
     /// The subject's version after the change; 0 where it has none.
     pub subject_version: i64,

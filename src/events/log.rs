@@ -7,6 +7,11 @@
 //! wallet or inbox the order of positions is that of commits: the subject's row lock is held from before the insert
 //! until commit.
 
+use std::{
+    ops::RangeInclusive,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 use uuid::Uuid;
 
@@ -66,6 +71,7 @@ pub enum ResumeError {
 pub struct EventLog {
     db: Db,
     identity: Uuid,
+    numbered: Arc<Mutex<Vec<RangeInclusive<i64>>>>,
 }
 
 impl EventLog {
@@ -73,7 +79,7 @@ impl EventLog {
     pub async fn open(db: Db) -> Result<Self, Fault> {
         let row = db.reader().query_one_raw(db.statement("SELECT log_id FROM event_log WHERE id = 1", [])).await?;
         let row = row.ok_or_else(|| Fault::corrupt("event_log has no row; run `lancewire migrate`"))?;
-        Ok(Self { identity: row.try_get("", "log_id")?, db })
+        Ok(Self { identity: row.try_get("", "log_id")?, db, numbered: Arc::default() })
     }
 
     /// Part of every cursor.
@@ -84,15 +90,32 @@ impl EventLog {
     /// Numbers what has been committed and returns the last position given out. Safe to call from any number of places.
     pub async fn stamp(&self) -> Result<i64, DbErr> {
         let (connection, sql) = match self.db.backend() {
-            Backend::Postgres => (self.db.writer(), "SELECT stamp_events() AS head"),
+            Backend::Postgres => (self.db.writer(), "SELECT numbered, head FROM stamp_events()"),
             // The sequence and not the greatest id: retention may have removed the latest events.
             Backend::Sqlite => (
                 self.db.reader(),
-                "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head",
+                "SELECT CAST(0 AS INTEGER) AS numbered, \
+                 COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head",
             ),
         };
         let row = connection.query_one_raw(self.db.statement(sql, [])).await?;
-        row.ok_or_else(|| DbErr::RecordNotFound("the head of the event log".into()))?.try_get("", "head")
+        let row = row.ok_or_else(|| DbErr::RecordNotFound("the head of the event log".into()))?;
+        let (numbered, head): (i64, i64) = (row.try_get("", "numbered")?, row.try_get("", "head")?);
+        if numbered > 0 {
+            self.numbered().push(head - numbered + 1..=head);
+        }
+        Ok(head)
+    }
+
+    /// The ranges of positions that this process has given out since it was last asked: nobody else knows of them yet.
+    ///
+    /// For the tail, which tells the other nodes. None on `SQLite`, where events are born with their positions.
+    pub fn take_numbered(&self) -> Vec<RangeInclusive<i64>> {
+        std::mem::take(&mut *self.numbered())
+    }
+
+    fn numbered(&self) -> MutexGuard<'_, Vec<RangeInclusive<i64>>> {
+        self.numbered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Up to `limit` events after `position`, in order.
@@ -116,6 +139,7 @@ impl EventLog {
         let sql = format!(
             "SELECT position, event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, payload, \
              occurred_at FROM events WHERE position > ? AND position < ? \
+             AND kind NOT IN ('SESSION_ENDED', 'RIGHTS_CHANGED') \
              AND (is_public = ? OR owner_id = ? OR claimant_id = ? OR (? = ? AND kind IN ('JOB_POSTED', 'JOB_UPDATED'))) \
              ORDER BY position {direction} LIMIT ?"
         );

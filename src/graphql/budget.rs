@@ -5,11 +5,19 @@
 //! operations that turn out wrong. Refills and bursts are [`governor`]'s (GCRA: one timestamp a caller, no timers).
 //!
 //! Invariants: what is refused costs nothing; a caller's balance never exceeds the burst; whoever has a full budget
-//! takes no memory after the next [`Budgets::sweep`]. Budgets belong to a node: with several, a caller has several.
+//! takes no memory after the next [`Budgets::sweep`].
+//!
+//! **Several nodes** have one budget for a caller. No request waits for another node: each decides by itself and tells the
+//! others a moment later what it has let through ([`Budgets::take_spent`], carried by `gossip`), and they take it off
+//! ([`Budgets::spent_elsewhere`]), as a debt where there is not enough left. So a caller who asks all nodes at once may
+//! spend more for as long as that moment lasts, and waits for it afterwards: over any longer time they get what one
+//! budget refills.
 
 use std::{
+    collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,10 +28,15 @@ use governor::{
     middleware::StateInformationMiddleware,
     state::keyed::DashMapStateStore,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{errors::ErrorCode, limits::failure};
 use crate::ids::UserId;
+
+/// The largest debt, in full budgets: more is forgiven.
+const MAX_DEBT: u32 = 8;
+/// Callers whose spending may wait to be told to the other nodes; of more, it is not told.
+const MAX_UNTOLD: usize = 50_000;
 
 /// Budgets in points a minute; as many can be spent at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -43,7 +56,7 @@ impl Default for BudgetSettings {
 }
 
 /// Whose budget it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Caller {
     /// A signed-in user.
     User(UserId),
@@ -120,6 +133,8 @@ impl Refused {
 pub struct Budgets<C: Clock = DefaultClock> {
     users: Pool<UserId, C>,
     addresses: Pool<IpAddr, C>,
+    /// What the other nodes do not know of yet; none if there are no others.
+    untold: Option<Mutex<HashMap<Caller, u32>>>,
 }
 
 impl<C: Clock> std::fmt::Debug for Budgets<C> {
@@ -133,6 +148,11 @@ impl Budgets {
     pub fn new(settings: BudgetSettings) -> Self {
         Self::with_clock(settings, &DefaultClock::default())
     }
+
+    /// The same, shared with other nodes.
+    pub fn shared(settings: BudgetSettings) -> Self {
+        Self { untold: Some(Mutex::default()), ..Self::new(settings) }
+    }
 }
 
 impl<C: Clock> Budgets<C> {
@@ -141,28 +161,62 @@ impl<C: Clock> Budgets<C> {
     where
         C: Clone,
     {
-        Self { users: Pool::new(settings.signed_in, clock), addresses: Pool::new(settings.anonymous, clock) }
+        Self {
+            users: Pool::new(settings.signed_in, clock),
+            addresses: Pool::new(settings.anonymous, clock),
+            untold: None,
+        }
     }
 
     /// Takes `cost` points, at least one.
     pub fn spend(&self, caller: Caller, cost: u32) -> Result<Budget, Refused> {
-        match caller {
-            Caller::User(user) => self.users.spend(&user, cost),
-            Caller::Address(address) => self.addresses.spend(&subscriber(address), cost),
+        let caller = caller.folded();
+        let budget = match &caller {
+            Caller::User(user) => self.users.spend(user, cost),
+            Caller::Address(address) => self.addresses.spend(address, cost),
+        }?;
+        if let Some(untold) = &self.untold {
+            let mut untold = lock(untold);
+            if untold.len() < MAX_UNTOLD || untold.contains_key(&caller) {
+                let points = untold.entry(caller).or_default();
+                *points = points.saturating_add(budget.cost);
+            }
+        }
+        Ok(budget)
+    }
+
+    /// What callers have spent here since this was last asked, for the other nodes.
+    pub fn take_spent(&self) -> Vec<(Caller, u32)> {
+        self.untold.as_ref().map_or_else(Vec::new, |untold| lock(untold).drain().collect())
+    }
+
+    /// Takes off what a caller has spent on another node. What is not there is owed.
+    pub fn spent_elsewhere(&self, caller: Caller, points: u32) {
+        match caller.folded() {
+            Caller::User(user) => self.users.owe(&user, points),
+            Caller::Address(address) => self.addresses.owe(&address, points),
         }
     }
 
     /// Forgets callers whose budgets are full. To be called every minute or so.
     pub fn sweep(&self) {
-        self.users.limiter.retain_recent();
-        self.users.limiter.shrink_to_fit();
-        self.addresses.limiter.retain_recent();
-        self.addresses.limiter.shrink_to_fit();
+        self.users.sweep();
+        self.addresses.sweep();
     }
 
     /// Callers in memory, for the metrics.
     pub fn known(&self) -> usize {
         self.users.limiter.len() + self.addresses.limiter.len()
+    }
+}
+
+impl Caller {
+    /// The one caller that stands for all that share a budget.
+    fn folded(self) -> Self {
+        match self {
+            Self::User(user) => Self::User(user),
+            Self::Address(address) => Self::Address(subscriber(address)),
+        }
     }
 }
 
@@ -180,6 +234,8 @@ fn subscriber(address: IpAddr) -> IpAddr {
 struct Pool<K: std::hash::Hash + Eq + Clone, C: Clock> {
     limiter: RateLimiter<K, DashMapStateStore<K>, C, StateInformationMiddleware>,
     limit: NonZeroU32,
+    /// Points that were spent on other nodes and could not be taken off yet.
+    debts: Mutex<HashMap<K, u32>>,
 }
 
 impl<K: std::hash::Hash + Eq + Clone, C: Clock> Pool<K, C> {
@@ -188,10 +244,70 @@ impl<K: std::hash::Hash + Eq + Clone, C: Clock> Pool<K, C> {
         C: Clone,
     {
         let quota = Quota::per_minute(limit).allow_burst(limit);
-        Self { limiter: RateLimiter::new(quota, DashMapStateStore::default(), clock.clone()), limit }
+        Self {
+            limiter: RateLimiter::new(quota, DashMapStateStore::default(), clock.clone()),
+            limit,
+            debts: Mutex::default(),
+        }
     }
 
     fn spend(&self, key: &K, cost: u32) -> Result<Budget, Refused> {
+        let mut debts = lock(&self.debts);
+        let debt = if debts.is_empty() { 0 } else { self.pay(&mut debts, key) };
+        drop(debts);
+        if debt > 0 {
+            let (cost, limit) = (cost.max(1), self.limit.get());
+            let interval = Duration::from_mins(1) / limit;
+            let budget = Budget { cost, limit, remaining: 0, reset_after: interval * limit.saturating_add(debt) };
+            return Err(Refused::Spent { budget, retry_after: interval * cost.min(limit).saturating_add(debt) });
+        }
+        self.take(key, cost)
+    }
+
+    fn owe(&self, key: &K, points: u32) {
+        let mut debts = lock(&self.debts);
+        let debt = debts.entry(key.clone()).or_default();
+        *debt = debt.saturating_add(points).min(self.limit.get().saturating_mul(MAX_DEBT));
+        self.pay(&mut debts, key);
+    }
+
+    /// Pays a debt as far as there is something to pay it with; returns what is left of it.
+    fn pay(&self, debts: &mut HashMap<K, u32>, key: &K) -> u32 {
+        let Some(debt) = debts.get_mut(key) else { return 0 };
+        while *debt > 0 {
+            let part = (*debt).min(self.limit.get());
+            match self.take(key, part) {
+                Ok(_) => *debt -= part,
+                Err(Refused::Spent { budget: Budget { remaining, .. }, .. }) if remaining > 0 => {
+                    let paid = self.take(key, remaining).map_or(0, |budget| budget.cost);
+                    *debt -= paid.min(*debt);
+                    if paid == 0 {
+                        break;
+                    }
+                }
+                Err(_) => break,
+            }
+        }
+        let left = *debt;
+        if left == 0 {
+            debts.remove(key);
+        }
+        left
+    }
+
+    fn sweep(&self) {
+        let mut debts = lock(&self.debts);
+        let keys: Vec<K> = debts.keys().cloned().collect();
+        for key in keys {
+            self.pay(&mut debts, &key);
+        }
+        debts.shrink_to_fit();
+        drop(debts);
+        self.limiter.retain_recent();
+        self.limiter.shrink_to_fit();
+    }
+
+    fn take(&self, key: &K, cost: u32) -> Result<Budget, Refused> {
         let points = NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN);
         let (cost, limit) = (points.get(), self.limit.get());
         let interval = Duration::from_mins(1) / limit;
@@ -211,6 +327,11 @@ impl<K: std::hash::Hash + Eq + Clone, C: Clock> Pool<K, C> {
             Err(_) => Err(Refused::TooExpensive { cost, limit }),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change is complete before anything can panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -272,6 +393,33 @@ mod tests {
         assert_eq!(budgets.spend(address("2001:db8:1:3::1"), 10).expect("another").remaining, 990);
         assert_eq!(budgets.spend(address("192.0.2.1"), 10).expect("full").remaining, 990);
         assert_eq!(budgets.spend(address("::ffff:192.0.2.1"), 10).expect("the same").remaining, 980);
+    }
+
+    #[test]
+    fn what_is_spent_elsewhere_is_taken_off_and_owed_where_there_is_not_enough() {
+        let (budgets, clock) = budgets();
+        let budgets = Budgets { untold: Some(Mutex::default()), ..budgets };
+        let ada = address("2001:db8:1:2::1");
+        budgets.spend(ada, 300).expect("full");
+        budgets.spend(address("2001:db8:1:2::2"), 100).expect("the same caller");
+        assert_eq!(budgets.take_spent(), [(address("2001:db8:1:2::"), 400)]);
+        assert_eq!(budgets.take_spent(), []);
+        budgets.spent_elsewhere(ada, 500);
+        assert_eq!(budgets.spend(ada, 50).expect("100 are left").remaining, 50);
+        // 50 are left and 150 are owed: 100 remain to be paid.
+        budgets.spent_elsewhere(ada, 150);
+        let Err(Refused::Spent { budget, retry_after }) = budgets.spend(ada, 10) else { panic!("it is owed first") };
+        assert_eq!((budget.remaining, retry_after), (0, Duration::from_millis(6_600)));
+        clock.advance(retry_after);
+        assert_eq!(budgets.spend(ada, 10).expect("as promised").remaining, 0);
+        // What is owed is not told again: it was told to us.
+        assert_eq!(budgets.take_spent(), [(address("2001:db8:1:2::"), 60)]);
+        budgets.spent_elsewhere(ada, u32::MAX);
+        for _ in 0..=MAX_DEBT {
+            clock.advance(Duration::from_mins(1));
+            budgets.sweep();
+        }
+        assert_eq!(budgets.spend(ada, 1).expect("a debt has its limit").remaining, 999);
     }
 
     #[test]

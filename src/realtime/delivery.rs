@@ -75,6 +75,8 @@ struct Encodings {
 #[derive(Debug)]
 pub struct Delivery {
     event: Event,
+    /// Whether the event came with its payload.
+    has_body: bool,
     log: Uuid,
     payload: OnceLock<Option<Box<dyn Any + Send + Sync>>>,
     encodings: Mutex<Encodings>,
@@ -83,7 +85,23 @@ pub struct Delivery {
 impl Delivery {
     /// An event of the log with this identity.
     pub fn new(event: Event, log: Uuid) -> Self {
-        Self { event, log, payload: OnceLock::new(), encodings: Mutex::default() }
+        Self { event, has_body: true, log, payload: OnceLock::new(), encodings: Mutex::default() }
+    }
+
+    /// An event of which another node has told no more than that it happened: it keeps its place, and whoever may hear of
+    /// it reads it from the log.
+    pub(super) fn without_body(event: Event, log: Uuid) -> Self {
+        Self { has_body: false, ..Self::new(event, log) }
+    }
+
+    /// Whether its payload is here.
+    pub(super) const fn has_body(&self) -> bool {
+        self.has_body
+    }
+
+    /// The event itself.
+    pub(super) const fn event(&self) -> &Event {
+        &self.event
     }
 
     /// What happened.

@@ -133,7 +133,7 @@ impl Feed {
     }
 
     async fn try_page(&self, hub: &Hub, position: i64) -> Result<Option<Vec<Arc<Delivery>>>, Result<FeedEnd, Fault>> {
-        let page = hub.page_after(position).await.map_err(Err)?;
+        let page = hub.page_after(position, |delivery| self.may_hear(delivery).is_some()).await.map_err(Err)?;
         let hole = match page.first() {
             Some(first) => first.position() != position + 1,
             // Nothing at all, though something was published: has it been forgotten?
@@ -162,9 +162,14 @@ impl Feed {
     }
 
     fn hears(&self, delivery: &Delivery) -> Option<Hearing> {
-        let actor = &self.member.viewer.actor;
-        let hearing = delivery.audience().hearing(delivery.kind(), actor.user(), actor.is_admin());
-        hearing.filter(|_| self.seat.group.interest().wants(delivery))
+        self.may_hear(delivery).filter(|_| self.seat.group.interest().wants(delivery))
+    }
+
+    /// As whom the viewer hears this event, whatever they ask for within its kind.
+    fn may_hear(&self, delivery: &Delivery) -> Option<Hearing> {
+        let (actor, kind) = (&self.member.viewer.actor, delivery.kind());
+        let hearing = delivery.audience().hearing(kind, actor.user(), actor.is_admin());
+        hearing.filter(|_| kind == self.seat.group.interest().kind)
     }
 
     async fn offer(&mut self, waiting: &mut Vec<Payload>) -> Result<(), FeedEnd> {

@@ -8,14 +8,14 @@
 //! joined, or at most the head at which it joined and so caught up with before. Nothing under that lock waits.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use uuid::Uuid;
 
 use super::{
-    Delivery, Execution, Feed, Interest, SharingKey,
+    Bus, Delivery, Execution, Feed, Interest, Party, SharingKey,
     group::Group,
     interest::Index,
     members::{Member, Place},
@@ -27,6 +27,7 @@ use crate::{
     clock::Clock,
     error::Fault,
     events::{EventCursor, EventKind, EventLog, ResumeError},
+    ids::UserId,
     lifecycle::Lifecycle,
 };
 
@@ -56,6 +57,7 @@ pub struct Hub {
 struct Shared {
     published: Mutex<Published>,
     log: EventLog,
+    bus: Arc<dyn Bus>,
     terms_of: TermsOf,
     settings: HubSettings,
     clock: Clock,
@@ -72,6 +74,8 @@ struct Published {
     groups: HashMap<SharingKey, Seated>,
     index: [Index; EventKind::ALL.len()],
     last_group: u64,
+    /// For whom private events are wanted here, by how many subscriptions.
+    parties: HashMap<Party, usize>,
 }
 
 /// A group with the number of subscriptions that it serves, catching up ones included.
@@ -84,6 +88,9 @@ struct Seated {
 pub(super) struct Seat {
     pub(super) hub: Hub,
     pub(super) group: Arc<Group>,
+    /// Whose private events it may hear.
+    user: Option<UserId>,
+    admin: bool,
 }
 
 impl std::fmt::Debug for Hub {
@@ -93,11 +100,18 @@ impl std::fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// A hub on this log, whose groups run as tasks of `lifecycle`.
-    pub fn new(log: EventLog, terms_of: TermsOf, settings: HubSettings, clock: Clock, lifecycle: Lifecycle) -> Self {
+    /// A hub on this log, whose groups run as tasks of `lifecycle`, and which tells `bus` whose private events it wants.
+    pub fn new(
+        log: EventLog,
+        bus: Arc<dyn Bus>,
+        terms_of: TermsOf,
+        settings: HubSettings,
+        clock: Clock,
+        lifecycle: Lifecycle,
+    ) -> Self {
         let published = Published { ring: Ring::new(settings.ring_bytes), ..Published::default() };
         let published = Mutex::new(published);
-        Self { shared: Arc::new(Shared { published, log, terms_of, settings, clock, lifecycle }) }
+        Self { shared: Arc::new(Shared { published, log, bus, terms_of, settings, clock, lifecycle }) }
     }
 
     /// The log behind the hub.
@@ -138,8 +152,16 @@ impl Hub {
             metrics::gauge!("lancewire_groups").increment(1.0);
             group
         };
+        let kind = group.interest().kind;
+        let user = viewer.actor.user().filter(|_| kind.has_parties());
+        let admin = viewer.actor.is_admin() && kind.is_told_to_admins();
+        let begun: Vec<Party> = parties(user, admin).filter(|party| count_up(&mut published.parties, *party)).collect();
+        // Under the lock, or one that has just left might let go after this one has begun.
+        for party in begun {
+            self.shared.bus.follow(party);
+        }
         drop(published);
-        Feed::new(Seat { hub: self.clone(), group }, viewer, outlet, position)
+        Feed::new(Seat { hub: self.clone(), group, user, admin }, viewer, outlet, position)
     }
 
     /// How many subscriptions listen to this kind.
@@ -169,31 +191,40 @@ impl Hub {
         self.log().resume_point(cursor).await
     }
 
-    /// Publishes the next events of the log. For the tail alone, which calls it in the order of positions.
-    pub(super) fn publish(&self, deliveries: Vec<Delivery>) {
+    /// Publishes the next events of the log, and returns the position of the last one published. For the tail alone,
+    /// which calls it in the order of positions.
+    ///
+    /// It stops before an event that has no body though somebody here may hear of it: that one must be read from the log.
+    pub(super) fn publish(&self, deliveries: Vec<Arc<Delivery>>) -> i64 {
         let deliveries: Vec<_> = deliveries
             .into_iter()
             .map(|delivery| {
                 // What cannot be read is wanted by every group that would have to read it.
-                let terms = (self.shared.terms_of)(&delivery).unwrap_or_default();
-                (Arc::new(delivery), terms)
+                let terms = delivery.has_body().then(|| (self.shared.terms_of)(&delivery).unwrap_or_default());
+                (delivery, terms)
             })
             .collect();
         let mut to_work = Vec::new();
         let mut published = self.lock();
         for (delivery, terms) in deliveries {
+            if terms.is_none() && published.is_wanted(&delivery) {
+                break;
+            }
             published.head = delivery.position();
             published.ring.push(Arc::clone(&delivery));
+            let Some(terms) = terms else { continue };
             for group in published.index[delivery.kind() as usize].candidates(&terms) {
                 if group.wants(&delivery) && group.enqueue(&delivery) {
                     to_work.push(Arc::clone(group));
                 }
             }
         }
+        let head = published.head;
         drop(published);
         for group in to_work {
             drop(self.shared.lifecycle.spawn(group.work_off()));
         }
+        head
     }
 
     /// Says where the log stands when the tail begins, and what came last.
@@ -205,10 +236,16 @@ impl Hub {
         }
     }
 
-    /// Up to [`PAGE`] events after `position`, out of the ring or, if they are older, out of the log.
-    pub(super) async fn page_after(&self, position: i64) -> Result<Vec<Arc<Delivery>>, Fault> {
+    /// Up to [`PAGE`] events after `position`, out of the ring or, if they are older or one that `hears` has no body there,
+    /// out of the log.
+    pub(super) async fn page_after(
+        &self,
+        position: i64,
+        hears: impl Fn(&Delivery) -> bool,
+    ) -> Result<Vec<Arc<Delivery>>, Fault> {
         let recent = self.lock().ring.after(position, PAGE);
-        if let Some(recent) = recent {
+        let whole = |events: &Vec<Arc<Delivery>>| events.iter().all(|event| event.has_body() || !hears(event));
+        if let Some(recent) = recent.filter(whole) {
             metrics::counter!("lancewire_replayed_events_total", "from" => "ring").increment(lossless(recent.len()));
             return Ok(recent);
         }
@@ -231,6 +268,12 @@ impl Hub {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut published = self.hub.lock();
+        let over: Vec<Party> =
+            parties(self.user, self.admin).filter(|party| count_down(&mut published.parties, *party)).collect();
+        // Under the lock, or the next one to come might follow before this one has let go.
+        for party in over {
+            self.hub.shared.bus.unfollow(party);
+        }
         let key = self.group.key();
         let Some(seated) = published.groups.get_mut(&key) else { return };
         seated.seats -= 1;
@@ -242,6 +285,36 @@ impl Drop for Seat {
             drop(ended);
         }
     }
+}
+
+impl Published {
+    /// Whether somebody here may hear of a private event.
+    fn is_wanted(&self, delivery: &Delivery) -> bool {
+        let kind = delivery.kind();
+        !kind.is_internal() && Party::all_of(delivery.event()).any(|party| self.parties.contains_key(&party))
+    }
+}
+
+fn parties(user: Option<UserId>, admin: bool) -> impl Iterator<Item = Party> {
+    user.map(Party::User).into_iter().chain(admin.then_some(Party::Admins))
+}
+
+/// True if it is the first.
+fn count_up(parties: &mut HashMap<Party, usize>, party: Party) -> bool {
+    let count = parties.entry(party).or_default();
+    *count += 1;
+    *count == 1
+}
+
+/// True if it was the last.
+fn count_down(parties: &mut HashMap<Party, usize>, party: Party) -> bool {
+    let Entry::Occupied(mut count) = parties.entry(party) else { return false };
+    *count.get_mut() -= 1;
+    let last = *count.get() == 0;
+    if last {
+        count.remove();
+    }
+    last
 }
 
 fn lossless(count: usize) -> u64 {

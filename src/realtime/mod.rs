@@ -25,13 +25,16 @@ mod outlet;
 mod ring;
 mod tail;
 
-pub use bus::{Bus, MemoryBus};
+pub use bus::{
+    Bus, Gossip, Heard, MemoryBus, MemoryNetwork, Party, PostgresBus, PostgresBusError, RedisBus, RedisBusError,
+    Signal, Topic,
+};
 pub use delivery::{Delivery, SharingKey};
 pub use feed::{Feed, FeedEnd, Live, Progress};
 pub use group::{Executed, Execution};
 pub use hub::{Hub, HubSettings, TermsOf};
 pub use interest::{Interest, Terms};
 pub use outlet::{Offer, Outlet, Payload};
-pub use tail::{begin as begin_tail, run as run_tail};
+pub use tail::{Pace, Tail};
 
 use delivery::Encoding;

@@ -1,56 +1,261 @@
-//! Reads the log as it grows and hands each event to the hub, in order.
+//! Follows the log as it grows and hands each event to the hub, in order.
 //!
-//! One a process. It wakes by the bus that every commit rings, and by a timer for rings that were lost. Each time it has committed events numbered (`stamp`) and reads all
-//! positions after the last one it saw. Positions are contiguous: a hole would be a bug, is counted and never skipped
-//! in silence.
+//! One a process. It wakes when a transaction of this process has committed, when the [`bus`](super::bus) says that
+//! another node has got further, and by a timer in case nothing was said at all. It alone publishes in the hub, and only
+//! the event after the last one: positions are contiguous, so a hole is seen and never skipped.
+//!
+//! Where events come from:
+//! - After a commit here, and at each poll, it has committed events numbered (`stamp`), reads all that follow the last
+//!   one, and tells the bus of those that this process has numbered.
+//! - Events that the bus brings are published without a read as far as they are contiguous. Several nodes number, so
+//!   theirs may come in another order: what comes early waits for what is missing, for [`Pace::hold`], and then the log
+//!   is read. So it is where the bus speaks of a position whose event does not come, which is how a lost last message is
+//!   found, and for a private event without its body that somebody here may hear of.
 
-use std::{pin::pin, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
-use super::{Bus, Delivery, Hub};
-use crate::{error::Fault, lifecycle::Lifecycle};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+use super::{Bus, Delivery, Heard, Hub, Signal};
+use crate::{error::Fault, events::NewEvent, lifecycle::Lifecycle};
 
 /// Events read at a time.
 const PAGE: u32 = 512;
 /// Events that fill the ring at the start.
 const RECENT: i64 = 8_192;
+/// Events that may wait for those before them; more, and the log is read.
+const EARLY: usize = 4_096;
 /// The longest pause between tries while the database is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Begins where the log stands now; called once, before anybody joins.
-///
-/// The last events fill the ring, so that a crowd that comes back after a restart is served from memory.
-pub async fn begin(hub: &Hub) -> Result<(), Fault> {
-    let head = hub.log().stamp().await?;
-    hub.begin_at(head, recent(hub, head).await);
-    Ok(())
+/// How often the tail does what.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Numbers and reads although nobody said anything.
+    pub poll: Duration,
+    /// Tells the other nodes up to where the log goes, although nothing happened.
+    pub heartbeat: Duration,
+    /// Waits for events that the bus will probably still bring.
+    pub hold: Duration,
 }
 
-/// Publishes what comes after the hub's head, until the process stops.
-pub async fn run(bus: impl Bus, hub: Hub, poll: Duration, lifecycle: Lifecycle) {
-    let mut last = hub.head();
-    let mut pause = poll;
-    let mut away = false;
-    let mut stopping = pin!(lifecycle.stopping());
-    loop {
-        match advance(&hub, &mut last).await {
-            Ok(()) => {
-                if away {
-                    tracing::info!(position = last, "the event log answers again");
+/// The tail of one process.
+pub struct Tail {
+    hub: Hub,
+    bus: Arc<dyn Bus>,
+    /// Rung after each commit of this process.
+    doorbell: Arc<Notify>,
+    /// Hears every event before anybody else does.
+    witness: Box<dyn Fn(&NewEvent) + Send + Sync>,
+    pace: Pace,
+    /// The last position published.
+    last: i64,
+    /// What came before its turn.
+    early: BTreeMap<i64, Arc<Delivery>>,
+    /// When to stop waiting for what the bus has not brought.
+    held_until: Option<Instant>,
+    poll_at: Instant,
+    pause: Duration,
+    away: bool,
+}
+
+impl std::fmt::Debug for Tail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tail").field("last", &self.last).finish_non_exhaustive()
+    }
+}
+
+impl Tail {
+    /// Begins where the log stands now; before anybody joins the hub.
+    ///
+    /// The last events fill the ring, so that a crowd that comes back after a restart is served from memory. `witness`
+    /// gets every event that follows, before any subscription does.
+    pub async fn begin(
+        hub: Hub,
+        bus: Arc<dyn Bus>,
+        doorbell: Arc<Notify>,
+        pace: Pace,
+        witness: impl Fn(&NewEvent) + Send + Sync + 'static,
+    ) -> Result<Self, Fault> {
+        let last = hub.log().stamp().await?;
+        hub.begin_at(last, recent(&hub, last).await);
+        Ok(Self {
+            hub,
+            bus,
+            doorbell,
+            witness: Box::new(witness),
+            pace,
+            last,
+            early: BTreeMap::new(),
+            held_until: None,
+            poll_at: Instant::now(),
+            pause: pace.poll,
+            away: false,
+        })
+    }
+
+    /// Publishes what comes, until the process stops.
+    pub async fn run(mut self, lifecycle: Lifecycle) {
+        let (bus, doorbell) = (Arc::clone(&self.bus), Arc::clone(&self.doorbell));
+        let mut beat_at = Instant::now();
+        let mut stopping = pin!(lifecycle.stopping());
+        loop {
+            let wake_at = self.held_until.map_or(self.poll_at, |held_until| held_until.min(self.poll_at)).min(beat_at);
+            tokio::select! {
+                () = &mut stopping => return,
+                () = doorbell.notified(), if !self.away => self.follow(true).await,
+                signal = bus.heard() => self.hear(signal).await,
+                () = sleep_until(wake_at) => {
+                    let now = Instant::now();
+                    if now >= beat_at {
+                        beat_at = now + self.pace.heartbeat;
+                        self.bus.ring(self.last);
+                    }
+                    if now >= self.poll_at {
+                        self.follow(true).await;
+                    } else if self.held_until.is_some_and(|until| now >= until) {
+                        metrics::counter!("lancewire_bus_holes_total").increment(1);
+                        self.follow(false).await;
+                    }
                 }
-                (away, pause) = (false, poll);
+            }
+        }
+    }
+
+    async fn hear(&mut self, signal: Signal) {
+        match signal {
+            Signal::Head(head) if head <= self.last => {}
+            // Its events are probably on their way.
+            Signal::Head(_) if self.bus.carries_events() => self.hold(),
+            Signal::Head(_) | Signal::Missed => self.follow(false).await,
+            Signal::Events(events) => self.take(events).await,
+        }
+    }
+
+    /// Publishes what another node has read, as far as it is contiguous.
+    async fn take(&mut self, events: Vec<Heard>) {
+        let identity = self.hub.log().identity();
+        for Heard { event, has_body } in events {
+            let position = event.position;
+            let known = self.early.get(&position).is_some_and(|known| known.has_body() || !has_body);
+            if position <= self.last || known {
+                continue;
+            }
+            let delivery =
+                if has_body { Delivery::new(event, identity) } else { Delivery::without_body(event, identity) };
+            self.early.insert(position, Arc::new(delivery));
+        }
+        let contiguous: Vec<_> = self
+            .early
+            .iter()
+            .zip(self.last + 1..)
+            .take_while(|((at, _), next)| *at == next)
+            .map(|((_, delivery), _)| Arc::clone(delivery))
+            .collect();
+        let wanted = contiguous.last().map_or(self.last, |delivery| delivery.position());
+        if !contiguous.is_empty() {
+            let count = contiguous.len();
+            self.publish(contiguous, "bus");
+            tracing::trace!(count, position = self.last, "took events from the bus");
+        }
+        if self.last < wanted || self.early.len() > EARLY {
+            // Somebody here may hear of an event whose body did not come.
+            self.follow(false).await;
+        } else if self.early.is_empty() {
+            self.held_until = None;
+        } else {
+            self.hold();
+        }
+    }
+
+    fn hold(&mut self) {
+        self.held_until.get_or_insert_with(|| Instant::now() + self.pace.hold);
+    }
+
+    /// Reads what follows the last event, after having it numbered if `stamp`.
+    async fn follow(&mut self, stamp: bool) {
+        match self.advance(stamp).await {
+            Ok(()) => {
+                if self.away {
+                    tracing::info!(position = self.last, "the event log answers again");
+                }
+                (self.away, self.pause) = (false, self.pace.poll);
             }
             Err(fault) => {
-                if !away {
+                if !self.away {
                     tracing::error!(error = %fault, "the event log cannot be read; trying again");
                 }
-                (away, pause) = (true, (pause * 2).min(LONGEST_PAUSE));
+                (self.away, self.pause) = (true, (self.pause * 2).min(LONGEST_PAUSE));
             }
         }
-        tokio::select! {
-            () = &mut stopping => return,
-            () = bus.rung() => {}
-            () = tokio::time::sleep(pause) => {}
+        // Reading alone numbers nothing: what a node that is gone has committed must not wait for a quiet moment.
+        if stamp || self.away {
+            self.poll_at = Instant::now() + self.pause;
         }
+        self.held_until = None;
+        if !self.early.is_empty() && !self.away {
+            self.hold();
+        }
+    }
+
+    async fn advance(&mut self, stamp: bool) -> Result<(), Fault> {
+        let log = self.hub.log().clone();
+        if stamp {
+            let head = log.stamp().await?;
+            metrics::gauge!("lancewire_events_behind").set(lossy((head - self.last).max(0)));
+            if head <= self.last {
+                return Ok(());
+            }
+        }
+        let numbered = log.take_numbered();
+        if let Some(head) = numbered.iter().map(|range| *range.end()).max().filter(|_| !self.bus.carries_events()) {
+            self.bus.ring(head);
+        }
+        loop {
+            let events = log.after(self.last, PAGE).await?;
+            let full = events.len() == PAGE as usize;
+            let mut deliveries = Vec::with_capacity(events.len());
+            let mut last = self.last;
+            for event in events {
+                if event.position != last + 1 {
+                    metrics::counter!("lancewire_event_gaps_total").increment(1);
+                    tracing::error!(after = last, next = event.position, "positions are not contiguous");
+                }
+                last = event.position;
+                deliveries.push(Arc::new(Delivery::new(event, log.identity())));
+            }
+            if deliveries.is_empty() {
+                // The read may have come from an older snapshot than the head; the next round sees more.
+                return Ok(());
+            }
+            let is_ours = |delivery: &&Arc<Delivery>| numbered.iter().any(|range| range.contains(&delivery.position()));
+            let ours: Vec<_> = deliveries.iter().filter(is_ours).cloned().collect();
+            if !ours.is_empty() {
+                self.bus.announce(&ours);
+            }
+            self.publish(deliveries, "log");
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Hands the next events to the hub.
+    fn publish(&mut self, deliveries: Vec<Arc<Delivery>>, from: &'static str) {
+        for delivery in &deliveries {
+            (self.witness)(&delivery.event().recorded);
+        }
+        let before = self.last;
+        let kinds: Vec<_> = deliveries.iter().map(|delivery| (delivery.position(), delivery.kind())).collect();
+        self.last = self.hub.publish(deliveries).max(before);
+        for (_, kind) in kinds.iter().filter(|(position, _)| *position <= self.last) {
+            metrics::counter!("lancewire_events_total", "kind" => kind.as_str()).increment(1);
+            metrics::counter!("lancewire_tailed_events_total", "from" => from).increment(1);
+        }
+        self.early = self.early.split_off(&(self.last + 1));
     }
 }
 
@@ -73,30 +278,6 @@ async fn recent(hub: &Hub, head: i64) -> Vec<Delivery> {
         }
     }
     deliveries
-}
-
-async fn advance(hub: &Hub, last: &mut i64) -> Result<(), Fault> {
-    let head = hub.log().stamp().await?;
-    metrics::gauge!("lancewire_events_behind").set(lossy(head - *last));
-    while *last < head {
-        let events = hub.log().after(*last, PAGE).await?;
-        if events.is_empty() {
-            // The read came from an older snapshot than the head; the next round sees more.
-            return Ok(());
-        }
-        let mut deliveries = Vec::with_capacity(events.len());
-        for event in events {
-            if event.position != *last + 1 {
-                metrics::counter!("lancewire_event_gaps_total").increment(1);
-                tracing::error!(after = *last, next = event.position, "positions are not contiguous");
-            }
-            *last = event.position;
-            metrics::counter!("lancewire_events_total", "kind" => event.recorded.kind.as_str()).increment(1);
-            deliveries.push(Delivery::new(event, hub.log().identity()));
-        }
-        hub.publish(deliveries);
-    }
-    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge of how far behind needs no more than 52 bits")]

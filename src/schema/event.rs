@@ -57,6 +57,7 @@ impl Event {
             EventKind::NotificationReceived => {
                 Some(Self::NotificationReceived(NotificationReceivedEvent::of(delivery)?))
             }
+            EventKind::SessionEnded | EventKind::RightsChanged => None,
         })
     }
 }
@@ -130,7 +131,10 @@ pub(crate) async fn listen<T: Send + 'static>(
 pub fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, Fault> {
     match delivery.kind() {
         EventKind::JobPosted | EventKind::JobUpdated => jobs::interest::terms(delivery),
-        EventKind::WalletUpdated | EventKind::NotificationReceived => Ok(Vec::new()),
+        EventKind::WalletUpdated
+        | EventKind::NotificationReceived
+        | EventKind::SessionEnded
+        | EventKind::RightsChanged => Ok(Vec::new()),
     }
 }
 

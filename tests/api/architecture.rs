@@ -152,7 +152,7 @@ fn failures_are_handled_and_not_unwrapped() {
 
 /// A part of the house and whom it may know. What is not in the list is told by
 /// [`every_part_knows_only_whom_it_may`].
-const KNOWS: [(&str, &str); 25] = [
+const KNOWS: [(&str, &str); 26] = [
     // Leaves.
     ("clock", ""),
     ("lifecycle", ""),
@@ -165,7 +165,7 @@ const KNOWS: [(&str, &str); 25] = [
     ("idempotency", "clock db error ids"),
     // What domains stand on.
     ("events", "clock db error ids lifecycle named_enum"),
-    ("auth", "clock db error ids"),
+    ("auth", "clock db error events ids"),
     // Domains: claims -> jobs -> {wallet, notifications} -> accounts.
     ("accounts", "auth clock db error ids text"),
     ("notifications", "accounts auth clock db error events ids named_enum page text"),
@@ -186,6 +186,8 @@ const KNOWS: [(&str, &str); 25] = [
     ("graphql", "auth clock connection error idempotency ids lifecycle money page schema wallet"),
     ("schema", "accounts auth claims error events graphql ids jobs lifecycle notifications realtime wallet"),
     ("http", "auth clock db error events graphql ids lifecycle realtime schema"),
+    // What nodes tell each other of their callers.
+    ("gossip", "auth graphql lifecycle realtime"),
     // The process.
     ("config", "auth db graphql http money"),
     ("telemetry", "config http"),
@@ -193,7 +195,7 @@ const KNOWS: [(&str, &str); 25] = [
     ("seed", "accounts app auth claims jobs wallet"),
     (
         "app",
-        "accounts auth claims clock config db error events graphql http ids jobs lifecycle notifications realtime \
+        "accounts auth claims clock config db error events gossip graphql http ids jobs lifecycle notifications realtime \
          schema telemetry wallet",
     ),
 ];

@@ -25,6 +25,7 @@ mod architecture;
 mod audits;
 mod bad_input;
 mod books;
+mod bus;
 mod canary;
 mod clients;
 mod closes;

@@ -36,25 +36,25 @@ INSERT INTO accounts (id, kind, owner_id, balance_minor)
     VALUES ('00000000-0000-0000-0000-000000000000', 'WORLD', '00000000-0000-0000-0000-000000000000', 0),
            ('00000000-0000-0000-0000-000000000001', 'FEES', '00000000-0000-0000-0000-000000000000', 0);
 
--- Numbers the committed rows that have no position yet and returns the last position given out.
+-- Numbers the committed rows that have no position yet; returns how many those were and the last position given out.
 --
 -- The lock and the numbering are two statements on purpose. Each statement of a READ COMMITTED function has a snapshot
 -- of its own: one that waited for the lock inside the numbering statement would see rows as they were before the wait,
 -- count from an old head and collide.
-CREATE FUNCTION stamp_events() RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE
-    head bigint;
+CREATE FUNCTION stamp_events(OUT numbered bigint, OUT head bigint) LANGUAGE plpgsql AS $$
 BEGIN
+    numbered := 0;
     IF NOT EXISTS (SELECT FROM events WHERE position IS NULL) THEN
-        RETURN (SELECT last_position FROM event_log WHERE id = 1);
+        SELECT last_position INTO head FROM event_log WHERE id = 1;
+        RETURN;
     END IF;
     SELECT last_position INTO head FROM event_log WHERE id = 1 FOR UPDATE;
     WITH fresh AS (
         SELECT id, row_number() OVER (ORDER BY id) AS place FROM events WHERE position IS NULL
-    ), numbered AS (
+    ), stamped AS (
         UPDATE events SET position = head + fresh.place FROM fresh WHERE events.id = fresh.id RETURNING 1
     )
-    SELECT head + count(*) INTO head FROM numbered;
+    SELECT count(*) INTO numbered FROM stamped;
+    head := head + numbered;
     UPDATE event_log SET last_position = head WHERE id = 1;
-    RETURN head;
 END $$;

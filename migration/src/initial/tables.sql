@@ -252,8 +252,9 @@ CREATE TABLE events (
     position {position} CONSTRAINT events_position_key UNIQUE,
     event_id {uuid} NOT NULL CONSTRAINT events_event_id_key UNIQUE,
     kind TEXT NOT NULL CONSTRAINT events_kind_check
-        CHECK (kind IN ('JOB_POSTED', 'JOB_UPDATED', 'WALLET_UPDATED', 'NOTIFICATION_RECEIVED')),
-    -- The job, wallet or inbox within which events are in order, and its version where it has one.
+        CHECK (kind IN ('JOB_POSTED', 'JOB_UPDATED', 'WALLET_UPDATED', 'NOTIFICATION_RECEIVED', 'SESSION_ENDED',
+            'RIGHTS_CHANGED')),
+    -- The job, wallet, inbox, session or user within which events are in order, and its version where it has one.
     subject_id {uuid} NOT NULL,
     subject_version {int8} NOT NULL,
     -- Who may hear of it: everybody, the owner (a job's client, a wallet's or inbox's user), the claimant.

@@ -1,46 +1,106 @@
-//! The bus of a single process: the doorbell that the transaction helper rings after each commit.
+//! The bus of a single process. Alone it has nobody to talk to; several of one [`MemoryNetwork`] hear each other, which
+//! is how the behaviour of several nodes is tested without a wire.
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
 
 use futures_util::future::{BoxFuture, FutureExt};
-use tokio::sync::Notify;
 
-use super::Bus;
+use super::{Bus, Delivery, Gossip, Heard, Inbox, Party, Signal};
 
-/// A bus without a wire. Clones share the bell.
+/// What connects the buses of one process.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryNetwork {
+    nodes: Arc<Mutex<Vec<Weak<Node>>>>,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    inbox: Inbox,
+    followed: Mutex<HashSet<Party>>,
+}
+
+/// A bus without a wire.
 #[derive(Clone, Debug)]
 pub struct MemoryBus {
-    doorbell: Arc<Notify>,
+    node: Arc<Node>,
+    network: MemoryNetwork,
+}
+
+impl MemoryNetwork {
+    /// One more node.
+    pub fn join(&self) -> MemoryBus {
+        let node = Arc::<Node>::default();
+        let mut nodes = lock(&self.nodes);
+        nodes.retain(|node| node.strong_count() > 0);
+        nodes.push(Arc::downgrade(&node));
+        drop(nodes);
+        MemoryBus { node, network: self.clone() }
+    }
 }
 
 impl MemoryBus {
-    /// The bus that `doorbell` rings.
-    pub const fn new(doorbell: Arc<Notify>) -> Self {
-        Self { doorbell }
+    /// A bus with nobody else on it.
+    pub fn alone() -> Self {
+        MemoryNetwork::default().join()
+    }
+
+    fn others(&self) -> Vec<Arc<Node>> {
+        let nodes = lock(&self.network.nodes);
+        nodes.iter().filter_map(Weak::upgrade).filter(|node| !Arc::ptr_eq(node, &self.node)).collect()
     }
 }
 
 impl Bus for MemoryBus {
-    fn ring(&self) {
-        self.doorbell.notify_one();
+    fn carries_events(&self) -> bool {
+        true
     }
 
-    fn rung(&self) -> BoxFuture<'_, ()> {
-        self.doorbell.notified().boxed()
+    fn ring(&self, head: i64) {
+        self.others().iter().for_each(|node| node.inbox.signal(Signal::Head(head)));
+    }
+
+    fn announce(&self, events: &[Arc<Delivery>]) {
+        for node in self.others() {
+            let followed = lock(&node.followed);
+            let heard = |delivery: &Arc<Delivery>| {
+                let mut parties = Party::all_of(delivery.event());
+                let has_body = delivery.audience().public || parties.any(|party| followed.contains(&party));
+                Heard::of(delivery, has_body)
+            };
+            let signal = Signal::Events(events.iter().map(heard).collect());
+            drop(followed);
+            node.inbox.signal(signal);
+        }
+    }
+
+    fn follow(&self, party: Party) {
+        lock(&self.node.followed).insert(party);
+    }
+
+    fn unfollow(&self, party: Party) {
+        lock(&self.node.followed).remove(&party);
+    }
+
+    fn heard(&self) -> BoxFuture<'_, Signal> {
+        self.node.inbox.heard().boxed()
+    }
+
+    fn tell(&self, gossip: Gossip) {
+        self.others().iter().for_each(|node| node.inbox.gossip(gossip.clone()));
+    }
+
+    fn told(&self) -> BoxFuture<'_, Gossip> {
+        self.node.inbox.told().boxed()
+    }
+
+    fn is_connected(&self) -> bool {
+        true
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_ring_is_kept_until_somebody_waits_and_many_are_one() {
-        let bus = MemoryBus::new(Arc::default());
-        assert!(bus.rung().now_or_never().is_none());
-        bus.ring();
-        bus.ring();
-        assert!(bus.rung().now_or_never().is_some());
-        assert!(bus.rung().now_or_never().is_none());
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,21 +1,167 @@
-//! What makes delivery fast; the log is what makes it right.
+//! What makes delivery fast between nodes; the log is what makes it right.
 //!
-//! A bus tells the tail that something was committed, here or on another node. It may drop, double and reorder what it
-//! carries and nothing is lost by it: positions are contiguous, the tail reads what is missing from the log, and polls it
-//! in case no ring came at all.
+//! A bus tells the tails of other nodes that the log has grown, and may carry the events themselves. It may drop, double,
+//! reorder and delay what it carries, or be away, and nothing is lost by it: positions are contiguous, so the
+//! [`tail`](super::tail) sees every hole and reads it from the log, and it polls in case nothing came at all.
+//!
+//! Beside the log a bus carries [`Gossip`]: counts of what callers have spent and tried, so that limits hold for all nodes
+//! together. That is soft state; what gets lost makes a limit a little wider for a moment.
+//!
+//! | Bus | Nodes | Carries |
+//! | --- | --- | --- |
+//! | [`MemoryBus`] | one process | nothing on its own; several hubs of one process, in tests |
+//! | [`PostgresBus`] | a few | who has numbered up to where, by NOTIFY; the events are read from the log |
+//! | [`RedisBus`] | many | the events: headers and public bodies to all, private bodies to whom they concern |
+//!
+//! What a client sees is the same with each of them (`tests/api/bus.rs`).
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
+use super::Delivery;
+use crate::{
+    events::{Event, NewEvent},
+    ids::UserId,
+};
+
+mod inbox;
 mod memory;
+mod message;
+mod postgres;
+mod redis;
 
-pub use memory::MemoryBus;
+use inbox::Inbox;
+pub use memory::{MemoryBus, MemoryNetwork};
+pub use postgres::{PostgresBus, PostgresBusError};
+pub use redis::{RedisBus, RedisBusError};
 
-/// Carries the word that the log has grown.
+/// What a bus says of the log.
+#[derive(Clone, Debug)]
+pub enum Signal {
+    /// Another node says that positions up to here have been given out.
+    Head(i64),
+    /// Events as another node has read them, in order of position within one signal.
+    Events(Vec<Heard>),
+    /// Something may have been missed: the log must be asked.
+    Missed,
+}
+
+/// An event that came over a bus.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// The event; with an empty payload, if it has no body.
+    pub event: Event,
+    /// Whether the payload came along. A private one goes only where somebody listens for it.
+    pub has_body: bool,
+}
+
+/// What a piece of gossip is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// Points that callers have spent.
+    Spending,
+    /// Failed and successful sign-ins.
+    Attempts,
+}
+
+/// Soft state of one node that the others count in. At most [`Gossip::LIMIT`] bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gossip {
+    /// What it is about.
+    pub topic: Topic,
+    /// What only its author and its reader understand.
+    pub body: Vec<u8>,
+}
+
+impl Gossip {
+    /// The most bytes of a body: what fits in a NOTIFY (8,000 bytes, in base64) with some to spare.
+    pub const LIMIT: usize = 5_000;
+}
+
+/// Whose private events are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Party {
+    /// A user's.
+    User(UserId),
+    /// Those that admins hear of besides the parties themselves.
+    Admins,
+}
+
+impl Party {
+    /// Whom the body of a private event concerns.
+    pub(super) fn all_of(event: &Event) -> impl Iterator<Item = Self> + use<> {
+        let NewEvent { kind, audience, .. } = &event.recorded;
+        let admins = kind.is_told_to_admins().then_some(Self::Admins);
+        let claimant = audience.claimant.map(Self::User);
+        [Self::User(audience.owner)].into_iter().chain(claimant).chain(admins)
+    }
+}
+
+/// Connects the tails of several nodes. All calls but the two that wait are quick and never block: what there is no room
+/// for is dropped.
 pub trait Bus: Send + Sync + 'static {
-    /// Tells every tail on the bus, this process's included, that something was committed. Never waits; many rings may
-    /// become one.
-    fn ring(&self);
+    /// Whether events travel by it: then a node waits a moment for them before it reads the log.
+    fn carries_events(&self) -> bool;
 
-    /// Completes when the bus was rung since it last did. Cancel safe: a ring that comes between two waits is kept.
-    fn rung(&self) -> BoxFuture<'_, ()>;
+    /// Tells the other nodes up to where positions have been given out: after numbering, where the bus carries no events,
+    /// and now and then anyway, which shows that the last message was lost. Many such calls may become one.
+    fn ring(&self, head: i64);
+
+    /// Tells the other nodes the events that this one has numbered, in order.
+    fn announce(&self, events: &[Arc<Delivery>]);
+
+    /// Somebody on this node listens for the private events of `party` from now on. What was announced a moment ago may
+    /// still come without its body.
+    fn follow(&self, party: Party);
+
+    /// Nobody does any more.
+    fn unfollow(&self, party: Party);
+
+    /// What another node says next. Cancel safe.
+    fn heard(&self) -> BoxFuture<'_, Signal>;
+
+    /// Passes soft state on to the other nodes.
+    fn tell(&self, gossip: Gossip);
+
+    /// Soft state of another node. Cancel safe.
+    fn told(&self) -> BoxFuture<'_, Gossip>;
+
+    /// Whether it is connected now, for readiness and metrics. A node serves without it, only later.
+    fn is_connected(&self) -> bool;
+}
+
+/// The first and the longest pause between tries to connect.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How long one exchange with the server behind a bus may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A connection on which nothing came for so long is taken for dead: every node rings several times in this time, and
+/// hears itself.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Tells a node's own messages from those of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct NodeId(u64);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A gauge with the name of the bus.
+fn report_connected(bus: &'static str, connected: bool) {
+    metrics::gauge!("lancewire_bus_connected", "bus" => bus).set(f64::from(u8::from(connected)));
+}
+
+/// Counts what a bus had to drop.
+fn report_dropped(bus: &'static str, what: &'static str) {
+    metrics::counter!("lancewire_bus_dropped_total", "bus" => bus, "what" => what).increment(1);
+}
+
+/// Counts messages by direction.
+fn report_message(bus: &'static str, direction: &'static str, bytes: usize) {
+    metrics::counter!("lancewire_bus_messages_total", "bus" => bus, "direction" => direction).increment(1);
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    metrics::counter!("lancewire_bus_bytes_total", "bus" => bus, "direction" => direction).increment(bytes);
 }

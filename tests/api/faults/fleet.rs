@@ -79,6 +79,7 @@ fn subscription(kind: EventKind, more: &str) -> String {
         EventKind::JobUpdated => ("jobUpdated", format!("job {{ id version {more} }}")),
         EventKind::WalletUpdated => ("walletUpdated", "wallet { id version }".to_owned()),
         EventKind::NotificationReceived => ("notificationReceived", "notification { id }".to_owned()),
+        EventKind::SessionEnded | EventKind::RightsChanged => unreachable!("no client hears of {kind:?}"),
     };
     format!("subscription($after: String) {{ {field}(after: $after) {{ id cursor {subject} }} }}")
 }

@@ -1,0 +1,105 @@
+//! What has come over a bus and was not looked at yet: bounded, and honest about what it dropped.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+use super::{Gossip, Signal};
+
+/// Signals that may wait for the tail. One signal may hold a batch of events.
+const SIGNALS: usize = 1_024;
+/// Pieces of gossip that may wait.
+const GOSSIP: usize = 256;
+
+/// The two queues of a bus: what the tail must hear of, and gossip.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    signals: Mutex<VecDeque<Signal>>,
+    signalled: Notify,
+    gossip: Mutex<VecDeque<Gossip>>,
+    gossiped: Notify,
+}
+
+impl Inbox {
+    /// Puts a signal in. When too many wait, all of them become one: that something was missed.
+    pub(super) fn signal(&self, signal: Signal) {
+        let mut signals = lock(&self.signals);
+        let full = signals.len() >= SIGNALS;
+        match (signals.back_mut(), &signal) {
+            (Some(Signal::Head(last)), Signal::Head(head)) => *last = (*last).max(*head),
+            (Some(Signal::Missed), Signal::Missed) => {}
+            _ if full => {
+                signals.clear();
+                signals.push_back(Signal::Missed);
+            }
+            _ => signals.push_back(signal),
+        }
+        drop(signals);
+        self.signalled.notify_one();
+    }
+
+    /// The next signal, once there is one. For one waiter; cancel safe.
+    pub(super) async fn heard(&self) -> Signal {
+        loop {
+            let next = lock(&self.signals).pop_front();
+            match next {
+                Some(signal) => return signal,
+                // A permit is kept, so a signal that comes in between is not slept through.
+                None => self.signalled.notified().await,
+            }
+        }
+    }
+
+    /// Puts gossip in; without room the oldest goes.
+    pub(super) fn gossip(&self, gossip: Gossip) {
+        let mut waiting = lock(&self.gossip);
+        if waiting.len() >= GOSSIP {
+            waiting.pop_front();
+        }
+        waiting.push_back(gossip);
+        drop(waiting);
+        self.gossiped.notify_one();
+    }
+
+    /// The next piece of gossip, once there is one. For one waiter; cancel safe.
+    pub(super) async fn told(&self) -> Gossip {
+        loop {
+            let next = lock(&self.gossip).pop_front();
+            match next {
+                Some(gossip) => return gossip,
+                None => self.gossiped.notified().await,
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change is complete before anything can panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn heads_become_one_and_too_much_becomes_a_word_that_something_was_missed() {
+        let inbox = Inbox::default();
+        assert!(inbox.heard().now_or_never().is_none());
+        inbox.signal(Signal::Head(3));
+        inbox.signal(Signal::Head(7));
+        inbox.signal(Signal::Head(5));
+        assert!(matches!(inbox.heard().now_or_never(), Some(Signal::Head(7))));
+        assert!(inbox.heard().now_or_never().is_none());
+        for _ in 0..=SIGNALS {
+            inbox.signal(Signal::Events(Vec::new()));
+        }
+        assert!(matches!(inbox.heard().now_or_never(), Some(Signal::Missed)));
+        assert!(inbox.heard().now_or_never().is_none());
+    }
+}

@@ -1,0 +1,260 @@
+//! The bus of a few nodes that share nothing but `PostgreSQL`: LISTEN and NOTIFY.
+//!
+//! A NOTIFY takes a lock of the whole database when its transaction commits, so it is never part of a business
+//! transaction: it is sent after the commit and the numbering, as a statement of its own on a connection of its own, and
+//! as many as come while one is under way become one. It says who speaks and up to where positions have been given out,
+//! nothing else: a node that has read as far does not read again, and a node does not wake itself. The events are read
+//! from the log.
+//!
+//! Two tasks: the speaker sends what waits in the outbox, the listener fills the inbox. Each connects again by itself;
+//! since notifications sent meanwhile are gone, the first thing then is to ask the log.
+
+use std::{
+    collections::VecDeque,
+    str::FromStr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
+use futures_util::future::{BoxFuture, FutureExt};
+use sea_orm::sqlx::{
+    self, Connection, PgConnection,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+};
+use tokio::{sync::Notify, time::timeout};
+
+use super::{
+    Bus, Delivery, Gossip, Inbox, NodeId, PATIENCE, PAUSE, Party, SILENCE, Signal, Topic, report_connected,
+    report_dropped, report_message,
+};
+use crate::{ids::Ids, lifecycle::Lifecycle};
+
+const NAME: &str = "postgres";
+/// The notification channel; there is one log in a database.
+const CHANNEL: &str = "lancewire_log";
+/// Pieces of gossip that may wait to be sent.
+const GOSSIP: usize = 64;
+
+/// The address of the database is none.
+#[derive(Debug, thiserror::Error)]
+#[error("database.url is no address of a PostgreSQL: {0}")]
+pub struct PostgresBusError(#[source] sqlx::Error);
+
+/// LISTEN and NOTIFY. Clones share the connections.
+#[derive(Clone, Debug)]
+pub struct PostgresBus {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    node: NodeId,
+    options: PgConnectOptions,
+    inbox: Inbox,
+    outbox: Mutex<Outbox>,
+    filled: Notify,
+    listening: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Outbox {
+    head: Option<i64>,
+    gossip: VecDeque<Gossip>,
+}
+
+impl PostgresBus {
+    /// A bus over this database, with its tasks in `lifecycle`. It connects in the background: a node starts without it.
+    pub fn start(url: &str, ids: &Ids, lifecycle: &Lifecycle) -> Result<Self, PostgresBusError> {
+        let options = PgConnectOptions::from_str(url).map_err(PostgresBusError)?.application_name("lancewire-bus");
+        let shared = Arc::new(Shared {
+            node: NodeId(u64::from_be_bytes(ids.secret())),
+            options,
+            inbox: Inbox::default(),
+            outbox: Mutex::default(),
+            filled: Notify::new(),
+            listening: AtomicBool::new(false),
+        });
+        report_connected(NAME, false);
+        let (speaker, listener) = (Arc::clone(&shared), Arc::clone(&shared));
+        let stopping = lifecycle.clone();
+        drop(lifecycle.spawn(async move {
+            tokio::select! {
+                () = stopping.stopping() => {}
+                () = speaker.speak() => {}
+            }
+        }));
+        let stopping = lifecycle.clone();
+        drop(lifecycle.spawn(async move {
+            tokio::select! {
+                () = stopping.stopping() => {}
+                () = listener.listen() => {}
+            }
+        }));
+        Ok(Self { shared })
+    }
+}
+
+impl Bus for PostgresBus {
+    fn carries_events(&self) -> bool {
+        false
+    }
+
+    fn ring(&self, head: i64) {
+        let mut outbox = self.shared.outbox();
+        outbox.head = outbox.head.max(Some(head));
+        drop(outbox);
+        self.shared.filled.notify_one();
+    }
+
+    fn announce(&self, _: &[Arc<Delivery>]) {}
+
+    fn follow(&self, _: Party) {}
+
+    fn unfollow(&self, _: Party) {}
+
+    fn heard(&self) -> BoxFuture<'_, Signal> {
+        self.shared.inbox.heard().boxed()
+    }
+
+    fn tell(&self, gossip: Gossip) {
+        let mut outbox = self.shared.outbox();
+        if gossip.body.len() > Gossip::LIMIT || outbox.gossip.len() >= GOSSIP {
+            report_dropped(NAME, "gossip");
+            return;
+        }
+        outbox.gossip.push_back(gossip);
+        drop(outbox);
+        self.shared.filled.notify_one();
+    }
+
+    fn told(&self) -> BoxFuture<'_, Gossip> {
+        self.shared.inbox.told().boxed()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.shared.listening.load(Ordering::Acquire)
+    }
+}
+
+impl Shared {
+    /// Sends what is in the outbox, for ever.
+    async fn speak(&self) {
+        let mut connection: Option<PgConnection> = None;
+        let mut pause = PAUSE.0;
+        loop {
+            let Outbox { head, gossip } = std::mem::take(&mut *self.outbox());
+            let mut payloads: Vec<String> = gossip.iter().map(|gossip| self.gossip_payload(gossip)).collect();
+            payloads.extend(head.map(|head| format!("{} h {head}", self.node)));
+            if payloads.is_empty() {
+                self.filled.notified().await;
+                continue;
+            }
+            match timeout(PATIENCE, self.notify(&mut connection, &payloads)).await {
+                Ok(Ok(())) => pause = PAUSE.0,
+                failed => {
+                    // The head is said again with the next one; gossip is not kept for ever.
+                    connection = None;
+                    report_dropped(NAME, "notification");
+                    let reason = failed.map_or_else(|_| "no answer".to_owned(), |sent| format!("{:?}", sent.err()));
+                    tracing::debug!(reason, "the nodes' doorbell cannot be rung");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            }
+        }
+    }
+
+    async fn notify(&self, connection: &mut Option<PgConnection>, payloads: &[String]) -> Result<(), sqlx::Error> {
+        let connection = match connection {
+            Some(connection) => connection,
+            None => connection.insert(PgConnection::connect_with(&self.options).await?),
+        };
+        for payload in payloads {
+            sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload).execute(&mut *connection).await?;
+            report_message(NAME, "out", payload.len());
+        }
+        Ok(())
+    }
+
+    /// Fills the inbox, for ever.
+    async fn listen(&self) {
+        let mut pause = PAUSE.0;
+        let mut away = false;
+        loop {
+            match timeout(PATIENCE, self.listener()).await {
+                Ok(Ok(mut listener)) => {
+                    if away {
+                        tracing::info!("the nodes' doorbell is heard again");
+                    }
+                    (away, pause) = (false, PAUSE.0);
+                    self.connected(true);
+                    self.inbox.signal(Signal::Missed);
+                    // Ends when the connection does.
+                    while let Ok(Ok(Some(notification))) = timeout(SILENCE, listener.try_recv()).await {
+                        self.hear(notification.payload());
+                    }
+                    self.connected(false);
+                }
+                failed => {
+                    let reason = failed.map_or_else(|_| "no answer".to_owned(), |heard| format!("{:?}", heard.err()));
+                    tracing::debug!(reason, "the nodes' doorbell cannot be heard");
+                }
+            }
+            if !away {
+                tracing::warn!("the nodes' doorbell is out of reach; the log is polled meanwhile");
+            }
+            away = true;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    async fn listener(&self) -> Result<PgListener, sqlx::Error> {
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
+        let mut listener = PgListener::connect_with(&pool.connect_lazy_with(self.options.clone())).await?;
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await?;
+        Ok(listener)
+    }
+
+    /// `<node> h <head>`, or `<node> s <base64>` and `<node> a <base64>`. What is of another version is passed over.
+    fn hear(&self, payload: &str) {
+        report_message(NAME, "in", payload.len());
+        let mut words = payload.split(' ');
+        let (Some(node), Some(kind), Some(content)) = (words.next(), words.next(), words.next()) else { return };
+        if node == self.node.to_string() {
+            return;
+        }
+        let gossip = |topic| {
+            if let Ok(body) = BASE64_STANDARD_NO_PAD.decode(content) {
+                self.inbox.gossip(Gossip { topic, body });
+            }
+        };
+        match kind {
+            "h" => self.inbox.signal(content.parse().map_or(Signal::Missed, Signal::Head)),
+            "s" => gossip(Topic::Spending),
+            "a" => gossip(Topic::Attempts),
+            _ => {}
+        }
+    }
+
+    fn gossip_payload(&self, gossip: &Gossip) -> String {
+        let kind = match gossip.topic {
+            Topic::Spending => 's',
+            Topic::Attempts => 'a',
+        };
+        format!("{} {kind} {}", self.node, BASE64_STANDARD_NO_PAD.encode(&gossip.body))
+    }
+
+    fn connected(&self, connected: bool) {
+        self.listening.store(connected, Ordering::Release);
+        report_connected(NAME, connected);
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

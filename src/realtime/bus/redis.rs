@@ -1,0 +1,414 @@
+//! The bus of many nodes: Redis Pub/Sub carries the events themselves.
+//!
+//! Whoever has numbered events publishes them: the body of a private one to the channels of those whom it concerns, then
+//! the headers of all with the public bodies to everybody. A node subscribes to the channel of a user while that user
+//! listens there, so private bodies reach the nodes that want them and no others. A node whose positions are contiguous
+//! needs no read; a hole, or a private event without its body that somebody has just come for, is read from the log.
+//! Channels carry the log's identity: several installations may share one Redis.
+//!
+//! Two tasks: the publisher sends what waits in the outbox, one pipeline at a time; the subscriber fills the inbox and
+//! keeps the subscriptions as [`Bus::follow`] wants them. Each connects again by itself, and a subscriber that does first
+//! has the log asked. Redis away costs the time of a poll, and nothing else; it keeps no state of ours.
+//!
+//! The crate's `PubSub` hands messages over by an unbounded channel. The subscriber empties it without ever waiting, into
+//! an inbox that is bounded.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_util::{
+    StreamExt,
+    future::{BoxFuture, FutureExt},
+};
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, RedisError,
+    aio::{MultiplexedConnection, PubSub},
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use uuid::Uuid;
+
+use super::{
+    Bus, Delivery, Gossip, Inbox, NodeId, PATIENCE, PAUSE, Party, SILENCE, Signal,
+    message::{Message, decode, encode_events, encode_gossip, encode_head},
+    report_connected, report_dropped, report_message,
+};
+use crate::{events::Event, ids::Ids, lifecycle::Lifecycle};
+
+const NAME: &str = "redis";
+/// Bytes that may wait to be published.
+const OUTBOX: usize = 16 << 20;
+/// Messages sent in one pipeline.
+const PIPELINE: usize = 256;
+
+/// Why there is no bus.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisBusError {
+    /// It cannot be an address.
+    #[error("bus.redis_url is no address of a Redis, such as redis://host:6379: {0}")]
+    Address(#[source] RedisError),
+    /// Somebody answers there, but not as a Redis that lets us in.
+    #[error("bus.redis_url: the Redis there refuses: {0}")]
+    Refused(#[source] RedisError),
+}
+
+/// Pub/Sub. Clones share the connections.
+#[derive(Clone)]
+pub struct RedisBus {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    node: NodeId,
+    client: Client,
+    /// Before the name of every channel.
+    prefix: String,
+    inbox: Inbox,
+    outbox: Mutex<Outbox>,
+    filled: Notify,
+    followed: Mutex<Followed>,
+    follows_changed: Notify,
+    subscribed: AtomicBool,
+}
+
+/// Messages to publish, in order.
+#[derive(Default)]
+struct Outbox {
+    messages: VecDeque<(String, Vec<u8>)>,
+    bytes: usize,
+}
+
+/// Whose channels are wanted, and what has changed since the subscriber last looked.
+#[derive(Default)]
+struct Followed {
+    wanted: HashSet<Party>,
+    changed: HashSet<Party>,
+}
+
+impl fmt::Debug for RedisBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBus").field("node", &self.shared.node).finish_non_exhaustive()
+    }
+}
+
+impl RedisBus {
+    /// A bus over this Redis for the nodes of this log, with its tasks in `lifecycle`.
+    ///
+    /// A Redis that cannot be reached now is no error: the node starts, and connects when it can. One that answers and
+    /// refuses is.
+    pub async fn start(url: &str, log: Uuid, ids: &Ids, lifecycle: &Lifecycle) -> Result<Self, RedisBusError> {
+        let client = Client::open(url).map_err(RedisBusError::Address)?;
+        match timeout(PATIENCE, ping(&client)).await {
+            Ok(Err(error)) if refuses(&error) => return Err(RedisBusError::Refused(error)),
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!("bus.redis_url: nobody answers there now; the log is polled meanwhile");
+            }
+        }
+        let shared = Arc::new(Shared {
+            node: NodeId(u64::from_be_bytes(ids.secret())),
+            client,
+            prefix: format!("lancewire:{}", log.simple()),
+            inbox: Inbox::default(),
+            outbox: Mutex::default(),
+            filled: Notify::new(),
+            followed: Mutex::default(),
+            follows_changed: Notify::new(),
+            subscribed: AtomicBool::new(false),
+        });
+        report_connected(NAME, false);
+        let (publisher, subscriber) = (Arc::clone(&shared), Arc::clone(&shared));
+        let stopping = lifecycle.clone();
+        drop(lifecycle.spawn(async move {
+            tokio::select! {
+                () = stopping.stopping() => {}
+                () = publisher.publish() => {}
+            }
+        }));
+        let stopping = lifecycle.clone();
+        drop(lifecycle.spawn(async move {
+            tokio::select! {
+                () = stopping.stopping() => {}
+                () = subscriber.subscribe() => {}
+            }
+        }));
+        Ok(Self { shared })
+    }
+}
+
+impl Bus for RedisBus {
+    fn carries_events(&self) -> bool {
+        true
+    }
+
+    fn ring(&self, head: i64) {
+        self.shared.send(self.shared.channel("events"), encode_head(self.shared.node, head), "head");
+    }
+
+    fn announce(&self, events: &[Arc<Delivery>]) {
+        let shared = &self.shared;
+        let events: Vec<&Event> = events.iter().map(|delivery| delivery.event()).collect();
+        let mut private: HashMap<Party, Vec<&Event>> = HashMap::new();
+        for event in events.iter().filter(|event| travels_privately(event)) {
+            Party::all_of(event).for_each(|party| private.entry(party).or_default().push(event));
+        }
+        // The bodies first: whoever gets the headers then has what it wants.
+        for (party, events) in private {
+            let bodies = encode_events(shared.node, events.into_iter(), |_| true);
+            shared.send(shared.channel_of(party), bodies, "events");
+        }
+        let headers = encode_events(shared.node, events.into_iter(), |event| event.recorded.audience.public);
+        shared.send(shared.channel("events"), headers, "events");
+    }
+
+    fn follow(&self, party: Party) {
+        self.shared.want(party, true);
+    }
+
+    fn unfollow(&self, party: Party) {
+        self.shared.want(party, false);
+    }
+
+    fn heard(&self) -> BoxFuture<'_, Signal> {
+        self.shared.inbox.heard().boxed()
+    }
+
+    fn tell(&self, gossip: Gossip) {
+        self.shared.send(self.shared.channel("gossip"), encode_gossip(self.shared.node, &gossip), "gossip");
+    }
+
+    fn told(&self) -> BoxFuture<'_, Gossip> {
+        self.shared.inbox.told().boxed()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.shared.subscribed.load(Ordering::Acquire)
+    }
+}
+
+/// What only nodes hear of needs no body; it concerns every node.
+fn travels_privately(event: &Event) -> bool {
+    !event.recorded.audience.public && !event.recorded.kind.is_internal()
+}
+
+async fn ping(client: &Client) -> Result<(), RedisError> {
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    redis::cmd("PING").query_async(&mut connection).await
+}
+
+/// Whether somebody answered, and not as hoped.
+fn refuses(error: &RedisError) -> bool {
+    !error.is_io_error() && !error.is_timeout() && !error.is_connection_refusal() && error.kind() != ErrorKind::Io
+}
+
+impl Shared {
+    fn channel(&self, name: &str) -> String {
+        format!("{}:{name}", self.prefix)
+    }
+
+    fn channel_of(&self, party: Party) -> String {
+        match party {
+            Party::User(user) => format!("{}:user:{}", self.prefix, Uuid::from(user).simple()),
+            Party::Admins => self.channel("admins"),
+        }
+    }
+
+    fn send(&self, channel: String, message: Vec<u8>, what: &'static str) {
+        let mut outbox = self.outbox();
+        if outbox.bytes + message.len() > OUTBOX {
+            report_dropped(NAME, what);
+            return;
+        }
+        outbox.bytes += message.len();
+        outbox.messages.push_back((channel, message));
+        drop(outbox);
+        self.filled.notify_one();
+    }
+
+    fn want(&self, party: Party, wanted: bool) {
+        let mut followed = self.followed();
+        let changed = if wanted { followed.wanted.insert(party) } else { followed.wanted.remove(&party) };
+        if changed {
+            followed.changed.insert(party);
+            drop(followed);
+            self.follows_changed.notify_one();
+        }
+    }
+
+    /// Publishes what is in the outbox, for ever.
+    async fn publish(&self) {
+        let mut connection: Option<MultiplexedConnection> = None;
+        let mut pause = PAUSE.0;
+        loop {
+            let messages = self.take_messages();
+            if messages.is_empty() {
+                self.filled.notified().await;
+                continue;
+            }
+            let mut pipeline = redis::Pipeline::with_capacity(messages.len());
+            for (channel, message) in &messages {
+                report_message(NAME, "out", message.len());
+                pipeline.cmd("PUBLISH").arg(channel).arg(message.as_slice()).ignore();
+            }
+            match timeout(PATIENCE, self.send_pipeline(&mut connection, &pipeline)).await {
+                Ok(Ok(())) => pause = PAUSE.0,
+                failed => {
+                    connection = None;
+                    report_dropped(NAME, "pipeline");
+                    let reason = failed.map_or_else(|_| "no answer".to_owned(), |sent| format!("{:?}", sent.err()));
+                    tracing::debug!(reason, "nothing can be published to the other nodes");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            }
+        }
+    }
+
+    fn take_messages(&self) -> Vec<(String, Vec<u8>)> {
+        let mut outbox = self.outbox();
+        let count = outbox.messages.len().min(PIPELINE);
+        let messages: Vec<_> = outbox.messages.drain(..count).collect();
+        outbox.bytes -= messages.iter().map(|(_, message)| message.len()).sum::<usize>();
+        messages
+    }
+
+    async fn send_pipeline(
+        &self,
+        connection: &mut Option<MultiplexedConnection>,
+        pipeline: &redis::Pipeline,
+    ) -> Result<(), RedisError> {
+        let connection = if let Some(connection) = connection {
+            connection
+        } else {
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(PATIENCE))
+                .set_response_timeout(Some(PATIENCE));
+            connection.insert(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+        };
+        pipeline.query_async(connection).await
+    }
+
+    /// Fills the inbox, for ever.
+    async fn subscribe(&self) {
+        let mut pause = PAUSE.0;
+        let mut away = false;
+        loop {
+            match timeout(PATIENCE, self.subscription()).await {
+                Ok(Ok(pubsub)) => {
+                    if away {
+                        tracing::info!("the bus between the nodes is heard again");
+                    }
+                    (away, pause) = (false, PAUSE.0);
+                    self.connected(true);
+                    self.inbox.signal(Signal::Missed);
+                    let error = self.take_in(pubsub).await;
+                    self.connected(false);
+                    tracing::debug!(error, "the bus between the nodes is gone");
+                }
+                failed => {
+                    let error = failed.map_or_else(|_| "no answer".to_owned(), |heard| format!("{:?}", heard.err()));
+                    tracing::debug!(error, "the bus between the nodes cannot be heard");
+                }
+            }
+            if !away {
+                tracing::warn!("the bus between the nodes is out of reach; the log is polled meanwhile");
+            }
+            away = true;
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// A connection that is subscribed to all that is wanted.
+    async fn subscription(&self) -> Result<PubSub, RedisError> {
+        let mut pubsub = self.client.get_async_pubsub().await?;
+        pubsub.subscribe(self.all_channels()).await?;
+        Ok(pubsub)
+    }
+
+    fn all_channels(&self) -> Vec<String> {
+        let mut followed = self.followed();
+        followed.changed.clear();
+        let parties = followed.wanted.iter().map(|party| self.channel_of(*party));
+        [self.channel("events"), self.channel("gossip")].into_iter().chain(parties).collect()
+    }
+
+    /// Takes in what comes, until the connection ends; returns how it did.
+    async fn take_in(&self, pubsub: PubSub) -> String {
+        let (mut sink, mut stream) = pubsub.split();
+        let mut heard = Instant::now();
+        loop {
+            tokio::select! {
+                message = timeout_at(heard + SILENCE, stream.next()) => {
+                    let Ok(message) = message else { return "silence".to_owned() };
+                    let Some(message) = message else { return "the connection ended".to_owned() };
+                    heard = Instant::now();
+                    self.hear(message.get_payload_bytes());
+                }
+                () = self.follows_changed.notified() => {
+                    let (more, less) = self.changes();
+                    let changes = async {
+                        if !more.is_empty() {
+                            sink.subscribe(more).await?;
+                        }
+                        if !less.is_empty() {
+                            sink.unsubscribe(less).await?;
+                        }
+                        Ok::<(), RedisError>(())
+                    };
+                    match timeout(PATIENCE, changes).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => return error.to_string(),
+                        Err(_) => return "no answer to a subscription".to_owned(),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The channels to subscribe to and to leave, since this was last asked.
+    fn changes(&self) -> (Vec<String>, Vec<String>) {
+        let mut followed = self.followed();
+        let changed = std::mem::take(&mut followed.changed);
+        let (more, less): (Vec<Party>, Vec<Party>) =
+            changed.into_iter().partition(|party| followed.wanted.contains(party));
+        let channels = |parties: Vec<Party>| parties.into_iter().map(|party| self.channel_of(party)).collect();
+        (channels(more), channels(less))
+    }
+
+    fn hear(&self, bytes: &[u8]) {
+        report_message(NAME, "in", bytes.len());
+        match decode(self.node, bytes) {
+            Ok(None) => {}
+            Ok(Some(Message::Head(head))) => self.inbox.signal(Signal::Head(head)),
+            Ok(Some(Message::Events(events))) => self.inbox.signal(Signal::Events(events)),
+            Ok(Some(Message::Gossip(gossip))) => self.inbox.gossip(gossip),
+            // Of another version of the server: what it says of the log, the log says too.
+            Err(_) => {
+                report_dropped(NAME, "unreadable");
+                self.inbox.signal(Signal::Missed);
+            }
+        }
+    }
+
+    fn connected(&self, connected: bool) {
+        self.subscribed.store(connected, Ordering::Release);
+        report_connected(NAME, connected);
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn followed(&self) -> MutexGuard<'_, Followed> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
