@@ -9,7 +9,7 @@ use super::{
     readiness::Says::{NotReady, Ready},
     stage::{Below, Stage, meanwhile},
 };
-use crate::support::{cluster::has_bus, proxy::Wire};
+use crate::support::proxy::Wire;
 
 /// Neither node can do anything, and says so; sockets stay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,10 +49,6 @@ async fn postgres_crashes_below_two_nodes() {
 /// Latency is all that it may cost: nobody loses an event, and no node is less ready.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_dies_freezes_and_is_out_of_reach() {
-    if !has_bus() {
-        println!("not told: there is no bus yet, and nodes poll the log");
-        return;
-    }
     let _alone = STAGE.lock().await;
     let below = Below::postgres().await;
     let (mut stage, mut cluster, readiness) = Stage::set_cluster("redis-lost", below, (16, 4), |home| home).await;

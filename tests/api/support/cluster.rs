@@ -12,11 +12,6 @@ use super::{
     redis::Redis,
 };
 
-/// Whether nodes tell each other of changes over Redis; else each polls the log.
-pub fn has_bus() -> bool {
-    include_str!("../../../config/default.toml").contains("\n[bus]\n")
-}
-
 /// Two nodes. Gone with this value.
 pub struct Cluster {
     pub nodes: [Node; 2],
@@ -63,11 +58,10 @@ impl Node {
         let (database, redis) = (Proxy::to(server, None), Proxy::to(redis.addr(), None));
         url.set_ip_host(Ipv4Addr::LOCALHOST.into()).expect("it has a host");
         url.set_port(Some(database.addr.port())).expect("it has a port");
-        let mut home =
-            Home::new().with("LANCEWIRE_HTTP__LISTEN", port.addr.to_string()).with("LANCEWIRE_DATABASE__URL", url);
-        if has_bus() {
-            home = home.with("LANCEWIRE_BUS__REDIS_URL", format!("redis://{}/", redis.addr));
-        }
+        let home = Home::new()
+            .with("LANCEWIRE_HTTP__LISTEN", port.addr.to_string())
+            .with("LANCEWIRE_DATABASE__URL", url)
+            .with("LANCEWIRE_BUS__REDIS_URL", format!("redis://{}/", redis.addr));
         let mut node = Self { addr: port.addr, home: dress(home), database, redis, server: None, _port: port };
         node.serve().await;
         node
