@@ -4,6 +4,9 @@
 //! `events` says, nothing acknowledged is missing, and `lancewire verify` is content ([`Stage::prove`]). `make test`
 //! tells them in seconds; with `LANCEWIRE_SOAK_SECONDS` (and `LANCEWIRE_SOAK_CLIENTS`) the same stories last, which is
 //! `make soak`. Each leaves a report in `target/tmp/faults`.
+//!
+//! Here it is one server. The modules below do the same to two nodes behind a balancer: [`nodes`] to one of them,
+//! [`services`] to what they share, [`mod@clock`] to a clock, [`disk`] to a disk, [`crowd`] to everybody's connections.
 
 mod clock;
 mod crowd;

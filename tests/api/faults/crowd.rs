@@ -9,6 +9,7 @@ use super::{
     fleet::{Listener, Records},
     stage::{Below, Stage, meanwhile},
 };
+use crate::support::binary::Home;
 
 /// How many in the short run, and in the long one unless `LANCEWIRE_SOAK_CROWD` says otherwise.
 const SHORT: usize = 300;
@@ -20,8 +21,9 @@ const BUSY: usize = 20;
 async fn everybody_comes_back_at_once() {
     let _alone = STAGE.lock().await;
     let below = Below::postgres().await;
-    let (mut stage, mut cluster, readiness) =
-        Stage::set_cluster("everybody-comes-back", below, (16, 1), |home| home).await;
+    // As by default: who comes back waits for the database, and is not sent away after a second.
+    let patient = |home: Home| home.with("LANCEWIRE_DATABASE__ACQUIRE_TIMEOUT_MS", "10000");
+    let (mut stage, mut cluster, readiness) = Stage::set_cluster("everybody-comes-back", below, (16, 1), patient).await;
     let crowd = match env::var("LANCEWIRE_SOAK_CROWD") {
         Ok(crowd) => crowd.parse().expect("LANCEWIRE_SOAK_CROWD is a number"),
         Err(_) if stage.scale.soak => LONG,

@@ -24,6 +24,8 @@ const GUARD: Duration = Duration::from_secs(60);
 const GUARD_EACH: Duration = Duration::from_millis(50);
 /// How long a client waits before it comes back, about.
 const RETRY_MS: u32 = 150;
+/// More than so many are a crowd, and wait as graphql-ws does by default: a second, then two, four and so on.
+const CROWD: usize = 2_000;
 
 /// What one subscription is: who listens to what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,7 +119,12 @@ impl Fleet {
         let mut process = command.stdin(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("node runs");
         let mut commands = process.stdin.take().expect("a pipe");
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
-        let orders = json!({ "url": format!("ws://{addr}/graphql"), "retryMs": RETRY_MS, "clients": orders });
+        let orders = json!({
+            "url": format!("ws://{addr}/graphql"),
+            "retryMs": if orders.len() > CROWD { 1_000 } else { RETRY_MS },
+            "backOff": orders.len() > CROWD,
+            "clients": orders,
+        });
         commands.write_all(format!("{orders}\n").as_bytes()).await.expect("node listens");
         let streams = vec![Vec::new(); listeners.len()];
         let records = watch::Sender::new(Records { streams, ..Records::default() });
