@@ -3,6 +3,7 @@
 use std::{env, time::Instant};
 
 use lancewire::events::EventKind;
+use tokio::process::Command;
 
 use super::{
     STAGE,
@@ -29,6 +30,8 @@ async fn everybody_comes_back_at_once() {
         Err(_) if stage.scale.soak => LONG,
         Err(_) => SHORT,
     };
+    // Each takes two files of the balancer.
+    let crowd: usize = std::cmp::min(crowd, (open_files().await - 200) / 2);
     let admin = Some(stage.load.people.len() - 1);
     let client = |number: usize| {
         let (viewer, kind) = match number % BUSY {
@@ -83,4 +86,12 @@ async fn everybody_comes_back_at_once() {
     .await;
     report.remarks.push(readiness.remark());
     stage.prove(&[&fleet], cluster.take_servers()).await;
+}
+
+/// How many files one process may open here.
+async fn open_files() -> usize {
+    let limit = Command::new("/bin/sh").args(["-c", "ulimit -n 65536 2>/dev/null; ulimit -H -n"]).output().await;
+    let limit = String::from_utf8(limit.expect("a shell").stdout).expect("a text");
+    // Where there is no limit there is a word.
+    limit.trim().parse().unwrap_or(usize::MAX)
 }
