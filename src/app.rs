@@ -4,7 +4,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use chrono::TimeDelta;
-use migration::{Migrator, MigratorTrait};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -18,8 +17,11 @@ use crate::{
     },
     claims::Claims,
     clock::Clock,
-    config::{BusKind, Config, Environment, PaymentProvider},
-    db::{Backend, Db},
+    config::{BusKind, Config, ConfigError, Environment, PaymentProvider},
+    db::{
+        Db,
+        replica::{Replica, ReplicaError},
+    },
     error::Fault,
     events::{self, EventLog},
     gossip,
@@ -28,11 +30,13 @@ use crate::{
         operations::{Operations, Parts},
         router::{Web, router},
         server,
+        tls::{Tls, TlsError},
         websocket::Sockets,
     },
     ids::Ids,
     jobs::Jobs,
     lifecycle::Lifecycle,
+    migrations,
     notifications::Notifications,
     realtime::{Bus, Hub, HubSettings, MemoryBus, Pace, PostgresBus, PostgresBusError, RedisBus, RedisBusError, Tail},
     schema::{self, Services},
@@ -54,6 +58,8 @@ pub struct App {
     pub config: Config,
     /// Its database.
     pub db: Db,
+    /// What answers public reads, if the settings name it.
+    pub replica: Option<Replica>,
     /// Its services.
     pub services: Services,
     /// Its tasks.
@@ -61,6 +67,7 @@ pub struct App {
     /// Time.
     pub clock: Clock,
     router: Router,
+    tls: Option<Tls>,
 }
 
 /// Why the server could not be built, in one line.
@@ -69,15 +76,24 @@ pub enum StartError {
     /// The database cannot be opened.
     #[error("database.url: the database cannot be opened: {0}")]
     Connect(#[source] sea_orm::DbErr),
-    /// The tables could not be brought up to date.
-    #[error("the database cannot be migrated: {0}")]
-    Migrate(#[source] sea_orm::DbErr),
+    /// The tables do not fit.
+    #[error(transparent)]
+    Schema(#[from] migrations::Misfit),
     /// The signing keys.
     #[error(transparent)]
     Keys(#[from] crate::auth::keys::KeyError),
     /// The password settings.
     #[error(transparent)]
     Passwords(#[from] crate::auth::passwords::PasswordFault),
+    /// A setting.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The replica.
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
     /// The event log.
     #[error("the event log cannot be opened: {0}")]
     Log(#[from] Fault),
@@ -93,6 +109,7 @@ impl App {
     /// Opens and migrates the database and builds every service.
     pub async fn build(config: Config, clock: Clock, ids: Ids) -> Result<Self, StartError> {
         let lifecycle = Lifecycle::new();
+        let tls = Tls::load(&config.tls)?;
         let db = open_database(&config, ids.clone()).await?;
 
         let policy = match config.environment {
@@ -131,6 +148,10 @@ impl App {
         );
 
         let log = EventLog::open(db.clone()).await?;
+        let replica = Replica::connect(&config.database, &db, log.identity()).await?;
+        if let Some(replica) = replica.clone() {
+            drop(lifecycle.spawn(replica.watch(lifecycle.clone())));
+        }
         let delivery = HubSettings {
             ring_bytes: config.events.ring_bytes,
             backlog: config.events.buffer,
@@ -157,18 +178,23 @@ impl App {
             drop(lifecycle.spawn(gossip));
         }
         let operations = Operations::new(Parts {
+            db: db.clone(),
+            replica: replica.clone(),
             services: services.clone(),
             sessions: sessions.clone(),
             limits: config.limits.clone(),
             budgets,
             timeout: Duration::from_millis(config.http.operation_timeout_ms),
             clock: clock.clone(),
-            ids,
+            ids: ids.clone(),
         });
         let metrics = telemetry::metrics();
+        if let Some(tls) = tls.clone() {
+            drop(lifecycle.spawn(tls.run_reload(clock.clone(), lifecycle.clone())));
+        }
         let origins = config.http.allowed_origins.clone();
         let sockets =
-            Sockets::new(operations.clone(), config.sockets.clone(), &origins, clock.clone(), lifecycle.clone());
+            Sockets::new(operations.clone(), config.sockets.clone(), &origins, clock.clone(), ids, lifecycle.clone());
         let web = Web {
             operations,
             sockets,
@@ -180,8 +206,10 @@ impl App {
             allowed_origins: origins.into(),
             max_body_bytes: config.http.max_body_bytes,
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
+            schema: Arc::default(),
+            proxies: Arc::new(config.http.proxies()?),
         };
-        Ok(Self { config, db, services, lifecycle, clock, router: router(web) })
+        Ok(Self { config, db, replica, services, lifecycle, clock, router: router(web), tls })
     }
 
     /// Listens where the settings say, or says why it cannot.
@@ -196,19 +224,26 @@ impl App {
             idle: Duration::from_millis(self.config.http.idle_timeout_ms),
             write: Duration::from_millis(self.config.sockets.write_timeout_ms.get()),
         };
-        let serving = server::serve(listener, self.router.clone(), timeouts, self.lifecycle.clone());
+        let serving = server::serve(listener, self.router.clone(), timeouts, self.tls.clone(), self.lifecycle.clone());
         drop(self.lifecycle.spawn(serving));
         Ok(address)
     }
 
-    /// Stops: readiness fails, requests in flight finish, sockets are sent home, then everything ends.
+    /// Says that the end is near and serves on for as long as load balancers need to see it: readiness fails from now on.
+    pub async fn announce_end(&self) {
+        self.lifecycle.announce();
+        tokio::time::sleep(Duration::from_millis(self.config.http.drain_delay_ms)).await;
+    }
+
+    /// Stops: the listener closes, requests in flight finish, sockets are sent home, then everything ends. Returns whether
+    /// all left by themselves.
     pub async fn shut_down(&self) -> bool {
         let drain = Duration::from_millis(self.config.sockets.drain_ms.get());
         self.lifecycle.shut_down(drain * 2 + GOODBYE).await
     }
 }
 
-/// Opens the database and brings its tables up to date. Two nodes may do so at the same time.
+/// Opens the database and brings its tables up to date, or refuses them. Two nodes may do so at the same time.
 pub async fn open_database(config: &Config, ids: Ids) -> Result<Db, StartError> {
     if let Some(path) = config.database.url.strip_prefix("sqlite:") {
         let path = path.trim_start_matches("//");
@@ -219,7 +254,7 @@ pub async fn open_database(config: &Config, ids: Ids) -> Result<Db, StartError> 
         }
     }
     let db = Db::connect(&config.database, ids).await.map_err(StartError::Connect)?;
-    migrate(&db).await.map_err(StartError::Migrate)?;
+    migrations::bring_up(&db, &config.database).await?;
     Ok(db)
 }
 
@@ -235,24 +270,6 @@ async fn start_bus(
         BusKind::Postgres => Arc::new(PostgresBus::start(&config.database.url, ids, lifecycle)?),
         BusKind::Redis => Arc::new(RedisBus::start(&config.bus.redis_url, log.identity(), ids, lifecycle).await?),
     })
-}
-
-async fn migrate(db: &Db) -> Result<(), sea_orm::DbErr> {
-    use sea_orm::{ConnectionTrait, TransactionTrait};
-
-    match db.backend() {
-        // One writing connection, and IMMEDIATE transactions: a second process waits at the first statement.
-        Backend::Sqlite => Migrator::up(db.writer(), None).await,
-        Backend::Postgres => {
-            // Held by this transaction alone; the migrations run in their own beside it.
-            let lock = db.writer().begin().await?;
-            // However long the other node takes: its migrations are ours too.
-            lock.execute_unprepared("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await?;
-            lock.execute_unprepared("SELECT pg_advisory_xact_lock(4721001)").await?;
-            Migrator::up(db.writer(), None).await?;
-            lock.commit().await
-        }
-    }
 }
 
 async fn sweep(budgets: Arc<Budgets>, lifecycle: Lifecycle) {

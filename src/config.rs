@@ -13,7 +13,11 @@ use crate::{
     auth::{attempts::AttemptSettings, passwords::PasswordSettings, tokens::TokenSettings},
     db::DatabaseSettings,
     graphql::{budget::BudgetSettings, limits::Limits},
-    http::websocket::SocketSettings,
+    http::{
+        client_address::{Proxies, ProxyHeader},
+        tls::TlsSettings,
+        websocket::SocketSettings,
+    },
     money::{Currency, Money},
 };
 
@@ -54,6 +58,8 @@ pub struct Config {
     pub environment: Environment,
     /// `[http]`
     pub http: HttpSettings,
+    /// `[tls]`
+    pub tls: TlsSettings,
     /// `[database]`
     pub database: DatabaseSettings,
     /// `[auth]`
@@ -83,10 +89,23 @@ pub struct Config {
 pub struct HttpSettings {
     pub listen: SocketAddr,
     pub allowed_origins: Vec<String>,
+    pub trusted_proxies: Vec<String>,
+    pub proxy_header: ProxyHeader,
     pub max_body_bytes: usize,
     pub operation_timeout_ms: u64,
     pub body_timeout_ms: u64,
     pub idle_timeout_ms: u64,
+    pub drain_delay_ms: u64,
+}
+
+impl HttpSettings {
+    /// Who may say for whom they call.
+    pub fn proxies(&self) -> Result<Proxies, ConfigError> {
+        Proxies::new(&self.trusted_proxies, self.proxy_header).map_err(|wrong| {
+            let rule = "must hold networks such as 10.0.0.0/8 or addresses";
+            ConfigError(format!("settings: http.trusted_proxies {rule}, not {wrong:?}"))
+        })
+    }
 }
 
 /// `[auth]`: see `config/default.toml`.
@@ -247,7 +266,8 @@ impl Config {
             .source(Some(variables()))
             .try_parsing(true)
             .list_separator(",")
-            .with_list_parse_key("http.allowed_origins");
+            .with_list_parse_key("http.allowed_origins")
+            .with_list_parse_key("http.trusted_proxies");
         Self::build(sources.add_source(environment))
     }
 
@@ -303,6 +323,18 @@ impl Config {
             "bus.redis_url",
             "must be set, such as redis://host:6379, if bus.kind is redis, and only then",
         )?;
+        let replica = &self.database.replica_url;
+        let postgres = |url: &str| ["postgres:", "postgresql:"].iter().any(|scheme| url.starts_with(scheme));
+        require(
+            replica.is_empty() || postgres(replica),
+            "database.replica_url",
+            "must begin with postgres://, or be empty",
+        )?;
+        require(
+            replica.is_empty() || postgres(url),
+            "database.replica_url",
+            "needs PostgreSQL in database.url: an SQLite file has no replica; leave it empty",
+        )?;
         require(self.database.max_connections > 0, "database.max_connections", "must be at least 1")?;
         require(
             money.currency.len() >= 3 && money.currency.bytes().all(|byte| byte.is_ascii_uppercase()),
@@ -321,6 +353,12 @@ impl Config {
         require(self.events.poll_ms > 0, "events.poll_ms", "must be at least 1")?;
         require(self.auth.password_parallel > 0, "auth.password_parallel", "must be at least 1")?;
         require(self.auth.access_token_seconds > 0, "auth.access_token_seconds", "must be at least 1")?;
+        let has_key = !self.tls.key.as_os_str().is_empty();
+        require(has_key || !self.tls.is_on(), "tls.key", "must be set: tls.certificate is")?;
+        require(self.tls.is_on() || !has_key, "tls.certificate", "must be set: tls.key is")?;
+        require(self.tls.handshake_timeout_ms > 0, "tls.handshake_timeout_ms", "must be at least 1")?;
+        require(self.tls.reload_ms > 0, "tls.reload_ms", "must be at least 1")?;
+        self.http.proxies()?;
         for origin in &self.http.allowed_origins {
             let exact = url::Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
             require(
@@ -387,6 +425,9 @@ mod tests {
             ("[http]\nlissen = \"127.0.0.1:1\"", "lissen"),
             ("[database]\nurl = \"mysql://x\"", "database.url"),
             ("[database]\nmax_connections = \"many\"", "max_connections"),
+            ("[database]\nreplica_url = \"postgres://x/y\"", "database.replica_url needs PostgreSQL"),
+            ("[database]\nurl = \"postgres://x/y\"\nreplica_url = \"x/y\"", "database.replica_url must begin"),
+            ("[database]\nreplica_max_lag_ms = -1", "replica_max_lag_ms"),
             ("[limits]\ndepht = 3", "depht"),
             ("[bus]\nkind = \"postgres\"", "bus.kind"),
             ("[bus]\nredis_url = \"redis://127.0.0.1\"", "bus.redis_url"),

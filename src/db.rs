@@ -1,6 +1,7 @@
 //! The database: two pools, transactions that retry, and the doorbell.
 //!
-//! Owns how connections are opened and how a transaction runs; knows no table. `SQLite` gets one writing connection
+//! Owns how connections are opened and how a transaction runs; knows no table but that of commit marks, by which
+//! [`replica`] tells whether somebody's own writes can be seen. `SQLite` gets one writing connection
 //! (`BEGIN IMMEDIATE`, so that a transaction holds the write lock before it reads) and a pool of read-only ones;
 //! `PostgreSQL` gets one pool at READ COMMITTED, where each decision is made on rows locked with `FOR UPDATE`.
 //!
@@ -20,8 +21,9 @@ use std::{
 };
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
+    IsolationLevel, QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+    prelude::async_trait::async_trait,
     sqlx::{
         Connection,
         sqlite::{SqliteJournalMode, SqliteSynchronous},
@@ -32,8 +34,13 @@ use tokio::sync::Notify;
 
 use crate::{
     error::{AsDbError, DbErrorKind},
-    ids::Ids,
+    ids::{Ids, UserId},
 };
+
+pub mod replica;
+mod standing;
+
+use replica::Snapshot;
 
 /// Runs of one transaction before its error is handed to the caller.
 const ATTEMPTS: u32 = 10;
@@ -44,6 +51,8 @@ const ATTEMPTS: u32 = 10;
 pub struct DatabaseSettings {
     /// `sqlite:` and a path, or `postgres://`.
     pub url: String,
+    /// Whether the start brings the schema up to date, or refuses an older one.
+    pub migrate: bool,
     /// Connections of the `PostgreSQL` pool, or readers on `SQLite`.
     pub max_connections: u32,
     /// How long a request waits for a connection, in milliseconds.
@@ -52,6 +61,10 @@ pub struct DatabaseSettings {
     pub statement_timeout_ms: u64,
     /// How long a statement waits for a row lock, in milliseconds.
     pub lock_timeout_ms: u64,
+    /// A streaming replica of `url` for public reads, or empty.
+    pub replica_url: String,
+    /// How old an answer of the replica may be, in milliseconds; 0 leaves it out.
+    pub replica_max_lag_ms: u64,
 }
 
 /// Which of the two databases this is.
@@ -68,10 +81,23 @@ pub enum Backend {
 pub struct Db {
     backend: Backend,
     writer: DatabaseConnection,
-    reader: DatabaseConnection,
+    reader: Reader,
     doorbell: Arc<Notify>,
     statements: Arc<AtomicU64>,
     ids: Ids,
+    /// Whether a replica may be read, so that commits must be marked.
+    marks: bool,
+    /// Whose commits these are.
+    author: Option<UserId>,
+}
+
+/// Where reads outside a transaction go.
+#[derive(Clone, Debug)]
+pub enum Reader {
+    /// The primary; each statement sees what is committed when it begins.
+    Pool(DatabaseConnection),
+    /// One state of a replica, for all statements of one operation.
+    Snapshot(Arc<Snapshot>),
 }
 
 impl Db {
@@ -92,7 +118,31 @@ impl Db {
                 metrics::counter!("lancewire_database_statements_total").increment(1);
             });
         }
-        Ok(Self { backend, writer, reader, doorbell: Arc::default(), statements, ids })
+        let (reader, doorbell, marks) = (Reader::Pool(reader), Arc::default(), !settings.replica_url.is_empty());
+        Ok(Self { backend, writer, reader, doorbell, statements, ids, marks, author: None })
+    }
+
+    /// The same database with its reads answered from `snapshot`.
+    #[must_use]
+    pub fn at(&self, snapshot: Arc<Snapshot>) -> Self {
+        Self { reader: Reader::Snapshot(snapshot), ..self.clone() }
+    }
+
+    /// The same database with `author`'s mark on each commit, where a replica may be read.
+    #[must_use]
+    pub fn on_behalf_of(&self, author: UserId) -> Self {
+        Self { author: self.marks.then_some(author), ..self.clone() }
+    }
+
+    /// Whether commits are marked.
+    pub const fn marks_commits(&self) -> bool {
+        self.marks
+    }
+
+    /// How many of `user`'s commits are marked.
+    pub async fn commits_of(&self, user: UserId) -> Result<i64, DbErr> {
+        let statement = self.statement("SELECT commits FROM commit_marks WHERE user_id = ?", [user.into()]);
+        self.reader.query_one_raw(statement).await?.map_or(Ok(0), |row| row.try_get("", "commits"))
     }
 
     /// Which database this is.
@@ -104,7 +154,9 @@ impl Db {
     pub async fn close(self) {
         // Each pool is shared with clones, and closing it twice is no error.
         let _ = self.writer.close().await;
-        let _ = self.reader.close().await;
+        if let Reader::Pool(reader) = self.reader {
+            let _ = reader.close().await;
+        }
     }
 
     /// Makes ids and secrets.
@@ -113,8 +165,17 @@ impl Db {
     }
 
     /// For reads outside a transaction.
-    pub const fn reader(&self) -> &DatabaseConnection {
+    pub const fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// A read-only look at one state of everything on the primary. Dropped, it ends.
+    pub async fn snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
+        match (&self.reader, self.backend) {
+            // A read transaction of SQLite is a snapshot.
+            (Reader::Pool(reader), Backend::Sqlite) => reader.begin().await,
+            _ => self.writer.begin_with_config(Some(IsolationLevel::RepeatableRead), None).await,
+        }
     }
 
     /// For migrations and the stamp, which are transactions of their own.
@@ -176,6 +237,12 @@ impl Db {
         };
         let tx = Tx(Arc::new(self.writer.begin_with_options(options).await?));
         let value = work(tx.clone()).await?;
+        if let Some(author) = self.author {
+            // Last, so that the row is held for no longer than the commit takes, and nothing is waited for while it is.
+            let sql = "INSERT INTO commit_marks (user_id, commits) VALUES (?, 1) \
+                       ON CONFLICT (user_id) DO UPDATE SET commits = commit_marks.commits + 1 RETURNING 1";
+            tx.query(sql, [author.into()]).await?;
+        }
         let tx = Arc::into_inner(tx.0).ok_or_else(|| DbErr::Custom("the transaction outlived its closure".into()))?;
         tx.commit().await?;
         Ok(value)
@@ -184,6 +251,44 @@ impl Db {
     /// A statement for this database. Write `?` for each value; on `PostgreSQL` they become `$1`, `$2` ...
     pub fn statement<const N: usize>(&self, sql: &str, values: [Value; N]) -> Statement {
         statement(self.backend, sql, values)
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for Reader {
+    fn get_database_backend(&self) -> DbBackend {
+        match self {
+            Self::Pool(pool) => pool.get_database_backend(),
+            Self::Snapshot(_) => DbBackend::Postgres,
+        }
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        match self {
+            Self::Pool(pool) => pool.execute_raw(statement).await,
+            Self::Snapshot(snapshot) => snapshot.note(snapshot.transaction().execute_raw(statement).await),
+        }
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        match self {
+            Self::Pool(pool) => pool.execute_unprepared(sql).await,
+            Self::Snapshot(snapshot) => snapshot.note(snapshot.transaction().execute_unprepared(sql).await),
+        }
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        match self {
+            Self::Pool(pool) => pool.query_one_raw(statement).await,
+            Self::Snapshot(snapshot) => snapshot.note(snapshot.transaction().query_one_raw(statement).await),
+        }
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        match self {
+            Self::Pool(pool) => pool.query_all_raw(statement).await,
+            Self::Snapshot(snapshot) => snapshot.note(snapshot.transaction().query_all_raw(statement).await),
+        }
     }
 }
 
@@ -225,7 +330,7 @@ fn statement<const N: usize>(backend: Backend, sql: &str, values: [Value; N]) ->
 }
 
 async fn connect_sqlite(settings: &DatabaseSettings, read_only: bool) -> Result<DatabaseConnection, DbErr> {
-    let mut options = options(settings);
+    let mut options = options(settings, &settings.url);
     let lock_timeout = Duration::from_millis(settings.lock_timeout_ms);
     options.map_sqlx_sqlite_opts(move |options| {
         options
@@ -263,7 +368,7 @@ async fn connect_sqlite(settings: &DatabaseSettings, read_only: bool) -> Result<
 }
 
 async fn connect_postgres(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbErr> {
-    let mut options = options(settings);
+    let mut options = options(settings, &settings.url);
     let (statement_timeout, lock_timeout) = (settings.statement_timeout_ms, settings.lock_timeout_ms);
     options.map_sqlx_postgres_opts(move |options| {
         options.application_name("lancewire").statement_cache_capacity(256).options([
@@ -277,8 +382,8 @@ async fn connect_postgres(settings: &DatabaseSettings) -> Result<DatabaseConnect
     Database::connect(options).await
 }
 
-fn options(settings: &DatabaseSettings) -> ConnectOptions {
-    let mut options = ConnectOptions::new(settings.url.clone());
+fn options(settings: &DatabaseSettings, url: &str) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url.to_owned());
     options.acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms));
     // Statements hold values that must not be logged.
     options.sqlx_logging(false);

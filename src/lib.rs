@@ -12,7 +12,7 @@
 //! | [`http`] | transports, and what stands around every request |
 //! | [`auth`] | who is calling |
 //! | [`gossip`] | limits that hold for all nodes together |
-//! | [`app`] [`config`] [`lifecycle`] [`telemetry`] | the process |
+//! | [`app`] [`config`] [`lifecycle`] [`migrations`] [`telemetry`] | the process |
 //! | [`db`] [`clock`] [`ids`] [`money`] [`text`] [`page`] [`idempotency`] [`error`] | leaves |
 //! | [`seed`] [`verify`] | what the command line does besides serving |
 //!
@@ -41,6 +41,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod jobs;
 pub mod lifecycle;
+pub mod migrations;
 pub mod money;
 pub mod notifications;
 pub mod page;

@@ -1,7 +1,7 @@
 //! Owns every background task of the process and the order in which they stop.
 //!
-//! Two tokens: the *soft* one asks (readiness fails, sockets say goodbye, requests in flight finish), the *hard* one
-//! ends what has not left by then. Every task is spawned here, so that each has an owner and an end and shutdown can
+//! Three tokens: the *notice* is for load balancers (readiness fails, everything is still served), the *soft* one asks
+//! (sockets say goodbye, requests in flight finish), the *hard* one ends what has not left by then. Every task is spawned here, so that each has an owner and an end and shutdown can
 //! wait for all of them; `tokio::spawn` elsewhere is refused by `clippy.toml` and `tests/architecture.rs`.
 
 use std::{future::Future, time::Duration};
@@ -12,6 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// A handle to the process's tasks and its end; clones share both.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
+    notice: CancellationToken,
     soft: CancellationToken,
     hard: CancellationToken,
     tasks: TaskTracker,
@@ -47,8 +48,19 @@ impl Lifecycle {
         self.soft.is_cancelled()
     }
 
+    /// Says that the process is about to end; nothing ends yet. Safe to call more than once.
+    pub fn announce(&self) {
+        self.notice.cancel();
+    }
+
+    /// True once it is known that the process is about to end: no new traffic should come.
+    pub fn is_announced(&self) -> bool {
+        self.notice.is_cancelled()
+    }
+
     /// Asks everything to end. Safe to call more than once.
     pub fn stop(&self) {
+        self.announce();
         self.soft.cancel();
     }
 

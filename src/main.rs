@@ -12,6 +12,7 @@ use lancewire::{
     schema, seed, telemetry,
     verify::verify,
 };
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The real-time GraphQL API of a freelance marketplace.
 #[derive(Parser)]
@@ -68,13 +69,14 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         print!("{}", schema::sdl());
         return Ok(ExitCode::SUCCESS);
     }
-    let config = Config::load()?;
+    let mut config = Config::load()?;
     telemetry::init_logs(&config.telemetry)?;
     let clock = Clock::system();
     let ids = Ids::from_entropy(clock.clone());
     match command {
         Command::Schema => {}
         Command::Migrate => {
+            config.database.migrate = true;
             open_database(&config, ids).await?;
         }
         Command::Verify => {
@@ -116,42 +118,58 @@ async fn serve(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<ExitCod
     if development && app.services.accounts.is_empty().await? {
         seed::seed(&app).await.context("cannot seed the empty database")?;
     }
+    // Before anybody is told that it serves: whoever hears of it may ask it to stop at once.
+    let mut stop = StopSignals::listen()?;
     let address = app.serve(listener)?;
     tracing::info!(%address, "serving");
     if development {
-        greet(&address.to_string());
+        greet(&address.to_string(), app.config.tls.is_on());
     }
-    stop_signal().await?;
+    stop.next().await;
     tracing::info!("stopping");
+    tokio::select! {
+        () = app.announce_end() => {}
+        // Asked again, it does not wait for load balancers.
+        () = stop.next() => {}
+    }
     let clean = app.shut_down().await;
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Waits for SIGINT or SIGTERM.
-async fn stop_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
+/// SIGINT and SIGTERM, which end the process by themselves until this is made.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result?,
-        _ = terminate.recv() => {}
+impl StopSignals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    Ok(())
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// Tells a newcomer where to go. Nobody may be listening: a closed standard output is no reason to end.
-fn greet(address: &str) {
+fn greet(address: &str, secured: bool) {
+    let s = if secured { "s" } else { "" };
     let logins = seed::PEOPLE.map(|(email, name, _)| format!("    {email:22} {name}")).join("\n");
     let password = seed::PASSWORD;
     let text = format!(
-        "\n  lancewire is at http://{address}/\n\n\
-         \x20 GraphiQL     http://{address}/graphql\n\
-         \x20 subscribe    ws://{address}/graphql   (graphql-transport-ws)\n\
-         \x20 schema       http://{address}/schema.graphql\n\
-         \x20 operations   http://{address}/health/ready   http://{address}/metrics\n\n\
+        "\n  lancewire is at http{s}://{address}/\n\n\
+         \x20 GraphiQL     http{s}://{address}/graphql\n\
+         \x20 subscribe    ws{s}://{address}/graphql   (graphql-transport-ws)\n\
+         \x20 schema       http{s}://{address}/schema.graphql\n\
+         \x20 operations   http{s}://{address}/health/ready   http{s}://{address}/metrics\n\n\
          \x20 Demo logins, all with the password {password}:\n{logins}\n\n\
          \x20 Try it:\n\n\
-         \x20 curl -s http://{address}/graphql -H 'content-type: application/json' \\\n\
+         \x20 curl -s http{s}://{address}/graphql -H 'content-type: application/json' \\\n\
          \x20   -d '{{\"query\":\"{{ jobs(first: 3) {{ nodes {{ title budget {{ amount currencyCode }} }} }} }}\"}}'\n\n"
     );
     let _ = std::io::stdout().write_all(text.as_bytes());

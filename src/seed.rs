@@ -131,7 +131,7 @@ async fn open_account(app: &App, email: &str, name: &str, roles: Roles, place: u
         accounts.sign_up(command, home).await?.0
     };
     let (user, session) = (card.id, app.db.ids().next());
-    let actor = Actor::User(Principal { user, session, roles, expires_at: app.clock.now() });
+    let actor = Actor::User(Principal { user, session, roles, expires_at: app.clock.now(), commits: None });
     if roles.freelancer {
         let skills = [place, place + 3, place + 7].map(|skill| SKILLS[skill % SKILLS.len()].0.to_owned());
         let patch = ProfilePatch { skills: Some(skills.to_vec()), ..ProfilePatch::default() };

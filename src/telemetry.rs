@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 
 use crate::{
     config::{ConfigError, LogFormat, TelemetrySettings},
-    http::{streams, websocket},
+    http::{streams, tls, websocket},
 };
 
 /// Upper bounds of the buckets of every duration, in seconds.
@@ -39,6 +39,7 @@ pub fn metrics() -> Option<PrometheusHandle> {
         let handle = builder.install_recorder().ok()?;
         websocket::metrics::describe();
         streams::metrics::describe();
+        tls::describe();
         Some(handle)
     };
     RECORDER.get_or_init(install).clone()

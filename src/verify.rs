@@ -3,7 +3,7 @@
 //! Each check is a query for the rows that break an invariant; no row is the proof. Nothing is written, and a live
 //! database may be checked: all queries see one snapshot. The numbers are those of the project's list of invariants.
 
-use sea_orm::{ConnectionTrait, DbErr, IsolationLevel, TransactionTrait};
+use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 
 use crate::db::{Backend, Db};
@@ -133,12 +133,11 @@ pub struct Finding {
 
 /// Runs every check on one snapshot.
 pub async fn verify(db: &Db) -> Result<Vec<Finding>, DbErr> {
-    let (level, triggers, forgotten) = match db.backend() {
-        // A read transaction of SQLite is a snapshot.
-        Backend::Sqlite => (None, TRIGGERS_SQLITE, FORGOTTEN_SQLITE),
-        Backend::Postgres => (Some(IsolationLevel::RepeatableRead), TRIGGERS_POSTGRES, FORGOTTEN_POSTGRES),
+    let (triggers, forgotten) = match db.backend() {
+        Backend::Sqlite => (TRIGGERS_SQLITE, FORGOTTEN_SQLITE),
+        Backend::Postgres => (TRIGGERS_POSTGRES, FORGOTTEN_POSTGRES),
     };
-    let snapshot = db.reader().begin_with_config(level, None).await?;
+    let snapshot = db.snapshot().await?;
     let triggers = Check { invariant: "12 entries, journals and events are append-only", sql: triggers };
     let mut findings = Vec::with_capacity(CHECKS.len() + 1);
     for check in CHECKS.iter().chain([&triggers]) {

@@ -3,10 +3,18 @@
 //! Every CHECK, UNIQUE and FOREIGN KEY carries a name, since that name is what an error handler and an operator get to
 //! see. A step is one transaction: it is there whole or not at all. On `PostgreSQL` two nodes that migrate together
 //! queue on an advisory lock, and the second finds nothing left to do.
+//!
+//! **A step is for two versions of the program.** While a deploy goes on, the one before it runs beside the new one, and it
+//! may come back. So a change that takes something away has two steps in two releases: one that *expands* (a new column
+//! that may be NULL or has a default, a new table), after which the program uses the new and still tolerates the old; and,
+//! when no node needs the old any more, one that *contracts*, ends with [`compat::require`] of the step that expanded, and
+//! by that keeps older programs away. Names begin with the date and a number, in order: they are compared.
 
 pub use sea_orm_migration::prelude::*;
 
+pub mod compat;
 mod m20261122_000001_initial;
+mod m20261125_000001_commit_marks;
 
 /// All steps, oldest first.
 #[derive(Debug)]
@@ -14,6 +22,6 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_initial::Migration)]
+        vec![Box::new(m20261122_000001_initial::Migration), Box::new(m20261125_000001_commit_marks::Migration)]
     }
 }

@@ -5,6 +5,8 @@
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
+use crate::compat;
+
 const TABLES: &str = include_str!("initial/tables.sql");
 const SQLITE: &str = include_str!("initial/sqlite.sql");
 const POSTGRES: &str = include_str!("initial/postgres.sql");
@@ -41,6 +43,6 @@ impl MigrationTrait for Migration {
         let connection = manager.get_connection();
         connection.execute_unprepared(&tables).await?;
         connection.execute_unprepared(if sqlite { SQLITE } else { POSTGRES }).await?;
-        Ok(())
+        compat::require(manager, self.name()).await
     }
 }

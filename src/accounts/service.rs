@@ -74,6 +74,12 @@ impl Accounts {
         Self { db, clock, ids, sessions, passwords, attempts }
     }
 
+    /// The same on another view of the database. Sessions are looked at on the primary as before.
+    #[must_use]
+    pub fn on(&self, db: &Db) -> Self {
+        Self { db: db.clone(), ..self.clone() }
+    }
+
     /// Opens an account and its first session. A taken address is said so, at a limited rate for each caller's address.
     #[tracing::instrument(skip_all)]
     pub async fn sign_up(&self, command: SignUp, from: IpAddr) -> Result<(UserCard, TokenPair), AccountError> {

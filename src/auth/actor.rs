@@ -31,6 +31,9 @@ pub struct Principal {
     pub roles: Roles,
     /// When the access token ends.
     pub expires_at: Timestamp,
+    /// How many of their commits the primary knew of just before this request; see `db::replica`. None when it was not
+    /// asked: they came by something that lasts longer, or there is no replica.
+    pub commits: Option<i64>,
 }
 
 /// The caller of a use case.

@@ -112,14 +112,24 @@ impl Sessions {
             TokenError::Expired => Unauthenticated::Expired,
             TokenError::Invalid => Unauthenticated::Invalid,
         })?;
-        let sql = "SELECT u.is_client, u.is_freelancer, u.is_admin FROM sessions s JOIN users u ON u.id = s.user_id \
-                   WHERE s.id = ? AND s.user_id = ? AND s.ended_at IS NULL AND u.suspended_at IS NULL";
-        let statement = self.db.statement(sql, [claims.session.into(), claims.user.into()]);
+        // With the count of their commits where a replica may be read: see `db::replica`.
+        let (commits, marks) = if self.db.marks_commits() {
+            (", COALESCE(m.commits, 0) AS commits", "LEFT JOIN commit_marks m ON m.user_id = u.id")
+        } else {
+            ("", "")
+        };
+        let sql = format!(
+            "SELECT u.is_client, u.is_freelancer, u.is_admin{commits} FROM sessions s JOIN users u ON u.id = s.user_id \
+             {marks} WHERE s.id = ? AND s.user_id = ? AND s.ended_at IS NULL AND u.suspended_at IS NULL"
+        );
+        let statement = self.db.statement(&sql, [claims.session.into(), claims.user.into()]);
         let row = self.db.reader().query_one_raw(statement).await.map_err(Fault::from)?;
         let row = row.ok_or(Unauthenticated::Invalid)?;
         let role = |column| row.try_get::<bool>("", column).map_err(Fault::from);
         let roles = Roles { client: role("is_client")?, freelancer: role("is_freelancer")?, admin: role("is_admin")? };
-        Ok(Principal { user: claims.user, session: claims.session, roles, expires_at: claims.expires_at })
+        let commits =
+            if self.db.marks_commits() { Some(row.try_get("", "commits").map_err(Fault::from)?) } else { None };
+        Ok(Principal { user: claims.user, session: claims.session, roles, expires_at: claims.expires_at, commits })
     }
 
     /// The same for something that stays open: it also learns when the session ends.

@@ -106,6 +106,13 @@ impl Claims {
         Self { db, clock, ids, accounts, jobs, notifications, rules }
     }
 
+    /// The same on another view of the database.
+    #[must_use]
+    pub fn on(&self, db: &Db) -> Self {
+        let (accounts, jobs) = (self.accounts.on(db), self.jobs.on(db));
+        Self { db: db.clone(), accounts, jobs, notifications: self.notifications.on(db), ..self.clone() }
+    }
+
     /// Claims an OPEN job. Of any number of callers one succeeds; the others get the job as it is then.
     #[tracing::instrument(skip_all, fields(job.id = job_id))]
     pub async fn claim(

@@ -89,16 +89,18 @@ impl EventLog {
 
     /// Numbers what has been committed and returns the last position given out. Safe to call from any number of places.
     pub async fn stamp(&self) -> Result<i64, DbErr> {
-        let (connection, sql) = match self.db.backend() {
-            Backend::Postgres => (self.db.writer(), "SELECT numbered, head FROM stamp_events()"),
+        let ask = |sql| self.db.statement(sql, []);
+        let row = match self.db.backend() {
+            Backend::Postgres => {
+                self.db.writer().query_one_raw(ask("SELECT numbered, head FROM stamp_events()")).await?
+            }
             // The sequence and not the greatest id: retention may have removed the latest events.
-            Backend::Sqlite => (
-                self.db.reader(),
-                "SELECT CAST(0 AS INTEGER) AS numbered, \
-                 COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head",
-            ),
+            Backend::Sqlite => {
+                let sql = "SELECT CAST(0 AS INTEGER) AS numbered, \
+                           COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head";
+                self.db.reader().query_one_raw(ask(sql)).await?
+            }
         };
-        let row = connection.query_one_raw(self.db.statement(sql, [])).await?;
         let row = row.ok_or_else(|| DbErr::RecordNotFound("the head of the event log".into()))?;
         let (numbered, head): (i64, i64) = (row.try_get("", "numbered")?, row.try_get("", "head")?);
         if numbered > 0 {

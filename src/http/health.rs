@@ -23,21 +23,24 @@ pub async fn live() -> Response {
     Json(json!({ "status": "ok" })).into_response()
 }
 
-/// Traffic may come: the database answers, delivery keeps up, and the process is not about to end.
+/// Traffic may come: the database answers and is still this version's, delivery keeps up, and the process is not about to end.
 pub async fn ready(State(web): State<Web>) -> Response {
     let asked = tokio::time::timeout(PATIENCE, async {
         let database = web.db.ping().await.is_ok();
-        (database, web.hub.log().stamp().await.ok())
+        // One that does not answer is waited for once.
+        let schema = if database { web.schema.fits(&web.db).await.ok() } else { None };
+        (database, schema, web.hub.log().stamp().await.ok())
     });
     // Silence is no answer.
-    let (database, head) = asked.await.unwrap_or((false, None));
+    let (database, schema, head) = asked.await.unwrap_or((false, None, None));
     let behind = head.map(|head| (head - web.hub.head()).max(0));
-    let stopping = web.lifecycle.is_stopping();
-    let ready = database && behind.is_some_and(|behind| behind <= MAX_BEHIND) && !stopping;
+    let stopping = web.lifecycle.is_announced();
+    let ready = database && schema == Some(true) && behind.is_some_and(|behind| behind <= MAX_BEHIND) && !stopping;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
         "status": if ready { "ready" } else { "not ready" },
         "database": if database { "ok" } else { "unreachable" },
+        "schema": schema.map_or("unknown", |fits| if fits { "ok" } else { "too new" }),
         "eventsBehind": behind,
         "stopping": stopping,
     });

@@ -3,7 +3,7 @@
 //! hyper asks a body for more only once there is room to write, so nothing in a body, an answer or a stream, notices a
 //! peer that has stopped reading. This does, from below: a write that has waited for the whole time fails, and hyper lets
 //! go of the connection, of the body and so of all that the body holds. Used by [`server`](super::server) around each
-//! connection. A connection that is upgraded comes out of it and has its owner's own patience.
+//! connection, below TLS where there is TLS, which holds back a part of what it is given. A connection that is upgraded comes out of it and has its owner's own patience.
 //!
 //! Invariant: there is a timer only while a write waits.
 
@@ -29,6 +29,10 @@ pub(super) struct Impatient<C> {
 impl<C> Impatient<C> {
     pub(super) const fn new(connection: C, patience: Duration) -> Self {
         Self { connection, patience, waiting: None }
+    }
+
+    pub(super) const fn get_ref(&self) -> &C {
+        &self.connection
     }
 
     /// The connection itself, with all the patience in the world.

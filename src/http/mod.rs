@@ -1,8 +1,10 @@
 //! The server's face: routes, transports, and what stands around every request.
 //!
-//! The only layer that knows axum. [`router`] puts the routes together; [`server`] accepts connections; [`operations`]
+//! The only layer that knows axum. [`router`] puts the routes together; [`server`] accepts connections, over [`tls`] if
+//! there is a certificate; [`client_address`] says whose they are behind a proxy; [`operations`]
 //! is the one path from a document to its answer, whatever transport it came by.
 
+pub mod client_address;
 pub mod graphql;
 pub mod health;
 mod impatient;
@@ -13,4 +15,5 @@ pub mod pages;
 pub mod router;
 pub mod server;
 pub mod streams;
+pub mod tls;
 pub mod websocket;

@@ -22,11 +22,15 @@ use super::websocket::{
 };
 use crate::{
     auth::{
-        actor::{Actor, Origin},
+        actor::{Actor, Origin, Principal},
         revocations::Watch,
         sessions::{Sessions, Unauthenticated},
     },
     clock::Clock,
+    db::{
+        Db,
+        replica::{Replica, Snapshot, Viewer},
+    },
     error::Fault,
     events::Hearing,
     graphql::{
@@ -43,6 +47,7 @@ use crate::{
     schema::{
         SINGLE_MUTATIONS, Schema, Services,
         event::{Beginning, Begun, Pinned},
+        is_public_read,
     },
 };
 
@@ -57,6 +62,8 @@ pub struct Operations {
 
 struct Shared {
     schema: Schema,
+    db: Db,
+    replica: Option<Replica>,
     services: Services,
     sessions: Sessions,
     limits: Limits,
@@ -69,6 +76,10 @@ struct Shared {
 /// The parts of [`Operations`].
 #[derive(Debug)]
 pub struct Parts {
+    /// Where the services read and write.
+    pub db: Db,
+    /// What may answer public reads in its place.
+    pub replica: Option<Replica>,
     /// What resolvers ask for.
     pub services: Services,
     /// Who tokens stand for.
@@ -137,9 +148,10 @@ impl Ready {
 impl Operations {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { services, sessions, limits, budgets, timeout, clock, ids } = parts;
+        let Parts { db, replica, services, sessions, limits, budgets, timeout, clock, ids } = parts;
         let schema = services.schema();
-        Self { shared: Arc::new(Shared { schema, services, sessions, limits, budgets, timeout, clock, ids }) }
+        let shared = Shared { schema, db, replica, services, sessions, limits, budgets, timeout, clock, ids };
+        Self { shared: Arc::new(shared) }
     }
 
     /// A new id for a request or an operation.
@@ -202,17 +214,8 @@ impl Operations {
     /// Runs a query or a mutation to its answer.
     pub async fn run(&self, ready: Box<Ready>, request_id: &str) -> Response {
         let began = tokio::time::Instant::now();
-        let (kind, field, scope) = (ready.kind, ready.field(), self.scope(&ready));
-        let asks_cursor = ready.prepared.root_fields.iter().any(|field| field == "streamCursor");
-        let request = ready.prepared.into_request(ready.query, ready.variables);
-        let (request, batches) = self.shared.services.load_for(request);
-        let execution = AssertUnwindSafe(async {
-            // Before any resolver reads: what the list beside the cursor does not show comes after it in the stream.
-            let cursor = if asks_cursor { Some(self.stream_cursor().await?) } else { None };
-            let request = request.data(Arc::new(scope.at(cursor)));
-            Ok::<_, Fault>(batches.drive(self.shared.schema.execute(request)).await)
-        });
-        let execution = execution.catch_unwind();
+        let (kind, field) = (ready.kind, ready.field());
+        let execution = AssertUnwindSafe(self.execute(ready)).catch_unwind();
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(fault))) => {
@@ -236,9 +239,48 @@ impl Operations {
         response
     }
 
-    async fn stream_cursor(&self) -> Result<String, Fault> {
-        let log = self.shared.services.hub.log();
-        Ok(log.cursor(log.stamp().await?))
+    /// Reads all of a public query on the replica, if there is one that may answer; else, or if it fails half way, on the
+    /// primary.
+    async fn execute(&self, ready: Box<Ready>) -> Result<Response, Fault> {
+        let Shared { schema, services, db, .. } = &*self.shared;
+        let asks_cursor = ready.prepared.root_fields.iter().any(|field| field == "streamCursor");
+        let log = services.hub.log();
+        if let Some(snapshot) = self.replica_for(&ready).await {
+            let scope = self.scope(&ready).at(asks_cursor.then(|| log.cursor(snapshot.position())));
+            let request = ready.prepared.clone().into_request(ready.query.clone(), ready.variables.clone());
+            let (request, batches) = services.on(&db.at(Arc::clone(&snapshot))).serve(request);
+            let response = batches.drive(schema.execute(request.data(Arc::new(scope)))).await;
+            if snapshot.held() {
+                count_read("replica");
+                return Ok(response);
+            }
+        }
+        let scope = self.scope(&ready);
+        let author = ready.origin.actor.user().filter(|_| ready.kind == OperationType::Mutation && db.marks_commits());
+        let request = ready.prepared.into_request(ready.query, ready.variables);
+        let (request, batches) = match author {
+            Some(author) => services.on(&db.on_behalf_of(author)).serve(request),
+            None => services.load_for(request),
+        };
+        if ready.kind == OperationType::Query {
+            count_read("primary");
+        }
+        // Before any resolver reads: what the list beside the cursor does not show comes after it in the stream.
+        let cursor = if asks_cursor { Some(log.cursor(log.stamp().await?)) } else { None };
+        Ok(batches.drive(schema.execute(request.data(Arc::new(scope.at(cursor))))).await)
+    }
+
+    /// Where to read a query that need not be read on the primary.
+    async fn replica_for(&self, ready: &Ready) -> Option<Arc<Snapshot>> {
+        let replica = self.shared.replica.as_ref()?;
+        if ready.kind != OperationType::Query || !is_public_read(&ready.prepared.root_fields) {
+            return None;
+        }
+        let viewer = match ready.origin.actor {
+            Actor::User(Principal { user, session, commits, .. }) => Some(Viewer { user, session, commits }),
+            Actor::Anonymous | Actor::System => None,
+        };
+        replica.open(viewer).await
     }
 
     /// Takes a subscription to the hub: its root field runs once now, to check the viewer and to say what is meant. Each
@@ -425,6 +467,10 @@ impl Drop for Listening {
     }
 }
 
+fn count_read(from: &'static str) {
+    metrics::counter!("lancewire_reads_total", "from" => from).increment(1);
+}
+
 const fn kind_name(kind: OperationType) -> &'static str {
     match kind {
         OperationType::Query => "query",
@@ -471,6 +517,8 @@ impl SocketBackend for Operations {
         };
         match self.shared.sessions.authenticate_and_watch(token).await {
             Ok((principal, watch)) => {
+                // What was so when the socket opened says nothing about when it is used.
+                let principal = Principal { commits: None, ..principal };
                 let revoked = watch.ended();
                 let origin = Origin { actor: Actor::User(principal), address };
                 let viewer = SocketViewer { origin, _watch: Some(Arc::new(watch)) };

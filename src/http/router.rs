@@ -1,7 +1,11 @@
 //! The routes, and the handler of `/graphql`: queries and mutations over HTTP, GraphiQL for browsers, streams for
 //! subscriptions, and the upgrade to a socket.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_graphql::parser::types::OperationType;
 use axum::{
@@ -17,6 +21,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 
 use super::{
+    client_address::Proxies,
     graphql::{Refusal, check_transport, discard, parse_get, parse_post, read_body, respond, tell_budget},
     health, middleware,
     negotiation::{MediaType, negotiate},
@@ -33,6 +38,7 @@ use crate::{
     db::Db,
     graphql::{classify::classify, errors::ErrorCode, limits::failure},
     lifecycle::Lifecycle,
+    migrations::Watch,
     realtime::Hub,
 };
 
@@ -48,6 +54,8 @@ pub struct Web {
     /// For readiness.
     pub db: Db,
     /// For readiness.
+    pub schema: Arc<Watch>,
+    /// For readiness.
     pub hub: Hub,
     /// For readiness.
     pub lifecycle: Lifecycle,
@@ -59,6 +67,8 @@ pub struct Web {
     pub max_body_bytes: usize,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
+    /// Who may say for whom they call.
+    pub proxies: Arc<Proxies>,
 }
 
 /// Everything the server answers.
@@ -106,8 +116,9 @@ fn cors(origins: &[String]) -> CorsLayer {
 /// `/graphql` in all its forms.
 async fn endpoint(State(web): State<Web>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
+    let client = web.proxies.client(peer.ip(), &parts.headers);
     if wants_socket(&parts.headers) {
-        return web.sockets.upgrade(&mut parts, peer.ip());
+        return web.sockets.upgrade(&mut parts, client);
     }
     let offers: &[MediaType] = if parts.method == Method::GET && parts.uri.query().is_none() {
         &[MediaType::GraphqlResponse, MediaType::Json, MediaType::Html, MediaType::EventStream]
@@ -123,14 +134,14 @@ async fn endpoint(State(web): State<Web>, ConnectInfo(peer): ConnectInfo<SocketA
         return pages::graphiql();
     }
     let request_id = middleware::request_id(&parts);
-    answer(&web, peer, (&parts.method, &parts.uri, &parts.headers), body, (media, many), &request_id)
+    answer(&web, client, (&parts.method, &parts.uri, &parts.headers), body, (media, many), &request_id)
         .await
         .unwrap_or_else(|refusal| refusal.respond(media))
 }
 
 async fn answer(
     web: &Web,
-    peer: SocketAddr,
+    client: IpAddr,
     (method, uri, headers): (&Method, &Uri, &HeaderMap),
     body: Body,
     (media, many): (MediaType, Option<MediaType>),
@@ -162,7 +173,7 @@ async fn answer(
     };
     let document =
         Document { query: incoming.query, operation_name: incoming.operation_name, variables: incoming.variables };
-    let origin = Origin { actor, address: peer.ip() };
+    let origin = Origin { actor, address: client };
     let may_run = |kind| match (kind, many) {
         (OperationType::Subscription, Some(_)) => Ok(()),
         (OperationType::Query | OperationType::Mutation, _) if media == MediaType::Multipart => {

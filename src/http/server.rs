@@ -11,8 +11,10 @@ use axum::{Router, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
-use super::impatient::Impatient;
+use super::{impatient::Impatient, tls::Tls};
 use crate::lifecycle::Lifecycle;
 
 /// How long a client may keep a connection waiting.
@@ -27,8 +29,11 @@ pub struct Timeouts {
 /// How long to wait after `accept` failed: it does when the process is out of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` on `listener` until the process stops.
-pub async fn serve(listener: TcpListener, router: Router, timeouts: Timeouts, lifecycle: Lifecycle) {
+/// What HTTP is served on, and what a socket gets after the upgrade: TCP, or TLS over it.
+pub(super) type Connection = Either<Impatient<TcpStream>, Box<TlsStream<Impatient<TcpStream>>>>;
+
+/// Serves `router` on `listener`, over TLS if there is a certificate, until the process stops.
+pub async fn serve(listener: TcpListener, router: Router, timeouts: Timeouts, tls: Option<Tls>, lifecycle: Lifecycle) {
     let mut stopping = pin!(lifecycle.stopping());
     loop {
         let accepted = tokio::select! {
@@ -37,7 +42,8 @@ pub async fn serve(listener: TcpListener, router: Router, timeouts: Timeouts, li
         };
         match accepted {
             Ok((stream, peer)) => {
-                drop(lifecycle.spawn(connection(stream, peer, router.clone(), timeouts, lifecycle.clone())));
+                let served = connection(stream, peer, router.clone(), timeouts, tls.clone(), lifecycle.clone());
+                drop(lifecycle.spawn(served));
             }
             Err(error) => {
                 tracing::warn!(error = %error, "cannot accept a connection");
@@ -47,10 +53,29 @@ pub async fn serve(listener: TcpListener, router: Router, timeouts: Timeouts, li
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, timeouts: Timeouts, lifecycle: Lifecycle) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    timeouts: Timeouts,
+    tls: Option<Tls>,
+    lifecycle: Lifecycle,
+) {
     // Small frames must not wait for each other's acknowledgement.
     let _ = stream.set_nodelay(true);
     give_up_on_the_absent(&stream, timeouts.write * 2);
+    let stream = Impatient::new(stream, timeouts.write);
+    let stream: Connection = match tls {
+        None => Either::Left(stream),
+        Some(tls) => {
+            let secured = tokio::select! {
+                () = lifecycle.stopping() => return,
+                secured = tls.accept(stream) => secured,
+            };
+            let Some(secured) = secured else { return };
+            Either::Right(secured)
+        }
+    };
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         let mut router = router.clone();
@@ -61,7 +86,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, timeout
         // Runs from the end of the last request to the end of the next one's head: hyper has one timer for both.
         .header_read_timeout(timeouts.idle)
         .max_headers(64)
-        .serve_connection(TokioIo::new(Impatient::new(stream, timeouts.write)), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     tokio::select! {

@@ -259,7 +259,7 @@ mod tests {
         let now = Clock::system().now();
         let user = |roles| {
             let (user, session) = (ids.next(), ids.next());
-            (user, Actor::User(Principal { user, session, roles, expires_at: now }))
+            (user, Actor::User(Principal { user, session, roles, expires_at: now, commits: None }))
         };
         let (client_id, client) = user(Roles { client: true, freelancer: true, admin: false });
         let (claimant_id, claimant) = user(Roles { freelancer: true, ..Roles::default() });

@@ -94,6 +94,13 @@ impl Jobs {
         Self { db, accounts, clock, ids, wallets, notifications }
     }
 
+    /// The same on another view of the database.
+    #[must_use]
+    pub fn on(&self, db: &Db) -> Self {
+        let (accounts, wallets) = (self.accounts.on(db), self.wallets.on(db));
+        Self { db: db.clone(), accounts, wallets, notifications: self.notifications.on(db), ..self.clone() }
+    }
+
     /// The money side of jobs.
     pub const fn wallets(&self) -> &Wallets {
         &self.wallets

@@ -34,6 +34,12 @@ impl Notifications {
         Self { db, clock, ids }
     }
 
+    /// The same on another view of the database.
+    #[must_use]
+    pub fn on(&self, db: &Db) -> Self {
+        Self { db: db.clone(), ..self.clone() }
+    }
+
     /// Puts an entry into a user's inbox and records the event.
     pub async fn notify_in(
         &self,

@@ -280,7 +280,7 @@ mod tests {
         let now = Clock::system().now();
         let user = |roles| {
             let (user, session) = (ids.next(), ids.next());
-            (user, Actor::User(Principal { user, session, roles, expires_at: now }))
+            (user, Actor::User(Principal { user, session, roles, expires_at: now, commits: None }))
         };
         let (owner, ada) = user(Roles { client: true, ..Roles::default() });
         let (claimant, ben) = user(Roles { freelancer: true, ..Roles::default() });

@@ -16,6 +16,7 @@ use crate::{
         Claims,
         graphql::{ClaimLoader, ClaimMutation, ClaimQuery},
     },
+    db::Db,
     graphql::{context::ContextExt, loader::Batches, nulls::Nulls, scalars::DateTime},
     jobs::{
         Jobs,
@@ -52,6 +53,19 @@ pub const SINGLE_MUTATIONS: &[&str] = &[
     "cancelJob",
     "approveDeliverable",
 ];
+
+/// Root fields that anybody may ask: what a replica may answer.
+const PUBLIC_READS: [&str; 5] = ["jobs", "job", "skills", "node", "nodes"];
+/// Root fields that read nothing, or only where the stream stands.
+const BESIDE_READS: [&str; 5] = ["streamCursor", "rateLimit", "__typename", "__schema", "__type"];
+
+/// Whether a query with these root fields reads what is public and nothing else. What is new is private until it is
+/// listed.
+pub fn is_public_read(root_fields: &[String]) -> bool {
+    let is = |fields: &[&str], field: &String| fields.contains(&field.as_str());
+    root_fields.iter().any(|field| is(&PUBLIC_READS, field))
+        && root_fields.iter().all(|field| is(&PUBLIC_READS, field) || is(&BESIDE_READS, field))
+}
 
 /// Reads. Everything here is safe to repeat.
 #[derive(Default, MergedObject)]
@@ -98,6 +112,31 @@ impl Services {
             .data(self.claims.clone())
             .data(self.hub.clone())
             .finish()
+    }
+
+    /// The same services on another view of the database, for one operation.
+    #[must_use]
+    pub fn on(&self, db: &Db) -> Self {
+        Self {
+            accounts: self.accounts.on(db),
+            wallets: self.wallets.on(db),
+            notifications: self.notifications.on(db),
+            jobs: self.jobs.on(db),
+            claims: self.claims.on(db),
+            hub: self.hub.clone(),
+        }
+    }
+
+    /// Gives an operation these services in place of the schema's, and loaders on them.
+    pub fn serve(&self, request: async_graphql::Request) -> (async_graphql::Request, Batches) {
+        self.load_for(
+            request
+                .data(self.accounts.clone())
+                .data(self.wallets.clone())
+                .data(self.notifications.clone())
+                .data(self.jobs.clone())
+                .data(self.claims.clone()),
+        )
     }
 
     /// Gives an operation its own loaders. It must be driven by the batches that come with it.

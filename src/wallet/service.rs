@@ -95,6 +95,12 @@ impl Wallets {
         Self { db, clock, ids, accounts, currency, sandbox_delay }
     }
 
+    /// The same on another view of the database.
+    #[must_use]
+    pub fn on(&self, db: &Db) -> Self {
+        Self { db: db.clone(), accounts: self.accounts.on(db), ..self.clone() }
+    }
+
     /// The one currency.
     pub const fn currency(&self) -> &Currency {
         &self.currency

@@ -152,7 +152,7 @@ fn failures_are_handled_and_not_unwrapped() {
 
 /// A part of the house and whom it may know. What is not in the list is told by
 /// [`every_part_knows_only_whom_it_may`].
-const KNOWS: [(&str, &str); 26] = [
+const KNOWS: [(&str, &str); 27] = [
     // Leaves.
     ("clock", ""),
     ("lifecycle", ""),
@@ -161,8 +161,9 @@ const KNOWS: [(&str, &str); 26] = [
     ("ids", "clock"),
     ("error", "money"),
     ("text", "error"),
-    ("db", "error ids"),
+    ("db", "error ids lifecycle"),
     ("idempotency", "clock db error ids"),
+    ("migrations", "db"),
     // What domains stand on.
     ("events", "clock db error ids lifecycle named_enum"),
     ("auth", "clock db error events ids"),
@@ -184,8 +185,8 @@ const KNOWS: [(&str, &str); 26] = [
     ("realtime", "auth clock error events ids lifecycle"),
     // The kit knows no domain, but for the shape of an amount and the interface that its macro writes into unions.
     ("graphql", "auth clock connection error idempotency ids lifecycle money page schema wallet"),
-    ("schema", "accounts auth claims error events graphql ids jobs lifecycle notifications realtime wallet"),
-    ("http", "auth clock db error events graphql ids lifecycle realtime schema"),
+    ("schema", "accounts auth claims db error events graphql ids jobs lifecycle notifications realtime wallet"),
+    ("http", "auth clock db error events graphql ids lifecycle migrations realtime schema"),
     // What nodes tell each other of their callers.
     ("gossip", "auth graphql lifecycle realtime"),
     // The process.
@@ -195,8 +196,8 @@ const KNOWS: [(&str, &str); 26] = [
     ("seed", "accounts app auth claims jobs wallet"),
     (
         "app",
-        "accounts auth claims clock config db error events gossip graphql http ids jobs lifecycle notifications realtime \
-         schema telemetry wallet",
+        "accounts auth claims clock config db error events gossip graphql http ids jobs lifecycle migrations \
+         notifications realtime schema telemetry wallet",
     ),
 ];
 

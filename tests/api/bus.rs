@@ -293,18 +293,23 @@ impl Node {
 
     /// Somebody listens from now on.
     async fn listen(&self, user: Option<UserId>, admin: bool, kind: EventKind) -> Listening {
-        let viewer = user.map_or(Actor::Anonymous, |user| {
+        self.listen_from(user, admin, kind, None).await
+    }
+
+    /// The same, after a position.
+    async fn listen_from(&self, user: Option<UserId>, admin: bool, kind: EventKind, after: Option<i64>) -> Listening {
+        let actor = user.map_or(Actor::Anonymous, |user| {
             let roles = Roles { admin, ..Roles::default() };
             let expires_at = Clock::system().now();
-            Actor::User(Principal { user, session: self.ids.next(), roles, expires_at })
+            Actor::User(Principal { user, session: self.ids.next(), roles, expires_at, commits: None })
         });
-        let viewer = Origin { actor: viewer, address: [127, 0, 0, 1].into() };
+        let viewer = Origin { actor, address: [127, 0, 0, 1].into() };
         let notebook = Arc::<Notebook>::default();
         let key = SharingKey::new(kind.as_str());
         let outlet = Arc::clone(&notebook) as Arc<dyn Outlet>;
-        let feed: Feed = self.hub.join(key, Interest::all(kind), Verbatim, None, viewer, outlet);
+        let feed: Feed = self.hub.join(key, Interest::all(kind), Verbatim, after, viewer, outlet);
         let live = soon(feed.catch_up()).await.expect("it goes live");
-        Listening { notebook, user, admin, kind, _live: live }
+        Listening { notebook, actor, kind, _live: live }
     }
 
     async fn stop(self) {
@@ -346,8 +351,7 @@ impl Outlet for Notebook {
 /// Somebody who listens, and what they have heard.
 struct Listening {
     notebook: Arc<Notebook>,
-    user: Option<UserId>,
-    admin: bool,
+    actor: Actor,
     kind: EventKind,
     _live: Live,
 }
@@ -361,7 +365,7 @@ impl Listening {
     fn due(&self, log: &[Event]) -> Vec<String> {
         let heard = |event: &&Event| {
             event.recorded.kind == self.kind
-                && event.recorded.audience.hearing(self.kind, self.user, self.admin).is_some()
+                && event.recorded.audience.hearing(self.kind, self.actor.user(), self.actor.is_admin()).is_some()
         };
         let written = |event: &Event| format!("{} \"{}\"", event.position, event.recorded.kind.as_str());
         log.iter().filter(heard).map(written).collect()
@@ -463,19 +467,7 @@ async fn private_bodies_go_where_they_are_wanted(ground: Ground) {
     assert!(owners(ada) >= 20, "somebody does");
     all_hear(&one, &[&hers]).await;
     // Out of the ring, where his events have no bodies, and so out of the log.
-    let viewer = Actor::User(Principal {
-        user: ben,
-        session: two.ids.next(),
-        roles: Roles::default(),
-        expires_at: Clock::system().now(),
-    });
-    let notebook = Arc::<Notebook>::default();
-    let outlet = Arc::clone(&notebook) as Arc<dyn Outlet>;
-    let viewer = Origin { actor: viewer, address: [127, 0, 0, 1].into() };
-    let key = SharingKey::new("his");
-    let feed = two.hub.join(key, Interest::all(EventKind::WalletUpdated), Verbatim, Some(began), viewer, outlet);
-    let live = soon(feed.catch_up()).await.expect("it goes live");
-    let his = Listening { notebook, user: Some(ben), admin: false, kind: EventKind::WalletUpdated, _live: live };
+    let his = two.listen_from(Some(ben), false, EventKind::WalletUpdated, Some(began)).await;
     assert_eq!(his.heard().len(), 20);
     all_hear(&one, &[&his]).await;
     drop((hers, his));

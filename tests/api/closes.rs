@@ -1,15 +1,16 @@
 //! Every way in which the server ends a socket, end to end: the code, and who is spared.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use lancewire::clock::Clock;
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
-    app::{Database, TestApp, until},
+    app::{Database, TestApp, soon, until},
     people::{PASSWORD, Person},
     socket::Socket,
 };
@@ -274,5 +275,36 @@ async fn a_stopping_server_sends_everybody_home_with_1012() {
     for socket in &sockets {
         assert_eq!(socket.closed().await, (1012, "Service restart".to_owned()));
     }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_been_here_for_long_is_sent_to_come_again() {
+    let settings = "[sockets]\nmax_age_ms = 400\nping_interval_ms = 50";
+    let app = TestApp::start_with(Database::Sqlite, settings, Clock::system()).await;
+    let began = Instant::now();
+    let sockets = [app.socket(None).await, app.socket(None).await];
+    let query = json!({ "query": FEED });
+    let stream = |accept: &'static str| {
+        let request = app.http.request(Method::POST, "/graphql").header("accept", accept);
+        request.json(&query).send()
+    };
+    let sse = stream("text/event-stream").await.expect("a stream").text();
+    let multipart =
+        stream("multipart/mixed;subscriptionSpec=\"1.0\", application/json").await.expect("a stream").text();
+    for socket in &sockets {
+        assert_eq!(socket.closed().await, (1012, "Service restart".to_owned()));
+    }
+    assert!(began.elapsed() >= Duration::from_millis(300), "not before nine tenths of the age");
+    let sse = soon(sse).await.expect("an end");
+    assert!(sse.ends_with(": restarting\n\n") && !sse.contains("complete"), "{sse}");
+    let multipart = soon(multipart).await.expect("an end");
+    assert!(
+        !multipart.contains("--graphql--"),
+        "without its closing boundary it is to be asked for again: {multipart}"
+    );
+    // The server itself goes on, and takes them again.
+    still_open([&app.socket(None).await]).await;
+    app.listening(0).await;
     app.finish().await;
 }

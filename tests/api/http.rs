@@ -219,7 +219,7 @@ async fn operators_see_how_it_is() {
     }
 
     let ready = Reply::of(get(&app, "/health/ready")).await;
-    let expected = json!({ "status": "ready", "database": "ok", "eventsBehind": 0, "stopping": false });
+    let expected = json!({ "status": "ready", "database": "ok", "schema": "ok", "eventsBehind": 0, "stopping": false });
     assert_eq!((ready.status.as_u16(), &ready.body), (200, &expected));
     let metrics = Reply::of(get(&app, "/metrics")).await;
     let text = metrics.body.as_str().expect("a text");

@@ -21,6 +21,7 @@ use crate::support::{
     binary::{Home, lines},
     http::Http,
     people::{fresh_key, new_job, text},
+    socket::Socket,
 };
 
 const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) { session { accessToken } \
@@ -57,7 +58,7 @@ async fn what_cannot_be_used_stops_the_start_with_one_line_that_names_it() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = holder.local_addr().expect("an address").to_string();
     let production = ("LANCEWIRE_ENVIRONMENT", "production");
-    let cases: [(&[(&'static str, &str)], &str); 14] = [
+    let cases: [(&[(&'static str, &str)], &str); 15] = [
         (&[("LANCEWIRE_HTTP__LISSEN", "127.0.0.1:1")], "lissen"),
         (&[("LANCEWIRE_HTPP__LISTEN", "127.0.0.1:1")], "htpp"),
         (&[("LANCEWIRE_HTTP__LISTEN", "nowhere")], "http.listen"),
@@ -65,6 +66,7 @@ async fn what_cannot_be_used_stops_the_start_with_one_line_that_names_it() {
         (&[("LANCEWIRE_SOCKETS__PING_INTERVAL_MS", "0")], "sockets.ping_interval_ms"),
         (&[("LANCEWIRE_DATABASE__URL", "mysql://localhost/x")], "database.url"),
         (&[("LANCEWIRE_DATABASE__URL", "postgres://nobody@127.0.0.1:1/x")], "database.url"),
+        (&[("LANCEWIRE_DATABASE__REPLICA_URL", "postgres://nobody@127.0.0.1:1/x")], "database.replica_url"),
         (&[("LANCEWIRE_TELEMETRY__FILTER", "lancewire=loud")], "telemetry.filter"),
         (&[("LANCEWIRE_CONFIG", "missing.toml")], "missing.toml"),
         (&[("LANCEWIRE_ENVIRONMENT", "staging")], "LANCEWIRE_ENVIRONMENT"),
@@ -176,6 +178,84 @@ async fn a_request_under_way_is_answered_before_the_end() {
     soon(slow.read_to_string(&mut answer)).await.expect("an answer, and the end of the connection");
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"slug\":\"rust\""), "{answer}");
     assert_eq!(server.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_balancer_sees_that_a_server_is_about_to_stop_while_it_still_serves() {
+    let home = Home::new().with("LANCEWIRE_HTTP__DRAIN_DELAY_MS", "3000");
+    let server = home.serve().await;
+    let early = Socket::connect(server.addr, None).await;
+    let http = Http::new(server.addr);
+    let ready = async || {
+        let answer = http.request(Method::GET, "/health/ready").send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json::<Value>().await.expect("JSON")["stopping"].clone())
+    };
+    assert_eq!(ready().await, (200, json!(false)));
+    server.signal("TERM").await;
+    let told = async { while ready().await != (503, json!(true)) {} };
+    soon(told).await;
+    // Whoever has not heard of it yet is served as ever.
+    Http::new(server.addr).graphql(None, "{ skills { slug } }", json!({})).await.data();
+    let late = Socket::connect(server.addr, None).await;
+    assert_eq!(early.ping(json!({ "here": true })).await, json!({ "here": true }));
+    for socket in [early, late] {
+        assert_eq!(socket.closed().await.0, 1012);
+    }
+    until("the server takes no new connections", || !server.accepts()).await;
+    assert_eq!(server.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_twice_does_not_wait_for_load_balancers() {
+    let home = Home::new().with("LANCEWIRE_HTTP__DRAIN_DELAY_MS", "3600000");
+    let server = home.serve().await;
+    let http = Http::new(server.addr);
+    server.signal("TERM").await;
+    let told = async {
+        while http.request(Method::GET, "/health/ready").send().await.expect("an answer").status().as_u16() == 200 {}
+    };
+    soon(told).await;
+    server.signal("INT").await;
+    assert_eq!(server.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_leave_one_after_the_other_and_a_mutation_under_way_is_answered() {
+    let home = Home::new()
+        .with("LANCEWIRE_SOCKETS__DRAIN_MS", "4000")
+        .with("LANCEWIRE_DATABASE__LOCK_TIMEOUT_MS", "20000")
+        .with("LANCEWIRE_AUTH__ACCESS_TOKEN_SECONDS", "3600");
+    let server = home.serve().await;
+    let http = Http::new(server.addr);
+    let token = text(&sign_in(&http, "ada@example.com", "correct-horse-battery").await, "/session/accessToken");
+    let busy = Socket::connect(server.addr, Some(&token)).await;
+    let idle = join_all((0..20).map(|_| Socket::connect(server.addr, None))).await;
+
+    // Somebody else writes, so the mutation waits. The pong says that it was read, and so has begun.
+    let mut options =
+        sea_orm::ConnectOptions::new(format!("sqlite:{}", home.path().join("data/lancewire.db").display()));
+    let lock = sea_orm::Database::connect(options.max_connections(1).to_owned()).await.expect("opens");
+    lock.execute_unprepared("BEGIN IMMEDIATE").await.expect("locked");
+    let mutation = busy.subscribe(POST, json!({ "input": new_job("Under way", "1.00") }));
+    busy.ping(Value::Null).await;
+
+    let began = Instant::now();
+    server.signal("TERM").await;
+    let ends = join_all(idle.iter().map(async |socket| (socket.closed().await.0, began.elapsed()))).await;
+    assert!(ends.iter().all(|(code, _)| *code == 1012), "{ends:?}");
+    let (first, last) = (ends.iter().map(|(_, at)| at).min(), ends.iter().map(|(_, at)| at).max());
+    let spread = *last.expect("many") - *first.expect("many");
+    assert!(spread >= Duration::from_secs(1), "a batch each tenth of a second: {ends:?}");
+
+    lock.execute_unprepared("ROLLBACK").await.expect("free");
+    let answer = busy.next(&mutation).await;
+    assert_eq!(answer["data"]["postJob"]["errors"], json!([]), "{answer}");
+    busy.completed(&mutation).await;
+    assert_eq!(busy.closed().await.0, 1012);
+    assert_eq!(server.ended().await.code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(13), "twice the drain time and five seconds");
+    assert_eq!(column(&lock, "SELECT title FROM jobs WHERE title = 'Under way'").await, ["Under way"]);
+    lock.close().await.expect("closes");
 }
 
 #[tokio::test]

@@ -272,3 +272,10 @@ CREATE TABLE event_log (
     log_id {uuid} NOT NULL,
     last_position {int8} NOT NULL
 ) {strict};
+
+-- One row: the oldest program that may use this schema, by the last migration that it knows. Raised by a migration that
+-- takes something away.
+CREATE TABLE schema_compat (
+    id {int4} NOT NULL CONSTRAINT schema_compat_pkey PRIMARY KEY CONSTRAINT schema_compat_id_check CHECK (id = 1),
+    min_version TEXT NOT NULL
+) {strict};

@@ -20,7 +20,7 @@
 //! | over a limit or a budget; stopping, the database is away; a fault | 429; 503; 500 | the same |
 //! | the token expires, the session or the rights end | `next` with the error, then the end **without** `complete` | a part with `errors`, closing boundary |
 //! | what comes next is no longer kept or too large | `next` with the error, `complete` | a part with `errors`, closing boundary |
-//! | the process stops, or the reader was too slow | the end without `complete` | the end without closing boundary |
+//! | the process stops, the stream is too old, or the reader was too slow | the end without `complete` | the end without closing boundary |
 //!
 //! graphql-sse takes statuses that are no success and an end without `complete` for a failure of the network: it comes
 //! back, asks its application for headers again, and with `variables.after` or `Last-Event-ID` goes on where it stood. It

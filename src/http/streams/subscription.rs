@@ -157,6 +157,7 @@ impl Subscription {
                 Event::Found(Found::LetGo(position)) => self.let_go(position),
                 Event::CaughtUp(Ok(live)) => self.flow = Flow::Live(Box::new(live)),
                 Event::CaughtUp(Err(end)) => self.exhausted(end, &mut out),
+                Event::Heartbeat if self.seat.is_too_old() => self.leave(&mut out),
                 Event::Heartbeat => self.beat(&mut out),
             }
         }
@@ -205,7 +206,7 @@ impl Subscription {
         }
     }
 
-    /// The process stops: the client is to come back, to another one.
+    /// The process stops, or the stream is old: the client is to come back, perhaps to another node.
     fn leave(&mut self, out: &mut Vec<u8>) {
         self.end("restart");
         if self.transport == Transport::Sse {

@@ -7,7 +7,7 @@
 //! - [`session`]: the loop of one socket, the only place where its state changes
 //! - [`goodbye`]: its last seconds
 //! - [`operation`]: what runs on it
-//! - [`wire`] and [`reader`]: the one seam for writing, and the library that reads
+//! - [`wire`] and [`reader`]: the one seam for writing, and the library that reads; [`pipe`]: TCP or TLS below both
 //! - [`registry`]: who is connected, and how all are sent home
 //! - [`protocol`] and [`close`]: the messages and codes, pure
 //! - [`backend`]: what the rest of the server gives
@@ -32,7 +32,6 @@ use axum::{
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::net::TcpStream;
 use tungstenite::{
     error::{Error as WireError, ProtocolError},
     handshake::server::create_response_with_body,
@@ -40,20 +39,22 @@ use tungstenite::{
 
 use self::{
     close::Close,
+    pipe::Pipe,
     protocol::{Credential, SUBPROTOCOL},
     reader::Reader,
     registry::Registry,
     session::Session,
     wire::Wire,
 };
-use super::impatient::Impatient;
-use crate::{clock::Clock, graphql::errors::ErrorCode, lifecycle::Lifecycle};
+use super::server::Connection;
+use crate::{clock::Clock, graphql::errors::ErrorCode, ids::Ids, lifecycle::Lifecycle};
 
 mod backend;
 mod close;
 mod goodbye;
 pub mod metrics;
 mod operation;
+mod pipe;
 mod protocol;
 mod reader;
 mod registry;
@@ -93,8 +94,15 @@ impl<B: SocketBackend> Sockets<B> {
     ///
     /// `origins` are what browsers may come from, as they write it in `Origin` (`https://example.org`); `*` admits
     /// every page and is for development. Must be called within a tokio runtime.
-    pub fn new(backend: B, settings: SocketSettings, origins: &[String], clock: Clock, lifecycle: Lifecycle) -> Self {
-        let registry = Registry::new(&settings);
+    pub fn new(
+        backend: B,
+        settings: SocketSettings,
+        origins: &[String],
+        clock: Clock,
+        ids: Ids,
+        lifecycle: Lifecycle,
+    ) -> Self {
+        let registry = Registry::new(&settings, ids);
         drop(lifecycle.spawn({
             let (registry, lifecycle, drain) = (registry.clone(), lifecycle.clone(), settings.drain());
             async move {
@@ -179,14 +187,21 @@ async fn take_over<B: SocketBackend>(
     speaks: bool,
 ) {
     let Ok(upgraded) = upgrade.await else { return };
-    let Ok(connection) = upgraded.downcast::<TokioIo<Impatient<TcpStream>>>() else {
-        tracing::error!("a socket came over something that is no TCP connection");
+    let Ok(connection) = upgraded.downcast::<TokioIo<Connection>>() else {
+        tracing::error!("a socket came over something that the server has not accepted");
         return;
     };
     // A copy: what was read early keeps all of HTTP's read buffer alive.
     let early = connection.read_buf.to_vec();
     drop(connection.read_buf);
-    let wire = Arc::new(Wire::new(connection.io.into_inner().into_inner(), &shared.settings));
+    let pipe = match connection.io.into_inner() {
+        Connection::Left(tcp) => Pipe::Plain(tcp.into_inner()),
+        Connection::Right(secured) => {
+            let (tcp, session) = secured.into_inner();
+            Pipe::secured(tcp.into_inner(), session)
+        }
+    };
+    let wire = Arc::new(Wire::new(pipe, &shared.settings));
     let largest = usize::try_from(shared.settings.max_message_bytes.get()).unwrap_or(usize::MAX);
     let mut reader = Reader::new(Arc::clone(&wire), early, largest);
     if speaks {

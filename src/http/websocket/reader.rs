@@ -46,7 +46,7 @@ impl Reader {
         loop {
             match self.socket.read() {
                 Err(WireError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.socket.get_ref().wire.tcp().readable().await?;
+                    self.socket.get_ref().wire.pipe().tcp().readable().await?;
                 }
                 read => return read,
             }
@@ -67,7 +67,7 @@ impl Reader {
 
 impl Read for Io {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.wire.tcp().try_read(buffer)
+        self.wire.pipe().try_read(buffer)
     }
 }
 

@@ -3,7 +3,8 @@
 //! Invariants: a socket is counted from before its 101 until its [`Seat`] is dropped, once for its address and, after
 //! its `connection_init`, once for its user; no count outlives its seats; after [`Registry::close_all`] has begun, no
 //! seat is given. axum runs upgraded sockets in detached tasks, so its graceful shutdown neither waits for nor closes
-//! them: this is what does. Called by the upgrade and by the session. Streams over HTTP take seats here too, so that one
+//! them: this is what does. Also draws how old each may get (`max_age_ms`, give or take a tenth), so that after a deploy
+//! clients spread over the nodes again; whoever serves a seat asks [`Seat::is_too_old`] when it wakes anyway. Called by the upgrade and by the session. Streams over HTTP take seats here too, so that one
 //! limit holds for all that lasts, and are told to leave in the same batches.
 
 use std::{
@@ -14,19 +15,27 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{metrics::Counted, settings::SocketSettings};
-use crate::ids::UserId;
+use crate::ids::{Ids, UserId};
 
 /// The pause between two batches of goodbyes.
 const BATCH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How exactly an age is known.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// The open sockets. Clones share them.
 #[derive(Clone)]
 pub(super) struct Registry(Arc<Inner>);
 
 struct Inner {
+    /// None for any age.
+    max_age: Option<Duration>,
+    ids: Ids,
+    began: Instant,
     per_address: u32,
     per_user: u32,
     state: Mutex<State>,
@@ -56,13 +65,18 @@ pub(in crate::http) struct Seat {
     number: u64,
     address: IpAddr,
     user: Option<UserId>,
+    /// When it is too old, in [`MOMENT`]s after the registry began: as small as that, it takes no room of its own.
+    retires: u32,
     leave: CancellationToken,
     _counted: Counted,
 }
 
 impl Registry {
-    pub(super) fn new(settings: &SocketSettings) -> Self {
+    pub(super) fn new(settings: &SocketSettings, ids: Ids) -> Self {
         Self(Arc::new(Inner {
+            max_age: settings.max_age(),
+            ids,
+            began: Instant::now(),
             per_address: settings.sockets_per_address.get(),
             per_user: settings.sockets_per_user.get(),
             state: Mutex::default(),
@@ -86,7 +100,8 @@ impl Registry {
         let (number, leave) = (state.last, CancellationToken::new());
         state.seats.insert(number, leave.clone());
         drop(state);
-        Ok(Seat { registry: self.clone(), number, address, user: None, leave, _counted: counted() })
+        let retires = self.0.retires(self.0.now());
+        Ok(Seat { registry: self.clone(), number, address, user: None, retires, leave, _counted: counted() })
     }
 
     /// How many sockets are open.
@@ -124,7 +139,28 @@ impl Registry {
     }
 }
 
+impl Inner {
+    fn now(&self) -> u32 {
+        // Enough for 13 years.
+        u32::try_from(self.began.elapsed().as_millis() / MOMENT.as_millis()).unwrap_or(u32::MAX)
+    }
+
+    /// When a seat that is given now is too old.
+    fn retires(&self, now: u32) -> u32 {
+        let Some(max_age) = self.max_age else { return u32::MAX };
+        let moments = u32::try_from(max_age.as_millis() / MOMENT.as_millis()).unwrap_or(u32::MAX);
+        let tenth = moments / 10;
+        let drawn = u32::try_from(self.ids.below(u64::from(tenth) * 2 + 1)).unwrap_or(tenth);
+        now.saturating_add((moments - tenth).saturating_add(drawn).max(1))
+    }
+}
+
 impl Seat {
+    /// Whether it is time to leave, as if the process stopped: the client comes back, perhaps to another node.
+    pub(in crate::http) fn is_too_old(&self) -> bool {
+        self.retires != u32::MAX && self.registry.0.now() >= self.retires
+    }
+
     /// Counts the socket for `user`, once.
     pub(in crate::http) fn belongs_to(&mut self, user: UserId) -> Result<(), NoSeat> {
         if self.user.is_none() {
@@ -189,13 +225,31 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn seats_get_old_at_different_times_around_the_age_that_is_set() {
+        let settings = SocketSettings { max_age_ms: 100_000, ..SocketSettings::default() };
+        let registry = Registry::new(&settings, Ids::seeded(Clock::system(), 1));
+        let mut ages: Vec<u32> = (0..1_000).map(|_| registry.0.retires(7) - 7).collect();
+        ages.sort_unstable();
+        assert!(ages[0] >= 900 && ages[999] <= 1_100, "{} to {}", ages[0], ages[999]);
+        assert!(ages[100] <= 930 && (980..=1_020).contains(&ages[500]) && ages[900] >= 1_070, "evenly");
+
+        let ageless = SocketSettings { max_age_ms: 0, ..SocketSettings::default() };
+        assert_eq!(Registry::new(&ageless, Ids::seeded(Clock::system(), 1)).0.retires(7), u32::MAX);
+        assert_eq!(size_of::<Seat>(), 88, "one for each idle socket, and no larger than without an age");
+    }
 
     fn registry(per_address: u32, per_user: u32) -> Registry {
-        Registry::new(&SocketSettings {
-            sockets_per_address: NonZeroU32::new(per_address).expect("above zero"),
-            sockets_per_user: NonZeroU32::new(per_user).expect("above zero"),
-            ..SocketSettings::default()
-        })
+        Registry::new(
+            &SocketSettings {
+                sockets_per_address: NonZeroU32::new(per_address).expect("above zero"),
+                sockets_per_user: NonZeroU32::new(per_user).expect("above zero"),
+                ..SocketSettings::default()
+            },
+            Ids::seeded(Clock::system(), 1),
+        )
     }
 
     fn at(address: &str) -> IpAddr {

@@ -337,6 +337,9 @@ impl<B: SocketBackend> Session<B> {
         }
         let Some(standing) = &self.standing else { return Err(Close::InitTimeout.into()) };
         let interval = self.shared.settings.ping_interval();
+        if self.seat.is_too_old() {
+            return self.leave();
+        }
         if self.heard.elapsed() >= interval * 2 {
             return Err(End::Silent);
         }

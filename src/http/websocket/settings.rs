@@ -1,6 +1,7 @@
 //! What an operator may set about sockets.
 //!
-//! Every bound of the session has a key here, and a zero that would disable a limit or stop a timer does not parse.
+//! Every bound of the session has a key here, and a zero that would disable a limit or stop a timer does not parse, but for
+//! the age, which need not have one.
 //! Times are milliseconds. `config/default.toml` documents the keys for operators; `Default` holds the same values for
 //! whoever builds a server without a file.
 
@@ -33,6 +34,8 @@ pub struct SocketSettings {
     pub queue_bytes: NonZeroU32,
     /// How long a peer for whom something waits may take nothing before 1013.
     pub write_timeout_ms: NonZeroU64,
+    /// How old a socket or a stream may get before it is told to go (1012), give or take a tenth; 0 for any age.
+    pub max_age_ms: u64,
     /// Over how long sockets are told to go (1012) when the process stops, and how long a mutation in flight may hold
     /// its own socket open after that.
     pub drain_ms: NonZeroU64,
@@ -57,6 +60,7 @@ impl Default for SocketSettings {
                 sockets_per_address: u32(100),
                 queue_bytes: u32(1024 * 1024),
                 write_timeout_ms: u64(30_000),
+                max_age_ms: 21_600_000,
                 drain_ms: u64(10_000),
             }
         }
@@ -76,6 +80,13 @@ impl SocketSettings {
         Duration::from_millis(self.write_timeout_ms.get())
     }
 
+    pub(super) const fn max_age(&self) -> Option<Duration> {
+        match self.max_age_ms {
+            0 => None,
+            millis => Some(Duration::from_millis(millis)),
+        }
+    }
+
     pub(super) const fn drain(&self) -> Duration {
         Duration::from_millis(self.drain_ms.get())
     }
@@ -92,7 +103,8 @@ mod tests {
         let good = json!({
             "init_timeout_ms": 10_000, "ping_interval_ms": 15_000, "max_message_bytes": 65_536,
             "messages_per_minute": 600, "operations_per_socket": 100, "sockets_per_user": 20,
-            "sockets_per_address": 100, "queue_bytes": 1_048_576, "write_timeout_ms": 30_000, "drain_ms": 10_000,
+            "sockets_per_address": 100, "queue_bytes": 1_048_576, "write_timeout_ms": 30_000, "max_age_ms": 21_600_000,
+            "drain_ms": 10_000,
         });
         let parse = serde_json::from_value::<SocketSettings>;
         assert_eq!(parse(good.clone()).expect("parses"), SocketSettings::default());

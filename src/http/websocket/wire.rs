@@ -19,23 +19,24 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     io::{self, IoSlice},
-    net::Shutdown,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use socket2::SockRef;
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::sync::Notify;
 use tungstenite::protocol::frame::{
     FrameHeader,
     coding::{Data, OpCode},
 };
 
-use super::{metrics::Counted, protocol::Frame, settings::SocketSettings};
+use super::{
+    metrics::Counted,
+    pipe::{Pipe, SLICES},
+    protocol::Frame,
+    settings::SocketSettings,
+};
 
 /// Answers (acknowledgements, pongs, pings, refusals) that may wait for a peer; each is below 2 KiB.
 const ANSWERS: usize = 64;
-/// Pieces handed to the kernel in one call.
-const SLICES: usize = 64;
 /// What a waiting frame takes beside its text.
 const OVERHEAD: usize = 128;
 /// The longest header of a frame that is not masked.
@@ -48,7 +49,7 @@ thread_local! {
 
 /// The way to one peer. Shared by the session, its operations and the groups it subscribes to.
 pub(super) struct Wire {
-    tcp: TcpStream,
+    pipe: Pipe,
     capacity: usize,
     state: Mutex<State>,
     /// Something waits that was not there before, or the session is to look at what was let go.
@@ -118,18 +119,18 @@ pub(super) enum Pumped {
 }
 
 impl Wire {
-    pub(super) fn new(tcp: TcpStream, settings: &SocketSettings) -> Self {
+    pub(super) fn new(pipe: Pipe, settings: &SocketSettings) -> Self {
         let capacity = usize::try_from(settings.queue_bytes.get()).unwrap_or(usize::MAX);
         // Who is silent is told by pings, and who takes nothing by the session's patience: the kernel, which has a shorter
         // one for HTTP, would break the connection of a reader that is only stopped, without a word and a code.
         #[cfg(target_os = "linux")]
-        let _ = SockRef::from(&tcp).set_tcp_user_timeout(None);
-        Self { tcp, capacity, state: Mutex::default(), wake: Notify::new(), room: Notify::new() }
+        let _ = socket2::SockRef::from(pipe.tcp()).set_tcp_user_timeout(None);
+        Self { pipe, capacity, state: Mutex::default(), wake: Notify::new(), room: Notify::new() }
     }
 
     /// For reading.
-    pub(super) const fn tcp(&self) -> &TcpStream {
-        &self.tcp
+    pub(super) const fn pipe(&self) -> &Pipe {
+        &self.pipe
     }
 
     /// Begins to take frames of `operation`.
@@ -139,7 +140,7 @@ impl Wire {
 
     /// Whether anything waits for the peer.
     pub(super) fn has_waiting(&self) -> bool {
-        !self.state().waiting.is_empty()
+        !self.state().waiting.is_empty() || self.pipe.has_unsent()
     }
 
     /// Takes room for a result of `len` bytes. Cancel safe: room that was received and dropped is free again.
@@ -254,7 +255,7 @@ impl Wire {
                         scratch.push(b'}');
                         count += 1;
                     }
-                    let written = if count > 0 { self.tcp.try_write(scratch) } else { Ok(0) };
+                    let written = if count > 0 { self.write(|pipe| pipe.try_write(scratch)) } else { Ok(0) };
                     let outcome = match written {
                         Ok(written) if written == scratch.len() => Ok(count),
                         Ok(written) => {
@@ -341,7 +342,7 @@ impl Wire {
     pub(super) async fn pump(&self) -> Pumped {
         let (waits, broken) = {
             let state = self.state();
-            (!state.waiting.is_empty(), state.broken)
+            (!state.waiting.is_empty() || self.pipe.has_unsent(), state.broken)
         };
         if broken {
             return Pumped::Broken;
@@ -352,7 +353,7 @@ impl Wire {
         }
         tokio::select! {
             () = self.wake.notified() => Pumped::Woken,
-            writable = self.tcp.writable() => match writable.and_then(|()| self.flush()) {
+            writable = self.pipe.tcp().writable() => match writable.and_then(|()| self.flush()) {
                 Ok(()) => Pumped::Progress,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Pumped::Woken,
                 Err(_) => Pumped::Broken,
@@ -372,13 +373,15 @@ impl Wire {
 
     /// Ends the connection, whoever still holds on to this.
     pub(super) fn shut_down(&self) {
-        // An error means that it has ended already.
-        let _ = SockRef::from(&self.tcp).shutdown(Shutdown::Both);
+        self.pipe.shut_down();
     }
 
     fn flush(&self) -> io::Result<()> {
         let mut state = self.state();
-        let written = {
+        let written = if self.pipe.has_unsent() {
+            // What was taken before goes before, and the next round brings more.
+            self.pipe.flush().map(|()| 0)
+        } else {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut count = 0;
             let mut skip = state.sent;
@@ -396,7 +399,7 @@ impl Wire {
                     count += 1;
                 }
             }
-            self.tcp.try_write_vectored(&slices[..count])
+            self.pipe.try_write_vectored(&slices[..count])
         };
         match written {
             Ok(written) => state.advance(written),
@@ -431,6 +434,15 @@ impl Wire {
         true
     }
 
+    /// Writes; what the pipe could not hand on is the pump's from then on.
+    fn write(&self, write: impl FnOnce(&Pipe) -> io::Result<usize>) -> io::Result<usize> {
+        let written = write(&self.pipe);
+        if self.pipe.has_unsent() {
+            self.wake.notify_one();
+        }
+        written
+    }
+
     /// Writes a frame if nothing waits before it; keeps what the kernel does not take.
     fn write_or_wait(
         &self,
@@ -445,7 +457,7 @@ impl Wire {
         if state.waiting.is_empty() {
             let text = payload.as_ref().map_or(&[][..], |payload| payload.as_bytes());
             let pieces = [IoSlice::new(head), IoSlice::new(text), IoSlice::new(tail.as_bytes())];
-            sent = match self.tcp.try_write_vectored(&pieces) {
+            sent = match self.write(|pipe| pipe.try_write_vectored(&pieces)) {
                 Ok(sent) => sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(error) => {

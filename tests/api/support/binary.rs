@@ -103,7 +103,7 @@ impl Home {
             greeting += &line.expect("readable").expect("it does not end before it has greeted");
             greeting.push('\n');
         }
-        let (_, rest) = greeting.split_once("http://").expect("an address");
+        let (_, rest) = greeting.split_once("://").expect("an address");
         let addr = rest.split('/').next().expect("a part").parse().expect("an address");
         Server { addr, greeting, process, _output: output }
     }

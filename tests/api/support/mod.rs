@@ -15,3 +15,4 @@ pub mod proxy;
 pub mod redis;
 pub mod socket;
 pub mod stream;
+pub mod tls;

@@ -58,10 +58,10 @@ max_wal_size = 16MB
 
 /// Runs the server until standard input ends. The other end of that pipe is in the test process, and the kernel closes
 /// it however the process ends: by returning, by a panic, by SIGKILL. When it ends before the server is ready, nobody
-/// hears that word, which must not end the keeper. A line `crash` or `start` does that to the server and is answered, `revive` starts it unless it
-/// runs.
+/// hears that word, which must not end the keeper. A line `crash` or `start` does that to the server and is answered, `revive`
+/// starts it unless it runs. With the connection string of another server it is a streaming replica of that one.
 const KEEPER: &str = r#"
-binaries=$1 port=$2 settings=$3 options=$4
+binaries=$1 port=$2 settings=$3 source=$4 options=$5
 exec 2>>log
 finish() {
     "$binaries/pg_ctl" --pgdata=data --mode=immediate stop >>log
@@ -70,11 +70,18 @@ finish() {
 start() {
     "$binaries/pg_ctl" --pgdata=data --log=log --options="-p $port" --wait start >>log
 }
+make() {
+    if [ -n "$source" ]; then
+        "$binaries/pg_basebackup" --pgdata=data --dbname="$source" --write-recovery-conf --checkpoint=fast --no-sync
+    else
+        "$binaries/initdb" --pgdata=data --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync \
+            $options >>log &&
+            printf '%s' "$settings" >>data/postgresql.conf
+    fi
+}
 trap finish EXIT
 trap 'exit 1' HUP INT TERM
-"$binaries/initdb" --pgdata=data --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync $options >>log &&
-    printf '%s' "$settings" >>data/postgresql.conf &&
-    start ||
+make && start ||
     { cat log; exit 1; }
 trap '' PIPE
 echo ready
@@ -167,6 +174,17 @@ impl Postgres {
         Database { url: self.url(&name), orders: self.orders.clone() }
     }
 
+    /// A database without anything.
+    ///
+    /// # Panics
+    ///
+    /// When the server refuses, with its reason.
+    pub async fn empty(&self) -> Database {
+        let name = format!("{}_{}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
+        self.administer([drop_database(&name), format!("CREATE DATABASE {name}")]).await;
+        Database { url: self.url(&name), orders: self.orders.clone() }
+    }
+
     /// A copy of a database that nobody uses any more: who is still connected is thrown out.
     ///
     /// # Panics
@@ -199,7 +217,7 @@ impl Postgres {
         let (server, keeper) = if let Ok(url) = env::var("LANCEWIRE_TEST_POSTGRES_URL") {
             (url.parse().expect("LANCEWIRE_TEST_POSTGRES_URL is a URL"), None)
         } else {
-            let (url, keeper) = start_server(SETTINGS, None);
+            let (url, keeper) = start_server(SETTINGS, None, None);
             (url, Some(keeper))
         };
         let (orders, queue) = mpsc::channel();
@@ -219,18 +237,27 @@ impl Mortal {
     ///
     /// When there is no PostgreSQL to start.
     pub async fn start() -> Self {
-        Self::start_with("", None).await
+        Self::begin("", None, None).await
     }
 
     /// A new server whose data is on a disk that can be filled. Only root may have one: `PostgreSQL` runs as nobody who
     /// may mount anything.
     pub async fn start_on(disk: SmallDisk) -> Option<Self> {
-        if is_root() { Some(Self::start_with(FRUGAL_SETTINGS, Some(disk)).await) } else { None }
+        if is_root() { Some(Self::begin(FRUGAL_SETTINGS, None, Some(disk)).await) } else { None }
     }
 
-    async fn start_with(settings: &str, disk: Option<SmallDisk>) -> Self {
+    /// A new server that follows this one by streaming replication, beginning with all that is in it now.
+    pub async fn follower(&self) -> Self {
+        let mut source = self.url.clone();
+        // Replication is of the whole server.
+        source.set_path("");
+        Self::begin("", Some(source), None).await
+    }
+
+    async fn begin(settings: &str, source: Option<Url>, disk: Option<SmallDisk>) -> Self {
         let settings = format!("{SETTINGS}{MORTAL_SETTINGS}{settings}");
-        let started = tokio::task::spawn_blocking(move || start_server(&settings, disk)).await;
+        let start = move || start_server(&settings, source.as_ref(), disk);
+        let started = tokio::task::spawn_blocking(start).await;
         let (url, keeper) = started.unwrap_or_else(|failure| resume_unwind(failure.into_panic()));
         Self { url, keeper: Arc::new(Mutex::new(keeper)) }
     }
@@ -328,14 +355,14 @@ async fn execute(database: &DatabaseConnection, statements: &[String]) -> Result
     Ok(())
 }
 
-/// Makes a server and waits until it accepts connections.
-fn start_server(settings: &str, disk: Option<SmallDisk>) -> (Url, Keeper) {
+/// Makes a server, or a replica of `source`, and waits until it accepts connections.
+fn start_server(settings: &str, source: Option<&Url>, disk: Option<SmallDisk>) -> (Url, Keeper) {
     let binaries = find_binaries().unwrap_or_else(|| {
         panic!("no PostgreSQL {OLDEST} or newer (initdb, pg_ctl): run scripts/prepare-tests or install `postgresql`")
     });
     let mut log = String::new();
     for _ in 0..3 {
-        match try_start_server(&binaries, settings, disk) {
+        match try_start_server(&binaries, settings, source, disk) {
             Ok(started) => return started,
             Err(why) => log = why,
         }
@@ -347,7 +374,12 @@ fn start_server(settings: &str, disk: Option<SmallDisk>) -> (Url, Keeper) {
     panic!("PostgreSQL does not start:\n{log}");
 }
 
-fn try_start_server(binaries: &Path, settings: &str, disk: Option<SmallDisk>) -> Result<(Url, Keeper), String> {
+fn try_start_server(
+    binaries: &Path,
+    settings: &str,
+    source: Option<&Url>,
+    disk: Option<SmallDisk>,
+) -> Result<(Url, Keeper), String> {
     // PostgreSQL refuses to run as root; whoever runs it instead must get at the directory.
     let user = is_root().then(unprivileged);
     let parent = if user.is_some() { PathBuf::from("/tmp") } else { env::temp_dir() };
@@ -368,6 +400,7 @@ fn try_start_server(binaries: &Path, settings: &str, disk: Option<SmallDisk>) ->
         _ => Command::new("/bin/sh"),
     };
     command.arg("-c").arg(KEEPER).arg("keeper").arg(binaries).arg(port.to_string()).arg(settings);
+    command.arg(source.map_or("", Url::as_str));
     command.arg(if disk.is_some() { "--wal-segsize=1" } else { "" });
     // A clean environment: PGDATA, PGOPTIONS and the like would steer the server. A group of its own: what interrupts
     // the tests must not stop the keeper before it has cleaned up.

@@ -162,6 +162,26 @@ async fn a_stopping_server_sends_everyone_home_and_finishes_mutations() {
 }
 
 #[tokio::test]
+async fn an_old_socket_leaves_as_for_a_restart_and_finishes_its_mutation() {
+    let server = Server::with(|settings| {
+        settings.max_age_ms = 300;
+        settings.ping_interval_ms = u64(500);
+    })
+    .await;
+    let mut changing = server.client("ben").await;
+    changing.subscribe("1", "mutate").await;
+    changing.subscribe("2", "forever").await;
+    until(&server.fake.0.live, |live| *live == 2).await;
+    // Without a word from us: the server has come to its first ping.
+    until(&server.fake.0.live, |live| *live == 1).await;
+    server.fake.0.gate.add_permits(1);
+    assert_eq!([changing.next().await, changing.next().await], [next("1", "done"), complete("1")]);
+    assert_eq!(changing.closed().await, (1012, "Service restart".to_owned()));
+    server.empty().await;
+    assert!(!server.lifecycle.is_stopping());
+}
+
+#[tokio::test]
 async fn a_new_operation_on_a_stopping_server_is_sent_elsewhere() {
     let server = Server::start().await;
     let mut clients = Vec::new();

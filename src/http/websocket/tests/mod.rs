@@ -187,13 +187,14 @@ impl Server {
         let start = DateTime::from_timestamp_millis(1_700_000_000_000).unwrap();
         let (fake, clock, lifecycle) = (Fake::new(start), Clock::manual(start), Lifecycle::new());
         let origins = ["https://lance.example".to_owned()];
-        let sockets = Sockets::new(fake.clone(), settings, &origins, clock.clone(), lifecycle.clone());
+        let ids = Ids::seeded(clock.clone(), 1);
+        let sockets = Sockets::new(fake.clone(), settings, &origins, clock.clone(), ids, lifecycle.clone());
         let app = Router::new().route("/graphql", any(upgrade)).with_state(sockets.clone());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let listening = CancellationToken::new();
         let timeouts = server::Timeouts { idle: Duration::from_mins(1), write: Duration::from_mins(1) };
-        let serving = server::serve(listener, app, timeouts, Lifecycle::new());
+        let serving = server::serve(listener, app, timeouts, None, Lifecycle::new());
         drop(Lifecycle::new().spawn(listening.clone().run_until_cancelled_owned(serving)));
         Self { sockets, fake, clock, lifecycle, _listening: listening.drop_guard(), address }
     }

@@ -1,0 +1,239 @@
+//! Who is calling: the address of the client, also behind proxies.
+//!
+//! The one home of this question. Budgets, sign-in attempts and seats all go by the address that [`Proxies::client`] gives
+//! the router. Behind a load balancer every connection comes from the balancer, and what it says about whom it works for
+//! stands in a header, which anybody else can write as well: so it counts only from an address that the operator has
+//! listed, and only the one header that the operator's proxies write. A proxy passes on what it does not know: were both
+//! headers read, a client could speak in the one that its proxy leaves alone.
+//!
+//! Each proxy appends the address that it was called from, so the list is true from the right up to the first address
+//! that is not one of ours: that is the client, and what stands before it is its own invention and never looked at.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
+use ipnet::IpNet;
+use serde::Deserialize;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The header in which the proxies in front say for whom they call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`: addresses with commas.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` of RFC 7239: `for=..`.
+    Forwarded,
+}
+
+/// The proxies that are believed.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    trusted: Vec<IpNet>,
+    header: ProxyHeader,
+}
+
+impl Proxies {
+    /// Believes `header` from these networks, each an address or a CIDR such as `10.0.0.0/8`; or gives back the first
+    /// that is neither.
+    pub fn new(networks: &[String], header: ProxyHeader) -> Result<Self, String> {
+        let parse = |text: &String| {
+            let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            network.map_err(|_| text.clone())
+        };
+        Ok(Self { trusted: networks.iter().map(parse).collect::<Result<_, _>>()?, header })
+    }
+
+    /// The address of the client that a request with these headers comes from, over a connection from `peer`.
+    ///
+    /// The peer itself, if it is not trusted, or if what it says has no sense up to the place where the client is named.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let peer = peer.to_canonical();
+        if !self.trusts(peer) {
+            return peer;
+        }
+        let mut client = peer;
+        let name = match self.header {
+            ProxyHeader::XForwardedFor => X_FORWARDED_FOR,
+            ProxyHeader::Forwarded => FORWARDED,
+        };
+        // A proxy may append a line of its own: the last line is the last of the list.
+        for line in headers.get_all(name).iter().rev() {
+            for hop in self.hops(line) {
+                let Some(address) = hop else { return peer };
+                client = address;
+                if !self.trusts(client) {
+                    return client;
+                }
+            }
+        }
+        client
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+
+    /// The addresses in one line of the header, from the right; none for what is no address.
+    fn hops<'a>(&self, line: &'a HeaderValue) -> impl Iterator<Item = Option<IpAddr>> + 'a {
+        let header = self.header;
+        // What is no text has no element that is an address.
+        let line = line.to_str().unwrap_or_default();
+        from_the_right(line, ',').map(move |element| match header {
+            ProxyHeader::XForwardedFor => address(element.trim()),
+            ProxyHeader::Forwarded => forwarded_for(element),
+        })
+    }
+}
+
+/// The address in `for=` of one element of `Forwarded`.
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let mut found = None;
+    for pair in from_the_right(element, ';') {
+        let (name, value) = pair.split_once('=')?;
+        if name.trim().eq_ignore_ascii_case("for") {
+            let value = value.trim();
+            let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+            // Twice is once too often.
+            if found.replace(address(quoted.unwrap_or(value))?).is_some() {
+                return None;
+            }
+        }
+    }
+    found
+}
+
+/// An address, perhaps with a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).filter(|text| text.contains(':'));
+    let parsed = bare.unwrap_or(text).parse::<IpAddr>();
+    let parsed = parsed.or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
+    parsed.ok().map(|address| address.to_canonical())
+}
+
+/// The parts between separators that are not quoted, the last one first.
+///
+/// From the right, so that a quote that a client has left open swallows nothing of what a proxy has written after it.
+fn from_the_right(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let mut quoted = false;
+        let split = text.char_indices().rev().find(|(at, character)| {
+            if *character == '"' && !text[..*at].ends_with('\\') {
+                quoted = !quoted;
+            }
+            *character == separator && !quoted
+        });
+        let (before, part) = match split {
+            Some((at, _)) => (Some(&text[..at]), &text[at + separator.len_utf8()..]),
+            None => (None, text),
+        };
+        rest = before;
+        Some(part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BALANCER: &str = "10.0.0.1";
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    /// Whom a request from `peer` with these lines is taken for.
+    fn client(header: ProxyHeader, peer: &str, lines: &[&str]) -> String {
+        let trusted = ["10.0.0.0/8", "fd00::/8", "192.0.2.7"].map(ToOwned::to_owned);
+        let proxies = Proxies::new(&trusted, header).expect("networks");
+        let name = if header == ProxyHeader::Forwarded { FORWARDED } else { X_FORWARDED_FOR };
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(name.clone(), HeaderValue::from_bytes(line.as_bytes()).expect("a value"));
+        }
+        proxies.client(ip(peer), &headers).to_string()
+    }
+
+    #[test]
+    fn x_forwarded_for_counts_from_the_right_up_to_the_first_stranger() {
+        for (peer, lines, expected) in [
+            // From strangers nothing counts, not even an address of ours.
+            ("203.0.113.9", &["198.51.100.1"][..], "203.0.113.9"),
+            ("203.0.113.9", &["10.0.0.5"], "203.0.113.9"),
+            ("::ffff:203.0.113.9", &["198.51.100.1"], "203.0.113.9"),
+            ("2001:db8::9", &["198.51.100.1"], "2001:db8::9"),
+            // From ours, with ports and brackets.
+            (BALANCER, &["198.51.100.1"], "198.51.100.1"),
+            ("::ffff:10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            ("192.0.2.7", &["198.51.100.1"], "198.51.100.1"),
+            ("192.0.2.8", &["198.51.100.1"], "192.0.2.8"),
+            (BALANCER, &["198.51.100.1:4711"], "198.51.100.1"),
+            (BALANCER, &["2001:db8::1"], "2001:db8::1"),
+            (BALANCER, &["[2001:db8::1]"], "2001:db8::1"),
+            (BALANCER, &["[2001:db8::1]:443"], "2001:db8::1"),
+            ("fd00::1", &["2001:db8::1"], "2001:db8::1"),
+            (BALANCER, &["::ffff:198.51.100.1"], "198.51.100.1"),
+            // Chains: what stands before the client is its own invention.
+            (BALANCER, &["1.1.1.1, 198.51.100.1, 10.2.2.2"], "198.51.100.1"),
+            (BALANCER, &["1.1.1.1", "198.51.100.1", "10.2.2.2, 10.3.3.3"], "198.51.100.1"),
+            (BALANCER, &["nonsense, \u{e9}\", 198.51.100.1"], BALANCER),
+            (BALANCER, &["nonsense, 198.51.100.1"], "198.51.100.1"),
+            (BALANCER, &["10.9.9.9 , 10.2.2.2"], "10.9.9.9"),
+            // What has no sense is nobody's.
+            (BALANCER, &[], BALANCER),
+            (BALANCER, &[""], BALANCER),
+            (BALANCER, &["198.51.100.1, unknown"], BALANCER),
+            (BALANCER, &["198.51.100.1,"], BALANCER),
+            (BALANCER, &["198.51.100.1, unknown, 10.2.2.2"], BALANCER),
+            (BALANCER, &["198.51.100.1:port"], BALANCER),
+            (BALANCER, &["198.51.100.256"], BALANCER),
+            (BALANCER, &["[198.51.100.1]"], BALANCER),
+        ] {
+            assert_eq!(client(ProxyHeader::XForwardedFor, peer, lines), expected, "{peer} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn forwarded_is_read_as_its_standard_has_it() {
+        for (line, expected) in [
+            ("for=198.51.100.1", "198.51.100.1"),
+            ("For=\"198.51.100.1:80\"", "198.51.100.1"),
+            ("for=\"[2001:db8:cafe::17]:4711\"", "2001:db8:cafe::17"),
+            ("proto=https; for=198.51.100.1 ;by=203.0.113.43;host=\"a,b;c\"", "198.51.100.1"),
+            ("for=1.1.1.1, for=198.51.100.1;proto=https, for=10.2.2.2", "198.51.100.1"),
+            // A quote that a client leaves open.
+            ("for=\"evil, for=198.51.100.1", "198.51.100.1"),
+            ("for=1.1.1.1;host=\"x, for=198.51.100.1", "198.51.100.1"),
+            ("for=_hidden", BALANCER),
+            ("for=unknown, for=10.2.2.2", BALANCER),
+            ("proto=https", BALANCER),
+            ("for=198.51.100.1;for=198.51.100.2", BALANCER),
+            ("198.51.100.1", BALANCER),
+        ] {
+            assert_eq!(client(ProxyHeader::Forwarded, BALANCER, &[line]), expected, "{line}");
+        }
+        assert_eq!(client(ProxyHeader::Forwarded, "203.0.113.9", &["for=198.51.100.1"]), "203.0.113.9");
+    }
+
+    #[test]
+    fn only_the_header_of_our_proxies_is_read() {
+        let proxies = Proxies::new(&["10.0.0.1".to_owned()], ProxyHeader::XForwardedFor).expect("a network");
+        let mut headers = HeaderMap::new();
+        headers.insert(FORWARDED, HeaderValue::from_static("for=1.1.1.1"));
+        assert_eq!(proxies.client(ip(BALANCER), &headers), ip(BALANCER));
+        headers.insert(X_FORWARDED_FOR, HeaderValue::from_static("198.51.100.1"));
+        assert_eq!(proxies.client(ip(BALANCER), &headers), ip("198.51.100.1"));
+    }
+
+    #[test]
+    fn what_is_no_network_is_given_back() {
+        for bad in ["10.0.0.0/33", "10.0.0", "balancer.internal", "", "10.0.0.0/8 "] {
+            let networks = ["10.0.0.1".to_owned(), bad.to_owned()];
+            assert_eq!(Proxies::new(&networks, ProxyHeader::default()).expect_err(bad), bad);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The certificate and its key: two PEM files, read again and again.
+//!
+//! Whatever renews a certificate writes files and knows nothing of us, so their content is compared, not their dates:
+//! that works for renamed files, links and mounted secrets alike. The two may be caught half exchanged; then the pair does
+//! not fit, the one in use stays, and the next look finds both.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use metrics::counter;
+use sha2::{Digest, Sha256};
+use tokio_rustls::rustls::{
+    self, InconsistentKeys,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use zeroize::Zeroizing;
+
+use super::{RELOADS, TlsSettings};
+
+/// A certificate that cannot be used, in one line that names the setting.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("{}: {} cannot be read: {}", .0, .1.display(), .2)]
+    Unreadable(&'static str, PathBuf, #[source] io::Error),
+    /// There is none in the file.
+    #[error("tls.certificate: {} holds no certificate in PEM (BEGIN CERTIFICATE)", .0.display())]
+    NoCertificate(PathBuf),
+    /// There is none in the file.
+    #[error("tls.key: {} holds no private key in PEM (BEGIN PRIVATE KEY)", .0.display())]
+    NoKey(PathBuf),
+    /// The one is not the other's.
+    #[error("tls.key: {} is not the key of the certificate in tls.certificate", .0.display())]
+    Strangers(PathBuf),
+    /// A certificate that is none, or a key of a kind that nobody uses.
+    #[error("tls.certificate: {} and its key cannot be used: {}", .0.display(), .1)]
+    Unusable(PathBuf, #[source] rustls::Error),
+    /// The library would not be set up.
+    #[error("tls: {0}")]
+    Library(#[source] rustls::Error),
+}
+
+/// What the files held, in a form that may be kept.
+type Fingerprint = [u8; 32];
+
+/// The certificate in use. Asked for at each handshake.
+pub(super) struct Certificate {
+    files: Files,
+    provider: Arc<CryptoProvider>,
+    current: RwLock<Arc<CertifiedKey>>,
+    /// What was found the last time, good or bad, so that it is told of once.
+    last: Mutex<Result<Fingerprint, String>>,
+}
+
+/// What a look at the files brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing that was not there the last time.
+    Nothing,
+    /// A certificate, which is in use now.
+    Good,
+    /// Something that cannot be used.
+    Bad,
+}
+
+struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+struct Contents {
+    certificate: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").field("file", &self.files.certificate).finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl Certificate {
+    pub(super) fn load(settings: &TlsSettings, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let files = Files { certificate: settings.certificate.clone(), key: settings.key.clone() };
+        let contents = files.contents(std::fs::read(&files.certificate), std::fs::read(&files.key))?;
+        let current = RwLock::new(Arc::new(files.certified(&contents, &provider)?));
+        Ok(Self { last: Mutex::new(Ok(contents.fingerprint())), files, provider, current })
+    }
+
+    /// Reads the files, and takes what is new in them if it can be used. A failure is logged once.
+    pub(super) async fn look_again(&self) -> Found {
+        let (certificate, key) =
+            (tokio::fs::read(&self.files.certificate).await, tokio::fs::read(&self.files.key).await);
+        let contents = self.files.contents(certificate, key);
+        let found = contents.as_ref().map(Contents::fingerprint).map_err(ToString::to_string);
+        {
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            if *last == found {
+                return Found::Nothing;
+            }
+            *last = found;
+        }
+        match contents.and_then(|contents| self.files.certified(&contents, &self.provider)) {
+            Ok(certified) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
+                counter!(RELOADS, "outcome" => "loaded").increment(1);
+                tracing::info!("a new TLS certificate is in use");
+                Found::Good
+            }
+            Err(error) => {
+                counter!(RELOADS, "outcome" => "refused").increment(1);
+                tracing::error!(error = %error, "the new TLS certificate cannot be used; the one before stays in use");
+                Found::Bad
+            }
+        }
+    }
+}
+
+impl Files {
+    fn contents(&self, certificate: io::Result<Vec<u8>>, key: io::Result<Vec<u8>>) -> Result<Contents, TlsError> {
+        let unreadable = |setting, path: &Path| {
+            let path = path.to_owned();
+            move |error| TlsError::Unreadable(setting, path, error)
+        };
+        let key = key.map(Zeroizing::new).map_err(unreadable("tls.key", &self.key));
+        let certificate = certificate.map_err(unreadable("tls.certificate", &self.certificate))?;
+        Ok(Contents { certificate, key: key? })
+    }
+
+    fn certified(&self, contents: &Contents, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+        let none = || TlsError::NoCertificate(self.certificate.clone());
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&contents.certificate).collect();
+        let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(none)?;
+        let key = PrivateKeyDer::from_pem_slice(&contents.key).map_err(|_| TlsError::NoKey(self.key.clone()))?;
+        CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::Strangers(self.key.clone()),
+            other => TlsError::Unusable(self.certificate.clone(), other),
+        })
+    }
+}
+
+impl Contents {
+    fn fingerprint(&self) -> Fingerprint {
+        let mut hash = Sha256::new();
+        for part in [&self.certificate, &*self.key] {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        hash.finalize().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio_rustls::rustls::crypto::ring;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_new_is_taken_once_and_what_is_bad_is_told_once_and_changes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = TlsSettings {
+            certificate: folder.path().join("certificate.pem"),
+            key: folder.path().join("key.pem"),
+            handshake_timeout_ms: 1,
+            reload_ms: 1,
+        };
+        let issue = || {
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+            fs::write(&settings.certificate, made.cert.pem()).expect("written");
+            fs::write(&settings.key, made.signing_key.serialize_pem()).expect("written");
+            made.cert.der().clone()
+        };
+        let first = issue();
+        let provider = Arc::new(ring::default_provider());
+        let certificate = Certificate::load(&settings, provider).expect("usable");
+        let shown = || certificate.current.read().expect("no panic").cert[0].clone();
+        assert_eq!(certificate.look_again().await, Found::Nothing);
+        assert_eq!(shown(), first);
+
+        let second = issue();
+        assert_eq!([certificate.look_again().await, certificate.look_again().await], [Found::Good, Found::Nothing]);
+        assert_eq!(shown(), second);
+
+        let key = fs::read(&settings.key).expect("a key");
+        for bad in ["", "no PEM"] {
+            fs::write(&settings.key, bad).expect("written");
+            assert_eq!([certificate.look_again().await, certificate.look_again().await], [Found::Bad, Found::Nothing]);
+        }
+        fs::remove_file(&settings.key).expect("removed");
+        assert_eq!([certificate.look_again().await, certificate.look_again().await], [Found::Bad, Found::Nothing]);
+        assert_eq!(shown(), second);
+        fs::write(&settings.key, key).expect("written");
+        let third = issue();
+        assert_eq!(certificate.look_again().await, Found::Good);
+        assert_eq!(shown(), third);
+    }
+}

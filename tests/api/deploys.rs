@@ -1,0 +1,231 @@
+//! Versions of the program and of the schema beside each other: who migrates, who serves, and who keeps off.
+
+use std::{fs, process::Stdio};
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, Statement};
+use serde_json::json;
+
+use crate::support::{
+    app::{Database, soon, until},
+    binary::{Home, Port, lines, signal},
+    http::{Http, Reply},
+    postgres,
+};
+
+/// A step that this program does not know, and no program before it.
+const LATER: &str = "m29990101_000001_later";
+
+/// An empty database, and homes of nodes that use it.
+struct Place {
+    url: String,
+    _lent: Option<postgres::Database>,
+    _home: tempfile::TempDir,
+}
+
+impl Place {
+    async fn empty(database: Database) -> Self {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let (url, lent) = match database {
+            Database::Sqlite => (format!("sqlite:{}", home.path().join("shared.db").display()), None),
+            Database::Postgres => {
+                let lent = postgres::shared().await.empty().await;
+                (lent.url().to_owned(), Some(lent))
+            }
+        };
+        Self { url, _lent: lent, _home: home }
+    }
+
+    fn home(&self) -> Home {
+        Home::new().with("LANCEWIRE_DATABASE__URL", self.url.clone())
+    }
+
+    /// The database, behind the program's back.
+    async fn db(&self) -> DatabaseConnection {
+        let mut options = ConnectOptions::new(self.url.clone());
+        options.max_connections(1).sqlx_logging(false);
+        sea_orm::Database::connect(options).await.expect("opens")
+    }
+
+    async fn run(&self, sql: &str) {
+        let db = self.db().await;
+        db.execute_unprepared(sql).await.expect("done");
+        db.close().await.expect("closes");
+    }
+
+    async fn steps(&self) -> Vec<String> {
+        let db = self.db().await;
+        let query = Statement::from_string(db.get_database_backend(), "SELECT version FROM seaql_migrations");
+        let rows = db.query_all_raw(query).await.expect("rows");
+        let steps = rows.iter().map(|row| row.try_get_by_index(0).expect("a text")).collect();
+        db.close().await.expect("closes");
+        steps
+    }
+
+    /// As if a later version had been here.
+    async fn migrated_later(&self) {
+        self.run(&format!("INSERT INTO seaql_migrations (version, applied_at) VALUES ('{LATER}', 0)")).await;
+    }
+
+    /// As if it had taken something away.
+    async fn contracted(&self) {
+        self.run(&format!("UPDATE schema_compat SET min_version = '{LATER}'")).await;
+    }
+}
+
+/// Runs the program, which must end with one line that says why.
+async fn refused(home: &Home, arguments: &[&str]) -> String {
+    let output = home.run(arguments).await;
+    let mut said = lines(&output.stderr);
+    assert_eq!((output.status.code(), said.len()), (Some(1), 1), "{said:#?}");
+    said.remove(0)
+}
+
+async fn nodes_migrate_an_empty_database_together(database: Database) {
+    let place = Place::empty(database).await;
+    let homes: Vec<Home> = (0..4).map(|_| place.home()).collect();
+    let outputs = join_all(homes.iter().map(|home| home.run(&["migrate"]))).await;
+    for output in outputs {
+        assert!(output.status.success(), "{:#?}", lines(&output.stderr));
+    }
+    assert_eq!(place.steps().await.len(), 1, "each step once");
+    assert_eq!(homes[0].run(&["seed"]).await.status.code(), Some(0));
+    assert_eq!(homes[1].run(&["verify"]).await.status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_migrate_an_empty_sqlite_file_together() {
+    nodes_migrate_an_empty_database_together(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_migrate_an_empty_postgresql_database_together() {
+    nodes_migrate_an_empty_database_together(Database::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_waits_for_anothers_steps_holds_none_of_them_up() {
+    let place = Place::empty(Database::Postgres).await;
+    let (other, index) = (place.db().await, place.db().await);
+    other.execute_unprepared("CREATE TABLE large (id int)").await.expect("made");
+    other.execute_unprepared("SELECT pg_advisory_lock(4721001)").await.expect("locked");
+    let home = place.home();
+    let mut waiting = home.command(&["migrate"]).spawn().expect("it starts");
+    let asks = async || {
+        let query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%advisory_xact%' \
+                     AND pid <> pg_backend_pid()";
+        let query = Statement::from_string(other.get_database_backend(), query);
+        other.query_one_raw(query).await.expect("a query").is_some()
+    };
+    soon(async { while !asks().await {} }).await;
+    let built = index.execute_unprepared("CREATE INDEX CONCURRENTLY large_idx ON large (id)");
+    soon(built).await.expect("built while somebody waits");
+    assert!(waiting.try_wait().expect("it was ours").is_none(), "not before the lock is free");
+    other.execute_unprepared("SELECT pg_advisory_unlock(4721001)").await.expect("free");
+    assert!(soon(waiting.wait()).await.expect("it ends").success());
+    assert_eq!(place.steps().await.len(), 1);
+    for db in [other, index] {
+        db.close().await.expect("closes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_start_on_an_empty_database_and_both_serve() {
+    let place = Place::empty(Database::Postgres).await;
+    let admin = ("LANCEWIRE_ADMIN_PASSWORD", "an operator's secret");
+    let homes = [place.home().with(admin.0, admin.1), place.home().with(admin.0, admin.1)];
+    // Both build the whole server, which migrates first; neither of them fails for the other's sake.
+    let made = join_all(
+        homes
+            .iter()
+            .zip(["a@example.com", "b@example.com"])
+            .map(async |(home, email)| home.run(&["admin", "create", "--email", email]).await),
+    )
+    .await;
+    assert!(made.iter().all(|output| output.status.success()), "{made:?}");
+    let servers = [homes[0].serve().await, homes[1].serve().await];
+    for server in &servers {
+        let http = Http::new(server.addr);
+        http.graphql(None, "{ skills { slug } }", json!({})).await.data();
+        assert_eq!(Reply::of(http.request(Method::GET, "/health/ready")).await.at("/schema"), "ok");
+    }
+    for server in servers {
+        server.signal("TERM").await;
+        assert_eq!(server.ended().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_migrate_says_what_to_run() {
+    for database in [Database::Sqlite, Database::Postgres] {
+        let place = Place::empty(database).await;
+        let careful = place.home().with("LANCEWIRE_DATABASE__MIGRATE", "false");
+        let said = refused(&careful, &["serve"]).await;
+        assert!(said.contains("database.migrate") && said.contains("run `lancewire migrate`"), "{said}");
+        assert!(said.contains("_initial"), "it names what is missing: {said}");
+        // That is the one command which migrates whatever the setting says.
+        assert!(careful.run(&["migrate"]).await.status.success());
+        let server = careful.serve().await;
+        server.signal("TERM").await;
+        assert_eq!(server.ended().await.code(), Some(0));
+    }
+}
+
+async fn a_newer_schema_is_served_until_something_is_taken_away(database: Database) {
+    let place = Place::empty(database).await;
+    let port = Port::reserve();
+    let home = place.home().with("LANCEWIRE_HTTP__LISTEN", port.addr.to_string());
+    assert!(home.run(&["migrate"]).await.status.success());
+    place.migrated_later().await;
+    assert!(home.run(&["migrate"]).await.status.success(), "there is nothing to do, and that is no failure");
+
+    let log = home.path().join("log");
+    let output = fs::File::create(&log).expect("a file");
+    let mut node = home.command(&["serve"]).stdout(Stdio::null()).stderr(output).spawn().expect("it starts");
+    until("it listens", || std::net::TcpStream::connect(port.addr).is_ok()).await;
+    let http = Http::new(port.addr);
+    let ready = async || Reply::of(http.request(Method::GET, "/health/ready")).await;
+    let fine = ready().await;
+    assert_eq!((fine.status.as_u16(), fine.at("/schema")), (200, &json!("ok")), "{fine}");
+    http.graphql(None, "{ skills { slug } }", json!({})).await.data();
+    assert!(home.run(&["verify"]).await.status.success());
+
+    place.contracted().await;
+    for _ in 0..3 {
+        let unfit = ready().await;
+        assert_eq!((unfit.status.as_u16(), unfit.at("/schema")), (503, &json!("too new")), "{unfit}");
+    }
+    let told = fs::read_to_string(&log).expect("a log");
+    let told: Vec<&str> = told.lines().filter(|line| line.contains("no longer ready")).collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(told[0].contains(LATER) && told[0].contains("start a newer version"), "{told:#?}");
+    for command in ["serve", "migrate", "verify", "seed"] {
+        let said = refused(&home, &[command]).await;
+        assert!(said.contains("database.url") && said.contains(LATER), "{command}: {said}");
+    }
+    signal(&node, "TERM").await;
+    assert!(soon(node.wait()).await.expect("it was ours").success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_schema_is_served_until_something_is_taken_away_on_sqlite() {
+    a_newer_schema_is_served_until_something_is_taken_away(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_schema_is_served_until_something_is_taken_away_on_postgresql() {
+    a_newer_schema_is_served_until_something_is_taken_away(Database::Postgres).await;
+}
+
+#[tokio::test]
+async fn a_schema_of_another_branch_is_left_alone() {
+    let place = Place::empty(Database::Sqlite).await;
+    assert!(place.home().run(&["migrate"]).await.status.success());
+    let ours = place.steps().await.remove(0);
+    place.migrated_later().await;
+    place.run(&format!("DELETE FROM seaql_migrations WHERE version = '{ours}'")).await;
+    let said = refused(&place.home(), &["serve"]).await;
+    assert!(said.contains(LATER) && said.contains(&ours) && said.contains("has both"), "{said}");
+    assert_eq!(place.steps().await, [LATER], "and nothing was touched");
+}
