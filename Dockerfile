@@ -9,24 +9,26 @@ COPY migration/Cargo.toml migration/
 RUN mkdir -p src migration/src \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs migration/src/lib.rs \
-    && cargo build --release --locked
+    && cargo build --release --locked --bin lancewire
 
 # Copied files keep their old times; without the touch cargo would take the stubs for the newer build.
 COPY . .
 RUN find src migration/src -name '*.rs' -exec touch {} + \
-    && cargo build --release --locked
+    && cargo build --release --locked --bin lancewire
 
 
 FROM debian:bookworm-slim
+# Certificates, for connections that are made outwards.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin lancewire \
+    && useradd --system --uid 10001 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin lancewire \
     && install --directory --owner=lancewire --group=lancewire --mode=0750 /data
 COPY --from=build /build/target/release/lancewire /usr/local/bin/lancewire
 
 ENV LANCEWIRE_ENVIRONMENT=production
-USER lancewire
+# By number: who runs the image can see that it is not root.
+USER 10001:10001
 # From here the development default, data/ below the working directory, is the volume too.
 WORKDIR /
 VOLUME /data

@@ -1,13 +1,16 @@
 # The usual errands. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-fast soak prepare-tests bench schema verify clean-data
+.PHONY: help run cluster demo test test-fast soak prepare-tests bench schema verify clean-data
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build, migrate an embedded database, seed it and serve
 	cargo run
+
+cluster: ## two nodes on PostgreSQL and Redis behind a balancer, as processes; see deploy/README.md
+	@scripts/cluster
 
 demo: ## play the whole story against a running server
 	cargo run --example demo
@@ -20,11 +23,11 @@ test: prepare-tests ## everything: format, lints, all tests
 test-fast: prepare-tests ## all tests, without format and lints
 	cargo test --workspace
 
-soak: prepare-tests ## tests/api/faults.rs for LANCEWIRE_SOAK_SECONDS a story (300), with LANCEWIRE_SOAK_CLIENTS (100)
+soak: prepare-tests ## tests/api/faults for LANCEWIRE_SOAK_SECONDS a story (300), with LANCEWIRE_SOAK_CLIENTS (100)
 	LANCEWIRE_SOAK_SECONDS=$${LANCEWIRE_SOAK_SECONDS:-300} LANCEWIRE_SOAK_CLIENTS=$${LANCEWIRE_SOAK_CLIENTS:-100} \
 		cargo test --test api faults:: -- --nocapture --test-threads=1
 
-prepare-tests: ## PostgreSQL, Node and its packages, installed where they are missing
+prepare-tests: ## PostgreSQL, Redis, HAProxy, Node and its packages, installed where they are missing
 	@scripts/prepare-tests
 
 bench: ## measure lancewire beside its peers; takes a while, see bench/README.md

@@ -24,7 +24,10 @@ use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
     IsolationLevel, QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
     prelude::async_trait::async_trait,
-    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+    sqlx::{
+        Connection,
+        sqlite::{SqliteJournalMode, SqliteSynchronous},
+    },
 };
 use serde::Deserialize;
 use tokio::sync::Notify;
@@ -350,7 +353,17 @@ async fn connect_sqlite(settings: &DatabaseSettings, read_only: bool) -> Result<
     // A transaction handed from one request to the next must never find its connection retired.
     options.idle_timeout(None);
     options.max_lifetime(None);
-    options.map_sqlx_sqlite_pool_opts(|pool| pool.test_before_acquire(false));
+    options.map_sqlx_sqlite_pool_opts(|pool| {
+        pool.test_before_acquire(false).after_release(|connection, _| {
+            Box::pin(async move {
+                // Waits for the rollback of a transaction that was dropped.
+                connection.ping().await?;
+                // When the disk is full `SQLite` rolls back by itself, and sqlx, whose own rollback then fails, takes the
+                // transaction for open: from then on it would commit savepoints inside a transaction that nobody ends.
+                Ok(!connection.is_in_transaction())
+            })
+        })
+    });
     Database::connect(options).await
 }
 

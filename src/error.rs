@@ -79,6 +79,26 @@ impl Fault {
     pub fn corrupt(what: impl std::fmt::Display) -> Self {
         Self::Corrupt(what.to_string())
     }
+
+    /// Whether the database could not be asked at all: nothing is wrong with the question, and it will be answered once
+    /// the database is back.
+    pub fn is_out_of_reach(&self) -> bool {
+        let error = match self {
+            Self::Database(DbErr::Conn(_) | DbErr::ConnectionAcquire(_)) => return true,
+            Self::Database(DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) => {
+                error
+            }
+            Self::Database(_) | Self::Corrupt(_) | Self::Overflow(_) | Self::Unavailable(_) => return false,
+        };
+        match &**error {
+            SqlxError::Io(_) | SqlxError::Tls(_) | SqlxError::PoolTimedOut | SqlxError::WorkerCrashed => true,
+            // Connection exceptions, and a server that stops, has crashed or does not yet let anybody in.
+            SqlxError::Database(error) => error
+                .code()
+                .is_some_and(|code| code.starts_with("08") || ["57P01", "57P02", "57P03"].contains(&code.as_ref())),
+            _ => false,
+        }
+    }
 }
 
 /// What a database error is about, by its code: `SQLSTATE` on `PostgreSQL`, extended result code on `SQLite`.

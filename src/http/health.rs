@@ -1,5 +1,7 @@
 //! What operators and their machines ask: is it alive, may it get traffic, how is it doing.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::State,
@@ -13,6 +15,9 @@ use super::router::Web;
 /// How many committed events may wait for delivery before the node says it is not ready.
 const MAX_BEHIND: i64 = 10_000;
 
+/// How long the database may take to answer: less than probes and balancers wait, so that they are told and do not guess.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The process runs. Nothing else is looked at: a database that is away must not get the process restarted.
 pub async fn live() -> Response {
     Json(json!({ "status": "ok" })).into_response()
@@ -20,13 +25,15 @@ pub async fn live() -> Response {
 
 /// Traffic may come: the database answers and is still this version's, delivery keeps up, and the process is not about to end.
 pub async fn ready(State(web): State<Web>) -> Response {
-    let database = web.db.ping().await.is_ok();
-    // One that does not answer is waited for once.
-    let schema = if database { web.schema.fits(&web.db).await.ok() } else { None };
-    let behind = match web.hub.log().stamp().await {
-        Ok(head) => Some((head - web.hub.head()).max(0)),
-        Err(_) => None,
-    };
+    let asked = tokio::time::timeout(PATIENCE, async {
+        let database = web.db.ping().await.is_ok();
+        // One that does not answer is waited for once.
+        let schema = if database { web.schema.fits(&web.db).await.ok() } else { None };
+        (database, schema, web.hub.log().stamp().await.ok())
+    });
+    // Silence is no answer.
+    let (database, schema, head) = asked.await.unwrap_or((false, None, None));
+    let behind = head.map(|head| (head - web.hub.head()).max(0));
     let stopping = web.lifecycle.is_announced();
     let ready = database && schema == Some(true) && behind.is_some_and(|behind| behind <= MAX_BEHIND) && !stopping;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -7,7 +7,7 @@
 use std::{borrow::Cow, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_graphql::{
-    Response, Value, Variables,
+    Response, ServerError, Value, Variables,
     parser::types::{OperationType, Selection},
 };
 use futures_util::{
@@ -50,6 +50,9 @@ use crate::{
         is_public_read,
     },
 };
+
+/// Between tries to answer an event while the database is out of reach: the first pause and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// What it takes to run an operation. Clones share everything.
 #[derive(Clone)]
@@ -339,6 +342,39 @@ struct EventExecution {
     ready: Box<Ready>,
 }
 
+impl EventExecution {
+    /// The answer, or none while the database is out of reach.
+    async fn attempt(&self, delivery: &Arc<Delivery>, hearing: Hearing, viewer: Option<Origin>) -> Option<Executed> {
+        let Self { operations, ready } = self;
+        let Origin { address, .. } = ready.origin;
+        let origin = viewer.unwrap_or(Origin { actor: Actor::Anonymous, address });
+        let scope = Scope::new(origin.actor, origin.address, ready.budget, &operations.shared.clock);
+        let scope = Arc::new(scope);
+        let (request, batches) = operations.request(ready);
+        let request = request.data(Arc::clone(&scope)).data(Pinned(Arc::clone(delivery), hearing));
+        let mut responses = AssertUnwindSafe(operations.shared.schema.execute_stream(request)).catch_unwind();
+        let response = batches.drive(responses.next()).await;
+        let mut response = response.and_then(Result::ok).unwrap_or_else(|| {
+            let message = "an event was not executed";
+            Response::from_errors(vec![failure(ErrorCode::InternalServerError, message, None)])
+        });
+        if response.errors.iter().any(is_out_of_reach) {
+            return None;
+        }
+        if !response.errors.is_empty() {
+            classify(&mut response, &operations.request_id());
+        }
+        let (looked_at_viewer, failed) = (scope.is_private(), !response.errors.is_empty());
+        Some(Executed { response: next(response), looked_at_viewer, failed })
+    }
+}
+
+/// Loaders share what went wrong among all who asked.
+fn is_out_of_reach(error: &ServerError) -> bool {
+    let shared = || error.source::<Arc<Fault>>().map(AsRef::as_ref);
+    error.source::<Fault>().or_else(shared).is_some_and(Fault::is_out_of_reach)
+}
+
 impl Execution for EventExecution {
     fn execute<'a>(
         &'a self,
@@ -347,24 +383,15 @@ impl Execution for EventExecution {
         viewer: Option<Origin>,
     ) -> BoxFuture<'a, Executed> {
         async move {
-            let Self { operations, ready } = self;
-            let Origin { address, .. } = ready.origin;
-            let origin = viewer.unwrap_or(Origin { actor: Actor::Anonymous, address });
-            let scope = Scope::new(origin.actor, origin.address, ready.budget, &operations.shared.clock);
-            let scope = Arc::new(scope);
-            let (request, batches) = operations.request(ready);
-            let request = request.data(Arc::clone(&scope)).data(Pinned(Arc::clone(delivery), hearing));
-            let mut responses = AssertUnwindSafe(operations.shared.schema.execute_stream(request)).catch_unwind();
-            let response = batches.drive(responses.next()).await;
-            let mut response = response.and_then(Result::ok).unwrap_or_else(|| {
-                let message = "an event was not executed";
-                Response::from_errors(vec![failure(ErrorCode::InternalServerError, message, None)])
-            });
-            if !response.errors.is_empty() {
-                classify(&mut response, &operations.request_id());
+            let mut pause = PAUSE.0;
+            loop {
+                match self.attempt(delivery, hearing, viewer).await {
+                    Some(executed) => return executed,
+                    // An answer without what the database would have said were lost: nobody comes back for it.
+                    None => tokio::time::sleep(pause).await,
+                }
+                pause = (pause * 2).min(PAUSE.1);
             }
-            let (looked_at_viewer, failed) = (scope.is_private(), !response.errors.is_empty());
-            Executed { response: next(response), looked_at_viewer, failed }
         }
         .boxed()
     }

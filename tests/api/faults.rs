@@ -4,9 +4,19 @@
 //! `events` says, nothing acknowledged is missing, and `lancewire verify` is content ([`Stage::prove`]). `make test`
 //! tells them in seconds; with `LANCEWIRE_SOAK_SECONDS` (and `LANCEWIRE_SOAK_CLIENTS`) the same stories last, which is
 //! `make soak`. Each leaves a report in `target/tmp/faults`.
+//!
+//! Here it is one server. The modules below do the same to two nodes behind a balancer: [`nodes`] to one of them,
+//! [`services`] to what they share, [`mod@clock`] to a clock, [`disk`] to a disk, [`crowd`] to everybody's connections.
 
+mod clock;
+mod crowd;
+mod disk;
 pub mod fleet;
 pub mod load;
+mod nodes;
+pub mod proof;
+pub mod readiness;
+mod services;
 pub mod stage;
 
 use std::time::{Duration, Instant};
@@ -63,7 +73,7 @@ async fn the_server_is_killed(name: &'static str, below: Below) {
         server
     })
     .await;
-    let proof = stage.prove(&[&fleet], server).await;
+    let proof = stage.prove(&[&fleet], [server]).await;
     assert!(proof.late > 0, "no kill came between a commit and a socket");
 }
 
@@ -84,9 +94,9 @@ async fn postgres_crashes_under_load() {
     let _alone = STAGE.lock().await;
     let (mut stage, server) = Stage::set("postgres-crashes", Below::mortal().await, (16, 2), &[], None, 20).await;
     let fleet = stage.fleet().await;
-    let Stage { load, below, scale, random, report, port, .. } = &mut stage;
+    let Stage { load, below, scale, random, report, addr, .. } = &mut stage;
     let Below::Mortal(postgres) = below else { unreachable!("it was just started") };
-    let http = Http::new(port.addr);
+    let http = Http::new(*addr);
     meanwhile(load, async {
         for round in 0.. {
             if !scale.goes_on(round) {
@@ -105,7 +115,7 @@ async fn postgres_crashes_under_load() {
         load.answers(20).await;
     })
     .await;
-    stage.prove(&[&fleet], server).await;
+    stage.prove(&[&fleet], [server]).await;
 }
 
 /// Takes the wire away again and again: with a reset at both ends, behind the server's back, and for a moment in which
@@ -135,7 +145,7 @@ async fn connections_are_cut(name: &'static str, below: Below) {
         load.answers(20).await;
     })
     .await;
-    stage.prove(&[&fleet], server).await;
+    stage.prove(&[&fleet], [server]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -189,7 +199,7 @@ async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str)
         .collect();
     let readers = 8.0;
     let frozen = stage.fleet_of(frozen, &copies).await;
-    let Stage { load, scale, report, port, .. } = &mut stage;
+    let Stage { load, scale, report, addr, .. } = &mut stage;
     meanwhile(load, async {
         for round in 0.. {
             if !scale.goes_on(round) {
@@ -199,7 +209,7 @@ async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str)
             let all_listen =
                 |records: &Records| records.streams.iter().zip(&listening).all(|(now, then)| now.len() > *then);
             let ((), ()) = join(load.answers(20), frozen.until("all readers read", all_listen)).await;
-            let slow = async || metric(port.addr, "lancewire_socket_closes_total{code=\"1013\"}").await;
+            let slow = async || metric(*addr, "lancewire_socket_closes_total{code=\"1013\"}").await;
             let closed_before = slow().await;
             frozen.signal("STOP").await;
             let (began, before, heard) = (Instant::now(), server.memory(), others.look(Records::heard));
@@ -212,7 +222,7 @@ async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str)
                 load.answers(5).await;
                 answers += 5;
                 highest = highest.max(server.memory());
-                waiting = waiting.max(metric(port.addr, "lancewire_socket_queue_bytes").await);
+                waiting = waiting.max(metric(*addr, "lancewire_socket_queue_bytes").await);
             }
             let lasted = began.elapsed();
             assert!(slow().await <= closed, "more were closed with 1013 than did not read");
@@ -234,7 +244,7 @@ async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str)
         }
     })
     .await;
-    stage.prove(&[&others, &frozen], server).await;
+    stage.prove(&[&others, &frozen], [server]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -338,7 +348,7 @@ async fn one_fault_comes_upon_the_other() {
         server.expect("it runs")
     })
     .await;
-    let proof = stage.prove(&[&fleet, &other], server).await;
+    let proof = stage.prove(&[&fleet, &other], [server]).await;
     assert!(proof.late > 0, "nothing broke between a commit and a socket");
 }
 

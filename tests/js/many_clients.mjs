@@ -1,17 +1,19 @@
 // Many stock graphql-ws clients in one process, for tests that take servers and connections away from under them.
 //
 // The first line on standard input says what to be, and the end of the input ends it:
-//   {"url":"ws://127.0.0.1:4000/graphql","retryMs":100,"clients":[{"token":"..","subscriptions":[
+//   {"url":"ws://127.0.0.1:4000/graphql","retryMs":100,"backOff":false,"clients":[{"token":"..","subscriptions":[
 //     {"id":0,"query":"subscription($after: String) ..","variables":{"after":".."}}]}]}
 // Each client has a connection of its own. Each thing that happens is one JSON line on standard output:
-//   ["event",id,cursor,event id,subject's id,subject's version]   new to the subscription
+//   ["event",id,cursor,event id,subject's id,subject's version,private]   new to the subscription; whether it holds a
+//                                   job's escrow, which only the job's parties may see
 //   ["seen",id,cursor]              came again, and was dropped by the cursor check
 //   ["error",id,[..]]               the operation ended in errors; an application subscribes again, so do we
 //   ["connected",client] ["closed",client,code]
 //
 // As the documentation tells applications to do: `variables.after` follows the cursor of the root field, graphql-ws
 // sends the same payload object again when it comes back, and `retryAttempts` and `shouldRetry` keep it coming back from
-// whatever happens to a connection. `retryMs` is how long it waits, about; by default that would be a second and more.
+// whatever happens to a connection. `retryMs` is how long it waits, about; by default that would be a second and more. With
+// `backOff` it waits twice as long each time, as by default, up to 32 times.
 
 import { createInterface } from 'node:readline';
 import { createClient } from 'graphql-ws';
@@ -34,8 +36,11 @@ const describe = (error) => {
   return [{ message: String(error?.message ?? error?.reason ?? error), code: error?.code }];
 };
 
-const start = ({ url, retryMs, clients }) => {
-  const pause = () => new Promise((resolve) => setTimeout(resolve, retryMs * (0.5 + Math.random())));
+const start = ({ url, retryMs, backOff, clients }) => {
+  const pause = (retries = 0) => {
+    const longer = backOff ? 2 ** Math.min(retries, 5) : 1;
+    return new Promise((resolve) => setTimeout(resolve, retryMs * longer * (0.5 + Math.random())));
+  };
   clients.forEach(({ token, subscriptions }, number) => {
     const client = createClient({
       url,
@@ -64,7 +69,7 @@ const start = ({ url, retryMs, clients }) => {
               seen.add(cursor);
               variables.after = cursor;
               const subject = event.job ?? event.wallet ?? event.notification;
-              say('event', id, cursor, event.id, subject.id, subject.version ?? 0);
+              say('event', id, cursor, event.id, subject.id, subject.version ?? 0, subject.escrow != null);
             },
             error(error) {
               say('error', id, describe(error));

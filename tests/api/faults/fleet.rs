@@ -1,6 +1,12 @@
 //! Many stock graphql-ws clients in one Node process, and what each of their subscriptions has heard.
 
-use std::{collections::BTreeMap, net::SocketAddr, process::Stdio, time::Duration, time::Instant};
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::SocketAddr,
+    process::Stdio,
+    time::Duration,
+    time::Instant,
+};
 
 use lancewire::events::{EventCursor, EventKind};
 use serde_json::{Value, json};
@@ -13,10 +19,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::{binary::signal, node};
 
-/// How long anything that must come may take.
+/// How long anything that must come may take, and how much longer for each client.
 const GUARD: Duration = Duration::from_secs(60);
+const GUARD_EACH: Duration = Duration::from_millis(50);
 /// How long a client waits before it comes back, about.
 const RETRY_MS: u32 = 150;
+/// More than so many are a crowd, and wait as graphql-ws does by default: a second, then two, four and so on.
+const CROWD: usize = 2_000;
 
 /// What one subscription is: who listens to what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,17 +51,23 @@ pub struct Records {
     pub streams: Vec<Vec<(Heard, Instant)>>,
     /// Events that came again and were dropped by the cursor check.
     pub seen: usize,
+    /// Jobs of which a private field came, by subscription.
+    pub private: Vec<(usize, String)>,
     /// Operations that ended in errors and were begun again.
     pub errors: Vec<Value>,
     /// Connections made, and closes by code.
     pub connected: usize,
     pub closed: BTreeMap<u64, usize>,
+    /// Clients that are connected now.
+    open: HashSet<u64>,
 }
 
 /// A Node process full of clients. Gone with this value.
 pub struct Fleet {
     /// By subscription.
     pub listeners: Vec<Listener>,
+    /// How many clients, each with a connection.
+    pub clients: usize,
     process: Child,
     _commands: ChildStdin,
     records: watch::Sender<Records>,
@@ -106,7 +121,12 @@ impl Fleet {
         let mut process = command.stdin(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("node runs");
         let mut commands = process.stdin.take().expect("a pipe");
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
-        let orders = json!({ "url": format!("ws://{addr}/graphql"), "retryMs": RETRY_MS, "clients": orders });
+        let orders = json!({
+            "url": format!("ws://{addr}/graphql"),
+            "retryMs": if orders.len() > CROWD { 1_000 } else { RETRY_MS },
+            "backOff": orders.len() > CROWD,
+            "clients": orders,
+        });
         commands.write_all(format!("{orders}\n").as_bytes()).await.expect("node listens");
         let streams = vec![Vec::new(); listeners.len()];
         let records = watch::Sender::new(Records { streams, ..Records::default() });
@@ -118,8 +138,9 @@ impl Fleet {
             }
         });
         let reader = AbortOnDropHandle::new(reader);
-        let fleet = Self { listeners, process, _commands: commands, records, _reader: reader };
-        fleet.until("all are connected", |records| records.connected >= clients.len()).await;
+        let (clients, listening) = (clients.len(), listeners);
+        let fleet = Self { listeners: listening, clients, process, _commands: commands, records, _reader: reader };
+        fleet.until("all are connected", |records| records.connected >= clients).await;
         fleet
     }
 
@@ -131,7 +152,8 @@ impl Fleet {
     /// Waits until what has come fulfils a condition.
     pub async fn until(&self, what: &str, condition: impl FnMut(&Records) -> bool) {
         let mut records = self.records.subscribe();
-        let waited = tokio::time::timeout(GUARD, records.wait_for(condition)).await;
+        let guard = GUARD + GUARD_EACH * u32::try_from(self.clients).expect("small");
+        let waited = tokio::time::timeout(guard, records.wait_for(condition)).await;
         if waited.is_err() {
             let records = self.records.borrow();
             let lengths: Vec<usize> = records.streams.iter().map(Vec::len).collect();
@@ -155,14 +177,28 @@ impl Records {
             Some("event") => {
                 let version = line[5].as_i64().expect("a version");
                 let heard = Heard { position: position(&word(2)), id: word(3), subject: word(4), version };
+                if line[6] == Value::Bool(true) {
+                    self.private.push((stream(), heard.subject.clone()));
+                }
                 self.streams[stream()].push((heard, Instant::now()));
             }
             Some("seen") => self.seen += 1,
             Some("error") => self.errors.push(line[2].clone()),
-            Some("connected") => self.connected += 1,
-            Some("closed") => *self.closed.entry(number(2)).or_default() += 1,
+            Some("connected") => {
+                self.connected += 1;
+                self.open.insert(number(1));
+            }
+            Some("closed") => {
+                *self.closed.entry(number(2)).or_default() += 1;
+                self.open.remove(&number(1));
+            }
             _ => panic!("not a line of many_clients.mjs: {line}"),
         }
+    }
+
+    /// How many connections are open; a refused one was never made and is not closed.
+    pub fn open(&self) -> usize {
+        self.open.len()
     }
 
     /// How many events have come.

@@ -2,7 +2,7 @@
 //! again with the same key until they are answered. What was acknowledged is written down.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     net::SocketAddr,
     sync::{
         Mutex, MutexGuard,
@@ -14,7 +14,10 @@ use std::{
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::error::Elapsed,
+};
 
 use crate::support::{
     http::Http,
@@ -54,7 +57,10 @@ pub struct Load {
     http: Http,
     description: String,
     stopped: AtomicBool,
+    clocks_differ: AtomicBool,
     acknowledged: watch::Sender<usize>,
+    /// Requests without a good answer.
+    asked_again: watch::Sender<usize>,
     work: Notify,
     diary: Mutex<Diary>,
 }
@@ -69,6 +75,8 @@ struct Diary {
     /// Deliverables that wait for their client.
     handed_in: HashMap<usize, VecDeque<String>>,
     deposits: VecDeque<String>,
+    /// Who asked to work on each job.
+    askers: HashMap<String, HashSet<usize>>,
     /// When the trouble that nobody has got an answer since began.
     trouble: Option<Instant>,
     outages: Vec<Duration>,
@@ -94,7 +102,9 @@ impl Load {
             http,
             description: "x".repeat(description),
             stopped: AtomicBool::new(false),
+            clocks_differ: AtomicBool::new(false),
             acknowledged: watch::Sender::new(0),
+            asked_again: watch::Sender::new(0),
             work: Notify::new(),
             diary: Mutex::default(),
         }
@@ -114,10 +124,12 @@ impl Load {
 
     /// Waits for so many more answers.
     pub async fn answers(&self, more: usize) {
-        let enough = *self.acknowledged.borrow() + more;
-        let mut acknowledged = self.acknowledged.subscribe();
-        let waited = tokio::time::timeout(GUARD, acknowledged.wait_for(|number| *number >= enough)).await;
-        waited.expect("the crowd is answered").expect("we hold the sender");
+        grows(&self.acknowledged, more).await.expect("the crowd is answered");
+    }
+
+    /// Waits until so many more requests have failed.
+    pub async fn failures(&self, more: usize) {
+        grows(&self.asked_again, more).await.expect("the crowd is in trouble");
     }
 
     /// Something has just broken: the time from here to the next answer is an outage.
@@ -132,6 +144,23 @@ impl Load {
     /// Title and id of each job that was posted.
     pub fn posted(&self) -> Vec<(String, String)> {
         self.diary().posted.clone()
+    }
+
+    /// Whether somebody may see what is private about a job: its client, whoever asked to work on it, the admin.
+    pub fn is_party(&self, who: usize, job: &str, title: &str) -> bool {
+        let (name, admin) = (self.people[who].name, self.people.len() - 1);
+        let own = title.strip_suffix(name).is_some_and(|title| title.ends_with(" of "));
+        own || who == admin || self.diary().askers.get(job).is_some_and(|askers| askers.contains(&who))
+    }
+
+    /// From now on a node may refuse tokens that another one has made.
+    pub fn expects_refused_tokens(&self) {
+        self.clocks_differ.store(true, Ordering::Release);
+    }
+
+    /// How many requests failed and were sent again.
+    pub fn asked_again(&self) -> usize {
+        *self.asked_again.borrow()
     }
 
     pub fn outages(&self) -> Vec<Duration> {
@@ -189,6 +218,7 @@ impl Load {
     async fn freelancer(&self, freelancer: usize) {
         for turn in 0_usize.. {
             let Some((client, job)) = self.next(|diary| diary.open.pop_front()).await else { return };
+            self.diary().askers.entry(job.clone()).or_default().insert(freelancer);
             let input = json!({ "jobId": job, "idempotencyKey": fresh_key() });
             let Some(claimed) = self.insist(freelancer, "claimJob", input, "claim { id } job { id version }").await
             else {
@@ -253,12 +283,16 @@ impl Load {
                     self.write_down(&payload);
                     return Some(payload);
                 }
-                if payload.is_object() {
+                // A node that is frozen or dead may still be at it, as far as the database knows.
+                let underway = payload.pointer("/errors/0/code") == Some(&json!("IDEMPOTENCY_IN_PROGRESS"));
+                if payload.is_object() && !underway {
                     return Some(payload);
                 }
                 let code = body.pointer("/errors/0/extensions/code").and_then(Value::as_str).unwrap_or_default();
-                assert!(matches!(code, "INTERNAL_SERVER_ERROR" | "TIMEOUT"), "{field}: {body}");
+                let refused = self.clocks_differ.load(Ordering::Acquire) && code == "UNAUTHENTICATED";
+                assert!(underway || refused || matches!(code, "INTERNAL_SERVER_ERROR" | "TIMEOUT"), "{field}: {body}");
             }
+            self.asked_again.send_modify(|number| *number += 1);
             tokio::time::sleep(PAUSE).await;
         }
         None
@@ -288,4 +322,13 @@ impl Load {
     fn diary(&self) -> MutexGuard<'_, Diary> {
         self.diary.lock().expect("nobody panicked")
     }
+}
+
+/// Waits until a number has grown by `more`.
+async fn grows(number: &watch::Sender<usize>, more: usize) -> Result<(), Elapsed> {
+    let enough = *number.borrow() + more;
+    let mut number = number.subscribe();
+    let waited = tokio::time::timeout(GUARD, number.wait_for(|number| *number >= enough)).await?;
+    waited.map(drop).expect("the sender is held");
+    Ok(())
 }

@@ -3,11 +3,12 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     process::{ExitStatus, Output, Stdio},
     time::Duration,
 };
 
+use super::disk::SmallDisk;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -22,6 +23,7 @@ const GUARD: Duration = Duration::from_secs(60);
 pub struct Home {
     directory: TempDir,
     environment: Vec<(&'static str, String)>,
+    disk: Option<SmallDisk>,
 }
 
 /// A server that was started and has said where it is.
@@ -46,6 +48,7 @@ impl Home {
         Self {
             directory: tempfile::tempdir().expect("a temporary directory"),
             environment: environment.map(|(name, value)| (name, value.to_owned())).into(),
+            disk: None,
         }
     }
 
@@ -56,13 +59,29 @@ impl Home {
         self
     }
 
+    /// With `data` on a disk of its own, which only the server sees and which is gone with it.
+    #[must_use]
+    pub fn on(mut self, disk: SmallDisk) -> Self {
+        fs::create_dir(self.path().join("data")).expect("a folder for the disk");
+        self.disk = Some(disk);
+        self
+    }
+
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// The program with these arguments. It sees nothing of our own environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lancewire"));
+        let program = env!("CARGO_BIN_EXE_lancewire");
+        let mut command = match &self.disk {
+            None => Command::new(program),
+            Some(disk) => {
+                let mut command: Command = disk.command("data", "mode=755").into();
+                command.arg(program);
+                command
+            }
+        };
         command.args(arguments).current_dir(self.directory.path()).env_clear().envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
@@ -118,6 +137,12 @@ impl Server {
     /// Sends a signal, such as `TERM`, `KILL` or `STOP`.
     pub async fn signal(&self, name: &str) {
         signal(&self.process, name).await;
+    }
+
+    /// A place in the server's home as the server sees it, disks of its own included.
+    pub fn sees(&self, home: &Home, path: &str) -> PathBuf {
+        let id = self.process.id().expect("it runs");
+        Path::new(&format!("/proc/{id}/root")).join(home.path().strip_prefix("/").expect("absolute")).join(path)
     }
 
     /// The memory it holds for itself, in KiB: without what the kernel maps of files. None where nobody tells.

@@ -1,8 +1,11 @@
 //! What stories are told with: a server of their own, people who use it, and a back door for what no API shows.
 
 pub mod app;
+pub mod balancer;
 pub mod binary;
 pub mod clocked;
+pub mod cluster;
+pub mod disk;
 pub mod footprint;
 pub mod http;
 pub mod node;

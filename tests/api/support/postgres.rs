@@ -26,8 +26,11 @@ use std::{
 };
 
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbErr, Statement};
+use tempfile::TempDir;
 use tokio::sync::{OnceCell, oneshot};
 use url::Url;
+
+use super::disk::{Ballast, SmallDisk};
 
 /// The oldest release with all that the server relies on.
 const OLDEST: u32 = 15;
@@ -47,12 +50,18 @@ shared_buffers = 128MB
 /// processes die, only when the machine does.
 const MORTAL_SETTINGS: &str = "synchronous_commit = on\n";
 
+/// For a small disk: little that is kept for later.
+const FRUGAL_SETTINGS: &str = "
+min_wal_size = 4MB
+max_wal_size = 16MB
+";
+
 /// Runs the server until standard input ends. The other end of that pipe is in the test process, and the kernel closes
 /// it however the process ends: by returning, by a panic, by SIGKILL. When it ends before the server is ready, nobody
-/// hears that word, which must not end the keeper. A line `crash` or `start` does that to the server and is answered. With
-/// the connection string of another server it is a streaming replica of that one.
+/// hears that word, which must not end the keeper. A line `crash` or `start` does that to the server and is answered, `revive`
+/// starts it unless it runs. With the connection string of another server it is a streaming replica of that one.
 const KEEPER: &str = r#"
-binaries=$1 port=$2 settings=$3 source=$4
+binaries=$1 port=$2 settings=$3 source=$4 options=$5
 exec 2>>log
 finish() {
     "$binaries/pg_ctl" --pgdata=data --mode=immediate stop >>log
@@ -65,7 +74,8 @@ make() {
     if [ -n "$source" ]; then
         "$binaries/pg_basebackup" --pgdata=data --dbname="$source" --write-recovery-conf --checkpoint=fast --no-sync
     else
-        "$binaries/initdb" --pgdata=data --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync >>log &&
+        "$binaries/initdb" --pgdata=data --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync \
+            $options >>log &&
             printf '%s' "$settings" >>data/postgresql.conf
     fi
 }
@@ -79,6 +89,7 @@ while read -r order; do
     case $order in
     crash) "$binaries/pg_ctl" --pgdata=data --mode=immediate --wait stop >>log && echo ready ;;
     start) start && echo ready ;;
+    revive) { "$binaries/pg_ctl" --pgdata=data status >>log || start; } && echo ready ;;
     esac || cat log
 done
 "#;
@@ -109,6 +120,8 @@ pub struct Mortal {
 struct Keeper {
     shell: Child,
     answers: BufReader<ChildStdout>,
+    /// What the keeper cannot delete: a disk is mounted in it.
+    directory: Option<TempDir>,
 }
 
 /// A test's own database, dropped with this value, whoever is still connected.
@@ -204,7 +217,7 @@ impl Postgres {
         let (server, keeper) = if let Ok(url) = env::var("LANCEWIRE_TEST_POSTGRES_URL") {
             (url.parse().expect("LANCEWIRE_TEST_POSTGRES_URL is a URL"), None)
         } else {
-            let (url, keeper) = start_server(SETTINGS, None);
+            let (url, keeper) = start_server(SETTINGS, None, None);
             (url, Some(keeper))
         };
         let (orders, queue) = mpsc::channel();
@@ -224,7 +237,13 @@ impl Mortal {
     ///
     /// When there is no PostgreSQL to start.
     pub async fn start() -> Self {
-        Self::begin(None).await
+        Self::begin("", None, None).await
+    }
+
+    /// A new server whose data is on a disk that can be filled. Only root may have one: `PostgreSQL` runs as nobody who
+    /// may mount anything.
+    pub async fn start_on(disk: SmallDisk) -> Option<Self> {
+        if is_root() { Some(Self::begin(FRUGAL_SETTINGS, None, Some(disk)).await) } else { None }
     }
 
     /// A new server that follows this one by streaming replication, beginning with all that is in it now.
@@ -232,14 +251,29 @@ impl Mortal {
         let mut source = self.url.clone();
         // Replication is of the whole server.
         source.set_path("");
-        Self::begin(Some(source)).await
+        Self::begin("", Some(source), None).await
     }
 
-    async fn begin(source: Option<Url>) -> Self {
-        let start = move || start_server(&format!("{SETTINGS}{MORTAL_SETTINGS}"), source.as_ref());
+    async fn begin(settings: &str, source: Option<Url>, disk: Option<SmallDisk>) -> Self {
+        let settings = format!("{SETTINGS}{MORTAL_SETTINGS}{settings}");
+        let start = move || start_server(&settings, source.as_ref(), disk);
         let started = tokio::task::spawn_blocking(start).await;
         let (url, keeper) = started.unwrap_or_else(|failure| resume_unwind(failure.into_panic()));
         Self { url, keeper: Arc::new(Mutex::new(keeper)) }
+    }
+
+    /// Takes all the room that is left on its disk.
+    pub fn fill(&self) -> Ballast {
+        let keeper = self.keeper.lock().expect("nobody panicked");
+        let directory = keeper.directory.as_ref().expect("it has a disk of its own").path();
+        let directory = directory.strip_prefix("/").expect("absolute");
+        let root = PathBuf::from(format!("/proc/{}/root", keeper.shell.id()));
+        Ballast::fill(root.join(directory).join("data/ballast"))
+    }
+
+    /// Starts it again if it has ended by itself.
+    pub async fn revive(&self) {
+        self.order("revive").await;
     }
 
     /// What to connect to.
@@ -322,13 +356,13 @@ async fn execute(database: &DatabaseConnection, statements: &[String]) -> Result
 }
 
 /// Makes a server, or a replica of `source`, and waits until it accepts connections.
-fn start_server(settings: &str, source: Option<&Url>) -> (Url, Keeper) {
+fn start_server(settings: &str, source: Option<&Url>, disk: Option<SmallDisk>) -> (Url, Keeper) {
     let binaries = find_binaries().unwrap_or_else(|| {
         panic!("no PostgreSQL {OLDEST} or newer (initdb, pg_ctl): run scripts/prepare-tests or install `postgresql`")
     });
     let mut log = String::new();
     for _ in 0..3 {
-        match try_start_server(&binaries, settings, source) {
+        match try_start_server(&binaries, settings, source, disk) {
             Ok(started) => return started,
             Err(why) => log = why,
         }
@@ -340,7 +374,12 @@ fn start_server(settings: &str, source: Option<&Url>) -> (Url, Keeper) {
     panic!("PostgreSQL does not start:\n{log}");
 }
 
-fn try_start_server(binaries: &Path, settings: &str, source: Option<&Url>) -> Result<(Url, Keeper), String> {
+fn try_start_server(
+    binaries: &Path,
+    settings: &str,
+    source: Option<&Url>,
+    disk: Option<SmallDisk>,
+) -> Result<(Url, Keeper), String> {
     // PostgreSQL refuses to run as root; whoever runs it instead must get at the directory.
     let user = is_root().then(unprivileged);
     let parent = if user.is_some() { PathBuf::from("/tmp") } else { env::temp_dir() };
@@ -350,9 +389,19 @@ fn try_start_server(binaries: &Path, settings: &str, source: Option<&Url>) -> Re
     let port = listener.local_addr().expect("an address").port();
     drop(listener);
 
-    let mut command = Command::new("/bin/sh");
+    let mut command = match (disk, user) {
+        (Some(disk), Some((user, group))) => {
+            fs::create_dir(directory.path().join("data")).expect("a folder for the disk");
+            let mut command = disk.command("data", &format!("uid={user},gid={group},mode=700"));
+            command.args(["setpriv", &format!("--reuid={user}"), &format!("--regid={group}"), "--clear-groups"]);
+            command.arg("/bin/sh");
+            command
+        }
+        _ => Command::new("/bin/sh"),
+    };
     command.arg("-c").arg(KEEPER).arg("keeper").arg(binaries).arg(port.to_string()).arg(settings);
     command.arg(source.map_or("", Url::as_str));
+    command.arg(if disk.is_some() { "--wal-segsize=1" } else { "" });
     // A clean environment: PGDATA, PGOPTIONS and the like would steer the server. A group of its own: what interrupts
     // the tests must not stop the keeper before it has cleaned up.
     command.current_dir(&directory).process_group(0);
@@ -360,18 +409,25 @@ fn try_start_server(binaries: &Path, settings: &str, source: Option<&Url>) -> Re
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     if let Some((user, group)) = user {
         chown(&directory, Some(user), Some(group)).expect("the directory can be given away");
-        command.uid(user).gid(group);
+        if disk.is_none() {
+            command.uid(user).gid(group);
+        }
     }
     let mut shell = command.spawn().expect("/bin/sh starts");
-    // From here on the keeper deletes the directory.
-    let _ = directory.keep();
+    // From here on the keeper deletes the directory if it can.
+    let directory = if disk.is_some() {
+        Some(directory)
+    } else {
+        let _ = directory.keep();
+        None
+    };
 
     let mut answers = BufReader::new(shell.stdout.take().expect("a pipe"));
     let mut line = String::new();
     answers.read_line(&mut line).expect("the keeper reports");
     if line == "ready\n" {
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres").parse().expect("a URL");
-        return Ok((url, Keeper { shell, answers }));
+        return Ok((url, Keeper { shell, answers, directory }));
     }
     answers.read_to_string(&mut line).expect("the keeper reports");
     shell.wait().expect("the keeper ends");

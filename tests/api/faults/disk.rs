@@ -1,0 +1,94 @@
+//! The disk below the database is full: what cannot be written down is not acknowledged, and when there is room again the
+//! crowd goes on as if nothing had been.
+
+use std::time::Instant;
+
+use futures_util::join;
+
+use super::{
+    STAGE,
+    readiness::Says::Ready,
+    stage::{Below, Stage, meanwhile},
+};
+use crate::support::{
+    binary::Home,
+    disk::{Ballast, SmallDisk},
+    postgres::Mortal,
+};
+
+/// Enough failures to call a disk full, of any kind of change.
+const FAILURES: usize = 30;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_disk_below_sqlite_is_full() {
+    let Some(disk) = SmallDisk::of(64) else {
+        println!("not told: we may not mount a small disk here");
+        return;
+    };
+    let _alone = STAGE.lock().await;
+    let home = Home::new().on(disk);
+    let (mut stage, server) = Stage::set_in(home, "disk-full-below-sqlite", Below::Sqlite, (16, 2), None, 20).await;
+    let (fleet, curious) = join!(stage.fleet(), stage.curious());
+    let Stage { load, home, scale, report, .. } = &mut stage;
+    meanwhile(load, async {
+        for round in 0.. {
+            if !scale.goes_on(round) {
+                break;
+            }
+            load.answers(40).await;
+            let ballast = Ballast::fill(server.sees(home, "data/ballast"));
+            report.at.push(Instant::now());
+            report.faults += 1;
+            load.in_trouble();
+            load.failures(FAILURES).await;
+            drop(ballast);
+            load.answers(20).await;
+        }
+        load.answers(20).await;
+    })
+    .await;
+    // Whoever comes from outside finds the file elsewhere.
+    let database = format!("sqlite:{}", server.sees(home, "data/lancewire.db").display());
+    stage.home = Home::new().with("LANCEWIRE_DATABASE__URL", database);
+    stage.prove(&[&fleet, &curious], [server]).await;
+}
+
+/// It may stop altogether when its own log has no room, and is started again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_disk_below_postgres_is_full() {
+    let postgres = match SmallDisk::of(160) {
+        Some(disk) => Mortal::start_on(disk).await,
+        None => None,
+    };
+    let Some(postgres) = postgres else {
+        println!("not told: we may not mount a small disk for PostgreSQL here");
+        return;
+    };
+    let _alone = STAGE.lock().await;
+    let below = Below::Mortal(postgres);
+    let (mut stage, mut cluster, readiness) =
+        Stage::set_cluster("disk-full-below-postgres", below, (16, 2), |home| home).await;
+    let (fleet, curious) = join!(stage.fleet(), stage.curious());
+    let Stage { load, below, scale, report, .. } = &mut stage;
+    let Below::Mortal(postgres) = below else { unreachable!("it was just started") };
+    meanwhile(load, async {
+        for round in 0.. {
+            if !scale.goes_on(round) {
+                break;
+            }
+            load.answers(40).await;
+            let ballast = postgres.fill();
+            report.at.push(Instant::now());
+            report.faults += 1;
+            load.in_trouble();
+            load.failures(FAILURES).await;
+            drop(ballast);
+            postgres.revive().await;
+            join!(readiness.until(0, &[Ready]), readiness.until(1, &[Ready]), load.answers(20));
+        }
+        load.answers(20).await;
+    })
+    .await;
+    report.remarks.push(readiness.remark());
+    stage.prove(&[&fleet, &curious], cluster.take_servers()).await;
+}
