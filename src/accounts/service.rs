@@ -7,7 +7,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, OnConflict},
 };
 
@@ -373,9 +373,8 @@ impl Accounts {
         subject: &str,
         detail: &str,
     ) -> Result<(), Fault> {
-        let sql = "INSERT INTO admin_actions (actor_id, action, subject, detail, occurred_at) VALUES (?, ?, ?, ?, ?) \
-                   RETURNING 1";
-        tx.query(sql, [admin.into(), action.into(), subject.into(), detail.into(), self.clock.now().into()]).await?;
+        let sql = "INSERT INTO admin_actions (actor_id, action, subject, detail, occurred_at) VALUES (?, ?, ?, ?, ?)";
+        tx.later(sql, [admin.into(), action.into(), subject.into(), detail.into(), self.clock.now().into()]).await?;
         Ok(())
     }
 
@@ -388,6 +387,16 @@ impl Accounts {
     pub async fn card_in(&self, tx: &Tx, user: UserId) -> Result<UserCard, Fault> {
         let row = users::Entity::find_by_id(user).one(&**tx).await?;
         row.map(Into::into).ok_or_else(|| Fault::corrupt(format!("{user} is missing")))
+    }
+
+    /// The public cards of two users who must exist, inside a transaction.
+    pub async fn cards_in(&self, tx: &Tx, [one, two]: [UserId; 2]) -> Result<[UserCard; 2], Fault> {
+        let rows = users::Entity::find().filter(users::Column::Id.is_in([one, two])).all(&**tx).await?;
+        let card = |user: UserId| {
+            let row = rows.iter().find(|row| row.id == user);
+            row.cloned().map(Into::into).ok_or_else(|| Fault::corrupt(format!("{user} is missing")))
+        };
+        Ok([card(one)?, card(two)?])
     }
 
     /// The public cards of many users.
@@ -425,11 +434,8 @@ impl Accounts {
         // In the order of ids, as every transaction that touches two users does.
         let [first, second] = if users[0] < users[1] { users } else { [users[1], users[0]] };
         for user in [first, second] {
-            users::Entity::update_many()
-                .filter(users::Column::Id.eq(user))
-                .col_expr(users::Column::CompletedJobCount, Expr::col(users::Column::CompletedJobCount).add(1))
-                .exec(&**tx)
-                .await?;
+            let sql = "UPDATE users SET completed_job_count = completed_job_count + 1 WHERE id = ?";
+            tx.later(sql, [user.into()]).await?;
         }
         Ok(())
     }
