@@ -33,7 +33,7 @@ use crate::{
         budget::{Budget, Budgets, Caller},
         classify::{classify, is_request_error},
         context::Scope,
-        document::{Prepared, prepare},
+        document::{Documents, Prepared},
         errors::ErrorCode,
         limits::{Limits, failure},
         loader::Batches,
@@ -56,6 +56,7 @@ struct Shared {
     schema: Schema,
     services: Services,
     sessions: Sessions,
+    documents: Documents,
     limits: Limits,
     budgets: Arc<Budgets>,
     timeout: Duration,
@@ -136,7 +137,10 @@ impl Operations {
     pub fn new(parts: Parts) -> Self {
         let Parts { services, sessions, limits, budgets, timeout, clock, ids } = parts;
         let schema = services.schema();
-        Self { shared: Arc::new(Shared { schema, services, sessions, limits, budgets, timeout, clock, ids }) }
+        let documents = Documents::default();
+        Self {
+            shared: Arc::new(Shared { schema, services, sessions, documents, limits, budgets, timeout, clock, ids }),
+        }
     }
 
     /// A new id for a request or an operation.
@@ -169,7 +173,8 @@ impl Operations {
     ) -> Result<Admitted, E> {
         let shared = &self.shared;
         let Document { query, operation_name, variables } = document;
-        let prepared = prepare(&query, operation_name.as_deref(), &variables, &shared.limits, SINGLE_MUTATIONS);
+        let (name, limits) = (operation_name.as_deref(), &shared.limits);
+        let prepared = shared.documents.prepare(&query, name, &variables, limits, SINGLE_MUTATIONS);
         if let Ok(prepared) = &prepared {
             may_run(prepared.operation)?;
         }
