@@ -23,7 +23,7 @@ use crate::{
         passwords::{Password, PasswordFault, Passwords, Verdict},
         sessions::{NewRefreshToken, Refresh, Sessions, TokenPair},
     },
-    clock::Clock,
+    clock::{Clock, Timestamp},
     db::{Db, Tx},
     error::{Fault, Invalid, InvalidKind},
     ids::{Ids, SessionId, SkillId, UserId},
@@ -32,6 +32,9 @@ use crate::{
 
 /// Skills a user or a job may list.
 pub const MAX_SKILLS: usize = 20;
+
+/// The columns of a card, in their order.
+type CardRow = (UserId, String, Option<String>, bool, bool, bool, i32, Timestamp);
 
 /// The accounts. Clones share everything.
 #[derive(Clone, Debug)]
@@ -401,8 +404,22 @@ impl Accounts {
 
     /// The public cards of many users.
     pub async fn cards(&self, users: &[UserId]) -> Result<HashMap<UserId, UserCard>, Fault> {
-        let rows = users::Entity::find().filter(users::Column::Id.is_in(users.to_vec())).all(self.db.reader()).await?;
-        Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
+        // A tuple is read by the places of its columns, at a fraction of what names cost.
+        let rows: Vec<CardRow> = users::Entity::find()
+            .select_only()
+            .columns([users::Column::Id, users::Column::DisplayName, users::Column::AvatarUrl])
+            .columns([users::Column::IsClient, users::Column::IsFreelancer, users::Column::IsAdmin])
+            .columns([users::Column::CompletedJobCount, users::Column::CreatedAt])
+            .filter(users::Column::Id.is_in(users.to_vec()))
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
+        let card =
+            |(id, display_name, avatar_url, client, freelancer, admin, completed_job_count, created_at): CardRow| {
+                let roles = Roles { client, freelancer, admin };
+                (id, UserCard { id, display_name, avatar_url, roles, completed_job_count, created_at })
+            };
+        Ok(rows.into_iter().map(card).collect())
     }
 
     /// A user's email, if the actor may know it.

@@ -7,7 +7,7 @@
 use std::{borrow::Cow, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_graphql::{
-    Response, Value, Variables,
+    Request, Response, Value, Variables,
     parser::types::{OperationType, Selection},
 };
 use futures_util::{
@@ -54,6 +54,8 @@ pub struct Operations {
 
 struct Shared {
     schema: Schema,
+    /// For queries, nearly all of which fail nowhere.
+    swift: Schema,
     services: Services,
     sessions: Sessions,
     documents: Documents,
@@ -136,10 +138,21 @@ impl Operations {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         let Parts { services, sessions, limits, budgets, timeout, clock, ids } = parts;
-        let schema = services.schema();
+        let (schema, swift) = (services.schema(), services.swift_schema());
         let documents = Documents::default();
         Self {
-            shared: Arc::new(Shared { schema, services, sessions, documents, limits, budgets, timeout, clock, ids }),
+            shared: Arc::new(Shared {
+                schema,
+                swift,
+                services,
+                sessions,
+                documents,
+                limits,
+                budgets,
+                timeout,
+                clock,
+                ids,
+            }),
         }
     }
 
@@ -206,13 +219,25 @@ impl Operations {
         let began = tokio::time::Instant::now();
         let (kind, field, scope) = (ready.kind, ready.field(), self.scope(&ready));
         let asks_cursor = ready.prepared.root_fields.iter().any(|field| field == "streamCursor");
-        let request = ready.prepared.into_request(ready.query, ready.variables);
-        let (request, batches) = self.shared.services.load_for(request);
+        let Ready { prepared, query, variables, .. } = *ready;
+        // Nothing but a query may run twice.
+        let again = (kind == OperationType::Query).then(|| {
+            let mut request = Request::new(&*query).variables(variables.clone());
+            request.operation_name.clone_from(&prepared.operation_name);
+            request
+        });
+        let request = prepared.into_request(query, variables);
         let execution = AssertUnwindSafe(async {
             // Before any resolver reads: what the list beside the cursor does not show comes after it in the stream.
             let cursor = if asks_cursor { Some(self.stream_cursor().await?) } else { None };
-            let request = request.data(Arc::new(scope.at(cursor)));
-            Ok::<_, Fault>(batches.drive(self.shared.schema.execute(request)).await)
+            let scope = Arc::new(scope.at(cursor));
+            let Some(again) = again else { return Ok(self.execute(&self.shared.schema, request, scope).await) };
+            // Nearly all fail nowhere and are done then; what fails is told by the schema that knows how.
+            let response = self.execute(&self.shared.swift, request, Arc::clone(&scope)).await;
+            if response.errors.is_empty() {
+                return Ok(response);
+            }
+            Ok::<_, Fault>(self.execute(&self.shared.schema, again, scope).await)
         });
         let execution = execution.catch_unwind();
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
@@ -236,6 +261,11 @@ impl Operations {
         let seconds = began.elapsed().as_secs_f64();
         metrics::histogram!("lancewire_operation_seconds", "kind" => kind_name(kind), "field" => field).record(seconds);
         response
+    }
+
+    async fn execute(&self, schema: &Schema, request: Request, scope: Arc<Scope>) -> Response {
+        let (request, batches) = self.shared.services.load_for(request);
+        batches.drive(schema.execute(request.data(scope))).await
     }
 
     async fn stream_cursor(&self) -> Result<String, Fault> {
@@ -283,7 +313,7 @@ impl Operations {
         Err(Box::new(Refusal { response, unavailable }))
     }
 
-    fn request(&self, ready: &Ready) -> (async_graphql::Request, Batches) {
+    fn request(&self, ready: &Ready) -> (Request, Batches) {
         let request = ready.prepared.clone().into_request(ready.query.clone(), ready.variables.clone());
         self.shared.services.load_for(request)
     }

@@ -485,15 +485,19 @@ impl Jobs {
 
     /// The skills of many jobs, as their clients listed them.
     pub async fn skills_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Vec<Skill>>, Fault> {
-        let rows = job_skills::Entity::find()
-            .find_also_related(skills::Entity)
+        let rows: Vec<(JobId, SkillId, String, String)> = job_skills::Entity::find()
+            .select_only()
+            .column(job_skills::Column::JobId)
+            .columns([skills::Column::Id, skills::Column::Slug, skills::Column::Name])
+            .inner_join(skills::Entity)
             .filter(job_skills::Column::JobId.is_in(jobs.to_vec()))
             .order_by_asc(job_skills::Column::Place)
+            .into_tuple()
             .all(self.db.reader())
             .await?;
         let mut found: HashMap<JobId, Vec<Skill>> = HashMap::new();
-        for (link, skill) in rows {
-            found.entry(link.job_id).or_default().extend(skill.map(Skill::from));
+        for (job, id, slug, name) in rows {
+            found.entry(job).or_default().push(Skill { id, slug, name });
         }
         Ok(found)
     }
