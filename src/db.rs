@@ -243,10 +243,12 @@ impl Tx {
 
     async fn put_off(&self, write: Statement) -> Result<(), DbErr> {
         match self.backend() {
-            Backend::Sqlite => self.waiting().push(write),
-            Backend::Postgres => drop(self.transaction.execute_raw(write).await?),
+            Backend::Sqlite => {
+                self.waiting().push(write);
+                Ok(())
+            }
+            Backend::Postgres => self.transaction.execute_raw(write).await.map(|_| ()),
         }
-        Ok(())
     }
 }
 

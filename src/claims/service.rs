@@ -408,7 +408,7 @@ impl Claims {
         let before = claim.version;
         claim.version += 1;
         let saved = claims::Entity::update_many()
-            .set(claims::ActiveModel::from(claim.clone()))
+            .set(claims::changes(claim.clone()))
             .filter(claims::Column::Id.eq(claim.id))
             .filter(claims::Column::Version.eq(before))
             .exec(&**tx)
@@ -574,7 +574,7 @@ async fn latest_deliverable_in(tx: &Tx, claim: ClaimId) -> Result<Option<Deliver
 
 async fn update_in(tx: &Tx, deliverable: Deliverable) -> Result<(), Fault> {
     let id = deliverable.id;
-    let row = deliverables::ActiveModel::from(deliverable);
+    let row = deliverables::changes(deliverable);
     tx.later_built(&deliverables::Entity::update_many().set(row).filter(deliverables::Column::Id.eq(id))).await?;
     Ok(())
 }

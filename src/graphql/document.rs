@@ -96,16 +96,15 @@ impl Documents {
         limits: &Limits,
         single_mutations: &[&str],
     ) -> Result<Prepared, Vec<ServerError>> {
-        let document = match self.0.get(query) {
-            Some(document) => document,
-            None => {
-                scan(query, limits.tokens)?;
-                let document = Arc::new(parser::parse_query(query).map_err(|error| unparsable(&error))?);
-                if query.len() <= LONGEST_KEPT {
-                    self.0.insert(query.into(), Arc::clone(&document));
-                }
-                document
+        let document = if let Some(document) = self.0.get(query) {
+            document
+        } else {
+            scan(query, limits.tokens)?;
+            let document = Arc::new(parser::parse_query(query).map_err(|error| unparsable(&error))?);
+            if query.len() <= LONGEST_KEPT {
+                self.0.insert(query.into(), Arc::clone(&document));
             }
+            document
         };
         examine(Arc::unwrap_or_clone(document), operation_name, variables, limits, single_mutations)
     }

@@ -3,7 +3,7 @@
 /// `jobs`
 pub mod jobs {
     use chrono::{DateTime, Utc};
-    use sea_orm::{ActiveValue::Set, FromQueryResult, QueryResult, entity::prelude::*};
+    use sea_orm::{ActiveValue::Set, FromQueryResult, Iterable, QueryResult, entity::prelude::*};
 
     use crate::{
         clock::Timestamp,
@@ -101,6 +101,18 @@ pub mod jobs {
                 updated_at: row.updated_at,
             })
         }
+    }
+
+    /// The columns in which two versions of a job differ. One that is set to what it holds already is written all the same
+    /// on `SQLite`, and with it each index that it stands in.
+    pub fn changes(before: &Job, after: &Job) -> ActiveModel {
+        let (held, mut row) = (ActiveModel::from(before.clone()), ActiveModel::from(after.clone()));
+        for column in Column::iter() {
+            if row.get(column) == held.get(column) {
+                row.not_set(column);
+            }
+        }
+        row
     }
 
     impl From<Job> for ActiveModel {

@@ -361,7 +361,7 @@ impl Jobs {
 
     async fn save_in(&self, tx: &Tx, before: &Job, job: &Job) -> Result<(), Fault> {
         let saved = jobs::Entity::update_many()
-            .set(jobs::ActiveModel::from(job.clone()))
+            .set(jobs::changes(before, job))
             .filter(jobs::Column::Id.eq(job.id))
             .filter(jobs::Column::Version.eq(before.version))
             .filter(jobs::Column::Status.eq(before.status.as_str()))
