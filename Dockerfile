@@ -5,6 +5,7 @@ WORKDIR /build
 
 # The dependencies alone, behind stub sources: this layer is rebuilt only when a manifest changes.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY migration/Cargo.toml migration/
 RUN mkdir -p src migration/src \
     && echo 'fn main() {}' > src/main.rs \

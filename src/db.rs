@@ -9,12 +9,16 @@
 //! only the moment was wrong (serialisation failure, deadlock, busy), so it must have no effect outside the
 //! transaction. After a commit the helper rings the doorbell that wakes the event tail: nobody else does anything after
 //! a commit. A transaction whose future is dropped rolls back.
+//!
+//! On `SQLite` each statement is handed to the connection's thread and its answer handed back, which costs more than
+//! most statements do. Writes whose answer nobody needs therefore wait ([`Tx::later`]) and go over together with the
+//! next statement, or with the commit.
 
 use std::{
     future::Future,
     ops::Deref,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -22,7 +26,8 @@ use std::{
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
-    IsolationLevel, QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+    IsolationLevel, QueryResult, QueryTrait, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    Value,
     prelude::async_trait::async_trait,
     sqlx::{
         Connection,
@@ -235,7 +240,8 @@ impl Db {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let tx = Tx(Arc::new(self.writer.begin_with_options(options).await?));
+        let transaction = self.writer.begin_with_options(options).await?;
+        let tx = Tx(Arc::new(Running { transaction, waiting: Mutex::default() }));
         let value = work(tx.clone()).await?;
         if let Some(author) = self.author {
             // Last, so that the row is held for no longer than the commit takes, and nothing is waited for while it is.
@@ -244,7 +250,8 @@ impl Db {
             tx.query(sql, [author.into()]).await?;
         }
         let tx = Arc::into_inner(tx.0).ok_or_else(|| DbErr::Custom("the transaction outlived its closure".into()))?;
-        tx.commit().await?;
+        tx.catch_up().await?;
+        tx.transaction.commit().await?;
         Ok(value)
     }
 
@@ -294,12 +301,21 @@ impl ConnectionTrait for Reader {
 
 /// A running transaction. Cheap to clone into closures; all clones are gone when the closure ends.
 #[derive(Clone, Debug)]
-pub struct Tx(Arc<DatabaseTransaction>);
+pub struct Tx(Arc<Running>);
+
+/// What the clones of a [`Tx`] share, and what runs the queries of sea-orm.
+#[derive(Debug)]
+pub struct Running {
+    transaction: DatabaseTransaction,
+    /// Writes that go over with the next statement, in order. Always empty on `PostgreSQL`, whose protocol takes one
+    /// prepared statement at a time.
+    waiting: Mutex<Vec<Statement>>,
+}
 
 impl Deref for Tx {
-    type Target = DatabaseTransaction;
+    type Target = Running;
 
-    fn deref(&self) -> &DatabaseTransaction {
+    fn deref(&self) -> &Running {
         &self.0
     }
 }
@@ -307,16 +323,109 @@ impl Deref for Tx {
 impl Tx {
     /// Which database this runs on.
     pub fn backend(&self) -> Backend {
-        if self.0.get_database_backend() == DbBackend::Sqlite { Backend::Sqlite } else { Backend::Postgres }
+        if self.get_database_backend() == DbBackend::Sqlite { Backend::Sqlite } else { Backend::Postgres }
     }
 
     /// Runs one statement and returns its rows; `?` stands for each value.
-    pub async fn query<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<Vec<QueryResult>, DbErr> {
-        self.0.query_all_raw(statement(self.backend(), sql, values)).await
+    pub async fn query(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Result<Vec<QueryResult>, DbErr> {
+        self.query_all_raw(statement(self.backend(), sql, values)).await
+    }
+
+    /// Runs one write and returns how many rows it changed; `?` stands for each value.
+    pub async fn execute<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<u64, DbErr> {
+        Ok(self.execute_raw(statement(self.backend(), sql, values)).await?.rows_affected())
+    }
+
+    /// A write whose answer nobody needs; it returns no rows and `?` stands for each value.
+    ///
+    /// It runs before whatever comes after it, at the latest before the commit; what is wrong with it may come to light
+    /// only then. So nothing that a caller must tell apart may rest on it, such as a key that may be taken.
+    pub async fn later<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<(), DbErr> {
+        self.put_off(statement(self.backend(), sql, values)).await
+    }
+
+    /// The same for a write that sea-orm builds.
+    pub async fn later_built(&self, write: &impl QueryTrait) -> Result<(), DbErr> {
+        self.put_off(write.build(self.get_database_backend())).await
+    }
+
+    async fn put_off(&self, write: Statement) -> Result<(), DbErr> {
+        match self.backend() {
+            Backend::Sqlite => {
+                self.waiting().push(write);
+                Ok(())
+            }
+            Backend::Postgres => self.transaction.execute_raw(write).await.map(|_| ()),
+        }
     }
 }
 
-fn statement<const N: usize>(backend: Backend, sql: &str, values: [Value; N]) -> Statement {
+impl Running {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Statement>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs what waits.
+    async fn catch_up(&self) -> Result<(), DbErr> {
+        let waiting = std::mem::take(&mut *self.waiting());
+        match joined(waiting) {
+            Some(statement) => self.transaction.execute_raw(statement).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// A statement with all that waits before it. What waits returns no rows, so the rows of both are those of the last.
+    fn after_what_waits(&self, last: Statement) -> Statement {
+        let mut waiting = std::mem::take(&mut *self.waiting());
+        if waiting.is_empty() {
+            return last;
+        }
+        waiting.push(last.clone());
+        joined(waiting).unwrap_or(last)
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for Running {
+    fn get_database_backend(&self) -> DbBackend {
+        self.transaction.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        // Alone: the rows that it changes are counted.
+        self.catch_up().await?;
+        self.transaction.execute_raw(statement).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.catch_up().await?;
+        self.transaction.execute_unprepared(sql).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.transaction.query_one_raw(self.after_what_waits(statement)).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.transaction.query_all_raw(self.after_what_waits(statement)).await
+    }
+}
+
+/// Several statements as one command, which sqlx takes apart again on `SQLite`; each takes its share of the values.
+fn joined(statements: Vec<Statement>) -> Option<Statement> {
+    statements.into_iter().reduce(|mut all, next| {
+        all.sql.push_str("; ");
+        all.sql.push_str(&next.sql);
+        match (&mut all.values, next.values) {
+            (Some(values), Some(more)) => values.0.extend(more.0),
+            (values @ None, more) => *values = more,
+            (Some(_), None) => {}
+        }
+        all
+    })
+}
+
+fn statement(backend: Backend, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
     let (backend, sql) = match backend {
         Backend::Sqlite => (DbBackend::Sqlite, sql.to_owned()),
         Backend::Postgres => {

@@ -55,30 +55,40 @@ pub enum KeyConflict {
     },
 }
 
-/// Runs `effect` unless this user's mutation did so before under `key`, and returns the ids that it made then or now.
+/// What became of a request with a key.
+#[derive(Debug)]
+pub enum Once<T, V> {
+    /// It took effect now, with this outcome.
+    Now(V),
+    /// It took effect before; these are the ids that it made then.
+    Before(T),
+}
+
+/// Runs `effect` unless this user's mutation did so before under `key`. The effect returns the ids that it made, which are
+/// kept, and its outcome, which is not.
 ///
 /// `input` is all that the request asked for: the same key with other input is [`KeyConflict::Reused`].
-pub async fn once_in<I, T, E, F>(
+pub async fn once_in<I, T, V, E, F>(
     tx: &Tx,
     now: Timestamp,
     user: UserId,
     (mutation, key): (&'static str, &IdempotencyKey),
     input: &I,
     effect: impl FnOnce() -> F,
-) -> Result<T, E>
+) -> Result<Once<T, V>, E>
 where
     I: Serialize,
     T: Serialize + DeserializeOwned,
-    F: Future<Output = Result<T, E>>,
+    F: Future<Output = Result<(T, V), E>>,
     E: From<DbErr> + From<Fault> + From<KeyConflict>,
 {
     let hash = Sha256::digest(serde_json::to_vec(input).map_err(Fault::corrupt)?).to_vec();
     let scope = || [Value::from(user), Value::from(mutation), Value::from(key.0.as_str())];
     let [owner, name, text] = scope();
     let inserted = tx
-        .query(
+        .execute(
             "INSERT INTO idempotency_keys (user_id, mutation, key, request_hash, effect, created_at) \
-             VALUES (?, ?, ?, ?, '', ?) ON CONFLICT DO NOTHING RETURNING 1",
+             VALUES (?, ?, ?, ?, '', ?) ON CONFLICT DO NOTHING",
             [owner, name, text, hash.clone().into(), now.into()],
         )
         .await
@@ -86,7 +96,7 @@ where
             DbErrorKind::LockTimeout => E::from(KeyConflict::InProgress { retry_after_ms: RETRY_AFTER_MS }),
             _ => E::from(error),
         })?;
-    if inserted.is_empty() {
+    if inserted == 0 {
         let stored = tx
             .query(
                 "SELECT request_hash, effect FROM idempotency_keys WHERE user_id = ? AND mutation = ? AND key = ?",
@@ -98,15 +108,12 @@ where
             return Err(KeyConflict::Reused.into());
         }
         let stored: String = row.try_get("", "effect")?;
-        return Ok(serde_json::from_str(&stored).map_err(Fault::corrupt)?);
+        return Ok(Once::Before(serde_json::from_str(&stored).map_err(Fault::corrupt)?));
     }
-    let made = effect().await?;
+    let (made, outcome) = effect().await?;
     let text = serde_json::to_string(&made).map_err(Fault::corrupt)?;
     let [owner, name, key] = scope();
-    tx.query(
-        "UPDATE idempotency_keys SET effect = ? WHERE user_id = ? AND mutation = ? AND key = ? RETURNING 1",
-        [text.into(), owner, name, key],
-    )
-    .await?;
-    Ok(made)
+    let sql = "UPDATE idempotency_keys SET effect = ? WHERE user_id = ? AND mutation = ? AND key = ?";
+    tx.later(sql, [text.into(), owner, name, key]).await?;
+    Ok(Once::Now(outcome))
 }

@@ -89,7 +89,7 @@ impl UserObject {
     }
 
     async fn skills(&self, ctx: &Context<'_>) -> Result<Vec<SkillObject>> {
-        let skills = ctx.get::<DataLoader<AccountLoader>>().load_one(SkillsOf(self.0.id)).await?;
+        let skills = Box::pin(ctx.get::<DataLoader<AccountLoader>>().load_one(SkillsOf(self.0.id))).await?;
         Ok(skills.unwrap_or_default().into_iter().map(SkillObject).collect())
     }
 
@@ -103,12 +103,12 @@ impl UserObject {
 
     /// *Private*: the account itself and admins; null for others.
     async fn email(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        Ok(ctx.get::<Accounts>().email(ctx.actor(), self.0.id).await?)
+        Ok(Box::pin(ctx.get::<Accounts>().email(ctx.actor(), self.0.id)).await?)
     }
 
     /// *Private*: the account itself and admins; null for others.
     async fn wallet(&self, ctx: &Context<'_>) -> Result<Option<WalletObject>> {
-        let wallet = ctx.get::<Wallets>().find(ctx.actor(), wallet_of(self.0.id)).await?;
+        let wallet = Box::pin(ctx.get::<Wallets>().find(ctx.actor(), wallet_of(self.0.id))).await?;
         Ok(wallet.map(WalletObject::from))
     }
 
@@ -121,14 +121,18 @@ impl UserObject {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
-    ) -> Result<Option<JobConnection>> {
+    ) -> Result<Option<Box<JobConnection>>> {
         if !self.shows_private_fields(ctx) {
             return Ok(None);
         }
         let request = PageArguments { first, after, last, before }.nested()?;
         let statuses: Vec<_> = status.into_iter().flatten().map(Into::into).collect();
-        let page = ctx.get::<Jobs>().page_of_client(self.0.id, &statuses, request).await?;
-        Ok(Some(JobConnection::of_client(page, self.0.id, statuses)))
+        let (jobs, client) = (ctx.get::<Jobs>(), self.0.id);
+        let page = async move {
+            let page = jobs.page_of_client(client, &statuses, request).await?;
+            Ok(Some(Box::new(JobConnection::of_client(page, client, statuses))))
+        };
+        Box::pin(page).await
     }
 
     /// *Private*. My Jobs, freelancer side: claims this user holds or held.
@@ -140,15 +144,19 @@ impl UserObject {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
-    ) -> Result<Option<ClaimConnection>> {
+    ) -> Result<Option<Box<ClaimConnection>>> {
         if !self.shows_private_fields(ctx) {
             return Ok(None);
         }
         let request = PageArguments { first, after, last, before }.nested()?;
         let statuses: Vec<_> = status.into_iter().flatten().map(Into::into).collect();
         let scope = ClaimScope { freelancer: Some(self.0.id), job: None };
-        let page = ctx.get::<Claims>().page(scope, &statuses, request).await?;
-        Ok(Some(ClaimConnection::new(page, scope, statuses)))
+        let claims = ctx.get::<Claims>();
+        let page = async move {
+            let page = claims.page(scope, &statuses, request).await?;
+            Ok(Some(Box::new(ClaimConnection::new(page, scope, statuses))))
+        };
+        Box::pin(page).await
     }
 
     /// *Private*. Durable inbox: every notification, read or not, whether or not a socket was open.
@@ -160,13 +168,14 @@ impl UserObject {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
-    ) -> Result<Option<NotificationConnection>> {
+    ) -> Result<Option<Box<NotificationConnection>>> {
         if !self.shows_private_fields(ctx) {
             return Ok(None);
         }
         let request = PageArguments { first, after, last, before }.nested()?;
-        let page = ctx.get::<Notifications>().page(self.0.id, unread_only == Some(true), request).await?;
-        Ok(Some(NotificationConnection::new(page, self.0.id)))
+        let page = ctx.get::<Notifications>().page(self.0.id, unread_only == Some(true), request);
+        let page = Box::pin(page).await?;
+        Ok(Some(Box::new(NotificationConnection::new(page, self.0.id))))
     }
 }
 
@@ -226,7 +235,7 @@ impl Loader<SkillsOf> for AccountLoader {
 
 /// A user who must exist, since something refers to them.
 pub(crate) async fn user(ctx: &Context<'_>, id: UserId) -> Result<UserObject> {
-    let card = ctx.get::<DataLoader<AccountLoader>>().load_one(id).await?;
+    let card = Box::pin(ctx.get::<DataLoader<AccountLoader>>().load_one(id)).await?;
     Ok(card.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))?.into())
 }
 

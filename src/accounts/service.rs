@@ -7,7 +7,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, OnConflict},
 };
 
@@ -23,7 +23,7 @@ use crate::{
         passwords::{Password, PasswordFault, Passwords, Verdict},
         sessions::{NewRefreshToken, Refresh, Sessions, TokenPair},
     },
-    clock::Clock,
+    clock::{Clock, Timestamp},
     db::{Db, Tx},
     error::{Fault, Invalid, InvalidKind},
     ids::{Ids, SessionId, SkillId, UserId},
@@ -32,6 +32,9 @@ use crate::{
 
 /// Skills a user or a job may list.
 pub const MAX_SKILLS: usize = 20;
+
+/// The columns of a card, in their order.
+type CardRow = (UserId, String, Option<String>, bool, bool, bool, i32, Timestamp);
 
 /// The accounts. Clones share everything.
 #[derive(Clone, Debug)]
@@ -373,9 +376,8 @@ impl Accounts {
         subject: &str,
         detail: &str,
     ) -> Result<(), Fault> {
-        let sql = "INSERT INTO admin_actions (actor_id, action, subject, detail, occurred_at) VALUES (?, ?, ?, ?, ?) \
-                   RETURNING 1";
-        tx.query(sql, [admin.into(), action.into(), subject.into(), detail.into(), self.clock.now().into()]).await?;
+        let sql = "INSERT INTO admin_actions (actor_id, action, subject, detail, occurred_at) VALUES (?, ?, ?, ?, ?)";
+        tx.later(sql, [admin.into(), action.into(), subject.into(), detail.into(), self.clock.now().into()]).await?;
         Ok(())
     }
 
@@ -390,10 +392,34 @@ impl Accounts {
         row.map(Into::into).ok_or_else(|| Fault::corrupt(format!("{user} is missing")))
     }
 
+    /// The public cards of two users who must exist, inside a transaction.
+    pub async fn cards_in(&self, tx: &Tx, [one, two]: [UserId; 2]) -> Result<[UserCard; 2], Fault> {
+        let rows = users::Entity::find().filter(users::Column::Id.is_in([one, two])).all(&**tx).await?;
+        let card = |user: UserId| {
+            let row = rows.iter().find(|row| row.id == user);
+            row.cloned().map(Into::into).ok_or_else(|| Fault::corrupt(format!("{user} is missing")))
+        };
+        Ok([card(one)?, card(two)?])
+    }
+
     /// The public cards of many users.
     pub async fn cards(&self, users: &[UserId]) -> Result<HashMap<UserId, UserCard>, Fault> {
-        let rows = users::Entity::find().filter(users::Column::Id.is_in(users.to_vec())).all(self.db.reader()).await?;
-        Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
+        // A tuple is read by the places of its columns, at a fraction of what names cost.
+        let rows: Vec<CardRow> = users::Entity::find()
+            .select_only()
+            .columns([users::Column::Id, users::Column::DisplayName, users::Column::AvatarUrl])
+            .columns([users::Column::IsClient, users::Column::IsFreelancer, users::Column::IsAdmin])
+            .columns([users::Column::CompletedJobCount, users::Column::CreatedAt])
+            .filter(users::Column::Id.is_in(users.to_vec()))
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
+        let card =
+            |(id, display_name, avatar_url, client, freelancer, admin, completed_job_count, created_at): CardRow| {
+                let roles = Roles { client, freelancer, admin };
+                (id, UserCard { id, display_name, avatar_url, roles, completed_job_count, created_at })
+            };
+        Ok(rows.into_iter().map(card).collect())
     }
 
     /// A user's email, if the actor may know it.
@@ -425,11 +451,8 @@ impl Accounts {
         // In the order of ids, as every transaction that touches two users does.
         let [first, second] = if users[0] < users[1] { users } else { [users[1], users[0]] };
         for user in [first, second] {
-            users::Entity::update_many()
-                .filter(users::Column::Id.eq(user))
-                .col_expr(users::Column::CompletedJobCount, Expr::col(users::Column::CompletedJobCount).add(1))
-                .exec(&**tx)
-                .await?;
+            let sql = "UPDATE users SET completed_job_count = completed_job_count + 1 WHERE id = ?";
+            tx.later(sql, [user.into()]).await?;
         }
         Ok(())
     }

@@ -2,7 +2,10 @@
 
 /// `claims`
 pub mod claims {
-    use sea_orm::{ActiveValue::Set, entity::prelude::*};
+    use sea_orm::{
+        ActiveValue::{NotSet, Set},
+        entity::prelude::*,
+    };
 
     use crate::{
         claims::model::{Claim, ClaimStatus},
@@ -56,6 +59,19 @@ pub mod claims {
         }
     }
 
+    /// What may change about a claim. A column that is set to what it holds already is written all the same on `SQLite`,
+    /// and with it each index that it stands in.
+    pub fn changes(claim: Claim) -> ActiveModel {
+        ActiveModel {
+            id: NotSet,
+            job_id: NotSet,
+            freelancer_id: NotSet,
+            fee_basis_points: NotSet,
+            created_at: NotSet,
+            ..claim.into()
+        }
+    }
+
     impl From<Claim> for ActiveModel {
         fn from(claim: Claim) -> Self {
             Self {
@@ -77,7 +93,10 @@ pub mod claims {
 
 /// `deliverables`
 pub mod deliverables {
-    use sea_orm::{ActiveValue::Set, entity::prelude::*};
+    use sea_orm::{
+        ActiveValue::{NotSet, Set},
+        entity::prelude::*,
+    };
 
     use crate::{
         claims::model::{Deliverable, DeliverableStatus},
@@ -122,6 +141,18 @@ pub mod deliverables {
                 submitted_at: row.submitted_at,
                 reviewed_at: row.reviewed_at,
             })
+        }
+    }
+
+    /// What may change about a submission.
+    pub fn changes(deliverable: Deliverable) -> ActiveModel {
+        ActiveModel {
+            id: NotSet,
+            claim_id: NotSet,
+            number: NotSet,
+            note: NotSet,
+            submitted_at: NotSet,
+            ..deliverable.into()
         }
     }
 

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 
 use chrono::TimeDelta;
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    ColumnTrait, Condition, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    Select,
     sea_query::{Expr, LockType},
 };
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ use crate::{
     config::MarketplaceSettings,
     db::{Db, Tx},
     error::{Fault, Invalid, InvalidKind},
-    idempotency::{IdempotencyKey, once_in},
+    idempotency::{IdempotencyKey, Once, once_in},
     ids::{ClaimId, DeliverableId, Ids, JobId, UserId},
     jobs::{
         Jobs,
@@ -129,7 +130,7 @@ impl Claims {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let input = &(job_id, expected_version);
-                let made: Made = once_in(&tx, now, freelancer, ("claimJob", key), input, || async {
+                let claimed = once_in(&tx, now, freelancer, ("claimJob", key), input, || async {
                     let before = self.jobs.lock_in(&tx, job_id).await?.filter(|job| job.is_visible_to(&actor));
                     let before = before.ok_or_else(|| Invalid::not_found("jobId", "job"))?;
                     if before.is_own(&actor) {
@@ -140,7 +141,7 @@ impl Claims {
                         return Err(ClaimError::NotClaimable(Box::new(before)));
                     }
                     check_version(&before, expected_version)?;
-                    self.check_limit_in(&tx, freelancer).await?;
+                    let name = self.check_limit_in(&tx, freelancer).await?;
                     let claim = Claim {
                         id: self.ids.next(),
                         version: 1,
@@ -154,33 +155,33 @@ impl Claims {
                         ended_at: None,
                         end_reason: None,
                     };
-                    claims::Entity::insert(claims::ActiveModel::from(claim.clone()))
-                        .exec_without_returning(&*tx)
-                        .await?;
+                    tx.later_built(&claims::Entity::insert(claims::ActiveModel::from(claim.clone()))).await?;
                     let job = Job { status: JobStatus::Claimed, claimant_id: Some(freelancer), ..before.clone() };
                     let job = self.jobs.change_in(&tx, &before, job, &[JobChange::Status, JobChange::Claim]).await?;
-                    let name = self.accounts.card_in(&tx, freelancer).await?.display_name;
                     let title = format!("{name} claimed \"{}\"", job.title);
                     self.notify_in(&tx, job.client_id, NotificationKind::JobClaimed, title, Subject::Job(job_id))
                         .await?;
-                    Ok::<_, ClaimError>(Made { claim: claim.id, deliverable: None })
+                    let made = Made { claim: claim.id, deliverable: None };
+                    Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: None }))
                 })
                 .await?;
-                self.stepped_in(&tx, &actor, made).await
+                self.outcome_in(&tx, &actor, claimed).await
             })
             .await
     }
 
-    /// Locks the freelancer's own row, so that claims of one freelancer on different jobs queue here, and counts.
-    async fn check_limit_in(&self, tx: &Tx, freelancer: UserId) -> Result<(), ClaimError> {
-        users::Entity::find_by_id(freelancer).lock(LockType::NoKeyUpdate).one(&**tx).await?;
+    /// Locks the freelancer's own row, so that claims of one freelancer on different jobs queue here, counts, and returns
+    /// the freelancer's name.
+    async fn check_limit_in(&self, tx: &Tx, freelancer: UserId) -> Result<String, ClaimError> {
+        let row = users::Entity::find_by_id(freelancer).lock(LockType::NoKeyUpdate).one(&**tx).await?;
+        let row = row.ok_or_else(|| Fault::corrupt(format!("{freelancer} is missing")))?;
         let live = claims::Entity::find()
             .filter(claims::Column::FreelancerId.eq(freelancer))
             .filter(is_live())
             .count(&**tx)
             .await?;
         let limit = self.rules.live_claims;
-        if live < u64::from(limit) { Ok(()) } else { Err(ClaimError::LimitReached { limit }) }
+        if live < u64::from(limit) { Ok(row.display_name) } else { Err(ClaimError::LimitReached { limit }) }
     }
 
     /// Gives a claim back: the job is OPEN again.
@@ -228,7 +229,7 @@ impl Claims {
         self.db
             .transact(|tx| async move {
                 let now = self.clock.now();
-                let made: Made = once_in(&tx, now, freelancer, ("submitDeliverable", key), input, || async {
+                let submitted = once_in(&tx, now, freelancer, ("submitDeliverable", key), input, || async {
                     let (before, claim) = self.lock_own_in(&tx, &actor, claim_id).await?;
                     if !claim.status.is_live() || !Step::Submit.works_from(before.status) {
                         return Err(refused(before, claim, Step::Submit));
@@ -249,7 +250,7 @@ impl Claims {
                         reviewed_at: None,
                     };
                     let row = deliverables::ActiveModel::from(deliverable.clone());
-                    deliverables::Entity::insert(row).exec_without_returning(&*tx).await?;
+                    tx.later_built(&deliverables::Entity::insert(row)).await?;
                     let auto_approve_at = Some(now + self.rules.review);
                     let claim = Claim { status: ClaimStatus::InReview, expires_at: None, auto_approve_at, ..claim };
                     let claim = self.save_in(&tx, claim).await?;
@@ -262,10 +263,11 @@ impl Claims {
                     let title = format!("Work for \"{}\" is ready for your review", job.title);
                     let subject = Subject::Claim(claim.id);
                     self.notify_in(&tx, job.client_id, NotificationKind::WorkSubmitted, title, subject).await?;
-                    Ok(Made { claim: claim.id, deliverable: Some(deliverable.id) })
+                    let made = Made { claim: claim.id, deliverable: Some(deliverable.id) };
+                    Ok((made, Stepped { job, claim, deliverable: Some(deliverable) }))
                 })
                 .await?;
-                self.stepped_in(&tx, &actor, made).await
+                self.outcome_in(&tx, &actor, submitted).await
             })
             .await
     }
@@ -314,11 +316,12 @@ impl Claims {
         self.db
             .transact(|tx| async move {
                 let now = self.clock.now();
-                let made: Made = once_in(&tx, now, client, ("approveDeliverable", key), &deliverable_id, || async {
+                let approved = once_in(&tx, now, client, ("approveDeliverable", key), &deliverable_id, || async {
                     let (before, claim, deliverable) =
                         self.lock_for_review_in(&tx, &actor, deliverable_id, Step::Approve).await?;
                     let status = DeliverableStatus::Approved;
-                    update_in(&tx, Deliverable { status, reviewed_at: Some(now), ..deliverable }).await?;
+                    let deliverable = Deliverable { status, reviewed_at: Some(now), ..deliverable };
+                    update_in(&tx, deliverable.clone()).await?;
                     let ended =
                         Claim { status: ClaimStatus::Approved, auto_approve_at: None, ended_at: Some(now), ..claim };
                     let claim = self.save_in(&tx, ended).await?;
@@ -340,10 +343,11 @@ impl Claims {
                     self.notify_in(&tx, freelancer, kind, approved, subject).await?;
                     let (kind, subject) = (NotificationKind::PaymentReceived, Subject::Transaction(payment.id));
                     self.notify_in(&tx, freelancer, kind, paid, subject).await?;
-                    Ok::<_, ClaimError>(Made { claim: claim.id, deliverable: Some(deliverable_id) })
+                    let made = Made { claim: claim.id, deliverable: Some(deliverable_id) };
+                    Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: Some(deliverable) }))
                 })
                 .await?;
-                self.stepped_in(&tx, &actor, made).await
+                self.outcome_in(&tx, &actor, approved).await
             })
             .await
     }
@@ -361,7 +365,8 @@ impl Claims {
 
     /// Locks the freelancer's own claim, after its job.
     async fn lock_own_in(&self, tx: &Tx, actor: &Actor, id: ClaimId) -> Result<(Job, Claim), ClaimError> {
-        let (job, claim) = self.lock_pair_in(tx, id).await?.ok_or_else(|| Invalid::not_found("claimId", "claim"))?;
+        let found = self.lock_pair_in(tx, claims::Column::Id.eq(id)).await?;
+        let (job, claim) = found.ok_or_else(|| Invalid::not_found("claimId", "claim"))?;
         if actor.is(claim.freelancer_id) {
             Ok((job, claim))
         } else {
@@ -378,17 +383,18 @@ impl Claims {
         step: Step,
     ) -> Result<(Job, Claim, Deliverable), ClaimError> {
         let not_found = || Invalid::not_found("deliverableId", "deliverable");
-        let find = || deliverables::Entity::find_by_id(id).one(&**tx);
-        let claim_id = find().await?.ok_or_else(not_found)?.claim_id;
-        let (job, claim) = self.lock_pair_in(tx, claim_id).await?.ok_or_else(not_found)?;
+        let reviewed = deliverables::Entity::find_by_id(id).select_only().column(deliverables::Column::ClaimId);
+        let is_its = claims::Column::Id.in_subquery(reviewed.into_query());
+        let (job, claim) = self.lock_pair_in(tx, is_its).await?.ok_or_else(not_found)?;
         if !job.is_own(actor) {
             return Err(not_found().into());
         }
         if !step.works_from(job.status) || claim.status != ClaimStatus::InReview {
             return Err(refused(job, claim, step));
         }
-        // Read again: the status read before the lock may be an old one.
-        let deliverable = Deliverable::try_from(find().await?.ok_or_else(not_found)?)?;
+        // Not before: the status read before the lock may be an old one.
+        let row = deliverables::Entity::find_by_id(id).one(&**tx).await?;
+        let deliverable = Deliverable::try_from(row.ok_or_else(not_found)?)?;
         if deliverable.status != DeliverableStatus::Submitted {
             let why = "is not the latest submission; review that one";
             return Err(Invalid::value("deliverableId", why).into());
@@ -396,10 +402,11 @@ impl Claims {
         Ok((job, claim, deliverable))
     }
 
-    async fn lock_pair_in(&self, tx: &Tx, id: ClaimId) -> Result<Option<(Job, Claim)>, Fault> {
-        let Some(row) = claims::Entity::find_by_id(id).one(&**tx).await? else { return Ok(None) };
-        let Some(job) = self.jobs.lock_in(tx, row.job_id).await? else { return Ok(None) };
-        let row = claims::Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(&**tx).await?;
+    /// Locks the one claim that is meant, after its job. Which job that is never changes.
+    async fn lock_pair_in(&self, tx: &Tx, is_meant: Expr) -> Result<Option<(Job, Claim)>, Fault> {
+        let of_claim = claims::Entity::find().filter(is_meant.clone()).select_only().column(claims::Column::JobId);
+        let Some(job) = self.jobs.lock_where_in(tx, of_claim.into_query()).await? else { return Ok(None) };
+        let row = claims::Entity::find().filter(is_meant).lock(LockType::NoKeyUpdate).one(&**tx).await?;
         Ok(row.map(Claim::try_from).transpose()?.map(|claim| (job, claim)))
     }
 
@@ -408,7 +415,7 @@ impl Claims {
         let before = claim.version;
         claim.version += 1;
         let saved = claims::Entity::update_many()
-            .set(claims::ActiveModel::from(claim.clone()))
+            .set(claims::changes(claim.clone()))
             .filter(claims::Column::Id.eq(claim.id))
             .filter(claims::Column::Version.eq(before))
             .exec(&**tx)
@@ -417,8 +424,13 @@ impl Claims {
         if saved.rows_affected == 1 { Ok(claim) } else { Err(changed()) }
     }
 
-    /// What a step left behind, as it is now. A repeated request may find that its caller has lost the work meanwhile.
-    async fn stepped_in(&self, tx: &Tx, actor: &Actor, made: Made) -> Result<Stepped, ClaimError> {
+    /// What a step left behind: as it left it, or as it is by now. A repeated request may find that its caller has lost
+    /// the work meanwhile.
+    async fn outcome_in(&self, tx: &Tx, actor: &Actor, outcome: Once<Made, Stepped>) -> Result<Stepped, ClaimError> {
+        let made = match outcome {
+            Once::Now(stepped) => return Ok(stepped),
+            Once::Before(made) => made,
+        };
         let missing = |what: &dyn std::fmt::Display| Fault::corrupt(format!("{what} is missing"));
         let row = claims::Entity::find_by_id(made.claim).one(&**tx).await?;
         let claim = Claim::try_from(row.ok_or_else(|| missing(&made.claim))?)?;
@@ -569,8 +581,8 @@ async fn latest_deliverable_in(tx: &Tx, claim: ClaimId) -> Result<Option<Deliver
 
 async fn update_in(tx: &Tx, deliverable: Deliverable) -> Result<(), Fault> {
     let id = deliverable.id;
-    let row = deliverables::ActiveModel::from(deliverable);
-    deliverables::Entity::update_many().set(row).filter(deliverables::Column::Id.eq(id)).exec(&**tx).await?;
+    let row = deliverables::changes(deliverable);
+    tx.later_built(&deliverables::Entity::update_many().set(row).filter(deliverables::Column::Id.eq(id))).await?;
     Ok(())
 }
 

@@ -37,8 +37,8 @@ pub async fn record(tx: &Tx, event: NewEvent) -> Result<(), DbErr> {
         event.occurred_at.into(),
     ];
     let sql = "INSERT INTO events (event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, \
-               payload, occurred_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING 1";
-    tx.query(sql, values).await.map(drop)
+               payload, occurred_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    tx.later(sql, values).await
 }
 
 /// On whose behalf the log is read.

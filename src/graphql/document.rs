@@ -1,14 +1,15 @@
 //! From the text of a request to an operation that is safe to run.
 //!
-//! Owns [`prepare`], the one door of every transport to the schema: nothing reaches async-graphql that did not pass it.
+//! Owns [`Documents::prepare`], the one door of every transport to the schema: nothing reaches async-graphql that did not pass it.
 //! What comes out is parsed once, within the [`Limits`], has a known cost, and names the operation it runs. What does
 //! not pass is refused with coded errors in the order one mends them: text, operation, limits, variables, roots.
+//! Applications send the same few texts again and again: [`Documents`] remembers how they parse, and nothing else.
 //!
 //! Own code, where async-graphql's rules are missing or wrong at the root: a subscription may select several root
 //! fields or none, gets no events for a field in a fragment and completes at once; a mutation that selects a root
 //! field twice runs it twice instead of merging the two (spec 6.3.2), which is once too often for a payment.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use async_graphql::{
     Name, Pos, Positioned, Request, ServerError, Variables,
@@ -20,6 +21,8 @@ use async_graphql::{
     },
 };
 
+use moka::sync::Cache;
+
 use super::{
     errors::ErrorCode,
     limits::{Limits, exceeded, failure, measure},
@@ -29,6 +32,10 @@ use super::{
 
 /// The name of the subscription root in this schema.
 const SUBSCRIPTION: &str = "Subscription";
+/// The texts that [`Documents`] keeps, in bytes together. Parsed they take some twenty times as much.
+const KEPT: u64 = 1024 * 1024;
+/// The longest of them, in bytes; a longer one is as good as never sent twice.
+const LONGEST_KEPT: usize = 16 * 1024;
 
 /// An operation that may run.
 #[derive(Clone, Debug)]
@@ -59,24 +66,70 @@ impl Prepared {
     }
 }
 
-/// Parses `query`, chooses its operation and checks all that can be known before validation.
-///
-/// `single_mutations` are mutations of which one request may hold one (sign-in, money): a hundred aliases of `signIn`
-/// would be a hundred guesses for the price of one request.
-///
-/// # Errors
-///
-/// Coded errors of the whole request, without paths: `GRAPHQL_PARSE_FAILED`, `GRAPHQL_VALIDATION_FAILED`,
-/// `OPERATION_TOO_COMPLEX`, `OPERATION_TOO_DEEP` or `BAD_USER_INPUT`.
-pub fn prepare(
+/// The texts that were parsed last, and what came of them. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Documents(Cache<Arc<str>, Arc<ExecutableDocument>>);
+
+impl Default for Documents {
+    fn default() -> Self {
+        let weigh = |text: &Arc<str>, _: &Arc<ExecutableDocument>| u32::try_from(text.len()).unwrap_or(u32::MAX);
+        Self(Cache::builder().weigher(weigh).max_capacity(KEPT).build())
+    }
+}
+
+impl Documents {
+    /// Parses `query`, chooses its operation and checks all that can be known before validation.
+    ///
+    /// `single_mutations` are mutations of which one request may hold one (sign-in, money): a hundred aliases of
+    /// `signIn` would be a hundred guesses for the price of one request. The limits must be the same each time: what
+    /// was parsed once within `limits.tokens` is not counted again.
+    ///
+    /// # Errors
+    ///
+    /// Coded errors of the whole request, without paths: `GRAPHQL_PARSE_FAILED`, `GRAPHQL_VALIDATION_FAILED`,
+    /// `OPERATION_TOO_COMPLEX`, `OPERATION_TOO_DEEP` or `BAD_USER_INPUT`.
+    pub fn prepare(
+        &self,
+        query: &str,
+        operation_name: Option<&str>,
+        variables: &Variables,
+        limits: &Limits,
+        single_mutations: &[&str],
+    ) -> Result<Prepared, Vec<ServerError>> {
+        let document = if let Some(document) = self.0.get(query) {
+            document
+        } else {
+            scan(query, limits.tokens)?;
+            let document = Arc::new(parser::parse_query(query).map_err(|error| unparsable(&error))?);
+            if query.len() <= LONGEST_KEPT {
+                self.0.insert(query.into(), Arc::clone(&document));
+            }
+            document
+        };
+        examine(Arc::unwrap_or_clone(document), operation_name, variables, limits, single_mutations)
+    }
+}
+
+/// [`Documents::prepare`] for a text that comes once.
+#[cfg(test)]
+pub(crate) fn prepare(
     query: &str,
     operation_name: Option<&str>,
     variables: &Variables,
     limits: &Limits,
     single_mutations: &[&str],
 ) -> Result<Prepared, Vec<ServerError>> {
-    scan(query, limits.tokens)?;
-    let mut document = parser::parse_query(query).map_err(|error| unparsable(&error))?;
+    Documents::default().prepare(query, operation_name, variables, limits, single_mutations)
+}
+
+/// Whether a parsed document may run with these variables, and at what cost.
+fn examine(
+    mut document: ExecutableDocument,
+    operation_name: Option<&str>,
+    variables: &Variables,
+    limits: &Limits,
+    single_mutations: &[&str],
+) -> Result<Prepared, Vec<ServerError>> {
     let (name, operation) = choose(&document, operation_name)?;
     let name = name.cloned();
     let measured = measure(&document, operation, variables, limits)?;

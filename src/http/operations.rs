@@ -7,7 +7,7 @@
 use std::{borrow::Cow, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_graphql::{
-    Response, ServerError, Value, Variables,
+    Request, Response, ServerError, Value, Variables,
     parser::types::{OperationType, Selection},
 };
 use futures_util::{
@@ -37,7 +37,7 @@ use crate::{
         budget::{Budget, Budgets, Caller},
         classify::{classify, is_request_error},
         context::Scope,
-        document::{Prepared, prepare},
+        document::{Documents, Prepared},
         errors::ErrorCode,
         limits::{Limits, failure},
         loader::Batches,
@@ -64,8 +64,11 @@ struct Shared {
     schema: Schema,
     db: Db,
     replica: Option<Replica>,
+    /// For queries, nearly all of which fail nowhere.
+    swift: Schema,
     services: Services,
     sessions: Sessions,
+    documents: Documents,
     limits: Limits,
     budgets: Arc<Budgets>,
     timeout: Duration,
@@ -127,6 +130,7 @@ pub enum Admitted {
 }
 
 /// An operation that may run.
+#[derive(Clone)]
 pub struct Ready {
     origin: Origin,
     prepared: Prepared,
@@ -149,8 +153,10 @@ impl Operations {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         let Parts { db, replica, services, sessions, limits, budgets, timeout, clock, ids } = parts;
-        let schema = services.schema();
-        let shared = Shared { schema, db, replica, services, sessions, limits, budgets, timeout, clock, ids };
+        let (schema, swift) = (services.schema(), services.swift_schema());
+        let documents = Documents::default();
+        let shared =
+            Shared { schema, db, replica, swift, services, sessions, documents, limits, budgets, timeout, clock, ids };
         Self { shared: Arc::new(shared) }
     }
 
@@ -184,7 +190,8 @@ impl Operations {
     ) -> Result<Admitted, E> {
         let shared = &self.shared;
         let Document { query, operation_name, variables } = document;
-        let prepared = prepare(&query, operation_name.as_deref(), &variables, &shared.limits, SINGLE_MUTATIONS);
+        let (name, limits) = (operation_name.as_deref(), &shared.limits);
+        let prepared = shared.documents.prepare(&query, name, &variables, limits, SINGLE_MUTATIONS);
         if let Ok(prepared) = &prepared {
             may_run(prepared.operation)?;
         }
@@ -242,32 +249,51 @@ impl Operations {
     /// Reads all of a public query on the replica, if there is one that may answer; else, or if it fails half way, on the
     /// primary.
     async fn execute(&self, ready: Box<Ready>) -> Result<Response, Fault> {
-        let Shared { schema, services, db, .. } = &*self.shared;
+        let Shared { services, db, .. } = &*self.shared;
         let asks_cursor = ready.prepared.root_fields.iter().any(|field| field == "streamCursor");
         let log = services.hub.log();
         if let Some(snapshot) = self.replica_for(&ready).await {
             let scope = self.scope(&ready).at(asks_cursor.then(|| log.cursor(snapshot.position())));
-            let request = ready.prepared.clone().into_request(ready.query.clone(), ready.variables.clone());
-            let (request, batches) = services.on(&db.at(Arc::clone(&snapshot))).serve(request);
-            let response = batches.drive(schema.execute(request.data(Arc::new(scope)))).await;
+            let services = services.on(&db.at(Arc::clone(&snapshot)));
+            let response = self.answer(ready.clone(), scope, |request| services.serve(request)).await;
             if snapshot.held() {
                 count_read("replica");
                 return Ok(response);
             }
         }
-        let scope = self.scope(&ready);
         let author = ready.origin.actor.user().filter(|_| ready.kind == OperationType::Mutation && db.marks_commits());
-        let request = ready.prepared.into_request(ready.query, ready.variables);
-        let (request, batches) = match author {
-            Some(author) => services.on(&db.on_behalf_of(author)).serve(request),
-            None => services.load_for(request),
-        };
         if ready.kind == OperationType::Query {
             count_read("primary");
         }
         // Before any resolver reads: what the list beside the cursor does not show comes after it in the stream.
         let cursor = if asks_cursor { Some(log.cursor(log.stamp().await?)) } else { None };
-        Ok(batches.drive(schema.execute(request.data(Arc::new(scope.at(cursor))))).await)
+        let scope = self.scope(&ready).at(cursor);
+        Ok(match author {
+            Some(author) => {
+                let services = services.on(&db.on_behalf_of(author));
+                self.answer(ready, scope, |request| services.serve(request)).await
+            }
+            None => self.answer(ready, scope, |request| services.load_for(request)).await,
+        })
+    }
+
+    /// Executes on what `serve` gives. Nearly all queries fail nowhere and are done by the swift schema; what fails is told
+    /// by the schema that knows how. Nothing but a query may run twice.
+    async fn answer(&self, ready: Box<Ready>, scope: Scope, serve: impl Fn(Request) -> (Request, Batches)) -> Response {
+        let Shared { schema, swift, .. } = &*self.shared;
+        let scope = Arc::new(scope);
+        let run = async |schema: &Schema, request: Request| {
+            let (request, batches) = serve(request);
+            batches.drive(schema.execute(request.data(Arc::clone(&scope)))).await
+        };
+        let Ready { prepared, query, variables, kind, .. } = *ready;
+        if kind != OperationType::Query {
+            return run(schema, prepared.into_request(query, variables)).await;
+        }
+        let mut again = Request::new(&*query).variables(variables.clone());
+        again.operation_name.clone_from(&prepared.operation_name);
+        let response = run(swift, prepared.into_request(query, variables)).await;
+        if response.errors.is_empty() { response } else { run(schema, again).await }
     }
 
     /// Where to read a query that need not be read on the primary.
@@ -323,7 +349,7 @@ impl Operations {
         Err(Box::new(Refusal { response, unavailable }))
     }
 
-    fn request(&self, ready: &Ready) -> (async_graphql::Request, Batches) {
+    fn request(&self, ready: &Ready) -> (Request, Batches) {
         let request = ready.prepared.clone().into_request(ready.query.clone(), ready.variables.clone());
         self.shared.services.load_for(request)
     }

@@ -48,7 +48,7 @@ use crate::{
 use async_graphql::{
     ComplexObject, Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject, Subscription,
     dataloader::{DataLoader, Loader},
-    futures_util::Stream,
+    futures_util::{Stream, future::BoxFuture},
 };
 
 /// Job lifecycle: DRAFT > OPEN > CLAIMED > IN_REVIEW > COMPLETED, with CANCELLED, EXPIRED and DISPUTED as exits.
@@ -99,15 +99,31 @@ impl From<&JobSnapshot> for JobObject {
 
 impl JobObject {
     /// Whether the viewer may see what is between the job's parties.
-    async fn shows_private_fields(&self, ctx: &Context<'_>) -> Result<bool> {
-        let actor = ctx.actor();
-        match self.snapshot {
-            Some(_) => Ok(ctx.get::<Jobs>().is_party_now(&actor, &self.job).await?),
-            None => Ok(self.job.shows_private_fields_to(&actor)),
+    fn shows_private_fields<'a>(&'a self, ctx: &'a Context<'_>) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            let actor = ctx.actor();
+            match self.snapshot {
+                Some(_) => Ok(ctx.get::<Jobs>().is_party_now(&actor, &self.job).await?),
+                None => Ok(self.job.shows_private_fields_to(&actor)),
+            }
+        })
+    }
+
+    async fn page_of_deliverables(
+        &self,
+        ctx: &Context<'_>,
+        page: PageArguments,
+    ) -> Result<Option<Box<DeliverableConnection>>> {
+        if !self.shows_private_fields(ctx).await? {
+            return Ok(None);
         }
+        Ok(Some(Box::new(deliverables_of(ctx, &self.job, page.nested()?).await?)))
     }
 }
 
+// Whatever waits for the database stands in a box, here and in the other types of the API: a field's future is as large as
+// that of the largest field of its type, and one is made for each field of each row.
+//
 /// A piece of work a client pays for. While OPEN, CLAIMED, IN_REVIEW or DISPUTED its budget sits in escrow.
 #[Object(name = "Job")]
 impl JobObject {
@@ -138,9 +154,11 @@ impl JobObject {
     }
 
     async fn skills(&self, ctx: &Context<'_>) -> Result<Vec<SkillObject>> {
-        let skills = match &self.snapshot {
-            Some(snapshot) => snapshot.0.clone(),
-            None => ctx.get::<DataLoader<JobLoader>>().load_one(SkillsOf(self.job.id)).await?.unwrap_or_default(),
+        let skills = if let Some(snapshot) = &self.snapshot {
+            snapshot.0.clone()
+        } else {
+            let skills = Box::pin(ctx.get::<DataLoader<JobLoader>>().load_one(SkillsOf(self.job.id)));
+            skills.await?.unwrap_or_default()
         };
         Ok(skills.into_iter().map(SkillObject).collect())
     }
@@ -186,12 +204,8 @@ impl JobObject {
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
-    ) -> Result<Option<DeliverableConnection>> {
-        if !self.shows_private_fields(ctx).await? {
-            return Ok(None);
-        }
-        let request = PageArguments { first, after, last, before }.nested()?;
-        deliverables_of(ctx, &self.job, request).await.map(Some)
+    ) -> Result<Option<Box<DeliverableConnection>>> {
+        Box::pin(self.page_of_deliverables(ctx, PageArguments { first, after, last, before })).await
     }
 
     /// False for anonymous viewers, for the job's own client and whenever the job is not OPEN.
@@ -247,8 +261,8 @@ impl JobConnection {
     async fn total_count(&self, ctx: &Context<'_>) -> Result<i32> {
         let jobs = ctx.get::<Jobs>();
         let count = match &self.scope {
-            Counted::Public(query) => jobs.count(query).await?,
-            Counted::OfClient(client, statuses) => jobs.count_of_client(*client, statuses).await?,
+            Counted::Public(query) => Box::pin(jobs.count(query)).await?,
+            Counted::OfClient(client, statuses) => Box::pin(jobs.count_of_client(*client, statuses)).await?,
         };
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
     }
@@ -350,7 +364,7 @@ impl Loader<SkillsOf> for JobLoader {
 
 /// A job that something refers to, if the viewer may see it.
 pub(crate) async fn visible_job(ctx: &Context<'_>, id: JobId) -> Result<Option<JobObject>> {
-    let job = ctx.get::<DataLoader<JobLoader>>().load_one(id).await?;
+    let job = Box::pin(ctx.get::<DataLoader<JobLoader>>().load_one(id)).await?;
     let visible = |job: &Job| job.posted_at.is_some() || job.is_visible_to(&ctx.actor());
     Ok(job.filter(visible).map(Into::into))
 }
@@ -513,7 +527,8 @@ macro_rules! job_payload {
         impl $payload {
             async fn wallet(&self, ctx: &Context<'_>) -> Result<Option<WalletObject>> {
                 let Some(job) = &self.job else { return Ok(None) };
-                Ok(ctx.get::<Wallets>().find(ctx.actor(), wallet_of(job.job.client_id)).await?.map(Into::into))
+                let wallet = ctx.get::<Wallets>().find(ctx.actor(), wallet_of(job.job.client_id));
+                Ok(Box::pin(wallet).await?.map(Into::into))
             }
         }
     };

@@ -163,7 +163,8 @@ impl Jobs {
         if query.order.field == JobOrderField::Relevance {
             return self.page_by_relevance(query, request).await;
         }
-        request.page(self.select(query, request).all(self.db.reader()).await?).try_map(Job::try_from)
+        let rows = self.select(query, request).into_model::<jobs::Placed>().all(self.db.reader()).await?;
+        request.page(rows).try_map(Job::try_from)
     }
 
     /// The rows of a page in an order that an index has: any but relevance, in whose place this takes the date.
@@ -234,7 +235,7 @@ impl Jobs {
         request: PageRequest,
     ) -> Result<Page<Job>, Fault> {
         let select = Self::select_of_client(client, statuses, request);
-        request.page(select.all(self.db.reader()).await?).try_map(Job::try_from)
+        request.page(select.into_model::<jobs::Placed>().all(self.db.reader()).await?).try_map(Job::try_from)
     }
 
     /// The rows of [`Jobs::page_of_client`].

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::LockType};
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect,
+    sea_query::{LockType, SelectStatement},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -11,14 +15,18 @@ use super::{
     model::{Job, JobChange, JobFacts, JobSnapshot, JobStatus, JobUpdate, Step},
 };
 use crate::{
-    accounts::{Accounts, entity::skills, model::Skill},
-    auth::actor::Actor,
+    accounts::{
+        Accounts,
+        entity::skills,
+        model::{Skill, UserCard},
+    },
+    auth::actor::{Actor, Roles},
     clock::{Clock, Timestamp},
     db::{Db, Tx},
     error::{Fault, Invalid},
     events::{self, EventKind, NewEvent},
-    idempotency::{IdempotencyKey, once_in},
-    ids::{Ids, JobId},
+    idempotency::{IdempotencyKey, Once, once_in},
+    ids::{Ids, JobId, SkillId},
     money::Money,
     notifications::{
         Notifications,
@@ -74,11 +82,23 @@ struct Made {
     job: JobId,
 }
 
+/// What a snapshot holds beside the job itself.
+struct Around {
+    skills: Vec<Skill>,
+    client: UserCard,
+}
+
 /// The fields of a job that were checked.
 struct Checked {
     title: String,
     description: String,
     budget: Money,
+}
+
+impl Around {
+    fn snapshot(self, job: &Job) -> JobSnapshot {
+        JobSnapshot { job: job.clone(), skills: self.skills, client: self.client }
+    }
 }
 
 impl Jobs {
@@ -132,7 +152,7 @@ impl Jobs {
         self.db
             .transact(|tx| async move {
                 let now = self.clock.now();
-                let made: Made = once_in(&tx, now, client, (mutation, key), input, || async {
+                let posted = once_in(&tx, now, client, (mutation, key), input, || async {
                     check_deadline("deadline", input.deadline, now)?;
                     let skills = self.accounts.resolve_skills(&*tx, "skills", &input.skills).await?;
                     let job = Job {
@@ -150,16 +170,17 @@ impl Jobs {
                         created_at: now,
                         updated_at: now,
                     };
-                    jobs::Entity::insert(jobs::ActiveModel::from(job.clone())).exec_without_returning(&*tx).await?;
+                    tx.later_built(&jobs::Entity::insert(jobs::ActiveModel::from(job.clone()))).await?;
                     insert_skills_in(&tx, job.id, &skills).await?;
                     if status == JobStatus::Open {
-                        self.wallets.hold_in(&tx, client, job.budget, job.id.into()).await?;
-                        self.record_posted_in(&tx, &job).await?;
+                        let around = Around { skills, client: self.accounts.card_in(&tx, client).await? };
+                        self.wallets.hold_in(&tx, &around.client, job.budget, job.id.into()).await?;
+                        self.record_posted_knowing_in(&tx, &job, around).await?;
                     }
-                    Ok::<_, JobError>(Made { job: job.id })
+                    Ok::<_, JobError>((Made { job: job.id }, job))
                 })
                 .await?;
-                self.must_exist_in(&tx, made.job).await
+                self.outcome_in(&tx, posted).await
             })
             .await
     }
@@ -173,7 +194,7 @@ impl Jobs {
         self.db
             .transact(|tx| async move {
                 let now = self.clock.now();
-                let made: Made = once_in(&tx, now, client, ("publishJob", key), &id, || async {
+                let published = once_in(&tx, now, client, ("publishJob", key), &id, || async {
                     let before = self.lock_own_in(&tx, &actor, "id", id).await?;
                     require(&before, Step::Publish)?;
                     check_deadline("id", before.deadline, now)?;
@@ -185,12 +206,13 @@ impl Jobs {
                         ..before.clone()
                     };
                     self.save_in(&tx, &before, &job).await?;
-                    self.wallets.hold_in(&tx, client, job.budget, id.into()).await?;
-                    self.record_posted_in(&tx, &job).await?;
-                    Ok::<_, JobError>(Made { job: id })
+                    let around = self.around_in(&tx, &job).await?;
+                    self.wallets.hold_in(&tx, &around.client, job.budget, id.into()).await?;
+                    self.record_posted_knowing_in(&tx, &job, around).await?;
+                    Ok::<_, JobError>((Made { job: id }, job))
                 })
                 .await?;
-                self.must_exist_in(&tx, made.job).await
+                self.outcome_in(&tx, published).await
             })
             .await
     }
@@ -222,7 +244,7 @@ impl Jobs {
                 if let Some(deadline) = deadline {
                     check_deadline("patch.deadline", deadline, now)?;
                 }
-                let skills_before = self.skills_in(&tx, id).await?;
+                let Around { skills: skills_before, client } = self.around_in(&tx, &before).await?;
                 let skills = match slugs {
                     Some(slugs) => self.accounts.resolve_skills(&*tx, "patch.skills", slugs).await?,
                     None => skills_before.clone(),
@@ -241,7 +263,7 @@ impl Jobs {
                 job.updated_at = now;
                 self.save_in(&tx, &before, &job).await?;
                 if skills != skills_before {
-                    job_skills::Entity::delete_many().filter(job_skills::Column::JobId.eq(id)).exec(&*tx).await?;
+                    tx.later("DELETE FROM job_skills WHERE job_id = ?", [id.into()]).await?;
                     insert_skills_in(&tx, id, &skills).await?;
                 }
                 if job.status == JobStatus::Open {
@@ -250,12 +272,13 @@ impl Jobs {
                         changes.push(JobChange::Escrow);
                         let difference = job.budget.minus(before.budget)?;
                         if difference.is_positive() {
-                            self.wallets.hold_in(&tx, job.client_id, difference, id.into()).await?;
+                            self.wallets.hold_in(&tx, &client, difference, id.into()).await?;
                         } else {
-                            self.wallets.refund_in(&tx, job.client_id, difference.negated()?, id.into()).await?;
+                            self.wallets.refund_in(&tx, &client, difference.negated()?, id.into()).await?;
                         }
                     }
-                    self.record_updated_in(&tx, JobFacts::of(&before, &skills_before), &job, changes).await?;
+                    let facts = JobFacts::of(&before, &skills_before);
+                    self.record_updated_in(&tx, facts, &job, changes, Around { skills, client }).await?;
                 }
                 Ok(job)
             })
@@ -280,12 +303,13 @@ impl Jobs {
                 }
                 require(&before, if own { Step::Cancel } else { Step::CancelAsAdmin })?;
                 let job = Job { status: JobStatus::Cancelled, cancel_reason: reason.clone(), ..before.clone() };
+                let around = self.around_in(&tx, &job).await?;
                 let posted = before.status == JobStatus::Open;
                 if posted {
-                    self.wallets.refund_in(&tx, job.client_id, job.budget, id.into()).await?;
+                    self.wallets.refund_in(&tx, &around.client, job.budget, id.into()).await?;
                 }
                 let changes = &[JobChange::Status, JobChange::Escrow];
-                let job = self.change_in(&tx, &before, job, changes).await?;
+                let job = self.change_knowing_in(&tx, &before, job, changes, around).await?;
                 if !own {
                     self.accounts
                         .audit_in(&tx, caller, "cancelJob", &id.to_string(), reason.as_deref().unwrap_or(""))
@@ -306,26 +330,45 @@ impl Jobs {
         row.map(Job::try_from).transpose()
     }
 
+    /// The same for the one job whose id a query gives.
+    pub async fn lock_where_in(&self, tx: &Tx, id: SelectStatement) -> Result<Option<Job>, Fault> {
+        let select = jobs::Entity::find().filter(jobs::Column::Id.in_subquery(id));
+        let row = select.lock(LockType::NoKeyUpdate).one(&**tx).await?;
+        row.map(Job::try_from).transpose()
+    }
+
     async fn lock_own_in(&self, tx: &Tx, actor: &Actor, field: &str, id: JobId) -> Result<Job, JobError> {
         let job = self.lock_in(tx, id).await?.filter(|job| job.is_own(actor));
         Ok(job.ok_or_else(|| Invalid::not_found(field, "job"))?)
     }
 
     /// Writes the next version of a locked job and records `jobUpdated`; a job that was never posted is written silently.
-    pub async fn change_in(&self, tx: &Tx, before: &Job, mut job: Job, changes: &[JobChange]) -> Result<Job, Fault> {
+    pub async fn change_in(&self, tx: &Tx, before: &Job, job: Job, changes: &[JobChange]) -> Result<Job, Fault> {
+        let around = self.around_in(tx, before).await?;
+        self.change_knowing_in(tx, before, job, changes, around).await
+    }
+
+    async fn change_knowing_in(
+        &self,
+        tx: &Tx,
+        before: &Job,
+        mut job: Job,
+        changes: &[JobChange],
+        around: Around,
+    ) -> Result<Job, Fault> {
         job.version = before.version + 1;
         job.updated_at = self.clock.now();
         self.save_in(tx, before, &job).await?;
         if job.posted_at.is_some() {
-            let facts = JobFacts::of(before, &self.skills_in(tx, job.id).await?);
-            self.record_updated_in(tx, facts, &job, changes.to_vec()).await?;
+            let facts = JobFacts::of(before, &around.skills);
+            self.record_updated_in(tx, facts, &job, changes.to_vec(), around).await?;
         }
         Ok(job)
     }
 
     async fn save_in(&self, tx: &Tx, before: &Job, job: &Job) -> Result<(), Fault> {
         let saved = jobs::Entity::update_many()
-            .set(jobs::ActiveModel::from(job.clone()))
+            .set(jobs::changes(before, job))
             .filter(jobs::Column::Id.eq(job.id))
             .filter(jobs::Column::Version.eq(before.version))
             .filter(jobs::Column::Status.eq(before.status.as_str()))
@@ -341,8 +384,12 @@ impl Jobs {
 
     /// Records that a job became OPEN, for the first time or again.
     pub async fn record_posted_in(&self, tx: &Tx, job: &Job) -> Result<(), Fault> {
-        let snapshot = self.snapshot_in(tx, job).await?;
-        self.record_in(tx, EventKind::JobPosted, job, true, &snapshot).await
+        let around = self.around_in(tx, job).await?;
+        self.record_posted_knowing_in(tx, job, around).await
+    }
+
+    async fn record_posted_knowing_in(&self, tx: &Tx, job: &Job, around: Around) -> Result<(), Fault> {
+        self.record_in(tx, EventKind::JobPosted, job, true, &around.snapshot(job)).await
     }
 
     async fn record_updated_in(
@@ -351,19 +398,39 @@ impl Jobs {
         before: JobFacts,
         job: &Job,
         changes: Vec<JobChange>,
+        around: Around,
     ) -> Result<(), Fault> {
         let changes: Vec<JobChange> = changes.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         let public = changes.iter().any(|change| change.is_public());
         let previous_status = (before.status != job.status).then_some(before.status);
-        let snapshot = self.snapshot_in(tx, job).await?;
+        let snapshot = around.snapshot(job);
         let update = JobUpdate { snapshot, changes, previous_status, before };
         self.record_in(tx, EventKind::JobUpdated, job, public, &update).await
     }
 
-    async fn snapshot_in(&self, tx: &Tx, job: &Job) -> Result<JobSnapshot, Fault> {
-        let skills = self.skills_in(tx, job.id).await?;
-        let client = self.accounts.card_in(tx, job.client_id).await?;
-        Ok(JobSnapshot { job: job.clone(), skills, client })
+    /// The skills and the client of a job, which are there, in one statement: a row for each skill, or one without.
+    async fn around_in(&self, tx: &Tx, job: &Job) -> Result<Around, Fault> {
+        let sql = "SELECT u.display_name, u.avatar_url, u.is_client, u.is_freelancer, u.is_admin, u.completed_job_count, \
+                   u.created_at, s.id AS skill_id, s.slug, s.name FROM users u LEFT JOIN job_skills l ON l.job_id = ? \
+                   LEFT JOIN skills s ON s.id = l.skill_id WHERE u.id = ? ORDER BY l.place";
+        let rows = tx.query(sql, [job.id.into(), job.client_id.into()]).await?;
+        let first = rows.first().ok_or_else(|| Fault::corrupt(format!("{} is missing", job.client_id)))?;
+        let role = |column| first.try_get::<bool>("", column);
+        let client = UserCard {
+            id: job.client_id,
+            display_name: first.try_get("", "display_name")?,
+            avatar_url: first.try_get("", "avatar_url")?,
+            roles: Roles { client: role("is_client")?, freelancer: role("is_freelancer")?, admin: role("is_admin")? },
+            completed_job_count: first.try_get("", "completed_job_count")?,
+            created_at: first.try_get("", "created_at")?,
+        };
+        let skill = |row: &QueryResult| {
+            let id: Option<SkillId> = row.try_get("", "skill_id")?;
+            let Some(id) = id else { return Ok(None) };
+            Ok::<_, Fault>(Some(Skill { id, slug: row.try_get("", "slug")?, name: row.try_get("", "name")? }))
+        };
+        let skills = rows.iter().filter_map(|row| skill(row).transpose()).collect::<Result<_, _>>()?;
+        Ok(Around { skills, client })
     }
 
     async fn record_in(
@@ -391,8 +458,14 @@ impl Jobs {
         jobs::Entity::find_by_id(id).one(&**tx).await?.map(Job::try_from).transpose()
     }
 
-    async fn must_exist_in(&self, tx: &Tx, id: JobId) -> Result<Job, JobError> {
-        Ok(self.find_in(tx, id).await?.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))?)
+    /// The job that a request made: as it made it, or as it is by now.
+    async fn outcome_in(&self, tx: &Tx, outcome: Once<Made, Job>) -> Result<Job, JobError> {
+        match outcome {
+            Once::Now(job) => Ok(job),
+            Once::Before(Made { job: id }) => {
+                Ok(self.find_in(tx, id).await?.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))?)
+            }
+        }
     }
 
     /// A job, if the actor may see it.
@@ -419,11 +492,21 @@ impl Jobs {
 
     /// The skills of many jobs, as their clients listed them.
     pub async fn skills_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Vec<Skill>>, Fault> {
-        skills_of(self.db.reader(), jobs).await
-    }
-
-    async fn skills_in(&self, tx: &Tx, job: JobId) -> Result<Vec<Skill>, Fault> {
-        Ok(skills_of(&**tx, &[job]).await?.remove(&job).unwrap_or_default())
+        let rows: Vec<(JobId, SkillId, String, String)> = job_skills::Entity::find()
+            .select_only()
+            .column(job_skills::Column::JobId)
+            .columns([skills::Column::Id, skills::Column::Slug, skills::Column::Name])
+            .inner_join(skills::Entity)
+            .filter(job_skills::Column::JobId.is_in(jobs.to_vec()))
+            .order_by_asc(job_skills::Column::Place)
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
+        let mut found: HashMap<JobId, Vec<Skill>> = HashMap::new();
+        for (job, id, slug, name) in rows {
+            found.entry(job).or_default().push(Skill { id, slug, name });
+        }
+        Ok(found)
     }
 
     fn check(&self, input: &NewJob) -> Result<Checked, Invalid> {
@@ -435,23 +518,6 @@ impl Jobs {
     }
 }
 
-async fn skills_of<C: sea_orm::ConnectionTrait>(
-    connection: &C,
-    jobs: &[JobId],
-) -> Result<HashMap<JobId, Vec<Skill>>, Fault> {
-    let rows = job_skills::Entity::find()
-        .find_also_related(skills::Entity)
-        .filter(job_skills::Column::JobId.is_in(jobs.to_vec()))
-        .order_by_asc(job_skills::Column::Place)
-        .all(connection)
-        .await?;
-    let mut found: HashMap<JobId, Vec<Skill>> = HashMap::new();
-    for (link, skill) in rows {
-        found.entry(link.job_id).or_default().extend(skill.map(Skill::from));
-    }
-    Ok(found)
-}
-
 async fn insert_skills_in(tx: &Tx, job: JobId, skills: &[Skill]) -> Result<(), Fault> {
     if skills.is_empty() {
         return Ok(());
@@ -461,7 +527,7 @@ async fn insert_skills_in(tx: &Tx, job: JobId, skills: &[Skill]) -> Result<(), F
         skill_id: Set(skill.id),
         place: Set(place),
     });
-    job_skills::Entity::insert_many(rows).exec_without_returning(&**tx).await?;
+    tx.later_built(&job_skills::Entity::insert_many(rows)).await?;
     Ok(())
 }
 

@@ -79,11 +79,12 @@ impl NotificationObject {
         Ok(match self.0.subject {
             Subject::Job(id) => visible_job(ctx, id).await?.map(Node::Job),
             Subject::Claim(id) => {
-                let claim = ctx.get::<Claims>().find(&ctx.actor(), id).await?;
+                let actor = ctx.actor();
+                let claim = Box::pin(ctx.get::<Claims>().find(&actor, id)).await?;
                 claim.map(|(claim, _)| Node::Claim(claim.into()))
             }
             Subject::Transaction(id) => {
-                let transaction = ctx.get::<Wallets>().transaction(ctx.actor(), id).await?;
+                let transaction = Box::pin(ctx.get::<Wallets>().transaction(ctx.actor(), id)).await?;
                 transaction.map(|transaction| Node::Transaction(transaction.into()))
             }
         })

@@ -63,7 +63,7 @@ impl Notifications {
             created_at: Set(now),
             read_at: Set(None),
         };
-        Entity::insert(row).exec_without_returning(&**tx).await?;
+        tx.later_built(&Entity::insert(row)).await?;
         let event = NewEvent {
             id: self.ids.next(),
             kind: EventKind::NotificationReceived,

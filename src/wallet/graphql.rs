@@ -136,7 +136,7 @@ impl WalletObject {
     ) -> Result<Option<TransactionConnection>> {
         let request = PageArguments { first, after, last, before }.nested()?;
         let kinds = kind.map(|kinds| kinds.into_iter().map(Into::into).collect::<Vec<_>>());
-        let page = ctx.get::<Wallets>().history(self.wallet.id, kinds.as_deref(), request).await?;
+        let page = Box::pin(ctx.get::<Wallets>().history(self.wallet.id, kinds.as_deref(), request)).await?;
         Ok(Some(TransactionConnection::new(page)))
     }
 }
@@ -195,7 +195,7 @@ impl TransactionObject {
     async fn reverses(&self, ctx: &Context<'_>) -> Result<Option<TransactionObject>> {
         let Some(id) = self.0.reverses else { return Ok(None) };
         // The same wallet's, so whoever may see the one may see the other.
-        Ok(ctx.get::<DataLoader<WalletLoader>>().load_one(id).await?.map(Into::into))
+        Ok(Box::pin(ctx.get::<DataLoader<WalletLoader>>().load_one(id)).await?.map(Into::into))
     }
 
     async fn created_at(&self) -> DateTime {

@@ -8,7 +8,7 @@
 //! Own code, being core: a general ledger crate brings its own transactions, and a hold must commit with the job that
 //! it is for. Called by [`super::service`] alone.
 
-use sea_orm::{DbErr, QueryResult, Value};
+use sea_orm::{DbErr, Value};
 use uuid::Uuid;
 
 use crate::{
@@ -130,45 +130,73 @@ pub async fn post(tx: &Tx, ids: &Ids, journal: Journal<'_>) -> Result<JournalId,
     if sum != Money::ZERO || legs.len() < 2 {
         return Err(Fault::corrupt(format!("a journal of {} legs adds up to {sum:?}", legs.len())).into());
     }
-    let mut accounts = Vec::with_capacity(legs.len());
-    for leg in &legs {
-        accounts.push((account_in(tx, ids, leg.account).await?, *leg));
-    }
+    let ids_of_accounts = accounts_in(tx, ids, &legs).await?;
+    let mut accounts: Vec<(AccountId, Leg)> = ids_of_accounts.into_iter().zip(legs).collect();
     accounts.sort_by_key(|(account, _)| *account);
 
     let id: JournalId = ids.next();
-    let sql = "INSERT INTO journals (id, kind, reference_id, created_at) VALUES (?, ?, ?, ?) RETURNING 1";
-    tx.query(sql, [id.into(), journal.kind.as_str().into(), journal.reference.into(), journal.at.into()]).await?;
+    let sql = "INSERT INTO journals (id, kind, reference_id, created_at) VALUES (?, ?, ?, ?)";
+    tx.later(sql, [id.into(), journal.kind.as_str().into(), journal.reference.into(), journal.at.into()]).await?;
     for (place, (account, leg)) in (0_i32..).zip(accounts) {
         let amount = leg.amount.minor();
-        let moved = tx
-            .query(
-                "UPDATE accounts SET balance_minor = balance_minor + ? \
-                 WHERE id = ? AND (kind = 'WORLD' OR balance_minor + ? >= 0) RETURNING balance_minor",
-                [amount.into(), account.into(), amount.into()],
-            )
-            .await?;
-        let row = moved.first().ok_or(LedgerError::Insufficient(leg.account))?;
-        let balance: i64 = row.try_get("", "balance_minor")?;
+        if leg.amount.is_positive() {
+            let sql = "UPDATE accounts SET balance_minor = balance_minor + ? WHERE id = ?";
+            tx.later(sql, [amount.into(), account.into()]).await?;
+        } else {
+            let moved = tx
+                .query(
+                    "UPDATE accounts SET balance_minor = balance_minor + ? \
+                     WHERE id = ? AND (kind = 'WORLD' OR balance_minor + ? >= 0) RETURNING 1",
+                    [amount.into(), account.into(), amount.into()],
+                )
+                .await?;
+            if moved.is_empty() {
+                return Err(LedgerError::Insufficient(leg.account));
+            }
+        }
         let sql = "INSERT INTO entries (journal_id, place, account_id, amount_minor, balance_after_minor) \
-                   VALUES (?, ?, ?, ?, ?) RETURNING 1";
-        tx.query(sql, [id.into(), place.into(), account.into(), amount.into(), balance.into()]).await?;
+                   SELECT ?, ?, id, ?, balance_minor FROM accounts WHERE id = ?";
+        tx.later(sql, [id.into(), place.into(), amount.into(), account.into()]).await?;
     }
     Ok(id)
 }
 
-/// The account of that name, opened on its first use.
-async fn account_in(tx: &Tx, ids: &Ids, name: AccountName) -> Result<AccountId, DbErr> {
-    let key = || -> [Value; 2] { [name.kind.as_str().into(), name.owner.into()] };
-    let find = "SELECT id FROM accounts WHERE kind = ? AND owner_id = ?";
-    if let Some(row) = tx.query(find, key()).await?.first() {
+/// The accounts of these legs, in their order; each is opened on its first use.
+async fn accounts_in(tx: &Tx, ids: &Ids, legs: &[Leg]) -> Result<Vec<AccountId>, DbErr> {
+    let key = |name: AccountName| -> [Value; 2] { [name.kind.as_str().into(), name.owner.into()] };
+    let find = format!(
+        "SELECT id, kind, owner_id FROM accounts WHERE (kind = ? AND owner_id = ?){}",
+        " OR (kind = ? AND owner_id = ?)".repeat(legs.len() - 1)
+    );
+    let known = tx.query(&find, legs.iter().flat_map(|leg| key(leg.account))).await?;
+    let mut accounts = Vec::with_capacity(legs.len());
+    for leg in legs {
+        let name = leg.account;
+        let mut found = None;
+        for row in &known {
+            let owner: Uuid = row.try_get("", "owner_id")?;
+            if owner == name.owner && row.try_get::<String>("", "kind")? == name.kind.as_str() {
+                found = Some(row.try_get("", "id")?);
+            }
+        }
+        accounts.push(match found {
+            Some(account) => account,
+            None => opened_in(tx, ids, name).await?,
+        });
+    }
+    Ok(accounts)
+}
+
+/// An account that was not there a moment ago.
+async fn opened_in(tx: &Tx, ids: &Ids, name: AccountName) -> Result<AccountId, DbErr> {
+    let (kind, owner) = (name.kind.as_str(), name.owner);
+    let fresh: AccountId = ids.next();
+    let sql = "INSERT INTO accounts (id, kind, owner_id, balance_minor) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING RETURNING id";
+    if let Some(row) = tx.query(sql, [fresh.into(), kind.into(), owner.into()]).await?.first() {
         return row.try_get("", "id");
     }
-    let [kind, owner] = key();
-    let fresh: AccountId = ids.next();
-    let sql = "INSERT INTO accounts (id, kind, owner_id, balance_minor) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING RETURNING 1";
-    tx.query(sql, [fresh.into(), kind, owner]).await?;
-    let rows: Vec<QueryResult> = tx.query(find, key()).await?;
+    // Somebody else opened it meanwhile, and has committed.
+    let rows = tx.query("SELECT id FROM accounts WHERE kind = ? AND owner_id = ?", [kind.into(), owner.into()]).await?;
     let row = rows.first().ok_or_else(|| DbErr::RecordNotFound(format!("{name:?}")))?;
     row.try_get("", "id")
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use chrono::TimeDelta;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, IntoActiveModel, Order, QueryFilter, QueryOrder, QuerySelect,
     sea_query::Expr,
 };
 use serde::{Deserialize, Serialize};
@@ -22,13 +22,13 @@ use super::{
     },
 };
 use crate::{
-    accounts::Accounts,
+    accounts::{Accounts, model::UserCard},
     auth::actor::Actor,
     clock::{Clock, Timestamp},
     db::{Db, Tx},
     error::{Fault, Invalid},
     events::{self, Audience, EventKind, NewEvent},
-    idempotency::{IdempotencyKey, once_in},
+    idempotency::{IdempotencyKey, Once, once_in},
     ids::{Ids, JournalId, TransactionId, UserId, WalletId},
     money::{Currency, Money},
     page::{Cursor, Page, PageRequest},
@@ -116,7 +116,7 @@ impl Wallets {
         self.db
             .transact(|tx| async move {
                 let now = self.clock.now();
-                let made: Settled = once_in(&tx, now, user, ("deposit", key), amount, || async {
+                let deposited = once_in(&tx, now, user, ("deposit", key), amount, || async {
                     let movement = Movement { pending_in: sum, ..Movement::default() };
                     let history = History {
                         kind: TransactionType::Deposit,
@@ -127,11 +127,12 @@ impl Wallets {
                         journal: None,
                         destination: None,
                     };
-                    let transaction = self.change_in(&tx, user, movement, history, now).await?;
-                    Ok::<_, WalletError>(Settled { transaction: transaction.id })
+                    let owner = self.accounts.card_in(&tx, user).await?;
+                    let transaction = self.change_in(&tx, &owner, movement, history, now).await?;
+                    Ok::<_, WalletError>((Settled { transaction: transaction.id }, transaction))
                 })
                 .await?;
-                Ok(self.transaction_in(&tx, made.transaction).await?)
+                Ok(self.outcome_in(&tx, deposited).await?)
             })
             .await
     }
@@ -152,7 +153,7 @@ impl Wallets {
         self.db
             .transact(|tx| async move {
                 let now = self.clock.now();
-                let made: Settled = once_in(&tx, now, user, ("withdraw", key), input, || async {
+                let withdrawn = once_in(&tx, now, user, ("withdraw", key), input, || async {
                     let legs = transfer(AccountName::available(user), AccountName::pending_out(user), sum)?;
                     let journal =
                         self.take_in(&tx, user, sum, JournalKind::WithdrawalReserve, None, &legs, now).await?;
@@ -166,11 +167,12 @@ impl Wallets {
                         journal: Some(journal),
                         destination: Some(input.1.clone()),
                     };
-                    let transaction = self.change_in(&tx, user, movement, history, now).await?;
-                    Ok::<_, WalletError>(Settled { transaction: transaction.id })
+                    let owner = self.accounts.card_in(&tx, user).await?;
+                    let transaction = self.change_in(&tx, &owner, movement, history, now).await?;
+                    Ok::<_, WalletError>((Settled { transaction: transaction.id }, transaction))
                 })
                 .await?;
-                Ok(self.transaction_in(&tx, made.transaction).await?)
+                Ok(self.outcome_in(&tx, withdrawn).await?)
             })
             .await
     }
@@ -191,17 +193,14 @@ impl Wallets {
         self.db
             .transact(|tx| async move {
                 let input = &(transaction, outcome);
-                let settled: Settled =
-                    once_in(&tx, self.clock.now(), admin, ("confirmTransaction", key), input, || async {
-                        self.settle_in(&tx, transaction, outcome).await?.ok_or_else(not_found)?;
-                        let detail = format!("{transaction} {}", outcome.as_str());
-                        self.accounts
-                            .audit_in(&tx, admin, "confirmTransaction", &transaction.to_string(), &detail)
-                            .await?;
-                        Ok::<_, WalletError>(Settled { transaction })
-                    })
-                    .await?;
-                Ok(self.transaction_in(&tx, settled.transaction).await?)
+                let settled = once_in(&tx, self.clock.now(), admin, ("confirmTransaction", key), input, || async {
+                    let after = self.settle_in(&tx, transaction, outcome).await?.ok_or_else(not_found)?;
+                    let detail = format!("{transaction} {}", outcome.as_str());
+                    self.accounts.audit_in(&tx, admin, "confirmTransaction", &transaction.to_string(), &detail).await?;
+                    Ok::<_, WalletError>((Settled { transaction }, after))
+                })
+                .await?;
+                Ok(self.outcome_in(&tx, settled).await?)
             })
             .await
     }
@@ -232,24 +231,30 @@ impl Wallets {
         Ok(rows)
     }
 
-    /// Moves `amount` from what `user` can spend into escrow for `reference`.
-    pub async fn hold_in(&self, tx: &Tx, user: UserId, amount: Money, reference: Uuid) -> Result<(), WalletError> {
-        let now = self.clock.now();
+    /// Moves `amount` from what a user can spend into escrow for `reference`.
+    pub async fn hold_in(&self, tx: &Tx, owner: &UserCard, amount: Money, reference: Uuid) -> Result<(), WalletError> {
+        let (user, now) = (owner.id, self.clock.now());
         let legs = transfer(AccountName::available(user), AccountName::escrow(reference), amount)?;
         let journal = self.take_in(tx, user, amount, JournalKind::EscrowHold, Some(reference), &legs, now).await?;
         let movement = Movement { available: amount.negated()?, in_escrow: amount, ..Movement::default() };
         let history = escrow(TransactionType::EscrowHold, amount.negated()?, reference, journal, None);
-        self.change_in(tx, user, movement, history, now).await.map(drop)
+        self.change_in(tx, owner, movement, history, now).await.map(drop)
     }
 
-    /// Moves `amount` from escrow for `reference` back to what `user` can spend.
-    pub async fn refund_in(&self, tx: &Tx, user: UserId, amount: Money, reference: Uuid) -> Result<(), WalletError> {
-        let now = self.clock.now();
+    /// Moves `amount` from escrow for `reference` back to what a user can spend.
+    pub async fn refund_in(
+        &self,
+        tx: &Tx,
+        owner: &UserCard,
+        amount: Money,
+        reference: Uuid,
+    ) -> Result<(), WalletError> {
+        let (user, now) = (owner.id, self.clock.now());
         let legs = transfer(AccountName::escrow(reference), AccountName::available(user), amount)?;
         let journal = self.post_in(tx, JournalKind::EscrowRefund, Some(reference), &legs, now).await?;
         let movement = Movement { available: amount, in_escrow: amount.negated()?, ..Movement::default() };
         let history = escrow(TransactionType::EscrowRefund, amount, reference, journal, None);
-        self.change_in(tx, user, movement, history, now).await.map(drop)
+        self.change_in(tx, owner, movement, history, now).await.map(drop)
     }
 
     /// Pays `amount` from escrow for `reference`: `fee` to the platform, the rest to the freelancer. One journal, and a
@@ -273,13 +278,14 @@ impl Wallets {
         let paid = Movement { in_escrow: amount.negated()?, ..Movement::default() };
         let received = Movement { available: net, ..Movement::default() };
         let release = |amount, fee| escrow(TransactionType::EscrowRelease, amount, reference, journal, fee);
+        let [client, freelancer] = self.accounts.cards_in(tx, [client, freelancer]).await?;
         // Wallets are locked in the order of their ids, as accounts are.
-        if client < freelancer {
-            self.change_in(tx, client, paid, release(Money::ZERO, None), now).await?;
-            self.change_in(tx, freelancer, received, release(net, Some(fee)), now).await
+        if client.id < freelancer.id {
+            self.change_in(tx, &client, paid, release(Money::ZERO, None), now).await?;
+            self.change_in(tx, &freelancer, received, release(net, Some(fee)), now).await
         } else {
-            let transaction = self.change_in(tx, freelancer, received, release(net, Some(fee)), now).await?;
-            self.change_in(tx, client, paid, release(Money::ZERO, None), now).await?;
+            let transaction = self.change_in(tx, &freelancer, received, release(net, Some(fee)), now).await?;
+            self.change_in(tx, &client, paid, release(Money::ZERO, None), now).await?;
             Ok(transaction)
         }
     }
@@ -374,7 +380,12 @@ impl Wallets {
         rows.into_iter().map(|row| Ok((row.id, row.try_into()?))).collect()
     }
 
-    async fn transaction_in(&self, tx: &Tx, id: TransactionId) -> Result<Transaction, Fault> {
+    /// The transaction that a request made or settled: as it left it, or as it is by now.
+    async fn outcome_in(&self, tx: &Tx, outcome: Once<Settled, Transaction>) -> Result<Transaction, Fault> {
+        let id = match outcome {
+            Once::Now(transaction) => return Ok(transaction),
+            Once::Before(Settled { transaction }) => transaction,
+        };
         let row = transactions::Entity::find_by_id(id).one(&**tx).await?;
         row.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))?.try_into()
     }
@@ -430,7 +441,8 @@ impl Wallets {
             .await?;
         let row = rows.into_iter().next().ok_or_else(|| Fault::corrupt("a locked transaction vanished"))?;
         let after = Transaction::try_from(row)?;
-        self.record_in(tx, wallet, after.clone(), now).await?;
+        let owner = self.accounts.card_in(tx, user).await?;
+        self.record_in(tx, &owner, wallet, after.clone(), now).await?;
         Ok(Some(after))
     }
 
@@ -475,34 +487,34 @@ impl Wallets {
     async fn change_in(
         &self,
         tx: &Tx,
-        user: UserId,
+        owner: &UserCard,
         movement: Movement,
         history: History,
         now: Timestamp,
     ) -> Result<Transaction, WalletError> {
-        let wallet = self.move_in(tx, user, movement, now).await?;
+        let wallet = self.move_in(tx, owner.id, movement, now).await?;
         let pending = history.status == TransactionStatus::Pending;
-        let row = transactions::ActiveModel {
-            id: Set(self.ids.next()),
-            version: Set(1),
-            wallet_id: Set(wallet.id),
-            kind: Set(history.kind.as_str().to_owned()),
-            status: Set(history.status.as_str().to_owned()),
-            amount_minor: Set(history.amount),
-            available_after_minor: Set(wallet.available),
-            fee_minor: Set(history.fee),
-            reference_id: Set(history.reference),
-            journal_id: Set(history.journal),
-            settlement_journal_id: Set(None),
-            reverses_id: Set(None),
-            destination: Set(history.destination),
-            settle_due_at: Set(self.sandbox_delay.filter(|_| pending).map(|delay| now + delay)),
-            created_at: Set(now),
-            settled_at: Set((!pending).then_some(now)),
+        let row = transactions::Model {
+            id: self.ids.next(),
+            version: 1,
+            wallet_id: wallet.id,
+            kind: history.kind.as_str().to_owned(),
+            status: history.status.as_str().to_owned(),
+            amount_minor: history.amount,
+            available_after_minor: wallet.available,
+            fee_minor: history.fee,
+            reference_id: history.reference,
+            journal_id: history.journal,
+            settlement_journal_id: None,
+            reverses_id: None,
+            destination: history.destination,
+            settle_due_at: self.sandbox_delay.filter(|_| pending).map(|delay| now + delay),
+            created_at: now,
+            settled_at: (!pending).then_some(now),
         };
-        let row = transactions::Entity::insert(row).exec_with_returning(&**tx).await?;
+        tx.later_built(&transactions::Entity::insert(row.clone().into_active_model())).await?;
         let transaction = Transaction::try_from(row)?;
-        self.record_in(tx, wallet, transaction.clone(), now).await?;
+        self.record_in(tx, owner, wallet, transaction.clone(), now).await?;
         Ok(transaction)
     }
 
@@ -510,8 +522,8 @@ impl Wallets {
     async fn move_in(&self, tx: &Tx, user: UserId, movement: Movement, now: Timestamp) -> Result<Wallet, Fault> {
         let id = wallet_of(user);
         let open = "INSERT INTO wallets (id, version, available_minor, in_escrow_minor, pending_in_minor, \
-                    pending_out_minor, updated_at) VALUES (?, 1, 0, 0, 0, 0, ?) ON CONFLICT DO NOTHING RETURNING 1";
-        tx.query(open, [id.into(), now.into()]).await?;
+                    pending_out_minor, updated_at) VALUES (?, 1, 0, 0, 0, 0, ?) ON CONFLICT DO NOTHING";
+        tx.later(open, [id.into(), now.into()]).await?;
         let add = |column, amount: Money| (column, Expr::col(column).add(amount.minor()));
         let mut update = wallets::Entity::update_many().filter(wallets::Column::Id.eq(id));
         for (column, value) in [
@@ -528,11 +540,17 @@ impl Wallets {
         row.map(Into::into).ok_or_else(|| Fault::corrupt(format!("{id} vanished")))
     }
 
-    async fn record_in(&self, tx: &Tx, wallet: Wallet, transaction: Transaction, now: Timestamp) -> Result<(), Fault> {
-        let owner = self.accounts.card_in(tx, wallet.owner()).await?;
+    async fn record_in(
+        &self,
+        tx: &Tx,
+        owner: &UserCard,
+        wallet: Wallet,
+        transaction: Transaction,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
         let audience = Audience { public: false, owner: owner.id, claimant: None };
         let (subject, subject_version) = (wallet.id.into(), wallet.version);
-        let snapshot = WalletSnapshot { wallet, owner, transaction };
+        let snapshot = WalletSnapshot { wallet, owner: owner.clone(), transaction };
         let event = NewEvent {
             id: self.ids.next(),
             kind: EventKind::WalletUpdated,

@@ -1,4 +1,4 @@
-//! What passes [`prepare`] and what does not, and that what passes is what runs.
+//! What passes [`Documents::prepare`] and what does not, and that what passes is what runs.
 
 use std::{fmt::Write as _, time::Instant};
 
@@ -213,6 +213,30 @@ fn introspection_is_affordable_once() {
     assert_refused(check(&leaves), "values of introspection");
     // Its own limit of depth is for introspection alone.
     assert_refused(check(&format!("{{ a {{ {} }} }}", &INTROSPECTION[30..700])), "");
+}
+
+#[test]
+fn a_text_that_was_parsed_before_is_read_as_if_it_were_new() {
+    let documents = Documents::default();
+    let told = |prepared: Result<Prepared, Vec<ServerError>>| {
+        prepared.map_err(|errors| format!("{errors:?}")).map(|prepared| {
+            let fragments = prepared.document.fragments.len();
+            (prepared.operation, prepared.operation_name, prepared.cost, prepared.root_fields, fragments)
+        })
+    };
+    let several = "query A($n: Int) { jobs(first: $n) { nodes { id } } } subscription B { ...R } \
+                   subscription C { ...R ...S } fragment R on Subscription { jobPosted { id } } \
+                   fragment S on Subscription { jobUpdated { id } }";
+    for (name, first) in [("A", 3), ("B", 1), ("A", 90), ("C", 1), ("D", 1), ("B", 1), ("A", 3)] {
+        let values = variables(json!({ "n": first }));
+        let kept = documents.prepare(several, Some(name), &values, &Limits::default(), &[]);
+        let fresh = prepare(several, Some(name), &values, &Limits::default(), &[]);
+        assert_eq!(told(kept), told(fresh), "{name} {first}");
+    }
+    for broken in ["{ jobs", "{ a b }}", "{ jobs"] {
+        let kept = documents.prepare(broken, None, &Variables::default(), &Limits::default(), &[]);
+        assert_eq!(told(kept), told(check(broken)), "{broken}");
+    }
 }
 
 #[test]
