@@ -198,6 +198,29 @@ impl Db {
         self.statements.load(Ordering::Relaxed)
     }
 
+    /// Sets the gauges of the pools: connections that are open, and those of them that are in use.
+    pub fn report_pools(&self) {
+        let report = |pool: &'static str, size: u32, idle: usize| {
+            let in_use = size.saturating_sub(u32::try_from(idle).unwrap_or(u32::MAX));
+            metrics::gauge!("lancewire_database_connections", "pool" => pool).set(size);
+            metrics::gauge!("lancewire_database_connections_in_use", "pool" => pool).set(in_use);
+        };
+        match self.backend {
+            Backend::Postgres => {
+                let pool = self.writer.get_postgres_connection_pool();
+                report("primary", pool.size(), pool.num_idle());
+            }
+            Backend::Sqlite => {
+                let pool = self.writer.get_sqlite_connection_pool();
+                report("writer", pool.size(), pool.num_idle());
+                if let Reader::Pool(pool) = &self.reader {
+                    let pool = pool.get_sqlite_connection_pool();
+                    report("readers", pool.size(), pool.num_idle());
+                }
+            }
+        }
+    }
+
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), DbErr> {
         self.reader.query_one_raw(self.statement("SELECT 1", [])).await.map(drop)

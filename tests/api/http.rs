@@ -234,6 +234,9 @@ async fn operators_see_how_it_is() {
         "lancewire_subscriptions{field=\"jobPosted\"}",
         "lancewire_events_total{kind=\"JOB_POSTED\"}",
         "lancewire_events_behind ",
+        "lancewire_database_connections{pool=\"writer\"} 1",
+        "lancewire_database_connections_in_use{pool=\"readers\"}",
+        "lancewire_tailed_events_total{from=\"log\"}",
     ] {
         assert!(text.contains(name), "{name} is not in\n{text}");
     }
