@@ -40,7 +40,9 @@ async fn cursor(person: &Person) -> String {
     text(&person.run("{ streamCursor }", json!({})).await.body, "/data/streamCursor")
 }
 
+/// A stream that begins once all that was committed is published.
 async fn sse(person: &Person, query: &str, variables: Value) -> Stream {
+    person.app.published().await;
     Stream::open(request(&person.http, SSE, person.token.as_deref(), query, variables)).await
 }
 
