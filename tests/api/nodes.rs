@@ -10,6 +10,7 @@ use crate::support::{
     app::{Database, TestApp},
     people::Person,
     redis::Redis,
+    stream::{SSE, Stream, request},
 };
 
 const FEED: &str = "subscription($after: String) { jobPosted(after: $after) { cursor job { id } } }";
@@ -67,9 +68,12 @@ async fn whoever_loses_their_rights_at_one_loses_them_at_both(settings: &str) {
     let bystander = ben.at(other).socket().await;
 
     let elsewhere = ada.sign_in_again().await;
+    let mut stream = Stream::open(request(&other.http, SSE, ada.token.as_deref(), OWN, json!({}))).await;
     let [signed_out, spared] = [ada.at(other).socket().await, elsewhere.at(other).socket().await];
     ada.run("mutation { signOut { errors { __typename } } }", json!({})).await;
     assert_eq!(signed_out.closed().await, revoked);
+    let last = stream.next().await;
+    assert_eq!(last["errors"][0]["extensions"]["code"], "UNAUTHENTICATED", "{last}");
     assert_eq!(spared.ping(json!({ "here": true })).await, json!({ "here": true }), "another session");
     assert_eq!(ada.at(other).run("{ me { id } }", json!({})).await.code(), "UNAUTHENTICATED");
 

@@ -25,7 +25,7 @@ use crate::{
         app::{Database, TestApp, soon},
         http::Reply,
         node,
-        people::{Person, fresh_key, money, new_job, text},
+        people::{PASSWORD, Person, fresh_key, money, new_job, text},
         stream::{Event, MULTIPART, SSE, Stream, request},
     },
 };
@@ -324,6 +324,11 @@ async fn the_end_of_a_token_or_a_session_ends_its_streams_and_no_others() {
     admin.mutate("setUserRoles", input, "user { roles }").await.good();
     assert_eq!(end(other_session).await, ("UNAUTHENTICATED".to_owned(), false));
     sse(&elsewhere, "{ viewer { id } }", json!({})).await.next().await;
+    let wallet = sse(&elsewhere, WALLET, json!({})).await;
+    app.listening(2).await;
+    let input = json!({ "currentPassword": PASSWORD, "newPassword": "another battery staple" });
+    elsewhere.mutate("changePassword", input, "session { accessToken }").await.good();
+    assert_eq!(end(wallet).await, ("UNAUTHENTICATED".to_owned(), false));
     assert_eq!(title(&public.next().await), "While away");
     app.finish().await;
 }
