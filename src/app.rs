@@ -1,6 +1,6 @@
 //! The composition root: builds each service once and starts what runs in the background.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
 use chrono::TimeDelta;
@@ -76,6 +76,9 @@ pub enum StartError {
     /// The database cannot be opened.
     #[error("database.url: the database cannot be opened: {0}")]
     Connect(#[source] sea_orm::DbErr),
+    /// There is none to look at.
+    #[error("database.url: there is no such file")]
+    Absent,
     /// The tables do not fit.
     #[error(transparent)]
     Schema(#[from] migrations::Misfit),
@@ -245,17 +248,28 @@ impl App {
 
 /// Opens the database and brings its tables up to date, or refuses them. Two nodes may do so at the same time.
 pub async fn open_database(config: &Config, ids: Ids) -> Result<Db, StartError> {
-    if let Some(path) = config.database.url.strip_prefix("sqlite:") {
-        let path = path.trim_start_matches("//");
-        let folder = std::path::Path::new(path.split('?').next().unwrap_or(path)).parent();
-        if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) {
-            let made = std::fs::create_dir_all(folder);
-            made.map_err(|error| StartError::Connect(sea_orm::DbErr::Custom(error.to_string())))?;
-        }
+    let folder = sqlite_file(&config.database.url).and_then(Path::parent);
+    if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) {
+        let made = std::fs::create_dir_all(folder);
+        made.map_err(|error| StartError::Connect(sea_orm::DbErr::Custom(error.to_string())))?;
     }
     let db = Db::connect(&config.database, ids).await.map_err(StartError::Connect)?;
     migrations::bring_up(&db, &config.database).await?;
     Ok(db)
+}
+
+/// Opens a database that is there and of this version, and changes nothing in it.
+pub async fn open_existing_database(mut config: Config, ids: Ids) -> Result<Db, StartError> {
+    if sqlite_file(&config.database.url).is_some_and(|path| !path.exists()) {
+        return Err(StartError::Absent);
+    }
+    config.database.migrate = false;
+    open_database(&config, ids).await
+}
+
+fn sqlite_file(url: &str) -> Option<&Path> {
+    let path = url.strip_prefix("sqlite:")?.trim_start_matches("//");
+    Some(Path::new(path.split('?').next().unwrap_or(path)))
 }
 
 /// What connects this node with the others.
@@ -268,7 +282,10 @@ async fn start_bus(
     Ok(match config.bus_kind() {
         BusKind::Auto | BusKind::Memory => Arc::new(MemoryBus::alone()),
         BusKind::Postgres => Arc::new(PostgresBus::start(&config.database.url, ids, lifecycle)?),
-        BusKind::Redis => Arc::new(RedisBus::start(&config.bus.redis_url, log.identity(), ids, lifecycle).await?),
+        BusKind::Redis => {
+            let installation = log.installation().await?;
+            Arc::new(RedisBus::start(&config.bus.redis_url, &installation, ids, lifecycle).await?)
+        }
     })
 }
 

@@ -101,7 +101,14 @@ pub struct HttpSettings {
 impl HttpSettings {
     /// Who may say for whom they call.
     pub fn proxies(&self) -> Result<Proxies, ConfigError> {
-        Proxies::new(&self.trusted_proxies, self.proxy_header).map_err(|wrong| {
+        // As a list in the environment is written: with blanks, or with nothing in it.
+        let networks: Vec<String> = self
+            .trusted_proxies
+            .iter()
+            .map(|network| network.trim().to_owned())
+            .filter(|network| !network.is_empty())
+            .collect();
+        Proxies::new(&networks, self.proxy_header).map_err(|wrong| {
             let rule = "must hold networks such as 10.0.0.0/8 or addresses";
             ConfigError(format!("settings: http.trusted_proxies {rule}, not {wrong:?}"))
         })
@@ -335,7 +342,11 @@ impl Config {
             "database.replica_url",
             "needs PostgreSQL in database.url: an SQLite file has no replica; leave it empty",
         )?;
-        require(self.database.max_connections > 0, "database.max_connections", "must be at least 1")?;
+        require(
+            (1..=10_000).contains(&self.database.max_connections),
+            "database.max_connections",
+            "must be between 1 and 10000",
+        )?;
         require(
             money.currency.len() >= 3 && money.currency.bytes().all(|byte| byte.is_ascii_uppercase()),
             "marketplace.currency",

@@ -1,8 +1,8 @@
 //! Owns every background task of the process and the order in which they stop.
 //!
 //! Three tokens: the *notice* is for load balancers (readiness fails, everything is still served), the *soft* one asks
-//! (sockets say goodbye, requests in flight finish), the *hard* one ends what has not left by then. Every task is spawned here, so that each has an owner and an end and shutdown can
-//! wait for all of them; `tokio::spawn` elsewhere is refused by `clippy.toml` and `tests/architecture.rs`.
+//! (sockets say goodbye, requests in flight finish), the *hard* one ends what has not left by then. Every task is spawned
+//! here, so that each has an owner and an end and shutdown can wait for all of them; `tokio::spawn` elsewhere is refused by `clippy.toml` and `tests/architecture.rs`.
 
 use std::{future::Future, time::Duration};
 
@@ -15,6 +15,7 @@ pub struct Lifecycle {
     notice: CancellationToken,
     soft: CancellationToken,
     hard: CancellationToken,
+    failed: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -62,6 +63,21 @@ impl Lifecycle {
     pub fn stop(&self) {
         self.announce();
         self.soft.cancel();
+    }
+
+    /// Says that the process cannot go on as it is and must be started anew.
+    pub fn fail(&self) {
+        self.failed.cancel();
+    }
+
+    /// Completes when the process must be started anew.
+    pub async fn failed(&self) {
+        self.failed.cancelled().await;
+    }
+
+    /// True once the process must be started anew.
+    pub fn has_failed(&self) -> bool {
+        self.failed.is_cancelled()
     }
 
     /// Asks everything to end, waits up to `grace` for the tasks, then cuts off those that remain.

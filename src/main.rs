@@ -1,11 +1,11 @@
 //! The command line: reads arguments, calls the library, turns errors into one line and an exit code. No logic.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use lancewire::{
-    app::{App, open_database},
+    app::{App, open_database, open_existing_database},
     clock::Clock,
     config::{Config, Environment},
     ids::Ids,
@@ -53,15 +53,22 @@ enum AdminCommand {
     },
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match Box::pin(run(Arguments::parse().command.unwrap_or(Command::Serve))).await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("lancewire: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+/// How long the process waits in the end for what blocks a thread and cannot be cancelled, such as a file on a disk that
+/// does not answer.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let command = Arguments::parse().command.unwrap_or(Command::Serve);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = runtime.context("no threads can be started").and_then(|runtime| {
+        let done = runtime.block_on(Box::pin(run(command)));
+        runtime.shutdown_timeout(LAST_WAIT);
+        done
+    });
+    done.unwrap_or_else(|error| {
+        eprintln!("lancewire: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -80,7 +87,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             open_database(&config, ids).await?;
         }
         Command::Verify => {
-            let findings = verify(&open_database(&config, ids).await?).await?;
+            let findings = verify(&open_existing_database(config, ids).await?).await?;
             for finding in &findings {
                 println!("{} {}", if finding.broken.is_empty() { "ok    " } else { "BROKEN" }, finding.invariant);
                 finding.broken.iter().for_each(|row| println!("         {row}"));
@@ -88,6 +95,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(u8::from(findings.iter().any(|finding| !finding.broken.is_empty()))));
         }
         Command::Seed => {
+            if config.environment == Environment::Production {
+                bail!(
+                    "seeding makes an admin and others with a password that everybody knows; it is not for production"
+                );
+            }
             let app = App::build(config, clock, ids).await?;
             if !app.services.accounts.is_empty().await? {
                 bail!("the database is not empty; seeding is for an empty one");
@@ -125,14 +137,17 @@ async fn serve(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<ExitCod
     if development {
         greet(&address.to_string(), app.config.tls.is_on());
     }
-    stop.next().await;
+    tokio::select! {
+        () = stop.next() => {}
+        () = app.lifecycle.failed() => {}
+    }
     tracing::info!("stopping");
     tokio::select! {
         () = app.announce_end() => {}
         // Asked again, it does not wait for load balancers.
         () = stop.next() => {}
     }
-    let clean = app.shut_down().await;
+    let clean = app.shut_down().await && !app.lifecycle.has_failed();
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

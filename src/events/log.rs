@@ -9,7 +9,10 @@
 
 use std::{
     ops::RangeInclusive,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
@@ -66,12 +69,16 @@ pub enum ResumeError {
     Fault(#[from] Fault),
 }
 
+/// Numbers events, and says whether the log is still the one that it was.
+const STAMP: &str = "SELECT numbered, head, (SELECT log_id FROM event_log WHERE id = 1) AS log_id FROM stamp_events()";
+
 /// The log as its readers see it.
 #[derive(Clone, Debug)]
 pub struct EventLog {
     db: Db,
     identity: Uuid,
     numbered: Arc<Mutex<Vec<RangeInclusive<i64>>>>,
+    replaced: Arc<AtomicBool>,
 }
 
 impl EventLog {
@@ -79,7 +86,7 @@ impl EventLog {
     pub async fn open(db: Db) -> Result<Self, Fault> {
         let row = db.reader().query_one_raw(db.statement("SELECT log_id FROM event_log WHERE id = 1", [])).await?;
         let row = row.ok_or_else(|| Fault::corrupt("event_log has no row; run `lancewire migrate`"))?;
-        Ok(Self { identity: row.try_get("", "log_id")?, db, numbered: Arc::default() })
+        Ok(Self { identity: row.try_get("", "log_id")?, db, numbered: Arc::default(), replaced: Arc::default() })
     }
 
     /// Part of every cursor.
@@ -91,9 +98,7 @@ impl EventLog {
     pub async fn stamp(&self) -> Result<i64, DbErr> {
         let ask = |sql| self.db.statement(sql, []);
         let row = match self.db.backend() {
-            Backend::Postgres => {
-                self.db.writer().query_one_raw(ask("SELECT numbered, head FROM stamp_events()")).await?
-            }
+            Backend::Postgres => self.db.writer().query_one_raw(ask(STAMP)).await?,
             // The sequence and not the greatest id: retention may have removed the latest events.
             Backend::Sqlite => {
                 let sql = "SELECT CAST(0 AS INTEGER) AS numbered, \
@@ -102,11 +107,43 @@ impl EventLog {
             }
         };
         let row = row.ok_or_else(|| DbErr::RecordNotFound("the head of the event log".into()))?;
+        if self.db.backend() == Backend::Postgres && row.try_get::<Uuid>("", "log_id")? != self.identity {
+            self.replaced.store(true, Ordering::Release);
+            return Err(DbErr::Custom("the event log was replaced under this process".into()));
+        }
         let (numbered, head): (i64, i64) = (row.try_get("", "numbered")?, row.try_get("", "head")?);
         if numbered > 0 {
             self.numbered().push(head - numbered + 1..=head);
         }
         Ok(head)
+    }
+
+    /// Whether the log that this process began with is no more: the database has another one in its place.
+    pub fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Acquire)
+    }
+
+    /// Gives the log another identity, unless another node has done so already, and with it an end to all cursors of before.
+    ///
+    /// For a log that has lost events which were delivered: after a failover to a standby that lacked the last commits, or
+    /// a restore. New events get the positions of the lost ones, and a cursor among those would skip them in silence.
+    pub async fn renounce(&self) -> Result<(), DbErr> {
+        let sql = "UPDATE event_log SET log_id = ? WHERE id = 1 AND log_id = ?";
+        let renounced = self.db.statement(sql, [Uuid::from_bytes(self.db.ids().secret()).into(), self.identity.into()]);
+        self.db.writer().execute_raw(renounced).await?;
+        self.replaced.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Names this log and the place where it is: a copy of the database, though it has the same log, has another name.
+    /// `PostgreSQL` only.
+    pub async fn installation(&self) -> Result<String, Fault> {
+        let sql = "SELECT CAST(system_identifier AS text) || '-' || \
+                   (SELECT CAST(oid AS text) FROM pg_database WHERE datname = current_database()) AS place \
+                   FROM pg_control_system()";
+        let row = self.db.writer().query_one_raw(self.db.statement(sql, [])).await?;
+        let place: String = row.ok_or_else(|| Fault::corrupt("pg_control_system"))?.try_get("", "place")?;
+        Ok(format!("{}:{place}", self.identity.simple()))
     }
 
     /// The ranges of positions that this process has given out since it was last asked: nobody else knows of them yet.

@@ -230,7 +230,11 @@ impl Ground {
             Network::Redis(redis) => {
                 let addr = self.proxy.as_ref().map_or_else(|| redis.addr(), |proxy| proxy.addr);
                 let url = format!("redis://{addr}");
-                Arc::new(RedisBus::start(&url, log.identity(), ids, lifecycle).await.expect("a bus"))
+                Arc::new(
+                    RedisBus::start(&url, &log.installation().await.expect("a name"), ids, lifecycle)
+                        .await
+                        .expect("a bus"),
+                )
             }
         }
     }

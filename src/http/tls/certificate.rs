@@ -8,6 +8,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
 };
 
 use metrics::counter;
@@ -22,6 +23,9 @@ use tokio_rustls::rustls::{
 use zeroize::Zeroizing;
 
 use super::{RELOADS, TlsSettings};
+
+/// How long reading a file may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A certificate that cannot be used, in one line that names the setting.
 #[derive(Debug, thiserror::Error)]
@@ -101,8 +105,12 @@ impl Certificate {
 
     /// Reads the files, and takes what is new in them if it can be used. A failure is logged once.
     pub(super) async fn look_again(&self) -> Found {
-        let (certificate, key) =
-            (tokio::fs::read(&self.files.certificate).await, tokio::fs::read(&self.files.key).await);
+        // A disk that does not answer must not end the looking: the next time it may.
+        let read = async |path: &Path| {
+            let read = tokio::time::timeout(READ_TIMEOUT, tokio::fs::read(path)).await;
+            read.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        };
+        let (certificate, key) = (read(&self.files.certificate).await, read(&self.files.key).await);
         let contents = self.files.contents(certificate, key);
         let found = contents.as_ref().map(Contents::fingerprint).map_err(ToString::to_string);
         {

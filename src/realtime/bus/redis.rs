@@ -4,7 +4,8 @@
 //! the headers of all with the public bodies to everybody. A node subscribes to the channel of a user while that user
 //! listens there, so private bodies reach the nodes that want them and no others. A node whose positions are contiguous
 //! needs no read; a hole, or a private event without its body that somebody has just come for, is read from the log.
-//! Channels carry the log's identity: several installations may share one Redis.
+//! Channels carry the name of the log and of the database that it is in: several installations may share one Redis, copies
+//! of each other included.
 //!
 //! Two tasks: the publisher sends what waits in the outbox, one pipeline at a time; the subscriber fills the inbox and
 //! keeps the subscriptions as [`Bus::follow`] wants them. Each connects again by itself, and a subscriber that does first
@@ -100,11 +101,12 @@ impl fmt::Debug for RedisBus {
 }
 
 impl RedisBus {
-    /// A bus over this Redis for the nodes of this log, with its tasks in `lifecycle`.
+    /// A bus over this Redis for the nodes of one installation ([`EventLog::installation`](crate::events::EventLog::installation)),
+    /// with its tasks in `lifecycle`.
     ///
     /// A Redis that cannot be reached now is no error: the node starts, and connects when it can. One that answers and
     /// refuses is.
-    pub async fn start(url: &str, log: Uuid, ids: &Ids, lifecycle: &Lifecycle) -> Result<Self, RedisBusError> {
+    pub async fn start(url: &str, installation: &str, ids: &Ids, lifecycle: &Lifecycle) -> Result<Self, RedisBusError> {
         let client = Client::open(url).map_err(RedisBusError::Address)?;
         match timeout(PATIENCE, ping(&client)).await {
             Ok(Err(error)) if refuses(&error) => return Err(RedisBusError::Refused(error)),
@@ -116,7 +118,7 @@ impl RedisBus {
         let shared = Arc::new(Shared {
             node: NodeId(u64::from_be_bytes(ids.secret())),
             client,
-            prefix: format!("lancewire:{}", log.simple()),
+            prefix: format!("lancewire:{installation}"),
             inbox: Inbox::default(),
             outbox: Mutex::default(),
             filled: Notify::new(),
