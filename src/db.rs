@@ -26,7 +26,7 @@ use std::{
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
-    IsolationLevel, QueryResult, QueryTrait, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    IsolationLevel, QueryResult, QueryTrait, RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
     Value,
     prelude::async_trait::async_trait,
     sqlx::{
@@ -439,7 +439,7 @@ fn statement(backend: Backend, sql: &str, values: impl IntoIterator<Item = Value
 }
 
 async fn connect_sqlite(settings: &DatabaseSettings, read_only: bool) -> Result<DatabaseConnection, DbErr> {
-    let mut options = options(settings, &settings.url);
+    let mut options = options(settings, &settings.url)?;
     let lock_timeout = Duration::from_millis(settings.lock_timeout_ms);
     options.map_sqlx_sqlite_opts(move |options| {
         options
@@ -477,7 +477,7 @@ async fn connect_sqlite(settings: &DatabaseSettings, read_only: bool) -> Result<
 }
 
 async fn connect_postgres(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbErr> {
-    let mut options = options(settings, &settings.url);
+    let mut options = options(settings, &settings.url)?;
     let (statement_timeout, lock_timeout) = (settings.statement_timeout_ms, settings.lock_timeout_ms);
     options.map_sqlx_postgres_opts(move |options| {
         options.application_name("lancewire").statement_cache_capacity(256).options([
@@ -491,10 +491,18 @@ async fn connect_postgres(settings: &DatabaseSettings) -> Result<DatabaseConnect
     Database::connect(options).await
 }
 
-fn options(settings: &DatabaseSettings, url: &str) -> ConnectOptions {
+fn options(settings: &DatabaseSettings, url: &str) -> Result<ConnectOptions, DbErr> {
+    // Looked at before sea-orm does, which repeats what it cannot read, password and all.
+    url::Url::parse(url).map_err(|error| {
+        let fix = "what is no letter and no digit in a password is written as %2F, %23 and so on";
+        DbErr::Conn(RuntimeErr::Internal(format!("it is no URL: {error} ({fix})")))
+    })?;
     let mut options = ConnectOptions::new(url.to_owned());
     options.acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms));
     // Statements hold values that must not be logged.
     options.sqlx_logging(false);
-    options
+    Ok(options)
 }
+
+#[cfg(test)]
+mod tests;

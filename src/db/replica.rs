@@ -409,7 +409,7 @@ fn count_passed_over(why: PassedOver) {
 }
 
 async fn open_pool(settings: &DatabaseSettings, connections: u32) -> Result<DatabaseConnection, DbErr> {
-    let mut options = options(settings, &settings.replica_url);
+    let mut options = options(settings, &settings.replica_url)?;
     let statement_timeout = settings.statement_timeout_ms;
     options.map_sqlx_postgres_opts(move |options| {
         options.application_name("lancewire-replica").statement_cache_capacity(256).options([
