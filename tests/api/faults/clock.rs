@@ -41,10 +41,7 @@ async fn the_clock_of_one_node_jumps_by_an_hour() {
     let (fleet, curious) = join!(stage.fleet(), stage.curious());
     let Stage { load, scale, report, .. } = &mut stage;
     meanwhile(load, async {
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for round in scale.rounds() {
             let node = &cluster.nodes[round / 2 % 2];
             let (jump, hours) = [("+1h", 1), ("-1h", -1)][round % 2];
             load.answers(20).await;
