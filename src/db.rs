@@ -26,8 +26,8 @@ use std::{
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
-    IsolationLevel, QueryResult, QueryTrait, RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
-    Value,
+    IsolationLevel, QueryResult, QueryTrait, RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait, Value,
     prelude::async_trait::async_trait,
     sqlx::{
         Connection,
@@ -374,7 +374,8 @@ impl Running {
         }
     }
 
-    /// A statement with all that waits before it. What waits returns no rows, so the rows of both are those of the last.
+    /// A statement with all that waits before it. What waits returns no rows, so the rows of both are those of the
+    /// last.
     fn after_what_waits(&self, last: Statement) -> Statement {
         let mut waiting = std::mem::take(&mut *self.waiting());
         if waiting.is_empty() {
@@ -467,8 +468,9 @@ async fn connect_sqlite(settings: &DatabaseSettings, read_only: bool) -> Result<
             Box::pin(async move {
                 // Waits for the rollback of a transaction that was dropped.
                 connection.ping().await?;
-                // When the disk is full `SQLite` rolls back by itself, and sqlx, whose own rollback then fails, takes the
-                // transaction for open: from then on it would commit savepoints inside a transaction that nobody ends.
+                // When the disk is full `SQLite` rolls back by itself, and sqlx, whose own rollback then fails, takes
+                // the transaction for open: from then on it would commit savepoints inside a transaction that nobody
+                // ends.
                 Ok(!connection.is_in_transaction())
             })
         })

@@ -132,7 +132,9 @@ async fn a_transaction_that_runs_again_begins_with_nothing_put_off() {
 
 #[tokio::test]
 async fn an_address_that_is_none_is_refused_without_telling_its_password() {
-    for url in ["postgres://ada:se/cret@127.0.0.1:1/db", "postgres://ada:se#cret@127.0.0.1:1/db", "sqlite://se:cret@x:y"] {
+    for url in
+        ["postgres://ada:se/cret@127.0.0.1:1/db", "postgres://ada:se#cret@127.0.0.1:1/db", "sqlite://se:cret@x:y"]
+    {
         let refused = Db::connect(&settings(url.to_owned()), Ids::seeded(Clock::system(), 1)).await;
         let line = refused.expect_err("is refused").to_string();
         assert!(line.contains("it is no URL") && !line.contains("cret"), "{line}");

@@ -7,10 +7,10 @@
 //! Invariants: what is refused costs nothing; a caller's balance never exceeds the burst; whoever has a full budget
 //! takes no memory after the next [`Budgets::sweep`].
 //!
-//! **Several nodes** have one budget for a caller. No request waits for another node: each decides by itself and tells the
-//! others a moment later what it has let through ([`Budgets::take_spent`], carried by `gossip`), and they take it off
-//! ([`Budgets::spent_elsewhere`]), as a debt where there is not enough left. So a caller who asks all nodes at once may
-//! spend more for as long as that moment lasts, and waits for it afterwards: over any longer time they get what one
+//! **Several nodes** have one budget for a caller. No request waits for another node: each decides by itself and tells
+//! the others a moment later what it has let through ([`Budgets::take_spent`], carried by `gossip`), and they take it
+//! off ([`Budgets::spent_elsewhere`]), as a debt where there is not enough left. So a caller who asks all nodes at once
+//! may spend more for as long as that moment lasts, and waits for it afterwards: over any longer time they get what one
 //! budget refills.
 
 use std::{

@@ -47,8 +47,8 @@ pub mod jobs {
         deadline.or_else(|| DateTime::<Utc>::from_timestamp(253_402_214_400, 0)).unwrap_or(DateTime::UNIX_EPOCH)
     }
 
-    /// A row of `Entity::find`, read by the places of its columns: asking for each by its name costs more than the rest of
-    /// reading a page.
+    /// A row of `Entity::find`, read by the places of its columns: asking for each by its name costs more than the rest
+    /// of reading a page.
     #[derive(Clone, Debug)]
     pub struct Placed(Model);
 
@@ -103,8 +103,8 @@ pub mod jobs {
         }
     }
 
-    /// The columns in which two versions of a job differ. One that is set to what it holds already is written all the same
-    /// on `SQLite`, and with it each index that it stands in.
+    /// The columns in which two versions of a job differ. One that is set to what it holds already is written all the
+    /// same on `SQLite`, and with it each index that it stands in.
     pub fn changes(before: &Job, after: &Job) -> ActiveModel {
         let (held, mut row) = (ActiveModel::from(before.clone()), ActiveModel::from(after.clone()));
         for column in Column::iter() {

@@ -95,7 +95,7 @@ async fn postgres_crashes_under_load() {
     let Below::Mortal(postgres) = below else { unreachable!("it was just started") };
     let http = Http::new(*addr);
     meanwhile(load, async {
-        for round in scale.rounds() {
+        for _ in scale.rounds() {
             load.answers(20 + usize::try_from(random.below(60)).expect("small")).await;
             postgres.crash().await;
             report.at.push(Instant::now());
@@ -169,8 +169,8 @@ const QUEUES: f64 = 10.0 * 65536.0;
 /// much less than a reader stays frozen.
 const DELAY: Duration = Duration::from_secs(3);
 
-/// Stops a process full of readers; the others and the server must not notice. Those who wait for longer than the server's
-/// patience are sent away and come back, the others catch up.
+/// Stops a process full of readers; the others and the server must not notice. Those who wait for longer than the
+/// server's patience are sent away and come back, the others catch up.
 async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str) {
     let patience = [("LANCEWIRE_SOCKETS__WRITE_TIMEOUT_MS", patience_ms)];
     let settings: Vec<_> = NARROW.into_iter().chain(patience).collect();
@@ -192,7 +192,7 @@ async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str)
     let frozen = stage.fleet_of(frozen, &copies).await;
     let Stage { load, scale, report, addr, .. } = &mut stage;
     meanwhile(load, async {
-        for round in scale.rounds() {
+        for _ in scale.rounds() {
             let listening = frozen.look(|records| records.streams.iter().map(Vec::len).collect::<Vec<_>>());
             let all_listen =
                 |records: &Records| records.streams.iter().zip(&listening).all(|(now, then)| now.len() > *then);

@@ -22,8 +22,8 @@ use crate::support::{binary::Home, http::Http, people::text};
 /// What a node's wall clock is told by, in its home.
 const HANDS: &str = "clock";
 
-/// An hour forward: it makes tokens of the future. An hour back: it takes everybody's tokens for such, until it is right
-/// again. Nothing is lost either way.
+/// An hour forward: it makes tokens of the future. An hour back: it takes everybody's tokens for such, until it is
+/// right again. Nothing is lost either way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_clock_of_one_node_jumps_by_an_hour() {
     let _alone = STAGE.lock().await;

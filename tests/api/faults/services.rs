@@ -22,7 +22,7 @@ async fn postgres_crashes_below_two_nodes() {
     let Stage { load, below, scale, random, report, .. } = &mut stage;
     let Below::Mortal(postgres) = below else { unreachable!("it was just started") };
     meanwhile(load, async {
-        for round in scale.rounds() {
+        for _ in scale.rounds() {
             load.answers(20 + usize::try_from(random.below(60)).expect("small")).await;
             postgres.crash().await;
             report.at.push(Instant::now());
