@@ -47,7 +47,7 @@ use sea_orm::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{DatabaseSettings, Db, options, standing::Standing};
+use super::{DatabaseSettings, Db, postgres_options, standing::Standing};
 use crate::{
     ids::{SessionId, UserId},
     lifecycle::Lifecycle,
@@ -409,10 +409,10 @@ fn count_passed_over(why: PassedOver) {
 }
 
 async fn open_pool(settings: &DatabaseSettings, connections: u32) -> Result<DatabaseConnection, DbErr> {
-    let mut options = options(settings, &settings.replica_url)?;
+    let (mut options, connect) = postgres_options(settings, &settings.replica_url)?;
     let statement_timeout = settings.statement_timeout_ms;
-    options.map_sqlx_postgres_opts(move |options| {
-        options.application_name("lancewire-replica").statement_cache_capacity(256).options([
+    options.map_sqlx_postgres_opts(move |_| {
+        connect.clone().application_name("lancewire-replica").statement_cache_capacity(256).options([
             ("statement_timeout", statement_timeout.to_string()),
             ("idle_in_transaction_session_timeout", "60000".to_owned()),
             ("default_transaction_isolation", "repeatable read".to_owned()),

@@ -140,3 +140,13 @@ async fn an_address_that_is_none_is_refused_without_telling_its_password() {
         assert!(line.contains("it is no URL") && !line.contains("cret"), "{line}");
     }
 }
+
+#[test]
+fn what_sea_orm_shows_of_an_address_holds_no_secret() {
+    for url in ["postgres://ada:s3cret@db/x?sslmode=disable", "postgres://ada@db/x?password=s3cret&sslmode=disable"] {
+        let (options, connect) = postgres_options(&settings(String::new()), url).expect("an address");
+        assert!(!format!("{options:?}").contains("s3cret"), "{options:?}");
+        let whole = connect.to_url_lossy();
+        assert_eq!((whole.password(), whole.host_str(), whole.path()), (Some("s3cret"), Some("db"), "/x"));
+    }
+}
