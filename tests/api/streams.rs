@@ -41,6 +41,7 @@ async fn cursor(person: &Person) -> String {
 }
 
 async fn sse(person: &Person, query: &str, variables: Value) -> Stream {
+    person.app.published().await;
     Stream::open(request(&person.http, SSE, person.token.as_deref(), query, variables)).await
 }
 
