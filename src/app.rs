@@ -232,14 +232,15 @@ impl App {
         Ok(address)
     }
 
-    /// Says that the end is near and serves on for as long as load balancers need to see it: readiness fails from now on.
+    /// Says that the end is near and serves on for as long as load balancers need to see it: readiness fails from now
+    /// on.
     pub async fn announce_end(&self) {
         self.lifecycle.announce();
         tokio::time::sleep(Duration::from_millis(self.config.http.drain_delay_ms)).await;
     }
 
-    /// Stops: the listener closes, requests in flight finish, sockets are sent home, then everything ends. Returns whether
-    /// all left by themselves.
+    /// Stops: the listener closes, requests in flight finish, sockets are sent home, then everything ends. Returns
+    /// whether all left by themselves.
     pub async fn shut_down(&self) -> bool {
         let drain = Duration::from_millis(self.config.sockets.drain_ms.get());
         self.lifecycle.shut_down(drain * 2 + GOODBYE).await

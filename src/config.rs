@@ -25,7 +25,8 @@ const DEFAULT: &str = include_str!("../config/default.toml");
 const DEVELOPMENT: &str = include_str!("../config/development.toml");
 const PRODUCTION: &str = include_str!("../config/production.toml");
 
-/// Variables of our name that are no settings: the place of a file, a secret of the command line, a matter of the tests.
+/// Variables of our name that are no settings: the place of a file, a secret of the command line, a matter of the
+/// tests.
 const NO_SETTINGS: [&str; 3] = ["LANCEWIRE_CONFIG", "LANCEWIRE_ADMIN_PASSWORD", "LANCEWIRE_TEST_POSTGRES_URL"];
 
 /// A setting that cannot be used, in one line.

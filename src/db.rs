@@ -26,11 +26,12 @@ use std::{
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
-    IsolationLevel, QueryResult, QueryTrait, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
-    Value,
+    IsolationLevel, QueryResult, QueryTrait, RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait, Value,
     prelude::async_trait::async_trait,
     sqlx::{
-        Connection,
+        ConnectOptions as _, Connection,
+        postgres::PgConnectOptions,
         sqlite::{SqliteJournalMode, SqliteSynchronous},
     },
 };
@@ -397,7 +398,8 @@ impl Running {
         }
     }
 
-    /// A statement with all that waits before it. What waits returns no rows, so the rows of both are those of the last.
+    /// A statement with all that waits before it. What waits returns no rows, so the rows of both are those of the
+    /// last.
     fn after_what_waits(&self, last: Statement) -> Statement {
         let mut waiting = std::mem::take(&mut *self.waiting());
         if waiting.is_empty() {
@@ -462,6 +464,7 @@ fn statement(backend: Backend, sql: &str, values: impl IntoIterator<Item = Value
 }
 
 async fn connect_sqlite(settings: &DatabaseSettings, read_only: bool) -> Result<DatabaseConnection, DbErr> {
+    address(&settings.url)?;
     let mut options = options(settings, &settings.url);
     let lock_timeout = Duration::from_millis(settings.lock_timeout_ms);
     options.map_sqlx_sqlite_opts(move |options| {
@@ -490,8 +493,9 @@ async fn connect_sqlite(settings: &DatabaseSettings, read_only: bool) -> Result<
             Box::pin(async move {
                 // Waits for the rollback of a transaction that was dropped.
                 connection.ping().await?;
-                // When the disk is full `SQLite` rolls back by itself, and sqlx, whose own rollback then fails, takes the
-                // transaction for open: from then on it would commit savepoints inside a transaction that nobody ends.
+                // When the disk is full `SQLite` rolls back by itself, and sqlx, whose own rollback then fails, takes
+                // the transaction for open: from then on it would commit savepoints inside a transaction that nobody
+                // ends.
                 Ok(!connection.is_in_transaction())
             })
         })
@@ -500,10 +504,10 @@ async fn connect_sqlite(settings: &DatabaseSettings, read_only: bool) -> Result<
 }
 
 async fn connect_postgres(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbErr> {
-    let mut options = options(settings, &settings.url);
+    let (mut options, connect) = postgres_options(settings, &settings.url)?;
     let (statement_timeout, lock_timeout) = (settings.statement_timeout_ms, settings.lock_timeout_ms);
-    options.map_sqlx_postgres_opts(move |options| {
-        options.application_name("lancewire").statement_cache_capacity(256).options([
+    options.map_sqlx_postgres_opts(move |_| {
+        connect.clone().application_name("lancewire").statement_cache_capacity(256).options([
             ("statement_timeout", statement_timeout.to_string()),
             ("lock_timeout", lock_timeout.to_string()),
             ("idle_in_transaction_session_timeout", "60000".to_owned()),
@@ -514,6 +518,27 @@ async fn connect_postgres(settings: &DatabaseSettings) -> Result<DatabaseConnect
     Database::connect(options).await
 }
 
+/// Options of a `PostgreSQL` whose address has nothing secret in it, since sea-orm shows it in its spans; and how to
+/// connect, which takes the place of what it makes of that address.
+fn postgres_options(settings: &DatabaseSettings, url: &str) -> Result<(ConnectOptions, PgConnectOptions), DbErr> {
+    let mut shown = address(url)?;
+    let connect: PgConnectOptions = url.parse().map_err(|error| no_address(&error))?;
+    // It fails where there is no host, and so no password.
+    let _ = shown.set_password(None);
+    shown.set_query(None);
+    Ok((options(settings, shown.as_str()), connect.disable_statement_logging()))
+}
+
+/// An address that can be read. sea-orm repeats what it cannot read, password and all.
+fn address(url: &str) -> Result<url::Url, DbErr> {
+    url::Url::parse(url).map_err(|error| no_address(&error))
+}
+
+fn no_address(error: &dyn std::error::Error) -> DbErr {
+    let fix = "what is no letter and no digit in a password is written as %2F, %23 and so on";
+    DbErr::Conn(RuntimeErr::Internal(format!("it is no URL: {error} ({fix})")))
+}
+
 fn options(settings: &DatabaseSettings, url: &str) -> ConnectOptions {
     let mut options = ConnectOptions::new(url.to_owned());
     options.acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms));
@@ -521,3 +546,6 @@ fn options(settings: &DatabaseSettings, url: &str) -> ConnectOptions {
     options.sqlx_logging(false);
     options
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,8 +64,8 @@ pub enum Once<T, V> {
     Before(T),
 }
 
-/// Runs `effect` unless this user's mutation did so before under `key`. The effect returns the ids that it made, which are
-/// kept, and its outcome, which is not.
+/// Runs `effect` unless this user's mutation did so before under `key`. The effect returns the ids that it made, which
+/// are kept, and its outcome, which is not.
 ///
 /// `input` is all that the request asked for: the same key with other input is [`KeyConflict::Reused`].
 pub async fn once_in<I, T, V, E, F>(

@@ -1,8 +1,9 @@
 //! Owns every background task of the process and the order in which they stop.
 //!
 //! Three tokens: the *notice* is for load balancers (readiness fails, everything is still served), the *soft* one asks
-//! (sockets say goodbye, requests in flight finish), the *hard* one ends what has not left by then. Every task is spawned
-//! here, so that each has an owner and an end and shutdown can wait for all of them; `tokio::spawn` elsewhere is refused by `clippy.toml` and `tests/architecture.rs`.
+//! (sockets say goodbye, requests in flight finish), the *hard* one ends what has not left by then. Every task is
+//! spawned here, so that each has an owner and an end and shutdown can wait for all of them; `tokio::spawn` elsewhere
+//! is refused by `clippy.toml` and `tests/architecture.rs`.
 
 use std::{future::Future, time::Duration};
 
@@ -33,7 +34,8 @@ impl Lifecycle {
         F::Output: Send + 'static,
     {
         let hard = self.hard.clone();
-        // Boxed: a future that is moved into another one is stored twice, and there may be one for each of many sockets.
+        // Boxed: a future that is moved into another one is stored twice, and there may be one for each of many
+        // sockets.
         let task = Box::pin(task);
         let task = self.tasks.track_future(async move { hard.run_until_cancelled(task).await });
         tokio::spawn(task)

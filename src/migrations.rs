@@ -1,12 +1,12 @@
 //! Whether the database's schema and this program fit, and bringing the schema up to date.
 //!
-//! While a deploy goes on, old and new nodes share one database, so a schema that is newer than a program is no fault in
-//! itself: steps that only add are served as ever. A step that takes something away names the oldest program that can live
-//! with that (`schema_compat.min_version`, see [`migration::compat`]), and an older one keeps its hands off: it does not
-//! start, and one that runs already is no longer ready. Nothing is ever undone.
+//! While a deploy goes on, old and new nodes share one database, so a schema that is newer than a program is no fault
+//! in itself: steps that only add are served as ever. A step that takes something away names the oldest program that
+//! can live with that (`schema_compat.min_version`, see [`migration::compat`]), and an older one keeps its hands off:
+//! it does not start, and one that runs already is no longer ready. Nothing is ever undone.
 //!
-//! Called by [`app`](crate::app) at the start and by the readiness check. Nodes that start together queue: on `PostgreSQL`
-//! for an advisory lock, on `SQLite` for the write lock, and the second one finds nothing left to do.
+//! Called by [`app`](crate::app) at the start and by the readiness check. Nodes that start together queue: on
+//! `PostgreSQL` for an advisory lock, on `SQLite` for the write lock, and the second one finds nothing left to do.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -113,8 +113,8 @@ async fn migrate_sqlite(db: &Db) -> Result<(), Misfit> {
 }
 
 async fn migrate_postgres(db: &Db) -> Result<(), Misfit> {
-    // Tried for however long the other node takes: its steps are ours, too. Not waited for: a statement that waits has a
-    // snapshot, and the other node's `CREATE INDEX CONCURRENTLY` would wait for the end of that.
+    // Tried for however long the other node takes: its steps are ours, too. Not waited for: a statement that waits has
+    // a snapshot, and the other node's `CREATE INDEX CONCURRENTLY` would wait for the end of that.
     let lock = loop {
         let lock = db.writer().begin().await?;
         let row = lock.query_one_raw(db.statement(LOCK, [])).await?;

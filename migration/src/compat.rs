@@ -1,8 +1,8 @@
 //! Which versions of the program may use the schema.
 //!
-//! A version of the program is known by the last step that it knows. Most steps only add: every older program goes on as
-//! before beside the new one. A step that takes away what an older program uses says so by [`require`], and from then on
-//! older ones refuse to start and running ones fall out of readiness.
+//! A version of the program is known by the last step that it knows. Most steps only add: every older program goes on
+//! as before beside the new one. A step that takes away what an older program uses says so by [`require`], and from
+//! then on older ones refuse to start and running ones fall out of readiness.
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectionTrait};
 

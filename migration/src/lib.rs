@@ -4,11 +4,12 @@
 //! see. A step is one transaction: it is there whole or not at all. On `PostgreSQL` two nodes that migrate together
 //! queue on an advisory lock, and the second finds nothing left to do.
 //!
-//! **A step is for two versions of the program.** While a deploy goes on, the one before it runs beside the new one, and it
-//! may come back. So a change that takes something away has two steps in two releases: one that *expands* (a new column
-//! that may be NULL or has a default, a new table), after which the program uses the new and still tolerates the old; and,
-//! when no node needs the old any more, one that *contracts*, ends with [`compat::require`] of the step that expanded, and
-//! by that keeps older programs away. Names begin with the date and a number, in order: they are compared.
+//! **A step is for two versions of the program.** While a deploy goes on, the one before it runs beside the new one,
+//! and it may come back. So a change that takes something away has two steps in two releases: one that *expands* (a new
+//! column that may be NULL or has a default, a new table), after which the program uses the new and still tolerates the
+//! old; and, when no node needs the old any more, one that *contracts*, ends with [`compat::require`] of the step that
+//! expanded, and by that keeps older programs away. Names begin with the date and a number, in order: they are
+//! compared.
 
 pub use sea_orm_migration::prelude::*;
 

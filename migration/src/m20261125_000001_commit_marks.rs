@@ -1,8 +1,8 @@
 //! How many commits each user has made, by which a read replica is known to show somebody's own writes.
 //!
 //! One narrow row a user, counted up by each of their mutations where a replica is read; no foreign key, for the rows
-//! of users are never deleted and this is written with each mutation. Half of each page is left free, so that a new count
-//! lands beside the old one and touches no index. The same table stands unused in `SQLite`.
+//! of users are never deleted and this is written with each mutation. Half of each page is left free, so that a new
+//! count lands beside the old one and touches no index. The same table stands unused in `SQLite`.
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 

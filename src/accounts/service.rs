@@ -154,7 +154,8 @@ impl Accounts {
         }
     }
 
-    /// Opens a session. An unknown email, a wrong password and a suspended account get the same answer in the same time.
+    /// Opens a session. An unknown email, a wrong password and a suspended account get the same answer in the same
+    /// time.
     #[tracing::instrument(skip_all)]
     pub async fn sign_in(
         &self,
@@ -358,6 +359,8 @@ impl Accounts {
                 let row = rows.into_iter().next().ok_or_else(|| Invalid::not_found("userId", "user"))?;
                 if suspended {
                     self.sessions.end_all_in(&tx, user, "suspended").await?;
+                    // Of all sockets, also that of a session which is being opened just now and was not seen here.
+                    self.sessions.rights_changed_in(&tx, user).await?;
                 }
                 let action = if suspended { "suspend" } else { "reinstate" };
                 self.audit_in(&tx, admin, action, &user.to_string(), reason).await?;

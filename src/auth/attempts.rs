@@ -1,11 +1,12 @@
 //! Growing delays for failed sign-ins.
 //!
-//! Owns how often a password may be guessed, per account and per address. Called by the sign-in use case, and by nothing
-//! after it: [`Attempts::begin`] before the password is looked at, then [`Attempt::succeeded`] or nothing.
+//! Owns how often a password may be guessed, per account and per address. Called by the sign-in use case, and by
+//! nothing after it: [`Attempts::begin`] before the password is looked at, then [`Attempt::succeeded`] or nothing.
 //!
-//! An attempt is *reserved*: `begin` decides and counts it as failed in one step under one lock, and only a success takes
-//! that back. Guesses sent side by side therefore see each other's reservations, and one whose request is dropped half
-//! way stays counted. A refused attempt is not counted: it was not a guess, and hammering does not prolong the wait.
+//! An attempt is *reserved*: `begin` decides and counts it as failed in one step under one lock, and only a success
+//! takes that back. Guesses sent side by side therefore see each other's reservations, and one whose request is dropped
+//! half way stays counted. A refused attempt is not counted: it was not a guess, and hammering does not prolong the
+//! wait.
 //!
 //! - The first failures are free: 5 for an account, 20 for an address, behind which many people may sit. From then on
 //!   each failure makes the next attempt wait: 1 s, 2 s, 4 s and so on up to 15 minutes. An hour after the last failure
@@ -18,9 +19,10 @@
 //! The price of a delay per account is that a stranger can make its owner wait, for 15 minutes at most.
 //!
 //! The counts live in memory, and a restart forgets them. Several nodes count together: each tells the others what was
-//! tried and what became of it ([`Attempts::said`], carried by `gossip`), so that guesses spread over nodes see each other
-//! a moment later than guesses at one. Memory is bounded: when full, what counts least goes first (forgotten, then few
-//! failures, then old ones), so that a flood of new keys washes out the flood and not the account under attack.
+//! tried and what became of it ([`Attempts::said`], carried by `gossip`), so that guesses spread over nodes see each
+//! other a moment later than guesses at one. Memory is bounded: when full, what counts least goes first (forgotten,
+//! then few failures, then old ones), so that a flood of new keys washes out the flood and not the account under
+//! attack.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -197,8 +199,8 @@ impl Attempts {
         Self { words: Some(Arc::default()), ..Self::new(clock, settings) }
     }
 
-    /// What was tried here, for the other nodes: at least one word, once there is one, and at most `limit`. Cancel safe;
-    /// never, if there are no others.
+    /// What was tried here, for the other nodes: at least one word, once there is one, and at most `limit`. Cancel
+    /// safe; never, if there are no others.
     pub async fn said(&self, limit: usize) -> Vec<Word> {
         let Some(words) = &self.words else { return std::future::pending().await };
         loop {
@@ -297,7 +299,8 @@ impl Attempts {
         since(past.last, now) >= self.settings.forget_after
     }
 
-    /// Drops what counts least when `more` keys might not fit; an eighth at once, so that few in a flood pay the search.
+    /// Drops what counts least when `more` keys might not fit; an eighth at once, so that few in a flood pay the
+    /// search.
     fn make_room(&self, state: &mut State, more: usize, now: Timestamp) {
         let capacity = self.settings.capacity;
         if state.failures.len() + more <= capacity {
@@ -333,7 +336,8 @@ impl Attempt {
         Self { attempts, number, keys: others }.not_tried();
     }
 
-    /// The password was never compared, because of a fault or an overload of ours: takes this attempt back, and no other.
+    /// The password was never compared, because of a fault or an overload of ours: takes this attempt back, and no
+    /// other.
     pub fn not_tried(self) {
         let mut state = self.attempts.lock();
         for (key, before) in &self.keys {

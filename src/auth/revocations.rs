@@ -1,8 +1,8 @@
 //! Tells open sockets that what they were opened with has ended.
 //!
 //! A socket watches its session before it asks the database whether the session lives, so that an end in between is
-//! not missed. Ends come out of the event log ([`Sessions::hear`](super::sessions::Sessions::hear)), on every node in the
-//! same order as everything else: what is committed after the end of a session is not delivered to its sockets.
+//! not missed. Ends come out of the event log ([`Sessions::hear`](super::sessions::Sessions::hear)), on every node in
+//! the same order as everything else: what is committed after the end of a session is not delivered to its sockets.
 //! In memory: a restart closes the sockets anyway.
 
 use std::{

@@ -1,9 +1,10 @@
 //! Sessions and their refresh tokens, and the answer to "who does this access token stand for now?".
 //!
-//! A refresh token is 32 random bytes, kept as a SHA-256 hash, good for one use (RFC 9700, section 4.14): each use gives
-//! the next one of the same family. A token that comes a second time was stolen from somebody, so the whole family
-//! ends. The end of a session is an event of the log, recorded in the same transaction, so that every node hears of it
-//! and closes what is open for it ([`Sessions::hear`]): in order with everything else that happens, and never lost.
+//! A refresh token is 32 random bytes, kept as a SHA-256 hash, good for one use (RFC 9700, section 4.14): each use
+//! gives the next one of the same family. A token that comes a second time was stolen from somebody, so the whole
+//! family ends. The end of a session is an event of the log, recorded in the same transaction, so that every node hears
+//! of it and closes what is open for it ([`Sessions::hear`]): in order with everything else that happens, and never
+//! lost.
 
 use std::sync::Arc;
 

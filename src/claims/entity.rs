@@ -59,8 +59,8 @@ pub mod claims {
         }
     }
 
-    /// What may change about a claim. A column that is set to what it holds already is written all the same on `SQLite`,
-    /// and with it each index that it stands in.
+    /// What may change about a claim. A column that is set to what it holds already is written all the same on
+    /// `SQLite`, and with it each index that it stands in.
     pub fn changes(claim: Claim) -> ActiveModel {
         ActiveModel {
             id: NotSet,

@@ -170,8 +170,8 @@ impl Claims {
             .await
     }
 
-    /// Locks the freelancer's own row, so that claims of one freelancer on different jobs queue here, counts, and returns
-    /// the freelancer's name.
+    /// Locks the freelancer's own row, so that claims of one freelancer on different jobs queue here, counts, and
+    /// returns the freelancer's name.
     async fn check_limit_in(&self, tx: &Tx, freelancer: UserId) -> Result<String, ClaimError> {
         let row = users::Entity::find_by_id(freelancer).lock(LockType::NoKeyUpdate).one(&**tx).await?;
         let row = row.ok_or_else(|| Fault::corrupt(format!("{freelancer} is missing")))?;

@@ -3,34 +3,34 @@
 //! # What is read here
 //!
 //! Queries whose root fields are all public ones (`schema::is_public_read`), anonymous or signed in. The primary alone
-//! serves mutations and all that they read, subscriptions, the event log, the viewer's own lists, and the question whose
-//! token this is: a sign-out counts at once, however far the replica is behind. A decision is never made on what was read
-//! here: use cases read again, under locks, on the primary.
+//! serves mutations and all that they read, subscriptions, the event log, the viewer's own lists, and the question
+//! whose token this is: a sign-out counts at once, however far the replica is behind. A decision is never made on what
+//! was read here: use cases read again, under locks, on the primary.
 //!
 //! # One state for one answer
 //!
 //! Where an operation reads is decided once, before it begins, and never changes under it: [`Replica::open`] gives one
-//! REPEATABLE READ transaction, and the operation gets services of its own whose [`Db`] reads from that ([`Db::at`]). So
-//! the route is handed through like everything else and needs no task-local: loaders, which hold the same services,
-//! cannot stray. `streamCursor` is the log's head in that very state. A row that the state lacks was committed later, got
-//! its position later still and comes after the cursor; one that it shows may come again. Nothing falls between.
+//! REPEATABLE READ transaction, and the operation gets services of its own whose [`Db`] reads from that ([`Db::at`]).
+//! So the route is handed through like everything else and needs no task-local: loaders, which hold the same services,
+//! cannot stray. `streamCursor` is the log's head in that very state. A row that the state lacks was committed later,
+//! got its position later still and comes after the cursor; one that it shows may come again. Nothing falls between.
 //!
 //! # Reading one's own writes
 //!
 //! Each transaction that a signed-in user's mutation commits counts up their row in `commit_marks`, as its last
 //! statement; the statement on the primary that looks at their session reads that count too. The first statement of the
 //! replica's transaction compares: a state whose count is lower lacks something of theirs and is given up for the
-//! primary. Since the count is data of the same commit, it is there exactly when the commit is, whichever node wrote and
-//! whichever reads. (A position in the write-ahead log would not do: inside the transaction it lies before the commit,
-//! and after it somebody would have to tell the other nodes.) The session itself must be there too, which is what makes
-//! it right for those who signed up a moment ago. What lives longer than a request, a socket, asks for the count when it
-//! reads.
+//! primary. Since the count is data of the same commit, it is there exactly when the commit is, whichever node wrote
+//! and whichever reads. (A position in the write-ahead log would not do: inside the transaction it lies before the
+//! commit, and after it somebody would have to tell the other nodes.) The session itself must be there too, which is
+//! what makes it right for those who signed up a moment ago. What lives longer than a request, a socket, asks for the
+//! count when it reads.
 //!
 //! # Lag
 //!
 //! [`Replica::watch`] compares positions in the write-ahead log, which is right for an idle primary too: see `standing`
-//! for the lease that it renews. A replica that fails is left out at once, and the operation that noticed runs again on the
-//! primary: nothing of its answer was sent, and queries are safe to repeat.
+//! for the lease that it renews. A replica that fails is left out at once, and the operation that noticed runs again on
+//! the primary: nothing of its answer was sent, and queries are safe to repeat.
 
 use std::{
     sync::{
@@ -47,7 +47,7 @@ use sea_orm::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{DatabaseSettings, Db, options, standing::Standing};
+use super::{DatabaseSettings, Db, postgres_options, standing::Standing};
 use crate::{
     ids::{SessionId, UserId},
     lifecycle::Lifecycle,
@@ -146,8 +146,8 @@ enum Absence {
 
 impl Replica {
     /// The replica of the settings, if they name one. One that is away does not stop the start: reads go to the primary
-    /// until [`Replica::watch`] finds it. One that is there and follows somebody else does. `log` is the identity of the
-    /// primary's event log.
+    /// until [`Replica::watch`] finds it. One that is there and follows somebody else does. `log` is the identity of
+    /// the primary's event log.
     pub async fn connect(settings: &DatabaseSettings, primary: &Db, log: Uuid) -> Result<Option<Self>, ReplicaError> {
         if settings.replica_url.is_empty() {
             return Ok(None);
@@ -409,10 +409,10 @@ fn count_passed_over(why: PassedOver) {
 }
 
 async fn open_pool(settings: &DatabaseSettings, connections: u32) -> Result<DatabaseConnection, DbErr> {
-    let mut options = options(settings, &settings.replica_url);
+    let (mut options, connect) = postgres_options(settings, &settings.replica_url)?;
     let statement_timeout = settings.statement_timeout_ms;
-    options.map_sqlx_postgres_opts(move |options| {
-        options.application_name("lancewire-replica").statement_cache_capacity(256).options([
+    options.map_sqlx_postgres_opts(move |_| {
+        connect.clone().application_name("lancewire-replica").statement_cache_capacity(256).options([
             ("statement_timeout", statement_timeout.to_string()),
             ("idle_in_transaction_session_timeout", "60000".to_owned()),
             ("default_transaction_isolation", "repeatable read".to_owned()),

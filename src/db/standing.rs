@@ -1,10 +1,10 @@
 //! Whether a replica may answer now: a lease that every look at it renews.
 //!
 //! A look reads where the primary's log stands at a moment and waits until the replica has come that far. From then on
-//! the replica shows all that was committed before that moment, so for as long as the moment is no further back than the
-//! limit, no answer is older than the limit allows. A lease runs out by itself: nobody need notice that the replica, or
-//! whoever looks at it, has stopped. One that was left out must come up to the primary within half the limit three times
-//! running before it is back, so that one at the edge does not come and go.
+//! the replica shows all that was committed before that moment, so for as long as the moment is no further back than
+//! the limit, no answer is older than the limit allows. A lease runs out by itself: nobody need notice that the
+//! replica, or whoever looks at it, has stopped. One that was left out must come up to the primary within half the
+//! limit three times running before it is back, so that one at the edge does not come and go.
 
 use std::time::Duration;
 

@@ -7,10 +7,10 @@
 //! Invariants: what is refused costs nothing; a caller's balance never exceeds the burst; whoever has a full budget
 //! takes no memory after the next [`Budgets::sweep`].
 //!
-//! **Several nodes** have one budget for a caller. No request waits for another node: each decides by itself and tells the
-//! others a moment later what it has let through ([`Budgets::take_spent`], carried by `gossip`), and they take it off
-//! ([`Budgets::spent_elsewhere`]), as a debt where there is not enough left. So a caller who asks all nodes at once may
-//! spend more for as long as that moment lasts, and waits for it afterwards: over any longer time they get what one
+//! **Several nodes** have one budget for a caller. No request waits for another node: each decides by itself and tells
+//! the others a moment later what it has let through ([`Budgets::take_spent`], carried by `gossip`), and they take it
+//! off ([`Budgets::spent_elsewhere`]), as a debt where there is not enough left. So a caller who asks all nodes at once
+//! may spend more for as long as that moment lasts, and waits for it afterwards: over any longer time they get what one
 //! budget refills.
 
 use std::{
@@ -257,9 +257,13 @@ impl<K: std::hash::Hash + Eq + Clone, C: Clock> Pool<K, C> {
         drop(debts);
         if debt > 0 {
             let (cost, limit) = (cost.max(1), self.limit.get());
+            if cost > limit {
+                // To come back later would not help.
+                return Err(Refused::TooExpensive { cost, limit });
+            }
             let interval = Duration::from_mins(1) / limit;
             let budget = Budget { cost, limit, remaining: 0, reset_after: interval * limit.saturating_add(debt) };
-            return Err(Refused::Spent { budget, retry_after: interval * cost.min(limit).saturating_add(debt) });
+            return Err(Refused::Spent { budget, retry_after: interval * cost.saturating_add(debt) });
         }
         self.take(key, cost)
     }
@@ -410,6 +414,8 @@ mod tests {
         budgets.spent_elsewhere(ada, 150);
         let Err(Refused::Spent { budget, retry_after }) = budgets.spend(ada, 10) else { panic!("it is owed first") };
         assert_eq!((budget.remaining, retry_after), (0, Duration::from_millis(6_600)));
+        let refused = budgets.spend(ada, 1_001).expect_err("more than all");
+        assert_eq!(refused, Refused::TooExpensive { cost: 1_001, limit: 1_000 }, "waiting would not help");
         clock.advance(retry_after);
         assert_eq!(budgets.spend(ada, 10).expect("as promised").remaining, 0);
         // What is owed is not told again: it was told to us.

@@ -1,9 +1,10 @@
 //! From the text of a request to an operation that is safe to run.
 //!
-//! Owns [`Documents::prepare`], the one door of every transport to the schema: nothing reaches async-graphql that did not pass it.
-//! What comes out is parsed once, within the [`Limits`], has a known cost, and names the operation it runs. What does
-//! not pass is refused with coded errors in the order one mends them: text, operation, limits, variables, roots.
-//! Applications send the same few texts again and again: [`Documents`] remembers how they parse, and nothing else.
+//! Owns [`Documents::prepare`], the one door of every transport to the schema: nothing reaches async-graphql that did
+//! not pass it. What comes out is parsed once, within the [`Limits`], has a known cost, and names the operation it
+//! runs. What does not pass is refused with coded errors in the order one mends them: text, operation, limits,
+//! variables, roots. Applications send the same few texts again and again: [`Documents`] remembers how they parse, and
+//! nothing else.
 //!
 //! Own code, where async-graphql's rules are missing or wrong at the root: a subscription may select several root
 //! fields or none, gets no events for a field in a fragment and completes at once; a mutation that selects a root

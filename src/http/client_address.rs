@@ -1,10 +1,10 @@
 //! Who is calling: the address of the client, also behind proxies.
 //!
-//! The one home of this question. Budgets, sign-in attempts and seats all go by the address that [`Proxies::client`] gives
-//! the router. Behind a load balancer every connection comes from the balancer, and what it says about whom it works for
-//! stands in a header, which anybody else can write as well: so it counts only from an address that the operator has
-//! listed, and only the one header that the operator's proxies write. A proxy passes on what it does not know: were both
-//! headers read, a client could speak in the one that its proxy leaves alone.
+//! The one home of this question. Budgets, sign-in attempts and seats all go by the address that [`Proxies::client`]
+//! gives the router. Behind a load balancer every connection comes from the balancer, and what it says about whom it
+//! works for stands in a header, which anybody else can write as well: so it counts only from an address that the
+//! operator has listed, and only the one header that the operator's proxies write. A proxy passes on what it does not
+//! know: were both headers read, a client could speak in the one that its proxy leaves alone.
 //!
 //! Each proxy appends the address that it was called from, so the list is true from the right up to the first address
 //! that is not one of ours: that is the client, and what stands before it is its own invention and never looked at.
@@ -48,7 +48,8 @@ impl Proxies {
 
     /// The address of the client that a request with these headers comes from, over a connection from `peer`.
     ///
-    /// The peer itself, if it is not trusted, or if what it says has no sense up to the place where the client is named.
+    /// The peer itself, if it is not trusted, or if what it says has no sense up to the place where the client is
+    /// named.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {

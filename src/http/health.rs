@@ -15,7 +15,8 @@ use super::router::Web;
 /// How many committed events may wait for delivery before the node says it is not ready.
 const MAX_BEHIND: i64 = 10_000;
 
-/// How long the database may take to answer: less than probes and balancers wait, so that they are told and do not guess.
+/// How long the database may take to answer: less than probes and balancers wait, so that they are told and do not
+/// guess.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The process runs. Nothing else is looked at: a database that is away must not get the process restarted.
@@ -23,7 +24,8 @@ pub async fn live() -> Response {
     Json(json!({ "status": "ok" })).into_response()
 }
 
-/// Traffic may come: the database answers and is still this version's, delivery keeps up, and the process is not about to end.
+/// Traffic may come: the database answers and is still this version's, delivery keeps up, and the process is not about
+/// to end.
 pub async fn ready(State(web): State<Web>) -> Response {
     let asked = tokio::time::timeout(PATIENCE, async {
         let database = web.db.ping().await.is_ok();

@@ -1,9 +1,10 @@
 //! A connection that breaks when its peer takes nothing for too long.
 //!
 //! hyper asks a body for more only once there is room to write, so nothing in a body, an answer or a stream, notices a
-//! peer that has stopped reading. This does, from below: a write that has waited for the whole time fails, and hyper lets
-//! go of the connection, of the body and so of all that the body holds. Used by [`server`](super::server) around each
-//! connection, below TLS where there is TLS, which holds back a part of what it is given. A connection that is upgraded comes out of it and has its owner's own patience.
+//! peer that has stopped reading. This does, from below: a write that has waited for the whole time fails, and hyper
+//! lets go of the connection, of the body and so of all that the body holds. Used by [`server`](super::server) around
+//! each connection, below TLS where there is TLS, which holds back a part of what it is given. A connection that is
+//! upgraded comes out of it and has its owner's own patience.
 //!
 //! Invariant: there is a timer only while a write waits.
 

@@ -1,8 +1,8 @@
 //! The server's face: routes, transports, and what stands around every request.
 //!
 //! The only layer that knows axum. [`router`] puts the routes together; [`server`] accepts connections, over [`tls`] if
-//! there is a certificate; [`client_address`] says whose they are behind a proxy; [`operations`]
-//! is the one path from a document to its answer, whatever transport it came by.
+//! there is a certificate; [`client_address`] says whose they are behind a proxy; [`operations`] is the one path from a
+//! document to its answer, whatever transport it came by, and [`sharing`] says which subscriptions get the same one.
 
 pub mod client_address;
 pub mod graphql;
@@ -14,6 +14,7 @@ pub mod operations;
 pub mod pages;
 pub mod router;
 pub mod server;
+mod sharing;
 pub mod streams;
 pub mod tls;
 pub mod websocket;

@@ -4,12 +4,9 @@
 //! give it a scope and loaders, execute it within the time limit with panics caught, and give every error its code.
 //! Called by the HTTP handler, by the streams that it opens and, through [`SocketBackend`], by the sockets.
 
-use std::{borrow::Cow, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use async_graphql::{
-    Request, Response, ServerError, Value, Variables,
-    parser::types::{OperationType, Selection},
-};
+use async_graphql::{Request, Response, ServerError, Variables, parser::types::OperationType};
 use futures_util::{
     FutureExt, StreamExt,
     future::{self, BoxFuture},
@@ -17,8 +14,11 @@ use futures_util::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::websocket::{
-    Identity, NotJoined, Operation, OperationKind, Outcome, Refused, SocketBackend, SubscribePayload, Subscription,
+use super::{
+    sharing::sharing_key,
+    websocket::{
+        Identity, NotJoined, Operation, OperationKind, Outcome, Refused, SocketBackend, SubscribePayload, Subscription,
+    },
 };
 use crate::{
     auth::{
@@ -43,7 +43,7 @@ use crate::{
         loader::Batches,
     },
     ids::{Ids, RequestId},
-    realtime::{Delivery, Executed, Execution, Feed, Outlet, SharingKey},
+    realtime::{Delivery, Executed, Execution, Feed, Outlet},
     schema::{
         SINGLE_MUTATIONS, Schema, Services,
         event::{Beginning, Begun, Pinned},
@@ -246,8 +246,8 @@ impl Operations {
         response
     }
 
-    /// Reads all of a public query on the replica, if there is one that may answer; else, or if it fails half way, on the
-    /// primary.
+    /// Reads all of a public query on the replica, if there is one that may answer; else, or if it fails half way, on
+    /// the primary.
     async fn execute(&self, ready: Box<Ready>) -> Result<Response, Fault> {
         let Shared { services, db, .. } = &*self.shared;
         let asks_cursor = ready.prepared.root_fields.iter().any(|field| field == "streamCursor");
@@ -277,8 +277,8 @@ impl Operations {
         })
     }
 
-    /// Executes on what `serve` gives. Nearly all queries fail nowhere and are done by the swift schema; what fails is told
-    /// by the schema that knows how. Nothing but a query may run twice.
+    /// Executes on what `serve` gives. Nearly all queries fail nowhere and are done by the swift schema; what fails is
+    /// told by the schema that knows how. Nothing but a query may run twice.
     async fn answer(&self, ready: Box<Ready>, scope: Scope, serve: impl Fn(Request) -> (Request, Batches)) -> Response {
         let Shared { schema, swift, .. } = &*self.shared;
         let scope = Arc::new(scope);
@@ -309,9 +309,9 @@ impl Operations {
         replica.open(viewer).await
     }
 
-    /// Takes a subscription to the hub: its root field runs once now, to check the viewer and to say what is meant. Each
-    /// event is then executed for all who subscribe in the same words together. A cursor to resume after takes the place
-    /// of the document's own.
+    /// Takes a subscription to the hub: its root field runs once now, to check the viewer and to say what is meant.
+    /// Each event is then executed for all who subscribe in the same words together. A cursor to resume after takes the
+    /// place of the document's own.
     pub(super) async fn join(
         &self,
         ready: Box<Ready>,
@@ -322,7 +322,7 @@ impl Operations {
         let Begun { interest, after } = self.begin(&ready, resume, request_id).await?;
         // Not before: a document that was refused has any field names it likes, and they must not become labels.
         let listening = Listening::begin(ready.field());
-        let (key, viewer) = (sharing_key(&ready), ready.origin);
+        let (key, viewer) = (sharing_key(&ready.prepared, &ready.query, &ready.variables), ready.origin);
         let execution = EventExecution { operations: self.clone(), ready };
         Ok((self.shared.services.hub.join(key, interest, execution, after, viewer, outlet), listening))
     }
@@ -420,59 +420,6 @@ impl Execution for EventExecution {
             }
         }
         .boxed()
-    }
-}
-
-/// What two subscriptions must have in common to be answered alike: the document, the operation and the variables, but
-/// for what says from where to resume.
-fn sharing_key(ready: &Ready) -> SharingKey {
-    let mut variables = ready.variables.clone();
-    let (query, resumes_by) = without_after(ready);
-    if let Some(name) = resumes_by {
-        variables.remove(&async_graphql::Name::new(name));
-    }
-    let variables = serde_json::to_string(&variables).unwrap_or_default();
-    let name = ready.prepared.operation_name.as_deref().unwrap_or_default();
-    SharingKey::new(&format!("{name}\u{0}{variables}\u{0}{query}"))
-}
-
-/// The text of the document without the literal cursor of its root field; or the name of the variable that stands there,
-/// if it does nothing else.
-fn without_after(ready: &Ready) -> (Cow<'_, str>, Option<String>) {
-    let query = ready.query.as_str();
-    let whole = (Cow::Borrowed(query), None);
-    let root = ready.prepared.document.operations.iter().find_map(|(name, operation)| {
-        let chosen = name.map(async_graphql::Name::as_str) == ready.prepared.operation_name.as_deref();
-        let root = operation.node.selection_set.node.items.first().filter(|_| chosen)?;
-        if let Selection::Field(field) = &root.node { Some(&field.node) } else { None }
-    });
-    let after = root.and_then(|root| root.arguments.iter().find(|(name, _)| name.node == "after"));
-    let Some((_, value)) = after else { return whole };
-    let mut variable = None;
-    let literal = value.node.clone().into_const_with(|name| {
-        variable = Some(name);
-        Ok::<_, std::convert::Infallible>(Value::Null)
-    });
-    match (variable, literal) {
-        (Some(name), _) => {
-            // Declared once, used once: here.
-            let written = format!("${name}");
-            let used = query.match_indices(&written);
-            let ends = |at: usize| !query[at + 1 + name.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
-            let only_here = used.filter(|(at, _)| ends(*at)).count() == 2;
-            if only_here { (Cow::Borrowed(query), Some(name.to_string())) } else { whole }
-        }
-        (None, Ok(Value::String(cursor))) => {
-            let line = query.lines().nth(value.pos.line.saturating_sub(1)).unwrap_or_default();
-            let literal = format!("\"{cursor}\"");
-            let column = line.char_indices().nth(value.pos.column.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
-            // A literal with escapes, or in three quotes, is shared with none but its like.
-            if !line[column..].starts_with(&literal) || query.matches(&literal).count() != 1 {
-                return whole;
-            }
-            (Cow::Owned(query.replacen(&literal, "null", 1)), None)
-        }
-        (None, _) => whole,
     }
 }
 

@@ -97,8 +97,9 @@ async fn connection(
     let _ = connection.await;
 }
 
-/// A peer that is gone without a word acknowledges nothing: what is written for it, such as heartbeats, waits in the kernel,
-/// which by itself would try for a quarter of an hour. Later than [`Timeouts::write`], so that ours has the first word.
+/// A peer that is gone without a word acknowledges nothing: what is written for it, such as heartbeats, waits in the
+/// kernel, which by itself would try for a quarter of an hour. Later than [`Timeouts::write`], so that ours has the
+/// first word.
 #[cfg(target_os = "linux")]
 fn give_up_on_the_absent(stream: &TcpStream, after: Duration) {
     // Without it the end only comes later.

@@ -47,8 +47,8 @@ pub mod jobs {
         deadline.or_else(|| DateTime::<Utc>::from_timestamp(253_402_214_400, 0)).unwrap_or(DateTime::UNIX_EPOCH)
     }
 
-    /// A row of `Entity::find`, read by the places of its columns: asking for each by its name costs more than the rest of
-    /// reading a page.
+    /// A row of `Entity::find`, read by the places of its columns: asking for each by its name costs more than the rest
+    /// of reading a page.
     #[derive(Clone, Debug)]
     pub struct Placed(Model);
 
@@ -103,8 +103,8 @@ pub mod jobs {
         }
     }
 
-    /// The columns in which two versions of a job differ. One that is set to what it holds already is written all the same
-    /// on `SQLite`, and with it each index that it stands in.
+    /// The columns in which two versions of a job differ. One that is set to what it holds already is written all the
+    /// same on `SQLite`, and with it each index that it stands in.
     pub fn changes(before: &Job, after: &Job) -> ActiveModel {
         let (held, mut row) = (ActiveModel::from(before.clone()), ActiveModel::from(after.clone()));
         for column in Column::iter() {
@@ -177,4 +177,50 @@ pub mod job_skills {
     }
 
     impl ActiveModelBehavior for ActiveModel {}
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use migration::{Migrator, MigratorTrait};
+    use sea_orm::{ConnectOptions, ConnectionTrait, Database, EntityTrait, IntoActiveModel};
+
+    use super::jobs::{Entity, Model, Placed};
+    use crate::{clock::Clock, ids::Ids, jobs::model::Job, money::Money};
+
+    /// In a database that the migrations have made, with another value in each column.
+    #[tokio::test]
+    async fn a_row_that_is_read_by_places_is_the_one_that_is_read_by_names() {
+        let mut options = ConnectOptions::new("sqlite::memory:");
+        options.max_connections(1).sqlx_logging(false);
+        let db = Database::connect(options).await.expect("opens");
+        Migrator::up(&db, None).await.expect("migrated");
+        // The parties are no part of this.
+        db.execute_unprepared("PRAGMA foreign_keys = OFF").await.expect("set");
+        let ids = Ids::seeded(Clock::system(), 1);
+        let now = Clock::system().now();
+        let at = |minutes| now + TimeDelta::minutes(minutes);
+        let written = Model {
+            id: ids.next(),
+            version: 2,
+            client_id: ids.next(),
+            claimant_id: Some(ids.next()),
+            title: "The title".into(),
+            description: "The description".into(),
+            status: "CANCELLED".into(),
+            budget_minor: Money::from_minor(3),
+            deadline: Some(at(1)),
+            deadline_order: at(2),
+            cancel_reason: Some("The reason".into()),
+            posted_at: Some(at(3)),
+            created_at: at(4),
+            updated_at: at(5),
+        };
+        let row = written.clone().into_active_model();
+        Entity::insert(row).exec_without_returning(&db).await.expect("written");
+        let placed = Entity::find().into_model::<Placed>().one(&db).await.expect("read").expect("a row");
+        let named = Entity::find().one(&db).await.expect("read").expect("a row");
+        assert_eq!(named, written);
+        assert_eq!(Job::try_from(placed).expect("a job"), Job::try_from(named).expect("a job"));
+    }
 }

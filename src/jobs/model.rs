@@ -180,8 +180,8 @@ impl Job {
     }
 }
 
-/// What a filter looks at. Kept in the event for the job before the change, since a filter that matches either side of a
-/// change lets one hear a job leave.
+/// What a filter looks at. Kept in the event for the job before the change, since a filter that matches either side of
+/// a change lets one hear a job leave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobFacts {
     /// Its status.
@@ -209,8 +209,8 @@ impl JobFacts {
     }
 }
 
-/// A job as an event keeps it: with all that the usual selection needs, so that a replay needs no database and reads the
-/// same, byte for byte.
+/// A job as an event keeps it: with all that the usual selection needs, so that a replay needs no database and reads
+/// the same, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSnapshot {
     /// The job after the change.

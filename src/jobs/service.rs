@@ -342,7 +342,8 @@ impl Jobs {
         Ok(job.ok_or_else(|| Invalid::not_found(field, "job"))?)
     }
 
-    /// Writes the next version of a locked job and records `jobUpdated`; a job that was never posted is written silently.
+    /// Writes the next version of a locked job and records `jobUpdated`; a job that was never posted is written
+    /// silently.
     pub async fn change_in(&self, tx: &Tx, before: &Job, job: Job, changes: &[JobChange]) -> Result<Job, Fault> {
         let around = self.around_in(tx, before).await?;
         self.change_knowing_in(tx, before, job, changes, around).await

@@ -1,7 +1,7 @@
 //! The merged schema: the parts that the domains contribute, and the types that span them.
 //!
-//! Together with the domains' `graphql.rs` files this is one layer: they may name the interfaces that stand here, as they
-//! may name each other's types. [`contract`](crate) changes show in `schema.graphql`, which a test compares.
+//! Together with the domains' `graphql.rs` files this is one layer: they may name the interfaces that stand here, as
+//! they may name each other's types. [`contract`](crate) changes show in `schema.graphql`, which a test compares.
 
 use async_graphql::{
     Context, MergedObject, MergedSubscription, Object, SDLExportOptions, Schema as GraphqlSchema, SchemaBuilder,
@@ -107,8 +107,8 @@ impl Services {
         self.served(builder().extension(Nulls))
     }
 
-    /// The same without [`Nulls`], whose hook at each field costs as much as most fields do. Where nothing fails both give
-    /// the same answer; an answer with errors is not to be used.
+    /// The same without [`Nulls`], whose hook at each field costs as much as most fields do. Where nothing fails both
+    /// give the same answer; an answer with errors is not to be used.
     pub fn swift_schema(&self) -> Schema {
         self.served(builder())
     }

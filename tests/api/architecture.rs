@@ -261,7 +261,8 @@ fn every_file_says_what_it_is() {
 
 #[test]
 fn tests_wait_for_conditions_and_not_for_time() {
-    // What these do to the server are delays: a writer that commits late, a client that tries again. They wait for none.
+    // What these do to the server are delays: a writer that commits late, a client that tries again. They wait for
+    // none.
     let delaying = ["tests/api/writers.rs", "tests/api/faults/load.rs"];
     // In two words, or this line would find itself.
     let call = format!("{}(", "sleep");

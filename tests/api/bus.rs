@@ -4,6 +4,8 @@
 //! A node here is a log, a hub and a tail on connections of their own, without the rest of a server, so that a story can
 //! mistreat what comes over the bus ([`Mistreated`]) and knows who has read what. The polls are an hour apart: what gets
 //! through does so by the bus, or because the tail has noticed that something is missing.
+//!
+//! Longer than most files: half of it is the node and its listener, which nothing else has a use for.
 
 use std::{
     collections::VecDeque,

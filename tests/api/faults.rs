@@ -48,10 +48,7 @@ async fn the_server_is_killed(name: &'static str, below: Below) {
     let Stage { load, proxy, home, scale, random, report, .. } = &mut stage;
     let server = meanwhile(load, async {
         let mut server: Server = server;
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for round in scale.rounds() {
             load.answers(5 + usize::try_from(random.below(40)).expect("small")).await;
             let underway = round % 2 == 1;
             if underway {
@@ -98,10 +95,7 @@ async fn postgres_crashes_under_load() {
     let Below::Mortal(postgres) = below else { unreachable!("it was just started") };
     let http = Http::new(*addr);
     meanwhile(load, async {
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for _ in scale.rounds() {
             load.answers(20 + usize::try_from(random.below(60)).expect("small")).await;
             postgres.crash().await;
             report.at.push(Instant::now());
@@ -126,10 +120,7 @@ async fn connections_are_cut(name: &'static str, below: Below) {
     let Stage { load, proxy, scale, random, report, .. } = &mut stage;
     let away = Duration::from_secs(2);
     meanwhile(load, async {
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for round in scale.rounds() {
             load.answers(5 + usize::try_from(random.below(40)).expect("small")).await;
             let fault = [Wire::Cut, Wire::Unplugged, Wire::Stalled][round % 3];
             proxy.set(fault);
@@ -178,8 +169,8 @@ const QUEUES: f64 = 10.0 * 65536.0;
 /// much less than a reader stays frozen.
 const DELAY: Duration = Duration::from_secs(3);
 
-/// Stops a process full of readers; the others and the server must not notice. Those who wait for longer than the server's
-/// patience are sent away and come back, the others catch up.
+/// Stops a process full of readers; the others and the server must not notice. Those who wait for longer than the
+/// server's patience are sent away and come back, the others catch up.
 async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str) {
     let patience = [("LANCEWIRE_SOCKETS__WRITE_TIMEOUT_MS", patience_ms)];
     let settings: Vec<_> = NARROW.into_iter().chain(patience).collect();
@@ -201,10 +192,7 @@ async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str)
     let frozen = stage.fleet_of(frozen, &copies).await;
     let Stage { load, scale, report, addr, .. } = &mut stage;
     meanwhile(load, async {
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for _ in scale.rounds() {
             let listening = frozen.look(|records| records.streams.iter().map(Vec::len).collect::<Vec<_>>());
             let all_listen =
                 |records: &Records| records.streams.iter().zip(&listening).all(|(now, then)| now.len() > *then);
@@ -287,10 +275,7 @@ async fn one_fault_comes_upon_the_other() {
     let first = [[Freeze, Kill], [Unplug, Crash], [Stall, Kill], [Freeze, Cut], [Crash, Kill]];
     let server = meanwhile(load, async {
         let mut server: Option<Server> = Some(server);
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for round in scale.rounds() {
             let faults = first.get(round).copied().unwrap_or_else(|| [all[some(0, 6)], all[some(0, 6)]]);
             load.answers(some(5, 40)).await;
             let began = Instant::now();

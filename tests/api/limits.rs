@@ -15,7 +15,7 @@ use tokio::{
 use crate::support::{
     app::{Database, TestApp, soon},
     http::Reply,
-    people::new_job,
+    people::{PASSWORD, new_job},
 };
 
 async fn sqlite(settings: &str) -> TestApp {
@@ -77,6 +77,33 @@ async fn an_address_without_a_token_has_one_budget() {
         served += 1;
         assert!(served < 50, "nonsense is free");
     }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fails_in_part_is_answered_in_full_and_paid_for_and_done_once() {
+    let app = sqlite("[budgets]\nanonymous = 200").await;
+    let ada = app.freelancer("Ada").await;
+    let query = "{ rateLimit { cost remaining } skills { slug } events(first: 0) { nodes { id } } \
+                 jobs(first: 40) { nodes { id } } }";
+    let (first, second) = (app.anonymous().run(query, json!({})).await, app.anonymous().run(query, json!({})).await);
+    for reply in [&first, &second] {
+        assert_eq!((reply.code(), reply.at("/errors/0/path")), ("BAD_USER_INPUT", &json!(["events"])), "{reply}");
+        assert!(reply.at("/errors").as_array().is_some_and(|errors| errors.len() == 1), "told once: {reply}");
+        assert!(reply.at("/data/events").is_null(), "{reply}");
+        assert!(reply.at("/data/skills/0/slug").is_string(), "what is beside it stays: {reply}");
+        assert_eq!(reply.at("/data/jobs/nodes"), &json!([]), "{reply}");
+    }
+    let points = |reply: &Reply, what: &str| reply.at(&format!("/data/rateLimit/{what}")).as_i64().expect("points");
+    let (cost, spent) = (points(&first, "cost"), points(&first, "remaining") - points(&second, "remaining"));
+    assert!(cost > 40 && spent <= cost, "{spent} points were taken for {cost}");
+
+    let query = "mutation($input: SignInInput!) { signIn(input: $input) { session { accessToken } \
+                 user { claims(first: 0) { nodes { id } } } } }";
+    let before = app.db_number("SELECT COUNT(*) FROM sessions").await;
+    let reply = ada.run(query, json!({ "input": { "email": ada.email, "password": PASSWORD } })).await;
+    assert!(reply.body.get("errors").is_some() && reply.at("/data/signIn/session/accessToken").is_string(), "{reply}");
+    assert_eq!(app.db_number("SELECT COUNT(*) FROM sessions").await, before + 1, "a mutation never runs again");
     app.finish().await;
 }
 

@@ -186,9 +186,8 @@ async fn a_reader_over_tls_who_takes_nothing_is_cut_off() {
     // Its patience is over long before these are all posted.
     let posted = post_large(&edge, &ada, 200).await;
     let closed = async {
-        while !Reply::of(edge.app.http.request(Method::GET, "/metrics")).await.body.to_string().contains("1013") {
-            tokio::task::yield_now().await;
-        }
+        let metrics = async || Reply::of(edge.app.http.request(Method::GET, "/metrics")).await.body;
+        while !metrics().await.as_str().expect("text").contains("lancewire_socket_closes_total{code=\"1013\"} ") {}
     };
     soon(closed).await;
     let mut heard = 0;

@@ -23,8 +23,9 @@
 //! | the process stops, the stream is too old, or the reader was too slow | the end without `complete` | the end without closing boundary |
 //!
 //! graphql-sse takes statuses that are no success and an end without `complete` for a failure of the network: it comes
-//! back, asks its application for headers again, and with `variables.after` or `Last-Event-ID` goes on where it stood. It
-//! takes `complete` for good. So what a client can mend by coming back never has it, as with the close codes of sockets.
+//! back, asks its application for headers again, and with `variables.after` or `Last-Event-ID` goes on where it stood.
+//! It takes `complete` for good. So what a client can mend by coming back never has it, as with the close codes of
+//! sockets.
 
 use axum::{
     body::Body,

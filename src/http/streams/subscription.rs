@@ -4,9 +4,9 @@
 //! group let it go, and between that it keeps the connection alive. Everything that the stream holds is in here, so the
 //! end of the response, whichever way it comes, is the end of all of it.
 //!
-//! Invariants: results leave in the order of their positions; a heartbeat's cursor is one up to which everything has left
-//! before it, so that resuming there misses nothing, and it never goes back; after the end of the viewer's token or
-//! session nothing of what waited is sent.
+//! Invariants: results leave in the order of their positions; a heartbeat's cursor is one up to which everything has
+//! left before it, so that resuming there misses nothing, and it never goes back; after the end of the viewer's token
+//! or session nothing of what waited is sent.
 
 use std::{convert::Infallible, time::Duration};
 

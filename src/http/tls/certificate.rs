@@ -1,8 +1,8 @@
 //! The certificate and its key: two PEM files, read again and again.
 //!
 //! Whatever renews a certificate writes files and knows nothing of us, so their content is compared, not their dates:
-//! that works for renamed files, links and mounted secrets alike. The two may be caught half exchanged; then the pair does
-//! not fit, the one in use stays, and the next look finds both.
+//! that works for renamed files, links and mounted secrets alike. The two may be caught half exchanged; then the pair
+//! does not fit, the one in use stays, and the next look finds both.
 
 use std::{
     fmt, io,

@@ -135,8 +135,8 @@ impl<B: SocketBackend> Sockets<B> {
 
     /// Answers a request for an upgrade from `address`, the client's own behind any trusted proxy.
     ///
-    /// Before 101: 405, 400 or 426 for what is no handshake (RFC 6455, 4.2), 403 for an `Origin` that is not listed, 429
-    /// for an address with too many sockets, 503 while the process stops, each with GraphQL errors as JSON. Native
+    /// Before 101: 405, 400 or 426 for what is no handshake (RFC 6455, 4.2), 403 for an `Origin` that is not listed,
+    /// 429 for an address with too many sockets, 503 while the process stops, each with GraphQL errors as JSON. Native
     /// clients send no `Origin` and are let in. A client that does not offer `graphql-transport-ws` is upgraded and
     /// closed with 4406, because it can read a close code and not a status.
     pub fn upgrade(&self, parts: &mut Parts, address: IpAddr) -> Response {

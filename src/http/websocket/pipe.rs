@@ -1,9 +1,9 @@
 //! The connection under a socket once HTTP has let go of it: plain TCP, or TLS over it.
 //!
-//! Both can be read and written through a shared reference and never wait: that is what lets a group of the hub write to
-//! all its members by itself, as [`wire`](super::wire) does. The plain kind is the system call and nothing else. Of the
-//! other kind the library's connection stands behind a lock, which is held to encrypt or decrypt and to hand bytes to the
-//! kernel, never across an await.
+//! Both can be read and written through a shared reference and never wait: that is what lets a group of the hub write
+//! to all its members by itself, as [`wire`](super::wire) does. The plain kind is the system call and nothing else. Of
+//! the other kind the library's connection stands behind a lock, which is held to encrypt or decrypt and to hand bytes
+//! to the kernel, never across an await.
 //!
 //! Invariants: a write takes nothing while bytes that were encrypted earlier wait ([`Pipe::has_unsent`]), so at most
 //! [`UNSENT`] bytes of plaintext do; those are flushed by the wire's pump before anything else.

@@ -22,8 +22,8 @@ use crate::support::{binary::Home, http::Http, people::text};
 /// What a node's wall clock is told by, in its home.
 const HANDS: &str = "clock";
 
-/// An hour forward: it makes tokens of the future. An hour back: it takes everybody's tokens for such, until it is right
-/// again. Nothing is lost either way.
+/// An hour forward: it makes tokens of the future. An hour back: it takes everybody's tokens for such, until it is
+/// right again. Nothing is lost either way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_clock_of_one_node_jumps_by_an_hour() {
     let _alone = STAGE.lock().await;
@@ -41,10 +41,7 @@ async fn the_clock_of_one_node_jumps_by_an_hour() {
     let (fleet, curious) = join!(stage.fleet(), stage.curious());
     let Stage { load, scale, report, .. } = &mut stage;
     meanwhile(load, async {
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for round in scale.rounds() {
             let node = &cluster.nodes[round / 2 % 2];
             let (jump, hours) = [("+1h", 1), ("-1h", -1)][round % 2];
             load.answers(20).await;

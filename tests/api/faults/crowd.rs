@@ -46,10 +46,7 @@ async fn everybody_comes_back_at_once() {
     let Stage { load, scale, report, .. } = &mut stage;
     report.remarks.push(format!("{crowd} came at first within {:.1?}", began.elapsed()));
     meanwhile(load, async {
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for round in scale.rounds() {
             load.answers(20).await;
             let connected = fleet.look(|records| records.connected);
             let all_back = |records: &Records| records.connected >= connected + crowd;

@@ -1,5 +1,5 @@
-//! The disk below the database is full: what cannot be written down is not acknowledged, and when there is room again the
-//! crowd goes on as if nothing had been.
+//! The disk below the database is full: what cannot be written down is not acknowledged, and when there is room again
+//! the crowd goes on as if nothing had been.
 
 use std::time::Instant;
 
@@ -31,10 +31,7 @@ async fn the_disk_below_sqlite_is_full() {
     let (fleet, curious) = join!(stage.fleet(), stage.curious());
     let Stage { load, home, scale, report, .. } = &mut stage;
     meanwhile(load, async {
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for _ in scale.rounds() {
             load.answers(40).await;
             let ballast = Ballast::fill(server.sees(home, "data/ballast"));
             report.at.push(Instant::now());
@@ -72,10 +69,7 @@ async fn the_disk_below_postgres_is_full() {
     let Stage { load, below, scale, report, .. } = &mut stage;
     let Below::Mortal(postgres) = below else { unreachable!("it was just started") };
     meanwhile(load, async {
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for _ in scale.rounds() {
             load.answers(40).await;
             let ballast = postgres.fill();
             report.at.push(Instant::now());

@@ -23,10 +23,7 @@ async fn each_node_is_killed_in_turn() {
     let (fleet, curious) = join!(stage.fleet(), stage.curious());
     let Stage { load, proxy, scale, random, report, .. } = &mut stage;
     meanwhile(load, async {
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for round in scale.rounds() {
             let dies = round % 2;
             load.answers(5 + usize::try_from(random.below(40)).expect("small")).await;
             let underway = round % 4 > 1;
@@ -66,10 +63,7 @@ async fn one_node_is_frozen_and_thawed() {
     let (fleet, curious) = join!(stage.fleet(), stage.curious());
     let Stage { load, scale, report, .. } = &mut stage;
     meanwhile(load, async {
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for round in scale.rounds() {
             let frozen = round % 2;
             load.answers(20).await;
             cluster.nodes[frozen].signal("STOP").await;
@@ -104,10 +98,7 @@ async fn one_node_is_cut_off_from_the_database() {
     let (fleet, curious) = join!(stage.fleet(), stage.curious());
     let Stage { load, scale, report, .. } = &mut stage;
     meanwhile(load, async {
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for round in scale.rounds() {
             // By a reset, or without learning of it: each node in both ways.
             let (alone, wire) = (round % 2, if (round / 2 + round) % 2 == 0 { Wire::Cut } else { Wire::Stalled });
             load.answers(20).await;
@@ -145,10 +136,7 @@ async fn nodes_are_restarted_one_after_the_other() {
     let (fleet, curious) = join!(stage.fleet(), stage.curious());
     let Stage { load, scale, report, .. } = &mut stage;
     meanwhile(load, async {
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for round in scale.rounds() {
             let node = round % 2;
             load.answers(20).await;
             report.at.push(Instant::now());
@@ -175,10 +163,7 @@ async fn connections_to_the_cluster_are_cut_again_and_again() {
     let (fleet, curious) = join!(stage.fleet(), stage.curious());
     let Stage { load, proxy, scale, random, report, .. } = &mut stage;
     meanwhile(load, async {
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for round in scale.rounds() {
             load.answers(5 + usize::try_from(random.below(40)).expect("small")).await;
             proxy.set([Wire::Cut, Wire::Unplugged, Wire::Stalled][round % 3]);
             let began = Instant::now();

@@ -22,10 +22,7 @@ async fn postgres_crashes_below_two_nodes() {
     let Stage { load, below, scale, random, report, .. } = &mut stage;
     let Below::Mortal(postgres) = below else { unreachable!("it was just started") };
     meanwhile(load, async {
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for _ in scale.rounds() {
             load.answers(20 + usize::try_from(random.below(60)).expect("small")).await;
             postgres.crash().await;
             report.at.push(Instant::now());
@@ -56,10 +53,7 @@ async fn redis_dies_freezes_and_is_out_of_reach() {
     let Stage { load, scale, random, report, .. } = &mut stage;
     let away = Duration::from_secs(if scale.soak { 10 } else { 2 });
     meanwhile(load, async {
-        for round in 0.. {
-            if !scale.goes_on(round) {
-                break;
-            }
+        for round in scale.rounds() {
             load.answers(5 + usize::try_from(random.below(40)).expect("small")).await;
             let alone = usize::try_from(random.below(2)).expect("small");
             match round % 4 {

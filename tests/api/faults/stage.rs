@@ -96,9 +96,9 @@ impl Scale {
         }
     }
 
-    /// Whether another round is wanted.
-    pub fn goes_on(&self, round: usize) -> bool {
-        round < self.rounds || self.began.elapsed() < self.lasts
+    /// The numbers of the rounds, for as long as another one is wanted.
+    pub fn rounds(&self) -> impl Iterator<Item = usize> {
+        (0..).take_while(|round| *round < self.rounds || self.began.elapsed() < self.lasts)
     }
 }
 

@@ -167,7 +167,8 @@ impl TestApp {
         Self { app: Arc::new(app), ..self }
     }
 
-    /// One more node: same database, same keys, an address of its own. Its [`TestApp::finish`] leaves the database as it is.
+    /// One more node: same database, same keys, an address of its own. Its [`TestApp::finish`] leaves the database as
+    /// it is.
     pub async fn neighbour(&self) -> Self {
         let (app, addr) = serve(self.app.config.clone(), self.app.clock.clone()).await;
         Self { app: Arc::new(app), addr, http: Http::new(addr), ..self.clone() }
@@ -255,8 +256,8 @@ impl TestApp {
         administrator.close().await.expect("closes");
     }
 
-    /// Back door: SQL with the words for which the databases differ: `{fresh}` is a new id, `{position}` the column that
-    /// an event's place in the log is kept in, `{true}` the truth.
+    /// Back door: SQL with the words for which the databases differ: `{fresh}` is a new id, `{position}` the column
+    /// that an event's place in the log is kept in, `{true}` the truth.
     pub fn db_dialect(&self, sql: &str) -> String {
         let words = match self.app.db.backend() {
             Backend::Sqlite => ["randomblob(16)", "id", "1"],

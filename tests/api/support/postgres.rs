@@ -58,8 +58,9 @@ max_wal_size = 16MB
 
 /// Runs the server until standard input ends. The other end of that pipe is in the test process, and the kernel closes
 /// it however the process ends: by returning, by a panic, by SIGKILL. When it ends before the server is ready, nobody
-/// hears that word, which must not end the keeper. A line `crash` or `start` does that to the server and is answered, `revive`
-/// starts it unless it runs. With the connection string of another server it is a streaming replica of that one.
+/// hears that word, which must not end the keeper. A line `crash` or `start` does that to the server and is answered,
+/// `revive` starts it unless it runs. With the connection string of another server it is a streaming replica of that
+/// one.
 const KEEPER: &str = r#"
 binaries=$1 port=$2 settings=$3 source=$4 options=$5
 exec 2>>log
