@@ -141,7 +141,10 @@ impl App {
         let pace = Pace { poll: Duration::from_millis(config.events.poll_ms), heartbeat: HEARTBEAT, hold: HOLD };
         let witness = sessions.clone();
         let tail = Tail::begin(hub.clone(), Arc::clone(&bus), db.doorbell(), pace, move |event| witness.hear(event));
-        drop(lifecycle.spawn(tail.await?.run(lifecycle.clone())));
+        let tail = tail.await?;
+        if config.events.delivery {
+            drop(lifecycle.spawn(tail.run(lifecycle.clone())));
+        }
         let kept = TimeDelta::seconds(config.events.retention_seconds.into());
         let retention = events::run_retention(hub.log().clone(), kept, clock.clone(), lifecycle.clone());
         drop(lifecycle.spawn(retention));
