@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | E | events a second, here one a mutation |
 //! | N | nodes |
-//! | W | wakes of the tails: stampings that find something. A tail is busy for `busy` and then sleeps until the next commit, so W = 1 / (1/E + busy) on the node that commits |
+//! | W | wakes of a tail that find something to number: see [`wakes`] |
 //! | m | statements of a mutation |
 
 use std::time::Duration;
@@ -31,6 +31,13 @@ const SUBSCRIBERS: usize = 100;
 /// The defaults: `events.poll_ms` and the heartbeat of the bus, both as times a second.
 const POLLS: f64 = 10.0;
 const HEARTBEATS: f64 = 1.0;
+
+/// Seconds from one numbering to the next, when commits follow each other: the tail lets them gather for 4 ms, and numbering
+/// itself takes about one.
+const BUSY: f64 = 0.005;
+
+/// Seconds that a node is busy with reading what another one says is there.
+const READING: f64 = 0.002;
 
 /// Sizes to compute: nodes, events a second, sockets.
 const SIZES: [(f64, f64, f64); 5] =
@@ -140,8 +147,6 @@ struct Seen {
 struct Constants {
     /// Statements of a mutation.
     mutation: f64,
-    /// Seconds a tail is busy with one wake.
-    busy: f64,
     /// Bytes an event takes on the bus.
     event_bytes: f64,
     /// Messages a second that have nothing to do with events: heartbeats and gossip.
@@ -165,11 +170,11 @@ fn one(bench: &mut Bench, bus: Bus) -> Result<()> {
 
     let constants = Constants::of(bus, &idle, &calm);
     bench.report.note(&format!(
-        "**{}**: a mutation takes {} statements, a wake keeps the tail busy for {} ms, an event takes {} bytes on the bus, \
-         {} messages a second are heartbeats and gossip.",
+        "**{}**: a mutation takes {} statements, {} takes {} bytes on the bus, {} messages a second are heartbeats and \
+         gossip.",
         bus.label(),
         figure(constants.mutation),
-        figure(constants.busy * 1e3),
+        if bus == Bus::Postgres { "a numbering" } else { "an event" },
         figure(constants.event_bytes),
         figure(constants.chatter),
     ));
@@ -235,6 +240,19 @@ fn observe(pair: &mut Pair, load: &mut Load, rate: f64, time: Duration) -> Resul
     })
 }
 
+/// Numberings a second of a node on which so many events are committed.
+///
+/// After one it does not look for [`BUSY`]; then it looks at once if something was committed meanwhile, and else when
+/// something is. For commits at random times the latter has the chance exp(-E BUSY) and takes 1 / E.
+fn wakes(events: f64) -> f64 {
+    1.0 / (BUSY + (-events * BUSY).exp() / events)
+}
+
+/// Reads a second of a node that hears of so many numberings.
+fn reads(heard: f64) -> f64 {
+    1.0 / (1.0 / heard + READING)
+}
+
 /// What the model says of a second, in the order of the comparison.
 struct Predicted {
     statements_committing: f64,
@@ -251,28 +269,22 @@ impl Constants {
         // Gossip is not told while nothing is spent; node A tells four times a second what was.
         let gossip = 4.0;
         let chatter = idle.messages_out + gossip;
-        let wakes = (calm.messages_out - chatter).clamp(1.0, calm.events);
+        let wakes = wakes(calm.events);
         let chatter_bytes = idle.bytes_out;
         let message = if bus == Bus::Postgres { wakes } else { calm.events };
         Self {
             mutation: (calm.statements[0] - POLLS - 2.0 * wakes) / calm.events,
-            busy: 1.0 / wakes - 1.0 / calm.events,
             event_bytes: (calm.bytes_out - chatter_bytes) / message,
             chatter,
             chatter_bytes,
         }
     }
 
-    /// Wakes of the node that commits.
-    fn wakes(&self, events: f64) -> f64 {
-        1.0 / (1.0 / events + self.busy)
-    }
-
     fn predict(&self, bus: Bus, nodes: f64, events: f64, deliveries: f64) -> Predicted {
-        let wakes = self.wakes(events);
+        let wakes = wakes(events);
         let (reads, units) = match bus {
             // Every node reads what another one says is there.
-            Bus::Postgres => (wakes, wakes),
+            Bus::Postgres => (reads(wakes), wakes),
             Bus::Redis => (0.0, events),
         };
         let messages = wakes + self.chatter / 2.0 * nodes;
@@ -291,10 +303,10 @@ impl Constants {
     /// What the model says of a size, every node committing its share.
     fn size(&self, bus: Bus, (nodes, events, sockets): (f64, f64, f64), hear: f64) -> Vec<String> {
         // Every node's tail is woken by its own commits; where the bus carries no events, by all others' too.
-        let own = self.wakes(events / nodes);
+        let own = wakes(events / nodes);
         let stampings = own * nodes;
         let (reads, rows, units) = match bus {
-            Bus::Postgres => (nodes * self.wakes(events), nodes * events, stampings),
+            Bus::Postgres => (nodes * reads(stampings), nodes * events, stampings),
             Bus::Redis => (stampings, events, events),
         };
         let messages = stampings + nodes * HEARTBEATS;
