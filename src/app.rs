@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
 use chrono::TimeDelta;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
     accounts::Accounts,
@@ -155,17 +155,8 @@ impl App {
         if let Some(replica) = replica.clone() {
             drop(lifecycle.spawn(replica.watch(lifecycle.clone())));
         }
-        let delivery = HubSettings {
-            ring_bytes: config.events.ring_bytes,
-            backlog: config.events.buffer,
-            shared_execution: config.events.shared_execution,
-        };
         let bus = start_bus(&config, &log, &ids, &lifecycle).await?;
-        let hub = Hub::new(log, Arc::clone(&bus), schema::event::terms, delivery, clock.clone(), lifecycle.clone());
-        let pace = Pace { poll: Duration::from_millis(config.events.poll_ms), heartbeat: HEARTBEAT, hold: HOLD };
-        let witness = sessions.clone();
-        let tail = Tail::begin(hub.clone(), Arc::clone(&bus), db.doorbell(), pace, move |event| witness.hear(event));
-        drop(lifecycle.spawn(tail.await?.run(lifecycle.clone())));
+        let hub = start_delivery(&config, log, &bus, db.doorbell(), &sessions, (&clock, &lifecycle)).await?;
         let kept = TimeDelta::seconds(config.events.retention_seconds.into());
         let retention = events::run_retention(hub.log().clone(), kept, clock.clone(), lifecycle.clone());
         drop(lifecycle.spawn(retention));
@@ -271,6 +262,32 @@ pub async fn open_existing_database(mut config: Config, ids: Ids) -> Result<Db, 
 fn sqlite_file(url: &str) -> Option<&Path> {
     let path = url.strip_prefix("sqlite:")?.trim_start_matches("//");
     Some(Path::new(path.split('?').next().unwrap_or(path)))
+}
+
+/// The hub, and the tail that feeds it from the log and the bus.
+async fn start_delivery(
+    config: &Config,
+    log: EventLog,
+    bus: &Arc<dyn Bus>,
+    doorbell: Arc<Notify>,
+    sessions: &Sessions,
+    (clock, lifecycle): (&Clock, &Lifecycle),
+) -> Result<Hub, StartError> {
+    let settings = HubSettings {
+        ring_bytes: config.events.ring_bytes,
+        backlog: config.events.buffer,
+        shared_execution: config.events.shared_execution,
+    };
+    let terms = schema::event::terms;
+    let hub = Hub::new(log, Arc::clone(bus), terms, settings, clock.clone(), lifecycle.clone());
+    let pace = Pace { poll: Duration::from_millis(config.events.poll_ms), heartbeat: HEARTBEAT, hold: HOLD };
+    let sessions = sessions.clone();
+    let witness = move |event: &events::NewEvent| sessions.hear(event);
+    let tail = Tail::begin(hub.clone(), Arc::clone(bus), doorbell, pace, lifecycle.clone(), witness).await?;
+    if config.events.delivery {
+        drop(lifecycle.spawn(tail.run()));
+    }
+    Ok(hub)
 }
 
 /// What connects this node with the others.

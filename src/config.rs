@@ -215,6 +215,7 @@ pub struct EventSettings {
     pub ring_bytes: usize,
     pub buffer: usize,
     pub shared_execution: bool,
+    pub delivery: bool,
 }
 
 /// How nodes hear of each other's commits.

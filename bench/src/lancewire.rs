@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddrV4,
     path::{Path, PathBuf},
     rc::Rc,
     time::Duration,
@@ -15,7 +16,7 @@ use crate::{
     load::publisher::Request,
     options::{Database, Options},
     postgres::Postgres,
-    process::{Process, Program, free_address},
+    process::{Process, Program, SERVER_CORE, free_address},
     servers::change_request,
 };
 
@@ -30,6 +31,7 @@ const PASSWORD: &str = "correct-horse-battery";
 pub struct Settings {
     database: Database,
     more: BTreeMap<String, String>,
+    cores: String,
 }
 
 impl Settings {
@@ -40,7 +42,21 @@ impl Settings {
 
     /// The same on this database.
     pub fn on(database: Database) -> Self {
-        Self { database, more: BTreeMap::new() }
+        Self { database, more: BTreeMap::new(), cores: SERVER_CORE.to_owned() }
+    }
+
+    /// The program with these settings, without a command.
+    pub fn program(&self, options: &Options, database: &str, home: &Path) -> Program {
+        let mut program = program(options, database, home);
+        program.environment.extend(self.more.clone());
+        program.on(&self.cores)
+    }
+
+    /// On these cores, as `taskset` has them.
+    #[must_use]
+    pub fn on_cores(mut self, cores: &str) -> Self {
+        cores.clone_into(&mut self.cores);
+        self
     }
 
     /// With one more.
@@ -66,7 +82,7 @@ impl Lancewire {
         let (database, postgres) = match settings.database {
             Database::Sqlite => (format!("sqlite:{}", fresh_file(home)?.display()), None),
             Database::Postgres => {
-                let postgres = Postgres::start()?;
+                let postgres = Postgres::start(SERVER_CORE)?;
                 (postgres.url(), Some(postgres))
             }
         };
@@ -82,10 +98,14 @@ impl Lancewire {
         home: &Path,
     ) -> Result<Self> {
         let address = free_address()?;
-        let mut program = program(options, database, home).argument("serve").set("LANCEWIRE_HTTP__LISTEN", address);
-        program.environment.extend(settings.more.clone());
-        let process = Process::start(&program, address, &home.join("lancewire.log"))?;
-        Ok(Self { api: Api::connect(address)?, process, postgres, accounts: 0 })
+        let program = settings.program(options, database, home);
+        let process = Process::start(&serving(program, address), address, &home.join("lancewire.log"))?;
+        Ok(Self { postgres, ..Self::of(process)? })
+    }
+
+    /// One that runs, on a database that is kept elsewhere.
+    pub fn of(process: Process) -> Result<Self> {
+        Ok(Self { api: Api::connect(process.address)?, process, postgres: None, accounts: 0 })
     }
 
     /// The access token of a demo account.
@@ -156,6 +176,11 @@ pub fn program(options: &Options, database: &str, home: &Path) -> Program {
         .set("LANCEWIRE_TELEMETRY__FILTER", "warn")
         // It has one core here: a second worker would only take turns with the first.
         .set("TOKIO_WORKER_THREADS", 1)
+}
+
+/// The program as it serves at `address`.
+pub fn serving(program: Program, address: SocketAddrV4) -> Program {
+    program.argument("serve").set("LANCEWIRE_HTTP__LISTEN", address)
 }
 
 /// The path of a database that is not there yet.

@@ -2,16 +2,18 @@
 //! figures mean.
 //!
 //! - [`scenarios`]: what is measured
-//! - [`servers`], [`lancewire`], [`postgres`], [`process`]: what it is measured on
+//! - [`servers`], [`lancewire`], [`cluster`], [`postgres`], [`redis`], [`process`]: what it is measured on
 //! - [`load`]: the generator
 //! - [`report`]: what comes out
 
 mod api;
+mod cluster;
 mod lancewire;
 mod load;
 mod options;
 mod postgres;
 mod process;
+mod redis;
 mod report;
 mod scenarios;
 mod servers;
@@ -42,6 +44,12 @@ fn main() -> Result<()> {
             "reconnect" => scenarios::reconnect::run(&mut bench),
             "mutations" => scenarios::mutations::run(&mut bench),
             "list" => scenarios::list::run(&mut bench),
+            "cluster-latency" => scenarios::cluster::latency::run(&mut bench),
+            "cluster-mutations" => scenarios::cluster::mutations::run(&mut bench),
+            "cluster-storm" => scenarios::cluster::storm::run(&mut bench),
+            "cluster-rolling" => scenarios::cluster::rolling::run(&mut bench),
+            "cluster-revocation" => scenarios::cluster::revocation::run(&mut bench),
+            "cluster-model" => scenarios::cluster::model::run(&mut bench),
             other => anyhow::bail!("no scenario {other}"),
         };
         // What has been found is worth keeping.

@@ -14,17 +14,38 @@ use crate::servers::Kind;
 const USAGE: &str = "\
 usage: bench/run [OPTION]..
 
-  --only SCENARIO,..      fanout, ceiling, idle, private, filters, reconnect, mutations, list; default: all
+  --only SCENARIO,..      fanout, ceiling, idle, private, filters, reconnect, mutations, list, and of two nodes
+                          cluster-latency, cluster-mutations, cluster-storm, cluster-rolling, cluster-revocation,
+                          cluster-model, or cluster for these six; default: all
   --server SERVER,..      lancewire, unshared, raw, socketio, stock, stock-small, mercurius, yoga, apollo;
                           default: all, for the scenarios that compare
   --seconds N             length of each measurement; default 10
   --scale PERCENT         share of the subscribers, users and filters of the scenarios; default 100
   --database DATABASE     sqlite (default) or postgres, for lancewire
+  --bus BUS               postgres or redis, for the scenarios of two nodes; default: both
   --binary PATH           this lancewire, instead of building one
   --publish               write the report to bench/RESULTS.md, too";
 
 /// The scenarios, in the order of the report.
-pub const SCENARIOS: [&str; 8] = ["fanout", "ceiling", "idle", "private", "filters", "reconnect", "mutations", "list"];
+pub const SCENARIOS: [&str; 14] = [
+    "fanout",
+    "ceiling",
+    "idle",
+    "private",
+    "filters",
+    "reconnect",
+    "mutations",
+    "list",
+    "cluster-latency",
+    "cluster-mutations",
+    "cluster-storm",
+    "cluster-rolling",
+    "cluster-revocation",
+    "cluster-model",
+];
+
+/// Stands for all scenarios whose names begin with it.
+const CLUSTER: &str = "cluster";
 
 /// Where lancewire keeps its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +64,34 @@ impl Database {
     }
 }
 
+/// What connects two nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bus {
+    Postgres,
+    Redis,
+}
+
+impl Bus {
+    /// All.
+    pub const ALL: [Self; 2] = [Self::Postgres, Self::Redis];
+
+    /// As the command line and the setting have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Redis => "redis",
+        }
+    }
+
+    /// As the report has it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Postgres => "PostgreSQL alone",
+            Self::Redis => "with Redis",
+        }
+    }
+}
+
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -52,6 +101,7 @@ pub struct Options {
     pub seconds: u64,
     scale: usize,
     pub database: Database,
+    pub buses: Vec<Bus>,
     pub binary: PathBuf,
     pub publish: bool,
     home: PathBuf,
@@ -67,6 +117,7 @@ impl Options {
             seconds: 10,
             scale: 100,
             database: Database::Sqlite,
+            buses: Bus::ALL.to_vec(),
             binary: home.join("../target/release/lancewire"),
             publish: false,
             home,
@@ -75,7 +126,7 @@ impl Options {
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().with_context(|| format!("{argument} needs a value\n{USAGE}"));
             match argument.as_str() {
-                "--only" => options.only = value()?.split(',').map(ToOwned::to_owned).collect(),
+                "--only" => options.only = value()?.split(',').flat_map(named).map(ToOwned::to_owned).collect(),
                 "--server" => options.servers = value()?.split(',').map(Kind::named).collect::<Result<_>>()?,
                 "--seconds" => options.seconds = value()?.parse().context("--seconds is a number")?,
                 "--scale" => options.scale = value()?.parse().context("--scale is a number")?,
@@ -85,6 +136,11 @@ impl Options {
                         "postgres" => Database::Postgres,
                         other => bail!("no database {other}\n{USAGE}"),
                     };
+                }
+                "--bus" => {
+                    let name = value()?;
+                    options.buses = Bus::ALL.into_iter().filter(|bus| bus.name() == name).collect();
+                    ensure!(!options.buses.is_empty(), "no bus {name}\n{USAGE}");
                 }
                 "--binary" => options.binary = value()?.into(),
                 "--publish" => options.publish = true,
@@ -144,4 +200,10 @@ impl Options {
     pub fn sibling(name: &str) -> Result<PathBuf> {
         Ok(env::current_exe()?.with_file_name(name))
     }
+}
+
+/// The scenarios that a word stands for.
+fn named(word: &str) -> Vec<&str> {
+    let of_cluster = SCENARIOS.iter().copied().filter(|name| name.starts_with(CLUSTER));
+    if word == CLUSTER { of_cluster.collect() } else { vec![word] }
 }

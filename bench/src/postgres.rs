@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::process::{SERVER_CORE, cpu, free_address};
+use crate::process::{cpu, free_address};
 
 /// Durable as in production, which is what is measured.
 const SETTINGS: &str = "
@@ -52,8 +52,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Makes and starts one.
-    pub fn start() -> Result<Self> {
+    /// Makes and starts one on these cores, as `taskset` has them.
+    pub fn start(cores: &str) -> Result<Self> {
         let binaries =
             find_binaries().context("no PostgreSQL (initdb, pg_ctl): `scripts/prepare-tests` installs it")?;
         let port = free_address()?.port();
@@ -61,7 +61,7 @@ impl Postgres {
         home.push(format!("lancewire-bench-postgres-{port}"));
         fs::create_dir(&home)?;
         let mut command = Command::new("taskset");
-        command.args(["--cpu-list", SERVER_CORE, "/bin/sh", "-c", KEEPER, "keeper"]);
+        command.args(["--cpu-list", cores, "/bin/sh", "-c", KEEPER, "keeper"]);
         command.arg(binaries).arg(port.to_string()).arg(SETTINGS);
         // A clean environment: PGDATA and the like would steer the server. A group of its own: what interrupts us must
         // not stop the keeper before it has cleaned up.
@@ -85,6 +85,25 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// What `psql` answers, one line a row.
+    pub fn ask(&self, sql: &str) -> Result<String> {
+        let output = self.psql(sql).output().context("psql")?;
+        ensure!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// Runs a statement beside what goes on; it is waited for when the value is dropped.
+    pub fn run(&self, sql: &str) -> Result<Statement> {
+        Ok(Statement(self.psql(sql).spawn().context("psql")?))
+    }
+
+    fn psql(&self, sql: &str) -> Command {
+        let beside = find_binaries().map(|binaries| binaries.join("psql")).filter(|psql| psql.exists());
+        let mut command = Command::new(beside.unwrap_or_else(|| "psql".into()));
+        command.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-d", &self.url(), "-c", sql]).stdin(Stdio::null());
+        command
+    }
+
     /// CPU time of all its running processes.
     pub fn cpu(&self) -> Result<Duration> {
         let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.postmaster))?;
@@ -99,6 +118,17 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         // Waiting closes standard input, which is what the keeper waits for.
         let _ = self.keeper.wait();
+    }
+}
+
+/// A statement that runs.
+#[derive(Debug)]
+pub struct Statement(Child);
+
+impl Drop for Statement {
+    fn drop(&mut self) {
+        // Its outcome shows in the counters.
+        let _ = self.0.wait();
     }
 }
 

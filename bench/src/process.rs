@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal};
 
 /// Where servers run; the generator has the other core.
 pub const SERVER_CORE: &str = "0";
@@ -27,6 +28,7 @@ pub struct Program {
     pub path: PathBuf,
     pub arguments: Vec<String>,
     pub environment: BTreeMap<String, String>,
+    cores: String,
 }
 
 /// A running server.
@@ -40,7 +42,7 @@ pub struct Process {
 impl Program {
     /// A program without arguments and settings.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), arguments: Vec::new(), environment: BTreeMap::new() }
+        Self { path: path.into(), arguments: Vec::new(), environment: BTreeMap::new(), cores: SERVER_CORE.to_owned() }
     }
 
     /// Adds an argument.
@@ -57,11 +59,18 @@ impl Program {
         self
     }
 
-    /// The command that runs it on the servers' core in a clean environment, to end with this process.
+    /// On these cores instead of the servers' own, as `taskset` has them.
+    #[must_use]
+    pub fn on(mut self, cores: &str) -> Self {
+        cores.clone_into(&mut self.cores);
+        self
+    }
+
+    /// The command that runs it on its cores in a clean environment, to end with this process.
     pub fn command(&self) -> Command {
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", "taskset", "--cpu-list", SERVER_CORE])
+            .args(["--pdeathsig", "KILL", "taskset", "--cpu-list", &self.cores])
             .arg(&self.path)
             .args(&self.arguments);
         command.env_clear();
@@ -91,8 +100,21 @@ impl Process {
     }
 
     /// Whether it has not ended by itself.
-    fn is_running(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Asks it to end, as a service manager does (SIGTERM).
+    pub fn ask_to_end(&self) -> Result<()> {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).context("a process has a number")?;
+        Ok(rustix::process::kill_process(pid, Signal::TERM)?)
+    }
+
+    /// Ends it at once, as a failing machine does; nobody is told.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// The end of its log, for an error message.
@@ -139,6 +161,12 @@ pub fn memory(pid: u32) -> Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let kib = rollup.lines().find_map(|line| line.strip_prefix("Rss:")?.split_whitespace().next()?.parse::<u64>().ok());
     Ok(kib.context("no Rss in smaps_rollup")? * 1024)
+}
+
+/// All cores, as `taskset` has them: for servers that are too many for one.
+pub fn all_cores() -> String {
+    let cores = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    if cores.trim().is_empty() { SERVER_CORE.to_owned() } else { cores.trim().to_owned() }
 }
 
 /// A free address on this machine.

@@ -28,6 +28,9 @@ const PAGE: u32 = 512;
 const RECENT: i64 = 8_192;
 /// Events that may wait for those before them; more, and the log is read.
 const EARLY: usize = 4_096;
+/// From one numbering to the next for commits that follow each other closely. Each costs the database and this process about
+/// as much as half a mutation, however many events it finds, so under load they gather; one that comes alone does not wait.
+const GATHER: Duration = Duration::from_millis(4);
 /// The longest pause between tries while the database is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -51,6 +54,7 @@ pub struct Tail {
     /// Hears every event before anybody else does.
     witness: Box<dyn Fn(&NewEvent) + Send + Sync>,
     pace: Pace,
+    lifecycle: Lifecycle,
     /// The last position published.
     last: i64,
     /// What came before its turn.
@@ -58,6 +62,10 @@ pub struct Tail {
     /// When to stop waiting for what the bus has not brought.
     held_until: Option<Instant>,
     poll_at: Instant,
+    /// Before this moment commits gather.
+    gather_until: Instant,
+    /// Whether some are gathering.
+    gathering: bool,
     pause: Duration,
     away: bool,
 }
@@ -78,6 +86,7 @@ impl Tail {
         bus: Arc<dyn Bus>,
         doorbell: Arc<Notify>,
         pace: Pace,
+        lifecycle: Lifecycle,
         witness: impl Fn(&NewEvent) + Send + Sync + 'static,
     ) -> Result<Self, Fault> {
         let last = hub.log().stamp().await?;
@@ -88,25 +97,41 @@ impl Tail {
             doorbell,
             witness: Box::new(witness),
             pace,
+            lifecycle,
             last,
             early: BTreeMap::new(),
             held_until: None,
             poll_at: Instant::now(),
+            gather_until: Instant::now(),
+            gathering: false,
             pause: pace.poll,
             away: false,
         })
     }
 
     /// Publishes what comes, until the process stops.
-    pub async fn run(mut self, lifecycle: Lifecycle) {
+    pub async fn run(mut self) {
+        let lifecycle = self.lifecycle.clone();
         let (bus, doorbell) = (Arc::clone(&self.bus), Arc::clone(&self.doorbell));
         let mut beat_at = Instant::now();
-        let mut stopping = pin!(lifecycle.stopping());
-        loop {
-            let wake_at = self.held_until.map_or(self.poll_at, |held_until| held_until.min(self.poll_at)).min(beat_at);
+        let mut ending = pin!(async {
             tokio::select! {
-                () = &mut stopping => return,
-                () = doorbell.notified(), if !self.away => self.follow(true).await,
+                () = lifecycle.stopping() => {}
+                () = lifecycle.failed() => {}
+            }
+        });
+        loop {
+            let gathered_at = self.gathering.then_some(self.gather_until);
+            let wake_at =
+                [self.held_until, gathered_at].into_iter().flatten().fold(self.poll_at.min(beat_at), Instant::min);
+            tokio::select! {
+                () = &mut ending => return,
+                () = doorbell.notified(), if !self.away && !self.gathering => {
+                    self.gathering = Instant::now() < self.gather_until;
+                    if !self.gathering {
+                        self.follow(true).await;
+                    }
+                }
                 signal = bus.heard() => self.hear(signal).await,
                 () = sleep_until(wake_at) => {
                     let now = Instant::now();
@@ -114,7 +139,7 @@ impl Tail {
                         beat_at = now + self.pace.heartbeat;
                         self.bus.ring(self.last);
                     }
-                    if now >= self.poll_at {
+                    if now >= self.poll_at || (self.gathering && now >= self.gather_until) {
                         self.follow(true).await;
                     } else if self.held_until.is_some_and(|until| now >= until) {
                         metrics::counter!("lancewire_bus_holes_total").increment(1);
@@ -177,6 +202,7 @@ impl Tail {
 
     /// Reads what follows the last event, after having it numbered if `stamp`.
     async fn follow(&mut self, stamp: bool) {
+        self.gathering &= !stamp;
         match self.advance(stamp).await {
             Ok(()) => {
                 if self.away {
@@ -190,6 +216,11 @@ impl Tail {
                 }
                 (self.away, self.pause) = (true, (self.pause * 2).min(LONGEST_PAUSE));
             }
+        }
+        if self.hub.log().is_replaced() {
+            // What is in memory here is of a log that is no more.
+            tracing::error!("the event log has another identity; this process must be started anew");
+            self.lifecycle.fail();
         }
         // Reading alone numbers nothing: what a node that is gone has committed must not wait for a quiet moment.
         if stamp || self.away {
@@ -205,12 +236,24 @@ impl Tail {
         let log = self.hub.log().clone();
         if stamp {
             let head = log.stamp().await?;
+            if head < self.last {
+                tracing::error!(
+                    head,
+                    delivered = self.last,
+                    "the database has lost events that were delivered (a failover or a restore); all cursors expire"
+                );
+                log.renounce().await?;
+                return Ok(());
+            }
             metrics::gauge!("lancewire_events_behind").set(lossy((head - self.last).max(0)));
             if head <= self.last {
                 return Ok(());
             }
         }
         let numbered = log.take_numbered();
+        if !numbered.is_empty() {
+            self.gather_until = Instant::now() + GATHER;
+        }
         if let Some(head) = numbered.iter().map(|range| *range.end()).max().filter(|_| !self.bus.carries_events()) {
             self.bus.ring(head);
         }

@@ -26,7 +26,7 @@ use lancewire::{
     clock::Clock,
     config::{Config, Environment},
     db::{Backend, Db},
-    events::{Audience, Event, EventKind, EventLog, Hearing, NewEvent, record},
+    events::{Audience, Event, EventKind, EventLog, Hearing, NewEvent, ResumeError, record},
     ids::{Ids, UserId},
     lifecycle::Lifecycle,
     realtime::{
@@ -34,7 +34,7 @@ use lancewire::{
         Outlet, Pace, Party, Payload, PostgresBus, RedisBus, SharingKey, Signal, Tail, Topic,
     },
 };
-use sea_orm::DbErr;
+use sea_orm::{ConnectionTrait, DbErr};
 use tempfile::TempDir;
 use tokio::time::timeout;
 use url::Url;
@@ -257,12 +257,12 @@ impl Ground {
         let hub = Hub::new(log, Arc::clone(&as_bus), |_| Ok(Vec::new()), delivery, clock, lifecycle.clone());
         let witnessed: Arc<Mutex<Vec<NewEvent>>> = Arc::default();
         let witness = Arc::clone(&witnessed);
-        let tail = Tail::begin(hub.clone(), as_bus, db.doorbell(), pace, move |event| {
+        let tail = Tail::begin(hub.clone(), as_bus, db.doorbell(), pace, lifecycle.clone(), move |event| {
             if event.kind.is_internal() {
                 witness.lock().expect("whole").push(event.clone());
             }
         });
-        drop(lifecycle.spawn(tail.await.expect("the log answers").run(lifecycle.clone())));
+        drop(lifecycle.spawn(tail.await.expect("the log answers").run()));
         Node { db, hub, bus, ids, lifecycle, witnessed }
     }
 }
@@ -578,6 +578,34 @@ async fn what_a_node_left_unnumbered_is_numbered_by_the_others(ground: Ground) {
     drop(listening);
     one.stop().await;
     two.db.close().await;
+}
+
+/// As after a failover to a standby that lacked the last commits: the node that has delivered them says so and ends, so
+/// does its neighbour, and the cursors of before are good no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_goes_back_gets_another_identity() {
+    let ground = Ground::notify().await;
+    let polling = Pace { poll: Duration::from_millis(20), ..QUICK };
+    let one = ground.node(Treatment::Careful, polling).await;
+    let two = ground.node(Treatment::Careful, polling).await;
+    let ada: UserId = one.ids.next();
+    for _ in 0..3 {
+        one.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
+    }
+    until("both have delivered", || one.hub.head() == 3 && two.hub.head() == 3).await;
+    let cursor = one.hub.log().cursor(3);
+    let lost = "DELETE FROM events WHERE position > 1; UPDATE event_log SET last_position = 1";
+    one.db.writer().execute_unprepared(lost).await.expect("lost");
+    until("both must be started anew", || one.lifecycle.has_failed() && two.lifecycle.has_failed()).await;
+    let anew = ground.node(Treatment::Careful, polling).await;
+    assert_ne!(anew.hub.log().identity(), one.hub.log().identity());
+    let resumed = anew.hub.resume_point(&cursor).await;
+    assert!(matches!(resumed, Err(ResumeError::Expired)), "{resumed:?}");
+    anew.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
+    until("it goes on", || anew.hub.head() == 2).await;
+    for node in [one, two, anew] {
+        node.stop().await;
+    }
 }
 
 /// Tells each story on each bus.

@@ -48,6 +48,17 @@ impl Histogram {
         self.max()
     }
 
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.total
+    }
+
+    /// How many stay within a time, by the ends of their buckets.
+    pub fn within(&self, time: Duration) -> u64 {
+        let last = self.counts.len() - 1;
+        self.counts[..=bucket(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)).min(last)].iter().sum()
+    }
+
     /// The longest.
     pub fn max(&self) -> Duration {
         Duration::from_nanos(self.max)

@@ -4,6 +4,7 @@
 //! reading a read, frames scanned in place. How busy it was stands beside each result.
 
 use std::{
+    collections::HashMap,
     net::{Ipv4Addr, SocketAddrV4},
     time::{Duration, Instant},
 };
@@ -23,7 +24,7 @@ use self::{
     histogram::Histogram,
     publisher::{Publisher, Request},
     record::{Hears, Record, Tally},
-    socket::{Opening, Protocol, Reader, Socket, Stage},
+    socket::{Closed, Opening, Protocol, Reader, Socket, Stage},
 };
 
 pub mod histogram;
@@ -90,7 +91,21 @@ pub struct Sent {
     pub answers: Histogram,
 }
 
-/// Subscribers and publishers of one server.
+/// What a subscriber says when it comes back, by its number and its last cursor.
+type Again = Box<dyn Fn(usize, &str) -> Opening>;
+
+/// Subscribers that come back by themselves when their server sends them away.
+struct Returning {
+    again: Again,
+    /// Since when those who are away are.
+    left_at: HashMap<usize, u64>,
+    absences: Histogram,
+}
+
+/// Codes after which clients come back.
+const RETURN_AFTER: [u16; 3] = [1012, 1013, Closed::WITHOUT_A_WORD];
+
+/// Subscribers and publishers of one server, or of several.
 pub struct Load {
     server: SocketAddrV4,
     protocol: Protocol,
@@ -112,6 +127,7 @@ pub struct Load {
     born: Instant,
     /// Sockets opened so far.
     opened: usize,
+    returning: Option<Returning>,
 }
 
 impl Load {
@@ -141,16 +157,44 @@ impl Load {
             born: Instant::now(),
             ready: Vec::with_capacity(BATCH),
             opened: 0,
+            returning: None,
             requests,
         };
-        for place in 0..connections.min(load.requests.len()) {
+        load.turns = (0..connections.min(load.requests.len())).collect();
+        load.publish_to(server)?;
+        Ok(load)
+    }
+
+    /// From now on subscribers are connected to this server.
+    pub fn subscribe_to(&mut self, server: SocketAddrV4) {
+        self.server = server;
+    }
+
+    /// From now on requests are sent to this server. Between two calls of [`Load::drive`], when all are answered.
+    pub fn publish_to(&mut self, server: SocketAddrV4) -> Result<()> {
+        self.publishers.clear();
+        for place in 0..self.turns.len() {
             let publisher = Publisher::connect(server)?;
             let key = EventData::new_u64(PUBLISHER | place as u64);
-            epoll::add(&load.epoll, &publisher.stream, key, EventFlags::IN)?;
-            load.publishers.push(publisher);
-            load.turns.push(place);
+            epoll::add(&self.epoll, &publisher.stream, key, EventFlags::IN)?;
+            self.publishers.push(publisher);
         }
-        Ok(load)
+        Ok(())
+    }
+
+    /// From now on subscribers whose server sends them away, or ends, come back at once, to where
+    /// [`Load::subscribe_to`] says, with what `again` makes of their last cursor.
+    pub fn come_back(&mut self, again: impl Fn(usize, &str) -> Opening + 'static) {
+        let (left_at, absences) = (HashMap::new(), Histogram::default());
+        self.keep_cursors = true;
+        self.returning = Some(Returning { again: Box::new(again), left_at, absences });
+    }
+
+    /// How long those who came back had been away, and how many still are.
+    pub fn absences(&self) -> (Histogram, usize) {
+        self.returning
+            .as_ref()
+            .map_or_else(Default::default, |returning| (returning.absences.clone(), returning.left_at.len()))
     }
 
     /// From now on keeps the cursor of each subscriber's last event.
@@ -181,11 +225,7 @@ impl Load {
     }
 
     fn open(&mut self, subscriber: Subscriber) -> Result<()> {
-        let source =
-            Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 1, 1).to_bits() + u32::try_from(self.opened / PER_SOURCE)?);
-        self.opened += 1;
-        let socket = Socket::connect(SocketAddrV4::new(source, 0), self.server, self.protocol, subscriber.opening)?;
-        epoll::add(&self.epoll, &socket.stream, EventData::new_u64(self.sockets.len() as u64), EventFlags::IN)?;
+        let socket = self.socket(self.sockets.len(), subscriber.opening)?;
         // One that was cut off comes back to its old account.
         if self.sockets.len() == self.hears.len() {
             self.hears.push(subscriber.hears);
@@ -194,6 +234,15 @@ impl Load {
         }
         self.sockets.push(socket);
         Ok(())
+    }
+
+    fn socket(&mut self, place: usize, opening: Opening) -> Result<Socket> {
+        let source =
+            Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 1, 1).to_bits() + u32::try_from(self.opened / PER_SOURCE)?);
+        self.opened += 1;
+        let socket = Socket::connect(SocketAddrV4::new(source, 0), self.server, self.protocol, opening)?;
+        epoll::add(&self.epoll, &socket.stream, EventData::new_u64(place as u64), EventFlags::IN)?;
+        Ok(socket)
     }
 
     /// Cuts all subscribers off without a word. What is published goes on being expected: the next ones to be connected
@@ -235,6 +284,11 @@ impl Load {
     /// From sending a mutation to reading a delivery, since [`Load::begin`].
     pub fn latency(&self) -> &Histogram {
         &self.record.latency
+    }
+
+    /// From reading the answer to a mutation to reading a delivery, since [`Load::begin`].
+    pub fn latency_after_answer(&self) -> &Histogram {
+        &self.record.after_answer
     }
 
     /// Sends requests, the channels taking turns.
@@ -304,7 +358,7 @@ impl Load {
         let now = nanos(self.born);
         // Before it is sent: the first delivery may be read before this returns to its caller.
         self.record.published(channel, now);
-        self.publishers[place].send(request, now)
+        self.publishers[place].send(request, channel, now)
     }
 
     fn turn_now(&mut self) -> Result<()> {
@@ -344,16 +398,40 @@ impl Load {
             born: self.born,
             now: None,
         };
-        socket.read(&mut self.scratch, &mut delivery).with_context(|| format!("subscriber {place}"))?;
+        if let Err(error) = socket.read(&mut self.scratch, &mut delivery) {
+            let closed = error.downcast_ref::<Closed>().filter(|closed| RETURN_AFTER.contains(&closed.code));
+            if self.returning.is_none() || closed.is_none() {
+                return Err(error.context(format!("subscriber {place}")));
+            }
+            self.live -= usize::from(was_live);
+            return self.send_back(place);
+        }
         if !was_live && socket.stage == Stage::Live {
             self.live += 1;
+            let now = nanos(self.born);
+            if let Some(returning) = &mut self.returning
+                && let Some(left_at) = returning.left_at.remove(&place)
+            {
+                returning.absences.record(now.saturating_sub(left_at));
+            }
         }
+        Ok(())
+    }
+
+    fn send_back(&mut self, place: usize) -> Result<()> {
+        let now = nanos(self.born);
+        let Some(returning) = &mut self.returning else { return Ok(()) };
+        returning.left_at.entry(place).or_insert(now);
+        let opening = (returning.again)(place, &self.cursors[place]);
+        self.sockets[place] = self.socket(place, opening)?;
         Ok(())
     }
 
     fn answer(&mut self, place: usize) -> Result<()> {
         if let Some(sent_at) = self.publishers[place].read(&mut self.scratch)? {
-            self.answers.record(nanos(self.born).saturating_sub(sent_at));
+            let now = nanos(self.born);
+            self.answers.record(now.saturating_sub(sent_at));
+            self.record.answered(self.publishers[place].channel, now);
         }
         Ok(())
     }

@@ -47,6 +47,8 @@ pub struct Publisher {
     pub stream: TcpStream,
     /// When the request in flight was sent.
     pub sent_at: Option<u64>,
+    /// The channel that it was for.
+    pub channel: usize,
     answer: Vec<u8>,
 }
 
@@ -56,14 +58,14 @@ impl Publisher {
         let stream = TcpStream::connect(server).with_context(|| format!("connecting to {server}"))?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, sent_at: None, answer: Vec::new() })
+        Ok(Self { stream, sent_at: None, channel: 0, answer: Vec::new() })
     }
 
     /// Sends a request; the one before must have been answered.
-    pub fn send(&mut self, request: &[u8], now: u64) -> Result<()> {
+    pub fn send(&mut self, request: &[u8], channel: usize, now: u64) -> Result<()> {
         let written = self.stream.write(request)?;
         ensure!(written == request.len(), "a request did not fit into an idle connection");
-        self.sent_at = Some(now);
+        (self.sent_at, self.channel) = (Some(now), channel);
         Ok(())
     }
 

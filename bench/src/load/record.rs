@@ -48,12 +48,16 @@ pub struct Record {
     tally: Tally,
     /// From the sending of a mutation to the reading of a delivery.
     pub latency: Histogram,
+    /// From reading the answer to a mutation to the reading of a delivery; nothing for one that came first.
+    pub after_answer: Histogram,
 }
 
 #[derive(Debug, Default)]
 struct Channel {
     /// When each event was sent, by its number.
     sent_at: Vec<u64>,
+    /// When each was answered.
+    answered_at: Vec<u64>,
     /// Subscribers that hear only this one.
     own: u64,
 }
@@ -103,6 +107,7 @@ impl Record {
         self.missing.clear();
         self.tally = Tally::default();
         self.latency = Histogram::default();
+        self.after_answer = Histogram::default();
     }
 
     /// The number of the next event on a channel.
@@ -115,6 +120,11 @@ impl Record {
         let channel = &mut self.channels[channel];
         channel.sent_at.push(now);
         self.tally.expected += self.everywhere + channel.own;
+    }
+
+    /// The oldest unanswered event of a channel was answered now.
+    pub fn answered(&mut self, channel: usize, now: u64) {
+        self.channels[channel].answered_at.push(now);
     }
 
     /// A subscriber read an event now.
@@ -145,6 +155,8 @@ impl Record {
         }
         self.tally.delivered += 1;
         self.latency.record(now.saturating_sub(*sent_at));
+        let answered_at = self.channels[channel].answered_at.get(sequence as usize);
+        self.after_answer.record(answered_at.map_or(0, |answered_at| now.saturating_sub(*answered_at)));
     }
 
     /// Whether all that should arrive has arrived.

@@ -4,11 +4,12 @@
 //! both's pings, and hands everything else to the [`Reader`]. Reads into a buffer that all sockets share; only a frame
 //! that has not arrived whole is copied.
 
-use std::{net::SocketAddrV4, rc::Rc};
+use std::{net::SocketAddrV4, rc::Rc, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use lancewire_bench::wire::{self, opcode};
 use rustix::{
+    event::{self, PollFd, PollFlags, Timespec},
     fd::OwnedFd,
     io::Errno,
     net::{AddressFamily, SendFlags, SocketFlags, SocketType, sockopt},
@@ -46,6 +47,31 @@ pub enum Stage {
     /// Gets events.
     Live,
 }
+
+/// The server ended a socket.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    /// The close code; [`Closed::WITHOUT_A_WORD`] if the connection just ended.
+    pub code: u16,
+    reason: String,
+}
+
+impl Closed {
+    /// What a browser reports for it, too (RFC 6455, 7.1.5).
+    pub const WITHOUT_A_WORD: u16 = 1006;
+
+    fn without_a_word() -> Self {
+        Self { code: Self::WITHOUT_A_WORD, reason: "without a word".to_owned() }
+    }
+}
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the server closed a subscriber's socket with {}: {}", self.code, self.reason)
+    }
+}
+
+impl std::error::Error for Closed {}
 
 /// Takes what a live socket reads.
 pub trait Reader {
@@ -87,9 +113,12 @@ impl Socket {
         let length = match rustix::net::recv(&self.stream, &mut *scratch, rustix::net::RecvFlags::empty()) {
             Ok((length, _)) => length,
             Err(Errno::AGAIN) => return Ok(false),
+            Err(Errno::CONNRESET) => return Err(Closed::without_a_word().into()),
             Err(error) => bail!("reading from a subscriber's socket: {error}"),
         };
-        ensure!(length > 0, "the server closed a subscriber's socket");
+        if length == 0 {
+            return Err(Closed::without_a_word().into());
+        }
         if self.partial.is_empty() {
             let done = self.consume(&scratch[..length], reader)?;
             self.partial.extend_from_slice(&scratch[done..length]);
@@ -103,6 +132,15 @@ impl Socket {
             }
         }
         Ok(true)
+    }
+
+    /// Waits until something can be read, at most for `time`.
+    pub fn wait(&self, time: Duration) -> Result<()> {
+        let time = Timespec { tv_sec: i64::try_from(time.as_secs())?, tv_nsec: time.subsec_nanos().into() };
+        match event::poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], Some(&time)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error).context("waiting for a socket"),
+        }
     }
 
     /// Takes all whole messages; returns how many bytes they had.
@@ -120,7 +158,8 @@ impl Socket {
             match frame.opcode {
                 opcode::CLOSE => {
                     let code = payload.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));
-                    bail!("closed with {code}: {}", String::from_utf8_lossy(payload.get(2..).unwrap_or_default()));
+                    let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default()).into_owned();
+                    return Err(Closed { code, reason }.into());
                 }
                 opcode::PING => self.send(&wire::client_frame(opcode::PONG, payload))?,
                 opcode::PONG => {}

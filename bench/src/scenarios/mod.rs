@@ -12,6 +12,7 @@ use crate::{
 };
 
 pub mod ceiling;
+pub mod cluster;
 pub mod fanout;
 pub mod filters;
 pub mod idle;

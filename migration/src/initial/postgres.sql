@@ -41,7 +41,12 @@ INSERT INTO accounts (id, kind, owner_id, balance_minor)
 -- The lock and the numbering are two statements on purpose. Each statement of a READ COMMITTED function has a snapshot
 -- of its own: one that waited for the lock inside the numbering statement would see rows as they were before the wait,
 -- count from an old head and collide.
-CREATE FUNCTION stamp_events(OUT numbered bigint, OUT head bigint) LANGUAGE plpgsql AS $$
+--
+-- Rows without a position are found by a plain scan of their index, whatever the statistics say: it marks the entries of
+-- rows that have got theirs and passes over them next time. A bitmap scan, which the planner takes for a young table,
+-- visits each of them again until the next vacuum: 0.6 ms a call after 6,000 events instead of 0.08.
+CREATE FUNCTION stamp_events(OUT numbered bigint, OUT head bigint) LANGUAGE plpgsql
+    SET enable_bitmapscan = off SET enable_seqscan = off AS $$
 BEGIN
     numbered := 0;
     IF NOT EXISTS (SELECT FROM events WHERE position IS NULL) THEN
