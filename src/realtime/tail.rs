@@ -59,6 +59,8 @@ pub struct Tail {
     last: i64,
     /// What came before its turn.
     early: BTreeMap<i64, Arc<Delivery>>,
+    /// The last position of which another node has spoken.
+    spoken_of: i64,
     /// When to stop waiting for what the bus has not brought.
     held_until: Option<Instant>,
     poll_at: Instant,
@@ -100,6 +102,7 @@ impl Tail {
             lifecycle,
             last,
             early: BTreeMap::new(),
+            spoken_of: last,
             held_until: None,
             poll_at: Instant::now(),
             gather_until: Instant::now(),
@@ -154,7 +157,10 @@ impl Tail {
         match signal {
             Signal::Head(head) if head <= self.last => {}
             // Its events are probably on their way.
-            Signal::Head(_) if self.bus.carries_events() => self.hold(),
+            Signal::Head(head) if self.bus.carries_events() => {
+                self.spoken_of = self.spoken_of.max(head);
+                self.hold();
+            }
             Signal::Head(_) | Signal::Missed => self.follow(false).await,
             Signal::Events(events) => self.take(events).await,
         }
@@ -189,7 +195,7 @@ impl Tail {
         if self.last < wanted || self.early.len() > EARLY {
             // Somebody here may hear of an event whose body did not come.
             self.follow(false).await;
-        } else if self.early.is_empty() {
+        } else if self.early.is_empty() && self.spoken_of <= self.last {
             self.held_until = None;
         } else {
             self.hold();

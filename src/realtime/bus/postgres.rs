@@ -11,6 +11,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     str::FromStr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -44,12 +45,18 @@ const GOSSIP: usize = 64;
 pub struct PostgresBusError(#[source] sqlx::Error);
 
 /// LISTEN and NOTIFY. Clones share the connections.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PostgresBus {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+impl fmt::Debug for PostgresBus {
+    // The options hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresBus").field("node", &self.shared.node).finish_non_exhaustive()
+    }
+}
+
 struct Shared {
     node: NodeId,
     options: PgConnectOptions,

@@ -11,8 +11,8 @@
 //! keeps the subscriptions as [`Bus::follow`] wants them. Each connects again by itself, and a subscriber that does first
 //! has the log asked. Redis away costs the time of a poll, and nothing else; it keeps no state of ours.
 //!
-//! The crate's `PubSub` hands messages over by an unbounded channel. The subscriber empties it without ever waiting, into
-//! an inbox that is bounded.
+//! The crate's `PubSub` hands messages over by an unbounded channel. The subscriber empties it into an inbox that is
+//! bounded, and waits for nothing else but, for two seconds at most, the answer to a change of subscriptions.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
