@@ -456,6 +456,13 @@ mod tests {
     }
 
     #[test]
+    fn a_list_may_have_blanks_and_nothing_in_it() {
+        let networks = "[http]\ntrusted_proxies = [\"10.0.0.0/8\", \" fd00::/8\", \"\"]";
+        let config = Config::layered(Environment::Development, &[networks]).expect("usable");
+        config.http.proxies().expect("networks");
+    }
+
+    #[test]
     fn production_refuses_what_only_development_may_have() {
         assert!(refusal(Environment::Production, "[http]\nallowed_origins = [\"*\"]").contains("allowed_origins"));
         assert!(refusal(Environment::Production, "[payments]\nprovider = \"sandbox\"").contains("payments.provider"));

@@ -28,9 +28,10 @@ const PAGE: u32 = 512;
 const RECENT: i64 = 8_192;
 /// Events that may wait for those before them; more, and the log is read.
 const EARLY: usize = 4_096;
-/// From one numbering to the next for commits that follow each other closely. Each costs the database and this process about
-/// as much as half a mutation, however many events it finds, so under load they gather; one that comes alone does not wait.
-const GATHER: Duration = Duration::from_millis(4);
+/// How long commits that follow each other closely gather before the next numbering, in times of what the last one took
+/// with its read, and at the most. Each costs the database and this process about as much as half a mutation, however many
+/// events it finds: so under load they take a quarter of the time and no more. A commit that comes alone does not wait.
+const GATHER: (u32, Duration) = (3, Duration::from_millis(12));
 /// The longest pause between tries while the database is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -68,6 +69,8 @@ pub struct Tail {
     gather_until: Instant,
     /// Whether some are gathering.
     gathering: bool,
+    /// Whether the last round had any to number.
+    numbered_some: bool,
     pause: Duration,
     away: bool,
 }
@@ -107,6 +110,7 @@ impl Tail {
             poll_at: Instant::now(),
             gather_until: Instant::now(),
             gathering: false,
+            numbered_some: false,
             pause: pace.poll,
             away: false,
         })
@@ -209,6 +213,8 @@ impl Tail {
     /// Reads what follows the last event, after having it numbered if `stamp`.
     async fn follow(&mut self, stamp: bool) {
         self.gathering &= !stamp;
+        self.numbered_some = false;
+        let began = Instant::now();
         match self.advance(stamp).await {
             Ok(()) => {
                 if self.away {
@@ -222,6 +228,9 @@ impl Tail {
                 }
                 (self.away, self.pause) = (true, (self.pause * 2).min(LONGEST_PAUSE));
             }
+        }
+        if self.numbered_some {
+            self.gather_until = Instant::now() + (began.elapsed() * GATHER.0).min(GATHER.1);
         }
         if self.hub.log().is_replaced() {
             // What is in memory here is of a log that is no more.
@@ -258,7 +267,7 @@ impl Tail {
         }
         let numbered = log.take_numbered();
         if !numbered.is_empty() {
-            self.gather_until = Instant::now() + GATHER;
+            self.numbered_some = true;
         }
         if let Some(head) = numbered.iter().map(|range| *range.end()).max().filter(|_| !self.bus.carries_events()) {
             self.bus.ring(head);

@@ -33,6 +33,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use self::subscription::Subscription;
 use super::{
     graphql::{encode, respond},
@@ -124,7 +126,9 @@ pub async fn open(web: &Web, opening: Opening) -> Response {
         Err(no_seat) => return crowded(no_seat),
     };
     let settings = web.sockets.settings();
-    let (outlet, reader) = queue::queue(usize::try_from(settings.queue_bytes.get()).unwrap_or(usize::MAX));
+    let revoked = watch.as_ref().map_or_else(CancellationToken::new, Watch::ended);
+    let capacity = usize::try_from(settings.queue_bytes.get()).unwrap_or(usize::MAX);
+    let (outlet, reader) = queue::queue(capacity, revoked);
     // An empty id is that of a client that has seen nothing.
     let resume = resume.filter(|cursor| !cursor.is_empty());
     let (feed, listening) = match web.operations.join(ready, resume.as_deref(), &request_id, outlet).await {

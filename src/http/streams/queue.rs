@@ -12,6 +12,7 @@ use std::{
 
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::realtime::{Offer, Outlet, Payload};
 
@@ -21,6 +22,8 @@ const OVERHEAD: usize = 128;
 /// The end that the group knows.
 struct Queue {
     capacity: usize,
+    /// Cancelled when the viewer's rights have ended: from then on nothing is taken, before the body knows of it.
+    revoked: CancellationToken,
     state: Mutex<State>,
     /// Something waits, or the subscription was let go.
     wake: Notify,
@@ -48,9 +51,9 @@ pub(super) enum Found {
     LetGo(i64),
 }
 
-/// Both ends of a queue of so many bytes.
-pub(super) fn queue(capacity: usize) -> (Arc<dyn Outlet>, Reader) {
-    let queue = Queue { capacity, state: Mutex::default(), wake: Notify::new(), room: Notify::new() };
+/// Both ends of a queue of so many bytes, which takes nothing once `revoked` is cancelled.
+pub(super) fn queue(capacity: usize, revoked: CancellationToken) -> (Arc<dyn Outlet>, Reader) {
+    let queue = Queue { capacity, revoked, state: Mutex::default(), wake: Notify::new(), room: Notify::new() };
     let queue = Arc::new(queue);
     (Arc::clone(&queue) as Arc<dyn Outlet>, Reader(queue))
 }
@@ -64,7 +67,7 @@ impl Queue {
 impl Outlet for Queue {
     fn offer(&self, payloads: &[Payload]) -> Offer {
         let mut state = self.state();
-        if state.closed {
+        if state.closed || self.revoked.is_cancelled() {
             return Offer::Gone;
         }
         let mut taken = 0;
@@ -188,7 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_no_room_is_not_taken_and_comes_later() {
-        let (outlet, reader) = queue(1_000);
+        let (outlet, reader) = queue(1_000, CancellationToken::new());
         let payloads: Vec<Payload> = (1..=5).map(|position| payload(position, 200)).collect();
         assert_eq!(outlet.offer(&payloads), Offer::Taken(3));
         assert_eq!(outlet.offer(&payloads[3..]), Offer::Taken(0));
@@ -205,7 +208,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_result_that_never_fits_says_so_and_nothing_is_taken_once_nobody_reads() {
-        let (outlet, reader) = queue(1_000);
+        let (outlet, reader) = queue(1_000, CancellationToken::new());
         assert_eq!(outlet.offer(&[payload(1, 10), payload(2, 1_001)]), Offer::Taken(1));
         assert_eq!(outlet.offer(&[payload(2, 1_001)]), Offer::TooLarge);
         drop(reader.take_all());

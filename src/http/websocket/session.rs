@@ -282,6 +282,7 @@ impl<B: SocketBackend> Session<B> {
             self.seat.belongs_to(user).map_err(|_| Close::TooManySockets)?;
         }
         let Identity { viewer, user, expires_at, revoked } = identity;
+        self.wire.until_revoked(revoked.clone());
         self.forbidden = forbidden(self.shared.clock.clone(), expires_at, revoked.cancelled_owned());
         self.standing = Some(Standing { viewer, user, expires_at });
         if self.phase == Phase::Ready {

@@ -26,6 +26,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tungstenite::protocol::frame::{
     FrameHeader,
     coding::{Data, OpCode},
@@ -75,6 +76,8 @@ struct State {
     lagging: Vec<(u64, i64)>,
     closed: bool,
     broken: bool,
+    /// Cancelled when the viewer's rights have ended: from then on no result is taken, before the session knows of it.
+    revoked: Option<CancellationToken>,
 }
 
 /// A frame that waits.
@@ -227,6 +230,11 @@ impl Wire {
         self.write_or_wait(&mut state, None, Cost::Bytes(0), frame, None, "")
     }
 
+    /// Takes no more results once this is cancelled. In place of what was said before.
+    pub(super) fn until_revoked(&self, revoked: CancellationToken) {
+        self.state().revoked = Some(revoked);
+    }
+
     /// Offers results of a subscription, from the front: how many were taken.
     pub(super) fn offer<'a>(
         &self,
@@ -235,7 +243,8 @@ impl Wire {
         payloads: impl Iterator<Item = &'a Arc<str>> + Clone,
     ) -> Result<usize, Unsent> {
         let mut state = self.state();
-        if state.closed || state.broken || !state.open.contains(&operation) {
+        let revoked = state.revoked.as_ref().is_some_and(CancellationToken::is_cancelled);
+        if state.closed || state.broken || revoked || !state.open.contains(&operation) {
             return Err(Unsent::Gone);
         }
         let mut rest = payloads.clone();

@@ -156,7 +156,8 @@ impl Stage {
         each_hears_of_their_own(&truth);
         versions_are_in_order(&truth);
         let verified = self.home.run(&["verify"]).await;
-        assert_eq!(verified.status.code(), Some(0), "{:#?}", lines(&verified.stdout));
+        let said = (lines(&verified.stdout), lines(&verified.stderr));
+        assert_eq!(verified.status.code(), Some(0), "{said:#?}");
         for server in &servers {
             server.signal("TERM").await;
         }

@@ -32,8 +32,8 @@ const SUBSCRIBERS: usize = 100;
 const POLLS: f64 = 10.0;
 const HEARTBEATS: f64 = 1.0;
 
-/// Seconds from one numbering to the next, when commits follow each other: the tail lets them gather for 4 ms, and numbering
-/// itself takes about one.
+/// Seconds from one numbering to the next, when commits follow each other: the tail lets them gather for three
+/// times as long as numbering them takes.
 const BUSY: f64 = 0.005;
 
 /// Seconds that a node is busy with reading what another one says is there.
