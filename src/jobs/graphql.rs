@@ -580,8 +580,7 @@ impl JobQuery {
         }
     }
 
-    /// The discovery feed and search. Public; OPEN jobs, newest first, unless told otherwise. `first` or `last` is
-    /// required, 1 to 100.
+    /// The discovery feed and search. Public; OPEN jobs, newest first, unless told otherwise. `first` or `last` is required, 1 to 100.
     #[expect(clippy::too_many_arguments, reason = "the arguments are the API's")]
     async fn jobs(
         &self,
@@ -678,8 +677,7 @@ impl JobMutation {
         PublishJobPayload::of(ctx.get::<Jobs>().publish(ctx.actor(), &input.id, &input.idempotency_key).await)
     }
 
-    /// Client, own job. A new budget moves only the difference. Emits `jobUpdated`, and `walletUpdated` if money moved;
-    /// for a draft nothing.
+    /// Client, own job. A new budget moves only the difference. Emits `jobUpdated`, and `walletUpdated` if money moved; for a draft nothing.
     async fn update_job(&self, ctx: &Context<'_>, input: UpdateJobInput) -> Result<Option<UpdateJobPayload>> {
         let UpdateJobInput { id, expected_version, patch } = input;
         let done = match JobPatch::try_from(patch) {
@@ -809,8 +807,8 @@ impl JobSubscription {
         listen(ctx, interest::in_posted(filter), after.as_deref()).await
     }
 
-    /// Public for public fields; private fields only for participants. Jobs that match `filter` before or after the
-    /// change, so that one hears a job leave; or just `jobId`; with both, both must hold.
+    /// Public for public fields; private fields only for participants. Jobs that match `filter` before or after the change, so that one
+    /// hears a job leave; or just `jobId`; with both, both must hold.
     async fn job_updated(
         &self,
         ctx: &Context<'_>,
