@@ -111,6 +111,8 @@ pub enum StartError {
 impl App {
     /// Opens and migrates the database and builds every service.
     pub async fn build(config: Config, clock: Clock, ids: Ids) -> Result<Self, StartError> {
+        // First: what is counted before there is somebody to count it is lost.
+        let metrics = telemetry::metrics();
         let lifecycle = Lifecycle::new();
         let tls = Tls::load(&config.tls)?;
         let db = open_database(&config, ids.clone()).await?;
@@ -182,7 +184,6 @@ impl App {
             clock: clock.clone(),
             ids: ids.clone(),
         });
-        let metrics = telemetry::metrics();
         if let Some(tls) = tls.clone() {
             drop(lifecycle.spawn(tls.run_reload(clock.clone(), lifecycle.clone())));
         }
