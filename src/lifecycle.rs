@@ -41,6 +41,12 @@ impl Lifecycle {
         tokio::spawn(task)
     }
 
+    /// Runs `task`, which never ends by itself, until the process has been asked to end.
+    pub fn spawn_until_stopping(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stopping = self.soft.clone();
+        drop(self.spawn(async move { stopping.run_until_cancelled(task).await }));
+    }
+
     /// Completes when the process has been asked to end.
     pub async fn stopping(&self) {
         self.soft.cancelled().await;

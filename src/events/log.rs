@@ -69,6 +69,9 @@ pub enum ResumeError {
     Fault(#[from] Fault),
 }
 
+/// Ranges of positions that may wait for the tail.
+const MAX_NUMBERED: usize = 1_024;
+
 /// Numbers events, and says whether the log is still the one that it was.
 const STAMP: &str = "SELECT numbered, head, (SELECT log_id FROM event_log WHERE id = 1) AS log_id FROM stamp_events()";
 
@@ -113,7 +116,11 @@ impl EventLog {
         }
         let (numbered, head): (i64, i64) = (row.try_get("", "numbered")?, row.try_get("", "head")?);
         if numbered > 0 {
-            self.numbered().push(head - numbered + 1..=head);
+            let mut ranges = self.numbered();
+            // Only where no tail asks for them; one that is dropped is found by the others a moment later.
+            if ranges.len() < MAX_NUMBERED {
+                ranges.push(head - numbered + 1..=head);
+            }
         }
         Ok(head)
     }

@@ -69,8 +69,6 @@ pub struct Tail {
     gather_until: Instant,
     /// Whether some are gathering.
     gathering: bool,
-    /// Whether the last round had any to number.
-    numbered_some: bool,
     pause: Duration,
     away: bool,
 }
@@ -110,7 +108,6 @@ impl Tail {
             poll_at: Instant::now(),
             gather_until: Instant::now(),
             gathering: false,
-            numbered_some: false,
             pause: pace.poll,
             away: false,
         })
@@ -213,10 +210,12 @@ impl Tail {
     /// Reads what follows the last event, after having it numbered if `stamp`.
     async fn follow(&mut self, stamp: bool) {
         self.gathering &= !stamp;
-        self.numbered_some = false;
         let began = Instant::now();
         match self.advance(stamp).await {
-            Ok(()) => {
+            Ok(numbered) => {
+                if numbered {
+                    self.gather_until = Instant::now() + (began.elapsed() * GATHER.0).min(GATHER.1);
+                }
                 if self.away {
                     tracing::info!(position = self.last, "the event log answers again");
                 }
@@ -228,9 +227,6 @@ impl Tail {
                 }
                 (self.away, self.pause) = (true, (self.pause * 2).min(LONGEST_PAUSE));
             }
-        }
-        if self.numbered_some {
-            self.gather_until = Instant::now() + (began.elapsed() * GATHER.0).min(GATHER.1);
         }
         if self.hub.log().is_replaced() {
             // What is in memory here is of a log that is no more.
@@ -247,7 +243,8 @@ impl Tail {
         }
     }
 
-    async fn advance(&mut self, stamp: bool) -> Result<(), Fault> {
+    /// Returns whether this process had any to number.
+    async fn advance(&mut self, stamp: bool) -> Result<bool, Fault> {
         let log = self.hub.log().clone();
         if stamp {
             let head = log.stamp().await?;
@@ -258,17 +255,14 @@ impl Tail {
                     "the database has lost events that were delivered (a failover or a restore); all cursors expire"
                 );
                 log.renounce().await?;
-                return Ok(());
+                return Ok(false);
             }
             metrics::gauge!("lancewire_events_behind").set(lossy((head - self.last).max(0)));
             if head <= self.last {
-                return Ok(());
+                return Ok(false);
             }
         }
         let numbered = log.take_numbered();
-        if !numbered.is_empty() {
-            self.numbered_some = true;
-        }
         if let Some(head) = numbered.iter().map(|range| *range.end()).max().filter(|_| !self.bus.carries_events()) {
             self.bus.ring(head);
         }
@@ -287,7 +281,7 @@ impl Tail {
             }
             if deliveries.is_empty() {
                 // The read may have come from an older snapshot than the head; the next round sees more.
-                return Ok(());
+                return Ok(!numbered.is_empty());
             }
             let is_ours = |delivery: &&Arc<Delivery>| numbered.iter().any(|range| range.contains(&delivery.position()));
             let ours: Vec<_> = deliveries.iter().filter(is_ours).cloned().collect();
@@ -296,7 +290,7 @@ impl Tail {
             }
             self.publish(deliveries, "log");
             if !full {
-                return Ok(());
+                return Ok(!numbered.is_empty());
             }
         }
     }

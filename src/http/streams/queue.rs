@@ -218,4 +218,14 @@ mod tests {
         assert_eq!(outlet.offer(&[payload(4, 1)]), Offer::Gone);
         outlet.room(900).await;
     }
+
+    #[test]
+    fn nothing_is_taken_for_whoever_may_hear_no_more() {
+        let revoked = CancellationToken::new();
+        let (outlet, _reader) = queue(1_000, revoked.clone());
+        let payloads = [Payload { response: "{}".into(), position: 1 }];
+        assert_eq!(outlet.offer(&payloads), Offer::Taken(1));
+        revoked.cancel();
+        assert_eq!(outlet.offer(&payloads), Offer::Gone);
+    }
 }

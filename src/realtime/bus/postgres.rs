@@ -88,20 +88,8 @@ impl PostgresBus {
         });
         report_connected(NAME, false);
         let (speaker, listener) = (Arc::clone(&shared), Arc::clone(&shared));
-        let stopping = lifecycle.clone();
-        drop(lifecycle.spawn(async move {
-            tokio::select! {
-                () = stopping.stopping() => {}
-                () = speaker.speak() => {}
-            }
-        }));
-        let stopping = lifecycle.clone();
-        drop(lifecycle.spawn(async move {
-            tokio::select! {
-                () = stopping.stopping() => {}
-                () = listener.listen() => {}
-            }
-        }));
+        lifecycle.spawn_until_stopping(async move { speaker.speak().await });
+        lifecycle.spawn_until_stopping(async move { listener.listen().await });
         Ok(Self { shared })
     }
 }

@@ -128,20 +128,8 @@ impl RedisBus {
         });
         report_connected(NAME, false);
         let (publisher, subscriber) = (Arc::clone(&shared), Arc::clone(&shared));
-        let stopping = lifecycle.clone();
-        drop(lifecycle.spawn(async move {
-            tokio::select! {
-                () = stopping.stopping() => {}
-                () = publisher.publish() => {}
-            }
-        }));
-        let stopping = lifecycle.clone();
-        drop(lifecycle.spawn(async move {
-            tokio::select! {
-                () = stopping.stopping() => {}
-                () = subscriber.subscribe() => {}
-            }
-        }));
+        lifecycle.spawn_until_stopping(async move { publisher.publish().await });
+        lifecycle.spawn_until_stopping(async move { subscriber.subscribe().await });
         Ok(Self { shared })
     }
 }

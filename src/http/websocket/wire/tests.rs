@@ -138,6 +138,20 @@ async fn no_more_waits_than_may_and_room_comes_back() {
 }
 
 #[tokio::test]
+async fn nothing_is_taken_for_whoever_may_hear_no_more() {
+    for kind in KINDS {
+        let (wire, _peer) = wire(kind, 1_000_000).await;
+        let revoked = CancellationToken::new();
+        wire.open(1);
+        wire.until_revoked(revoked.clone());
+        let payloads = texts(0..1, 10);
+        assert_eq!(wire.offer(1, PREFIX, payloads.iter()), Ok(1));
+        revoked.cancel();
+        assert_eq!(wire.offer(1, PREFIX, payloads.iter()), Err(Unsent::Gone));
+    }
+}
+
+#[tokio::test]
 async fn a_retired_operation_says_nothing_more_but_a_frame_that_was_cut_is_finished() {
     for kind in KINDS {
         let (wire, mut peer) = wire(kind, 1_000_000).await;
