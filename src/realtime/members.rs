@@ -3,7 +3,7 @@
 //! Pure bookkeeping under the group's lock. A place is used again once it is free; a member's *number* never is, so
 //! what was worked out for one member cannot reach the next one in its place.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, hint::black_box, sync::Arc};
 
 use super::outlet::{Offer, Outlet, Payload};
 use crate::{
@@ -132,10 +132,12 @@ impl Members {
     /// position. Whoever has no room leaves.
     pub(super) fn offer(
         &mut self,
-        indices: impl Iterator<Item = usize>,
+        indices: impl Iterator<Item = usize> + Clone,
         shared: &[Payload],
         own: &OwnPayloads,
     ) -> Offered {
+        let members = indices.clone().filter_map(|index| self.places.get(index)?.as_ref());
+        black_box(members.map(|(_, member)| member.outlet.touch()).fold(0, usize::wrapping_add));
         let mut offered = Offered::default();
         for index in indices {
             let Some((number, member)) = self.places.get_mut(index).and_then(Option::as_mut) else { continue };

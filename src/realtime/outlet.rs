@@ -31,6 +31,13 @@ pub enum Offer {
 
 /// The way to one subscription's reader.
 pub trait Outlet: Send + Sync + 'static {
+    /// Reads a little of what an offer will look at, so that it is in the processor's caches by then, and returns
+    /// anything. A group asks several members ahead of their offers: what they have in memory is then fetched at the same
+    /// time, where each offer would wait for its own.
+    fn touch(&self) -> usize {
+        0
+    }
+
     /// Takes what there is room for, from the front. Never waits.
     fn offer(&self, payloads: &[Payload]) -> Offer;
 

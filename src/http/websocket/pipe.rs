@@ -60,7 +60,9 @@ impl Pipe {
 
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(tcp) => tcp.try_write(bytes),
+            // The system call alone: what the runtime remembers of the socket is one more place in memory to wait for.
+            // It learns that there is no room from whoever then waits for some.
+            Self::Plain(tcp) => SockRef::from(tcp).send(bytes),
             Self::Secured(secured) => secured.try_write(&[IoSlice::new(bytes)]),
         }
     }

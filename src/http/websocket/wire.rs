@@ -25,6 +25,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tungstenite::protocol::frame::{
@@ -71,7 +72,7 @@ struct State {
     taken: usize,
     answers: usize,
     /// The operations whose frames are welcome.
-    open: Vec<u64>,
+    open: SmallVec<[u64; 2]>,
     /// Subscriptions that were let go by their groups, with their positions.
     lagging: Vec<(u64, i64)>,
     closed: bool,
@@ -137,6 +138,12 @@ impl Wire {
     /// For reading.
     pub(super) const fn pipe(&self) -> &Pipe {
         &self.pipe
+    }
+
+    /// Reads a little of what [`offer`](Self::offer) will look at; see [`Outlet::touch`](crate::realtime::Outlet::touch).
+    pub(super) fn touch(&self) -> usize {
+        // The flag is the lock's neighbour.
+        self.capacity + usize::from(self.state.is_poisoned())
     }
 
     /// Begins to take frames of `operation`.
@@ -239,7 +246,7 @@ impl Wire {
     pub(super) fn offer<'a>(
         &self,
         operation: u64,
-        prefix: &str,
+        prefix: &[u8],
         payloads: impl Iterator<Item = &'a Arc<str>> + Clone,
     ) -> Result<usize, Unsent> {
         let mut state = self.state();
@@ -262,7 +269,7 @@ impl Wire {
                             break;
                         }
                         push_header(scratch, length);
-                        scratch.extend_from_slice(prefix.as_bytes());
+                        scratch.extend_from_slice(prefix);
                         scratch.extend_from_slice(payload.as_bytes());
                         scratch.push(b'}');
                         count += 1;
@@ -340,7 +347,7 @@ impl Wire {
     pub(super) fn close(&self, deliver: bool) {
         let mut state = self.state();
         state.closed = true;
-        state.open = Vec::new();
+        state.open = SmallVec::new();
         state.lagging = Vec::new();
         if !deliver {
             state.throw_away(|_| true);
@@ -435,7 +442,7 @@ impl Wire {
         let Some(cost) = room.cost.take() else { return false };
         let (before, payload, after) = frame.into_parts();
         let length = payload.as_ref().map_or(0, |payload| payload.len()) + after.len();
-        let head = head(&before, length);
+        let head = head(before.as_bytes(), length);
         // An error is told by reading, too.
         let _ = self.write_or_wait(&mut state, operation, cost, &head, payload, after);
         let kept = !state.waiting.is_empty();
@@ -493,7 +500,7 @@ impl Wire {
         &self,
         state: &mut State,
         operation: u64,
-        prefix: &str,
+        prefix: &[u8],
         payloads: impl Iterator<Item = &'a Arc<str>>,
         mut written: usize,
     ) -> usize {
@@ -609,10 +616,10 @@ impl Drop for Room {
 }
 
 /// The header of a text frame and the text before its payload, of which `rest` bytes follow.
-fn head(before: &str, rest: usize) -> Box<[u8]> {
+fn head(before: &[u8], rest: usize) -> Box<[u8]> {
     let mut head = Vec::with_capacity(HEADER + before.len());
     push_header(&mut head, before.len() + rest);
-    head.extend_from_slice(before.as_bytes());
+    head.extend_from_slice(before);
     head.into()
 }
 

@@ -18,7 +18,8 @@ use tokio_rustls::{
 
 use super::{super::protocol::OperationId, *};
 
-const PREFIX: &str = r#"{"id":"1","type":"next","payload":"#;
+const PREFIX: &[u8] = TEXT.as_bytes();
+const TEXT: &str = r#"{"id":"1","type":"next","payload":"#;
 
 /// What the peer reads from.
 type Peer = Box<dyn AsyncRead + Unpin>;
@@ -90,7 +91,7 @@ async fn frames(peer: &mut Peer, count: usize) -> Vec<String> {
 }
 
 fn expected(payloads: &[Arc<str>]) -> Vec<String> {
-    payloads.iter().map(|payload| format!("{PREFIX}{payload}}}")).collect()
+    payloads.iter().map(|payload| format!("{TEXT}{payload}}}")).collect()
 }
 
 #[tokio::test]
