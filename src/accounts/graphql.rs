@@ -3,8 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use async_graphql::{
-    Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject,
-    dataloader::{DataLoader, Loader},
+    Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject, dataloader::Loader,
 };
 
 use super::{
@@ -34,7 +33,7 @@ use crate::{
         graphql::{JobConnection, JobStatus},
     },
     notifications::{Notifications, graphql::NotificationConnection},
-    schema::user_errors::UserError,
+    schema::{Loaders, user_errors::UserError},
     user_errors,
     wallet::{Wallets, graphql::WalletObject, model::wallet_of},
 };
@@ -89,7 +88,7 @@ impl UserObject {
     }
 
     async fn skills(&self, ctx: &Context<'_>) -> Result<Vec<SkillObject>> {
-        let skills = Box::pin(ctx.get::<DataLoader<AccountLoader>>().load_one(SkillsOf(self.0.id))).await?;
+        let skills = Box::pin(ctx.get::<Loaders>().accounts().load_one(SkillsOf(self.0.id))).await?;
         Ok(skills.unwrap_or_default().into_iter().map(SkillObject).collect())
     }
 
@@ -235,7 +234,7 @@ impl Loader<SkillsOf> for AccountLoader {
 
 /// A user who must exist, since something refers to them.
 pub(crate) async fn user(ctx: &Context<'_>, id: UserId) -> Result<UserObject> {
-    let card = Box::pin(ctx.get::<DataLoader<AccountLoader>>().load_one(id)).await?;
+    let card = Box::pin(ctx.get::<Loaders>().accounts().load_one(id)).await?;
     Ok(card.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))?.into())
 }
 

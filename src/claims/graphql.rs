@@ -3,8 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use async_graphql::{
-    ComplexObject, Context, Enum, Error, ID, InputObject, Object, Result, SimpleObject,
-    dataloader::{DataLoader, Loader},
+    ComplexObject, Context, Enum, Error, ID, InputObject, Object, Result, SimpleObject, dataloader::Loader,
 };
 
 use super::{
@@ -25,11 +24,11 @@ use crate::{
     },
     ids::{ClaimId, JobId, UserId},
     jobs::{
-        graphql::{InvalidTransitionError, JobLoader, JobObject, JobStepError, VersionConflictError},
+        graphql::{InvalidTransitionError, JobObject, JobStepError, VersionConflictError},
         model::Job,
     },
     page::{Cursor, Page, PageRequest},
-    schema::user_errors::UserError,
+    schema::{Loaders, user_errors::UserError},
     user_errors,
     wallet::{
         Wallets,
@@ -89,7 +88,7 @@ impl ClaimObject {
 
     async fn job(&self, ctx: &Context<'_>) -> Result<JobObject> {
         // A job that was claimed has been posted, and is public.
-        let job = Box::pin(ctx.get::<DataLoader<JobLoader>>().load_one(self.0.job_id)).await?;
+        let job = Box::pin(ctx.get::<Loaders>().jobs().load_one(self.0.job_id)).await?;
         Ok(job.ok_or_else(|| Fault::corrupt(format!("{} is missing", self.0.job_id)))?.into())
     }
 
@@ -177,7 +176,7 @@ impl DeliverableObject {
 
     async fn claim(&self, ctx: &Context<'_>) -> Result<ClaimObject> {
         // Whoever may see the work may see the claim.
-        let claim = Box::pin(ctx.get::<DataLoader<ClaimLoader>>().load_one(self.0.claim_id)).await?;
+        let claim = Box::pin(ctx.get::<Loaders>().claims().load_one(self.0.claim_id)).await?;
         Ok(claim.ok_or_else(|| Fault::corrupt(format!("{} is missing", self.0.claim_id)))?.into())
     }
 
@@ -258,7 +257,7 @@ impl Loader<LatestOf> for ClaimLoader {
 
 /// The live claim of a job whose private fields the viewer may see.
 pub(crate) async fn active_claim(ctx: &Context<'_>, job: &Job) -> Result<Option<ClaimObject>> {
-    let claim = Box::pin(ctx.get::<DataLoader<ClaimLoader>>().load_one(LiveOn(job.id))).await?;
+    let claim = Box::pin(ctx.get::<Loaders>().claims().load_one(LiveOn(job.id))).await?;
     // Of an event's job the live claim may be another one by now, which its parties then may see, but not the old ones.
     let actor = ctx.actor();
     Ok(claim.filter(|claim| claim.is_visible_to(job, &actor)).map(Into::into))
@@ -268,7 +267,7 @@ pub(crate) async fn active_claim(ctx: &Context<'_>, job: &Job) -> Result<Option<
 pub(crate) async fn viewer_claim(ctx: &Context<'_>, job: &Job) -> Result<Option<ClaimObject>> {
     let actor = ctx.actor();
     let Some(viewer) = actor.user().filter(|_| !job.is_own(&actor)) else { return Ok(None) };
-    let claim = Box::pin(ctx.get::<DataLoader<ClaimLoader>>().load_one(LatestOf(viewer, job.id))).await?;
+    let claim = Box::pin(ctx.get::<Loaders>().claims().load_one(LatestOf(viewer, job.id))).await?;
     Ok(claim.map(Into::into))
 }
 

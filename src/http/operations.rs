@@ -66,7 +66,9 @@ struct Shared {
     replica: Option<Replica>,
     /// For queries, nearly all of which fail nowhere.
     swift: Schema,
-    services: Services,
+    /// For events.
+    live: Schema,
+    services: Arc<Services>,
     sessions: Sessions,
     documents: Documents,
     limits: Limits,
@@ -153,10 +155,24 @@ impl Operations {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         let Parts { db, replica, services, sessions, limits, budgets, timeout, clock, ids } = parts;
-        let (schema, swift) = (services.schema(), services.swift_schema());
+        let (schema, swift, live) = (services.schema(), services.swift_schema(), services.event_schema());
+        let services = Arc::new(services);
         let documents = Documents::default();
-        let shared =
-            Shared { schema, db, replica, swift, services, sessions, documents, limits, budgets, timeout, clock, ids };
+        let shared = Shared {
+            schema,
+            db,
+            replica,
+            swift,
+            live,
+            services,
+            sessions,
+            documents,
+            limits,
+            budgets,
+            timeout,
+            clock,
+            ids,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -254,7 +270,7 @@ impl Operations {
         let log = services.hub.log();
         if let Some(snapshot) = self.replica_for(&ready).await {
             let scope = self.scope(&ready).at(asks_cursor.then(|| log.cursor(snapshot.position())));
-            let services = services.on(&db.at(Arc::clone(&snapshot)));
+            let services = Arc::new(services.on(&db.at(Arc::clone(&snapshot))));
             let response = self.answer(ready.clone(), scope, |request| services.serve(request)).await;
             if snapshot.held() {
                 count_read("replica");
@@ -270,7 +286,7 @@ impl Operations {
         let scope = self.scope(&ready).at(cursor);
         Ok(match author {
             Some(author) => {
-                let services = services.on(&db.on_behalf_of(author));
+                let services = Arc::new(services.on(&db.on_behalf_of(author)));
                 self.answer(ready, scope, |request| services.serve(request)).await
             }
             None => self.answer(ready, scope, |request| services.load_for(request)).await,
@@ -371,6 +387,29 @@ struct EventExecution {
 impl EventExecution {
     /// The answer, or none while the database is out of reach.
     async fn attempt(&self, delivery: &Arc<Delivery>, hearing: Hearing, viewer: Option<Origin>) -> Option<Executed> {
+        let Shared { schema, live, .. } = &*self.operations.shared;
+        let (mut response, mut scope) = self.run(live, delivery, hearing, viewer).await;
+        if !response.errors.is_empty() && !response.errors.iter().any(is_out_of_reach) {
+            // What fails is told by the schema that knows how.
+            (response, scope) = self.run(schema, delivery, hearing, viewer).await;
+        }
+        if response.errors.iter().any(is_out_of_reach) {
+            return None;
+        }
+        if !response.errors.is_empty() {
+            classify(&mut response, &self.operations.request_id());
+        }
+        let (looked_at_viewer, failed) = (scope.is_private(), !response.errors.is_empty());
+        Some(Executed { response: next(response), looked_at_viewer, failed })
+    }
+
+    async fn run(
+        &self,
+        schema: &Schema,
+        delivery: &Arc<Delivery>,
+        hearing: Hearing,
+        viewer: Option<Origin>,
+    ) -> (Response, Arc<Scope>) {
         let Self { operations, ready } = self;
         let Origin { address, .. } = ready.origin;
         let origin = viewer.unwrap_or(Origin { actor: Actor::Anonymous, address });
@@ -378,20 +417,13 @@ impl EventExecution {
         let scope = Arc::new(scope);
         let (request, batches) = operations.request(ready);
         let request = request.data(Arc::clone(&scope)).data(Pinned(Arc::clone(delivery), hearing));
-        let mut responses = AssertUnwindSafe(operations.shared.schema.execute_stream(request)).catch_unwind();
+        let mut responses = AssertUnwindSafe(schema.execute_stream(request)).catch_unwind();
         let response = batches.drive(responses.next()).await;
-        let mut response = response.and_then(Result::ok).unwrap_or_else(|| {
+        let response = response.and_then(Result::ok).unwrap_or_else(|| {
             let message = "an event was not executed";
             Response::from_errors(vec![failure(ErrorCode::InternalServerError, message, None)])
         });
-        if response.errors.iter().any(is_out_of_reach) {
-            return None;
-        }
-        if !response.errors.is_empty() {
-            classify(&mut response, &operations.request_id());
-        }
-        let (looked_at_viewer, failed) = (scope.is_private(), !response.errors.is_empty());
-        Some(Executed { response: next(response), looked_at_viewer, failed })
+        (response, scope)
     }
 }
 

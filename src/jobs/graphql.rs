@@ -35,6 +35,7 @@ use crate::{
     page::{Cursor, Page},
     realtime::Delivery,
     schema::{
+        Loaders,
         event::{Pinned, listen, only, pinned},
         user_errors::UserError,
     },
@@ -47,7 +48,7 @@ use crate::{
 };
 use async_graphql::{
     ComplexObject, Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject, Subscription,
-    dataloader::{DataLoader, Loader},
+    dataloader::Loader,
     futures_util::{Stream, future::BoxFuture},
 };
 
@@ -157,7 +158,7 @@ impl JobObject {
         let skills = if let Some(snapshot) = &self.snapshot {
             snapshot.0.clone()
         } else {
-            let skills = Box::pin(ctx.get::<DataLoader<JobLoader>>().load_one(SkillsOf(self.job.id)));
+            let skills = Box::pin(ctx.get::<Loaders>().jobs().load_one(SkillsOf(self.job.id)));
             skills.await?.unwrap_or_default()
         };
         Ok(skills.into_iter().map(SkillObject).collect())
@@ -364,7 +365,7 @@ impl Loader<SkillsOf> for JobLoader {
 
 /// A job that something refers to, if the viewer may see it.
 pub(crate) async fn visible_job(ctx: &Context<'_>, id: JobId) -> Result<Option<JobObject>> {
-    let job = Box::pin(ctx.get::<DataLoader<JobLoader>>().load_one(id)).await?;
+    let job = Box::pin(ctx.get::<Loaders>().jobs().load_one(id)).await?;
     let visible = |job: &Job| job.posted_at.is_some() || job.is_visible_to(&ctx.actor());
     Ok(job.filter(visible).map(Into::into))
 }

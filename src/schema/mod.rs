@@ -3,25 +3,28 @@
 //! Together with the domains' `graphql.rs` files this is one layer: they may name the interfaces that stand here, as
 //! they may name each other's types. [`contract`](crate) changes show in `schema.graphql`, which a test compares.
 
+use std::sync::Arc;
+
 use async_graphql::{
     Context, MergedObject, MergedSubscription, Object, SDLExportOptions, Schema as GraphqlSchema, SchemaBuilder,
-    SimpleObject,
+    SimpleObject, ValidationMode,
 };
+pub(crate) use loaders::Loaders;
 
 use crate::{
     accounts::{
         Accounts,
-        graphql::{AccountLoader, AccountMutation, AccountQuery},
+        graphql::{AccountMutation, AccountQuery},
     },
     claims::{
         Claims,
-        graphql::{ClaimLoader, ClaimMutation, ClaimQuery},
+        graphql::{ClaimMutation, ClaimQuery},
     },
     db::Db,
     graphql::{context::ContextExt, loader::Batches, nulls::Nulls, scalars::DateTime},
     jobs::{
         Jobs,
-        graphql::{JobLoader, JobMutation, JobQuery, JobSubscription},
+        graphql::{JobMutation, JobQuery, JobSubscription},
     },
     notifications::{
         Notifications,
@@ -30,11 +33,12 @@ use crate::{
     realtime::Hub,
     wallet::{
         Wallets,
-        graphql::{WalletLoader, WalletMutation, WalletQuery, WalletSubscription},
+        graphql::{WalletMutation, WalletQuery, WalletSubscription},
     },
 };
 
 pub mod event;
+mod loaders;
 pub mod node;
 pub mod user_errors;
 
@@ -113,6 +117,12 @@ impl Services {
         self.served(builder())
     }
 
+    /// The swift schema for documents that the other one has accepted, together with their variables, and that are
+    /// executed again and again: it does not look at them once more, which costs as much as executing most of them.
+    pub fn event_schema(&self) -> Schema {
+        self.served(builder().validation_mode(ValidationMode::Fast))
+    }
+
     fn served(&self, builder: SchemaBuilder<Query, Mutation, Subscription>) -> Schema {
         builder
             .data(self.accounts.clone())
@@ -139,7 +149,7 @@ impl Services {
     }
 
     /// Gives an operation these services in place of the schema's, and loaders on them.
-    pub fn serve(&self, request: async_graphql::Request) -> (async_graphql::Request, Batches) {
+    pub fn serve(self: &Arc<Self>, request: async_graphql::Request) -> (async_graphql::Request, Batches) {
         self.load_for(
             request
                 .data(self.accounts.clone())
@@ -151,14 +161,9 @@ impl Services {
     }
 
     /// Gives an operation its own loaders. It must be driven by the batches that come with it.
-    pub fn load_for(&self, request: async_graphql::Request) -> (async_graphql::Request, Batches) {
+    pub fn load_for(self: &Arc<Self>, request: async_graphql::Request) -> (async_graphql::Request, Batches) {
         let batches = Batches::default();
-        let request = request
-            .data(batches.loader(AccountLoader(self.accounts.clone())))
-            .data(batches.loader(JobLoader(self.jobs.clone())))
-            .data(batches.loader(ClaimLoader(self.claims.clone())))
-            .data(batches.loader(WalletLoader(self.wallets.clone())));
-        (request, batches)
+        (request.data(Loaders::new(Arc::clone(self), batches.clone())), batches)
     }
 }
 

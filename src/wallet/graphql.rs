@@ -3,8 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use async_graphql::{
-    Context, Enum, Error, ID, InputObject, Object, Result, SimpleObject, Subscription,
-    dataloader::{DataLoader, Loader},
+    Context, Enum, Error, ID, InputObject, Object, Result, SimpleObject, Subscription, dataloader::Loader,
     futures_util::Stream,
 };
 
@@ -31,6 +30,7 @@ use crate::{
     page::{Cursor, Page},
     realtime::{Delivery, Interest},
     schema::{
+        Loaders,
         event::{Pinned, listen, only, pinned},
         user_errors::UserError,
     },
@@ -195,7 +195,7 @@ impl TransactionObject {
     async fn reverses(&self, ctx: &Context<'_>) -> Result<Option<TransactionObject>> {
         let Some(id) = self.0.reverses else { return Ok(None) };
         // The same wallet's, so whoever may see the one may see the other.
-        Ok(Box::pin(ctx.get::<DataLoader<WalletLoader>>().load_one(id)).await?.map(Into::into))
+        Ok(Box::pin(ctx.get::<Loaders>().wallets().load_one(id)).await?.map(Into::into))
     }
 
     async fn created_at(&self) -> DateTime {
