@@ -3,7 +3,8 @@
 //! Owns how connections are opened and how a transaction runs; knows no table but that of commit marks, by which
 //! [`replica`] tells whether somebody's own writes can be seen. `SQLite` gets one writing connection
 //! (`BEGIN IMMEDIATE`, so that a transaction holds the write lock before it reads) and a pool of read-only ones;
-//! `PostgreSQL` gets one pool at READ COMMITTED, where each decision is made on rows locked with `FOR UPDATE`.
+//! `PostgreSQL` gets one pool at READ COMMITTED, where each decision is made on rows locked with `FOR UPDATE`, and a
+//! connection beside it for the event tail.
 //!
 //! A use case hands [`Db::transact`] a closure. It is run again, a bounded number of times, when the database says that
 //! only the moment was wrong (serialisation failure, deadlock, busy), so it must have no effect outside the
@@ -88,6 +89,7 @@ pub struct Db {
     backend: Backend,
     writer: DatabaseConnection,
     reader: Reader,
+    tail: DatabaseConnection,
     doorbell: Arc<Notify>,
     statements: Arc<AtomicU64>,
     ids: Ids,
@@ -110,14 +112,15 @@ impl Db {
     /// Opens the pools; a missing `SQLite` file and its folder are created.
     pub async fn connect(settings: &DatabaseSettings, ids: Ids) -> Result<Self, DbErr> {
         let statements = Arc::new(AtomicU64::new(0));
-        let (backend, mut writer, mut reader) = if settings.url.starts_with("sqlite:") {
+        let (backend, mut writer, mut reader, mut tail) = if settings.url.starts_with("sqlite:") {
             let writer = connect_sqlite(settings, false).await?;
-            (Backend::Sqlite, writer, connect_sqlite(settings, true).await?)
+            let reader = connect_sqlite(settings, true).await?;
+            (Backend::Sqlite, writer, reader.clone(), reader)
         } else {
             let pool = connect_postgres(settings).await?;
-            (Backend::Postgres, pool.clone(), pool)
+            (Backend::Postgres, pool.clone(), pool, connect_tail(settings).await?)
         };
-        for pool in [&mut writer, &mut reader] {
+        for pool in [&mut writer, &mut reader, &mut tail] {
             let statements = Arc::clone(&statements);
             pool.set_metric_callback(move |_| {
                 statements.fetch_add(1, Ordering::Relaxed);
@@ -125,7 +128,7 @@ impl Db {
             });
         }
         let (reader, doorbell, marks) = (Reader::Pool(reader), Arc::default(), !settings.replica_url.is_empty());
-        Ok(Self { backend, writer, reader, doorbell, statements, ids, marks, author: None })
+        Ok(Self { backend, writer, reader, tail, doorbell, statements, ids, marks, author: None })
     }
 
     /// The same database with its reads answered from `snapshot`.
@@ -160,6 +163,7 @@ impl Db {
     pub async fn close(self) {
         // Each pool is shared with clones, and closing it twice is no error.
         let _ = self.writer.close().await;
+        let _ = self.tail.close().await;
         if let Reader::Pool(reader) = self.reader {
             let _ = reader.close().await;
         }
@@ -189,6 +193,12 @@ impl Db {
         &self.writer
     }
 
+    /// For the event tail alone, whose statements wait for nobody else's. On `PostgreSQL` one connection of its own, which
+    /// keeps its plans: in a pool each of many connections plans and warms up for itself what one of them does next.
+    pub const fn tail(&self) -> &DatabaseConnection {
+        &self.tail
+    }
+
     /// Rung after each commit. One permit is kept, so a ring between two waits is not missed.
     pub fn doorbell(&self) -> Arc<Notify> {
         Arc::clone(&self.doorbell)
@@ -210,6 +220,8 @@ impl Db {
             Backend::Postgres => {
                 let pool = self.writer.get_postgres_connection_pool();
                 report("primary", pool.size(), pool.num_idle());
+                let pool = self.tail.get_postgres_connection_pool();
+                report("tail", pool.size(), pool.num_idle());
             }
             Backend::Sqlite => {
                 let pool = self.writer.get_sqlite_connection_pool();
@@ -504,18 +516,35 @@ async fn connect_sqlite(settings: &DatabaseSettings, read_only: bool) -> Result<
 }
 
 async fn connect_postgres(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbErr> {
-    let (mut options, connect) = postgres_options(settings, &settings.url)?;
-    let (statement_timeout, lock_timeout) = (settings.statement_timeout_ms, settings.lock_timeout_ms);
-    options.map_sqlx_postgres_opts(move |_| {
-        connect.clone().application_name("lancewire").statement_cache_capacity(256).options([
-            ("statement_timeout", statement_timeout.to_string()),
-            ("lock_timeout", lock_timeout.to_string()),
-            ("idle_in_transaction_session_timeout", "60000".to_owned()),
-        ])
-    });
+    let mut options = primary_options(settings, &[])?;
     options.max_connections(settings.max_connections);
     options.min_connections(1);
     Database::connect(options).await
+}
+
+async fn connect_tail(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbErr> {
+    // The same few statements for ever.
+    let mut options = primary_options(settings, &[("plan_cache_mode", "force_generic_plan")])?;
+    options.max_connections(1);
+    options.connect_lazy(true);
+    Database::connect(options).await
+}
+
+fn primary_options(
+    settings: &DatabaseSettings,
+    more: &'static [(&'static str, &'static str)],
+) -> Result<ConnectOptions, DbErr> {
+    let (mut options, connect) = postgres_options(settings, &settings.url)?;
+    let (statement_timeout, lock_timeout) = (settings.statement_timeout_ms, settings.lock_timeout_ms);
+    options.map_sqlx_postgres_opts(move |_| {
+        let connect = connect.clone().application_name("lancewire").statement_cache_capacity(256).options([
+            ("statement_timeout", statement_timeout.to_string()),
+            ("lock_timeout", lock_timeout.to_string()),
+            ("idle_in_transaction_session_timeout", "60000".to_owned()),
+        ]);
+        connect.options(more.iter().copied())
+    });
+    Ok(options)
 }
 
 /// Options of a `PostgreSQL` whose address has nothing secret in it, since sea-orm shows it in its spans; and how to

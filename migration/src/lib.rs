@@ -16,6 +16,7 @@ pub use sea_orm_migration::prelude::*;
 pub mod compat;
 mod m20261122_000001_initial;
 mod m20261125_000001_commit_marks;
+mod m20261125_000002_read_events;
 
 /// All steps, oldest first.
 #[derive(Debug)]
@@ -23,6 +24,10 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_initial::Migration), Box::new(m20261125_000001_commit_marks::Migration)]
+        vec![
+            Box::new(m20261122_000001_initial::Migration),
+            Box::new(m20261125_000001_commit_marks::Migration),
+            Box::new(m20261125_000002_read_events::Migration),
+        ]
     }
 }

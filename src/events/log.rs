@@ -75,6 +75,18 @@ const MAX_NUMBERED: usize = 1_024;
 /// Numbers events, and says whether the log is still the one that it was.
 const STAMP: &str = "SELECT numbered, head, (SELECT log_id FROM event_log WHERE id = 1) AS log_id FROM stamp_events()";
 
+/// The same, with the events that follow a position.
+const READ: &str = "SELECT * FROM read_events(?, CAST(? AS integer))";
+
+/// How far the log has got.
+#[derive(Clone, Debug)]
+pub struct Advance {
+    /// The last position given out.
+    pub head: i64,
+    /// What follows the position that was asked about, in order; up to the limit.
+    pub events: Vec<Event>,
+}
+
 /// The log as its readers see it.
 #[derive(Clone, Debug)]
 pub struct EventLog {
@@ -100,17 +112,44 @@ impl EventLog {
     /// Numbers what has been committed and returns the last position given out. Safe to call from any number of places.
     pub async fn stamp(&self) -> Result<i64, DbErr> {
         let ask = |sql| self.db.statement(sql, []);
-        let row = match self.db.backend() {
-            Backend::Postgres => self.db.writer().query_one_raw(ask(STAMP)).await?,
+        let nothing = || DbErr::RecordNotFound("the head of the event log".into());
+        match self.db.backend() {
+            Backend::Postgres => {
+                let row = self.db.writer().query_one_raw(ask(STAMP)).await?;
+                self.stamped(&row.ok_or_else(nothing)?)
+            }
             // The sequence and not the greatest id: retention may have removed the latest events.
             Backend::Sqlite => {
-                let sql = "SELECT CAST(0 AS INTEGER) AS numbered, \
-                           COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head";
-                self.db.reader().query_one_raw(ask(sql)).await?
+                let sql = "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head";
+                self.db.reader().query_one_raw(ask(sql)).await?.ok_or_else(nothing)?.try_get("", "head")
             }
-        };
-        let row = row.ok_or_else(|| DbErr::RecordNotFound("the head of the event log".into()))?;
-        if self.db.backend() == Backend::Postgres && row.try_get::<Uuid>("", "log_id")? != self.identity {
+        }
+    }
+
+    /// Numbers what has been committed, and reads up to `limit` events after `position`: one statement, but on `SQLite`
+    /// where nothing follows. For the tail, over its own connection.
+    pub async fn advance(&self, position: i64, limit: u32) -> Result<Advance, Fault> {
+        if self.db.backend() == Backend::Sqlite {
+            let events = self.next(position, limit).await?;
+            let head = match events.last() {
+                Some(last) => last.position,
+                None => self.stamp().await?,
+            };
+            return Ok(Advance { head, events });
+        }
+        let statement = self.db.statement(READ, [position.into(), i64::from(limit).into()]);
+        // All rows, and with them the word that the numbering is committed: before that nobody may hear of it.
+        let rows = self.db.tail().query_all_raw(statement).await?;
+        let first = rows.first().ok_or_else(|| Fault::corrupt("event_log has no row"))?;
+        let head = self.stamped(first)?;
+        let follows = first.try_get::<Option<i64>>("", "position")?.is_some();
+        let rows = if follows { rows.as_slice() } else { &[] };
+        Ok(Advance { head, events: rows.iter().map(event).collect::<Result<_, _>>()? })
+    }
+
+    /// Notes what was numbered, and returns the last position given out.
+    fn stamped(&self, row: &QueryResult) -> Result<i64, DbErr> {
+        if row.try_get::<Uuid>("", "log_id")? != self.identity {
             self.replaced.store(true, Ordering::Release);
             return Err(DbErr::Custom("the event log was replaced under this process".into()));
         }
@@ -166,10 +205,25 @@ impl EventLog {
 
     /// Up to `limit` events after `position`, in order.
     pub async fn after(&self, position: i64, limit: u32) -> Result<Vec<Event>, Fault> {
-        let sql = "SELECT position, event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, \
-                   payload, occurred_at FROM events WHERE position > ? ORDER BY position LIMIT ?";
+        self.read(self.db.reader(), position, limit).await
+    }
+
+    /// The same for the tail, over its own connection.
+    pub async fn next(&self, position: i64, limit: u32) -> Result<Vec<Event>, Fault> {
+        self.read(self.db.tail(), position, limit).await
+    }
+
+    async fn read(&self, db: &impl ConnectionTrait, position: i64, limit: u32) -> Result<Vec<Event>, Fault> {
+        let sql = match self.db.backend() {
+            // Planned for a log of any age.
+            Backend::Postgres => "SELECT * FROM events_after(?, CAST(? AS integer))",
+            Backend::Sqlite => {
+                "SELECT position, event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, payload, \
+                 occurred_at FROM events WHERE position > ? ORDER BY position LIMIT ?"
+            }
+        };
         let statement = self.db.statement(sql, [position.into(), i64::from(limit).into()]);
-        self.db.reader().query_all_raw(statement).await?.iter().map(event).collect()
+        db.query_all_raw(statement).await?.iter().map(event).collect()
     }
 
     /// Up to `limit` events between two positions, both excluded, that `listener` was entitled to when they happened:

@@ -13,5 +13,5 @@ mod retention;
 
 pub use cursor::EventCursor;
 pub use event::{Audience, Event, EventKind, Hearing, NewEvent};
-pub use log::{EventLog, Listener, ResumeError, record};
+pub use log::{Advance, EventLog, Listener, ResumeError, record};
 pub use retention::run as run_retention;

@@ -5,8 +5,8 @@
 //! the event after the last one: positions are contiguous, so a hole is seen and never skipped.
 //!
 //! Where events come from:
-//! - After a commit here, and at each poll, it has committed events numbered (`stamp`), reads all that follow the last
-//!   one, and tells the bus of those that this process has numbered.
+//! - After a commit here, and at each poll, it has committed events numbered and reads all that follow the last one
+//!   ([`EventLog::advance`](crate::events::EventLog::advance)), and tells the bus of those that this process has numbered.
 //! - Events that the bus brings are published without a read as far as they are contiguous. Several nodes number, so
 //!   theirs may come in another order: what comes early waits for what is missing, for [`Pace::hold`], and then the log
 //!   is read. So it is where the bus speaks of a position whose event does not come, which is how a lost last message is
@@ -20,7 +20,11 @@ use tokio::{
 };
 
 use super::{Bus, Delivery, Heard, Hub, Signal};
-use crate::{error::Fault, events::NewEvent, lifecycle::Lifecycle};
+use crate::{
+    error::Fault,
+    events::{Advance, NewEvent},
+    lifecycle::Lifecycle,
+};
 
 /// Events read at a time.
 const PAGE: u32 = 512;
@@ -32,6 +36,8 @@ const EARLY: usize = 4_096;
 /// with its read, and at the most. Each costs the database and this process about as much as half a mutation, however many
 /// events it finds: so under load they take a quarter of the time and no more. A commit that comes alone does not wait.
 const GATHER: (u32, Duration) = (3, Duration::from_millis(12));
+/// The same where the bus does not carry the events: there each numbering costs every other node a read of its own.
+const GATHER_FOR_READERS: (u32, Duration) = (5, Duration::from_millis(20));
 /// The longest pause between tries while the database is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -214,7 +220,8 @@ impl Tail {
         match self.advance(stamp).await {
             Ok(numbered) => {
                 if numbered {
-                    self.gather_until = Instant::now() + (began.elapsed() * GATHER.0).min(GATHER.1);
+                    let (times, most) = if self.bus.carries_events() { GATHER } else { GATHER_FOR_READERS };
+                    self.gather_until = Instant::now() + (began.elapsed() * times).min(most);
                 }
                 if self.away {
                     tracing::info!(position = self.last, "the event log answers again");
@@ -246,8 +253,8 @@ impl Tail {
     /// Returns whether this process had any to number.
     async fn advance(&mut self, stamp: bool) -> Result<bool, Fault> {
         let log = self.hub.log().clone();
-        if stamp {
-            let head = log.stamp().await?;
+        let mut page = if stamp {
+            let Advance { head, events } = log.advance(self.last, PAGE).await?;
             if head < self.last {
                 tracing::error!(
                     head,
@@ -261,17 +268,19 @@ impl Tail {
             if head <= self.last {
                 return Ok(false);
             }
-        }
+            events
+        } else {
+            log.next(self.last, PAGE).await?
+        };
         let numbered = log.take_numbered();
         if let Some(head) = numbered.iter().map(|range| *range.end()).max().filter(|_| !self.bus.carries_events()) {
             self.bus.ring(head);
         }
         loop {
-            let events = log.after(self.last, PAGE).await?;
-            let full = events.len() == PAGE as usize;
-            let mut deliveries = Vec::with_capacity(events.len());
+            let full = page.len() == PAGE as usize;
+            let mut deliveries = Vec::with_capacity(page.len());
             let mut last = self.last;
-            for event in events {
+            for event in page {
                 if event.position != last + 1 {
                     metrics::counter!("lancewire_event_gaps_total").increment(1);
                     tracing::error!(after = last, next = event.position, "positions are not contiguous");
@@ -280,7 +289,7 @@ impl Tail {
                 deliveries.push(Arc::new(Delivery::new(event, log.identity())));
             }
             if deliveries.is_empty() {
-                // The read may have come from an older snapshot than the head; the next round sees more.
+                // Nothing behind a full page, or a reader with an older snapshot than whoever spoke of the head.
                 return Ok(!numbered.is_empty());
             }
             let is_ours = |delivery: &&Arc<Delivery>| numbered.iter().any(|range| range.contains(&delivery.position()));
@@ -292,6 +301,7 @@ impl Tail {
             if !full {
                 return Ok(!numbered.is_empty());
             }
+            page = log.next(self.last, PAGE).await?;
         }
     }
 

@@ -447,7 +447,9 @@ async fn everybody_hears_of_everything(ground: Ground, treatment: Treatment) {
 
 /// What nobody listens for comes without its body, and who begins to listen gets it nevertheless.
 async fn private_bodies_go_where_they_are_wanted(ground: Ground) {
-    let (one, two) = (ground.node(Treatment::Careful, QUICK).await, ground.node(Treatment::Careful, QUICK).await);
+    // A machine that is busy must not look like a message that is lost.
+    let patient = Pace { hold: Duration::from_secs(10), ..QUICK };
+    let (one, two) = (ground.node(Treatment::Careful, patient).await, ground.node(Treatment::Careful, patient).await);
     let [ada, ben]: [UserId; 2] = std::array::from_fn(|_| one.ids.next());
     let hers = two.listen(Some(ada), false, EventKind::WalletUpdated).await;
     // One after the other, until a body has come: the bus may take a moment to hear that somebody listens.
