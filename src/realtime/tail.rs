@@ -34,8 +34,8 @@ const RECENT: i64 = 8_192;
 const EARLY: usize = 4_096;
 /// How long commits that follow each other closely gather before the next numbering, in times of what the last one took
 /// with its read, and at the most. Each costs the database and this process about as much as half a mutation, however many
-/// events it finds: so under load they take a quarter of the time and no more. A commit that comes alone does not wait.
-const GATHER: (u32, Duration) = (3, Duration::from_millis(12));
+/// events it finds: so under load they take a fifth of the time and no more. A commit that comes alone does not wait.
+const GATHER: (u32, Duration) = (4, Duration::from_millis(16));
 /// The same where the bus does not carry the events: there each numbering costs every other node a read of its own.
 const GATHER_FOR_READERS: (u32, Duration) = (5, Duration::from_millis(20));
 /// The longest pause between tries while the database is away.
