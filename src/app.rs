@@ -17,12 +17,12 @@ use crate::{
     },
     claims::Claims,
     clock::Clock,
-    config::{BusKind, Config, ConfigError, Environment, PaymentProvider},
+    config::{BusKind, BusSettings, Config, ConfigError, Environment, PaymentProvider},
     db::{
         Db,
         replica::{Replica, ReplicaError},
     },
-    error::Fault,
+    error::{Fault, cause},
     events::{self, EventLog},
     gossip,
     graphql::budget::Budgets,
@@ -74,8 +74,8 @@ pub struct App {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The database cannot be opened.
-    #[error("database.url: the database cannot be opened: {0}")]
-    Connect(#[source] sea_orm::DbErr),
+    #[error("database.url: the database cannot be opened: {}", cause(.0))]
+    Connect(sea_orm::DbErr),
     /// There is none to look at.
     #[error("database.url: there is no such file")]
     Absent,
@@ -303,7 +303,8 @@ async fn start_bus(
         BusKind::Postgres => Arc::new(PostgresBus::start(&config.database.url, ids, lifecycle)?),
         BusKind::Redis => {
             let installation = log.installation().await?;
-            Arc::new(RedisBus::start(&config.bus.redis_url, &installation, ids, lifecycle).await?)
+            let BusSettings { redis_url, redis_ca, .. } = &config.bus;
+            Arc::new(RedisBus::start(redis_url, redis_ca, &installation, ids, lifecycle).await?)
         }
     })
 }

@@ -239,6 +239,7 @@ pub enum BusKind {
 pub struct BusSettings {
     pub kind: BusKind,
     pub redis_url: String,
+    pub redis_ca: PathBuf,
 }
 
 /// `[telemetry]`: see `config/default.toml`.
@@ -331,6 +332,11 @@ impl Config {
             (self.bus_kind() == BusKind::Redis) != self.bus.redis_url.is_empty(),
             "bus.redis_url",
             "must be set, such as redis://host:6379, if bus.kind is redis, and only then",
+        )?;
+        require(
+            self.bus.redis_ca.as_os_str().is_empty() || self.bus.redis_url.starts_with("rediss:"),
+            "bus.redis_ca",
+            "is of use with TLS only: let bus.redis_url begin with rediss://, or leave it empty",
         )?;
         let replica = &self.database.replica_url;
         let postgres = |url: &str| ["postgres:", "postgresql:"].iter().any(|scheme| url.starts_with(scheme));
