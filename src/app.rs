@@ -161,9 +161,9 @@ impl App {
         let hub = start_delivery(&config, log, &bus, db.doorbell(), &sessions, (&clock, &lifecycle)).await?;
         let kept = TimeDelta::seconds(config.events.retention_seconds.into());
         let retention = events::run_retention(hub.log().clone(), kept, clock.clone(), lifecycle.clone());
-        drop(lifecycle.spawn(retention));
+        lifecycle.spawn_until_stopping(retention);
         if sandbox_delay.is_some() {
-            drop(lifecycle.spawn(sandbox::run(wallets.clone(), lifecycle.clone())));
+            lifecycle.spawn_until_stopping(sandbox::run(wallets.clone(), lifecycle.clone()));
         }
 
         let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };
@@ -280,13 +280,15 @@ async fn start_delivery(
         shared_execution: config.events.shared_execution,
     };
     let terms = schema::event::terms;
-    let hub = Hub::new(log, Arc::clone(bus), terms, settings, clock.clone(), lifecycle.clone());
+    // From the end on nothing is delivered: whoever is sent home asks another node for what comes after the last event
+    // that they got. A delivery under way may wait for a database that is away, for as long as that takes.
+    let hub = Hub::new(log, Arc::clone(bus), terms, settings, clock.clone(), lifecycle.until_stopping());
     let pace = Pace { poll: Duration::from_millis(config.events.poll_ms), heartbeat: HEARTBEAT, hold: HOLD };
     let sessions = sessions.clone();
     let witness = move |event: &events::NewEvent| sessions.hear(event);
     let tail = Tail::begin(hub.clone(), Arc::clone(bus), doorbell, pace, lifecycle.clone(), witness).await?;
     if config.events.delivery {
-        drop(lifecycle.spawn(tail.run()));
+        lifecycle.spawn_until_stopping(tail.run());
     }
     Ok(hub)
 }

@@ -19,9 +19,13 @@ use tokio::{
 use crate::support::{
     app::{soon, until},
     binary::{Home, lines},
+    cluster::Cluster,
     http::Http,
     people::{fresh_key, new_job, text},
+    postgres,
+    proxy::Wire,
     socket::Socket,
+    stream::{SSE, Stream, request},
 };
 
 const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) { session { accessToken } \
@@ -256,6 +260,44 @@ async fn sockets_leave_one_after_the_other_and_a_mutation_under_way_is_answered(
     assert!(began.elapsed() < Duration::from_secs(13), "twice the drain time and five seconds");
     assert_eq!(column(&lock, "SELECT title FROM jobs WHERE title = 'Under way'").await, ["Under way"]);
     lock.close().await.expect("closes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_database_is_away_ends_at_once_and_cleanly() {
+    let database = postgres::shared().await.empty().await;
+    // Whoever waited for the end of the grace, or for a connection, would wait for hours.
+    let dress = |home: Home| {
+        let home = home.with("LANCEWIRE_DATABASE__ACQUIRE_TIMEOUT_MS", "3600000");
+        home.with("LANCEWIRE_SOCKETS__DRAIN_MS", "3600000").with("LANCEWIRE_PAYMENTS__PROVIDER", "sandbox")
+    };
+    let mut cluster = Cluster::start(database.url(), dress).await;
+    let [one, other] = &mut cluster.nodes;
+    let http = Http::new(other.addr);
+    let feed = "subscription { jobPosted { job { id client { skills { slug } } } } }";
+    let socket = Socket::connect(other.addr, None).await;
+    socket.subscribe(feed, json!({}));
+    let stream = Stream::open(request(&http, SSE, None, feed, json!({}))).await;
+    let listen = "lancewire_subscriptions{field=\"jobPosted\"} 2";
+    soon(async { while !metrics(&http).await.contains(listen) {} }).await;
+
+    // What the other node posts comes by Redis, and cannot be answered without the database.
+    other.database.set(Wire::Cut);
+    let ada = Http::new(one.addr);
+    let token = text(&sign_in(&ada, "ada@example.com", "correct-horse-battery").await, "/session/accessToken");
+    let posted = ada.graphql(Some(&token), POST, json!({ "input": new_job("Unheard", "1.00") })).await;
+    assert_eq!(posted.at("/data/postJob/errors"), &json!([]));
+    let arrived = async { while !metrics(&http).await.contains("lancewire_events_total{kind=\"JOB_POSTED\"} 1") {} };
+    soon(arrived).await;
+
+    // Clean, and nobody was told half of it.
+    other.stop().await;
+    assert_eq!(socket.closed().await.0, 1012);
+    let heard = stream.rest().await;
+    assert!(!heard.contains("event: next"), "{heard}");
+}
+
+async fn metrics(http: &Http) -> String {
+    http.request(Method::GET, "/metrics").send().await.expect("an answer").text().await.expect("a text")
 }
 
 #[tokio::test]
