@@ -40,8 +40,10 @@ use crate::{
 mod connect;
 pub mod replica;
 mod standing;
+mod writes;
 
 use replica::Snapshot;
+use writes::Writes;
 
 /// Runs of one transaction before its error is handed to the caller.
 const ATTEMPTS: u32 = 10;
@@ -90,6 +92,7 @@ pub struct Db {
     marks: bool,
     /// Whose commits these are.
     author: Option<UserId>,
+    writes: Writes,
 }
 
 /// Where reads outside a transaction go.
@@ -120,7 +123,8 @@ impl Db {
             });
         }
         let (reader, doorbell, marks) = (Reader::Pool(reader), Arc::default(), !settings.replica_url.is_empty());
-        Ok(Self { backend, writer, reader, doorbell, statements, ids, marks, author: None })
+        let writes = Writes::default();
+        Ok(Self { backend, writer, reader, doorbell, statements, ids, marks, author: None, writes })
     }
 
     /// The same database with its reads answered from `snapshot`.
@@ -241,6 +245,9 @@ impl Db {
             };
             let retry = error.as_db_error().is_some_and(|error| DbErrorKind::of(error) == DbErrorKind::Retry);
             if !retry || attempt >= ATTEMPTS {
+                if let Some(error) = error.as_db_error() {
+                    self.writes.note(self.backend, error);
+                }
                 return Err(error);
             }
             metrics::counter!("lancewire_transaction_retries_total").increment(1);
