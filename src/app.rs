@@ -115,7 +115,8 @@ impl App {
         let metrics = telemetry::metrics();
         let lifecycle = Lifecycle::new();
         let tls = Tls::load(&config.tls)?;
-        let db = open_database(&config, ids.clone()).await?;
+        let db = Box::pin(open_database(&config, ids.clone())).await?;
+        lifecycle.spawn_until_stopping(db.clone().watch(config.database.clone()));
 
         let policy = match config.environment {
             Environment::Development => KeyPolicy::CreateIfMissing,

@@ -1,6 +1,7 @@
 //! The database: two pools, transactions that retry, and the doorbell.
 //!
-//! Owns how connections are opened ([`connect`]) and how a transaction runs; knows no table but that of commit marks, by
+//! Owns how connections are opened ([`connect`]), what is known of the database's health ([`watch`], [`writes`]) and how a
+//! transaction runs; knows no table but that of commit marks, by
 //! which [`replica`] tells whether somebody's own writes can be seen. `SQLite` gets one writing connection
 //! (`BEGIN IMMEDIATE`, so that a transaction holds the write lock before it reads) and a pool of read-only ones;
 //! `PostgreSQL` gets one pool at READ COMMITTED, where each decision is made on rows locked with `FOR UPDATE`.
@@ -40,6 +41,7 @@ use crate::{
 mod connect;
 pub mod replica;
 mod standing;
+mod watch;
 mod writes;
 
 use replica::Snapshot;
@@ -123,8 +125,7 @@ impl Db {
             });
         }
         let (reader, doorbell, marks) = (Reader::Pool(reader), Arc::default(), !settings.replica_url.is_empty());
-        let writes = Writes::default();
-        Ok(Self { backend, writer, reader, doorbell, statements, ids, marks, author: None, writes })
+        Ok(Self { backend, writer, reader, doorbell, statements, ids, marks, author: None, writes: Writes::default() })
     }
 
     /// The same database with its reads answered from `snapshot`.

@@ -2,7 +2,7 @@
 //!
 //! Called by [`Db::connect`](super::Db::connect) and by [`replica`](super::replica). A pool tells little: it tries on for
 //! as long as a request may wait, and then says that time is over. So a `PostgreSQL` is first connected to once without
-//! one ([`reach`]), and what is wrong is said at once, in one line. What follows from the settings alone is refused
+//! one ([`knock`]), and what is wrong is said at once, in one line. What follows from the settings alone is refused
 //! before that.
 //!
 //! `sslmode`, `sslrootcert`, `sslcert` and `sslkey` in the URL mean what they mean to `libpq`, with two differences of the
@@ -81,19 +81,25 @@ pub(super) async fn postgres(settings: &DatabaseSettings) -> Result<DatabaseConn
         ("lock_timeout", lock_timeout.to_string()),
         ("idle_in_transaction_session_timeout", "60000".to_owned()),
     ]);
-    reach(&connect, Duration::from_millis(settings.acquire_timeout_ms)).await?;
+    knock(&connect, Duration::from_millis(settings.acquire_timeout_ms)).await?;
     options.map_sqlx_postgres_opts(move |_| connect.clone());
     options.max_connections(settings.max_connections);
     options.min_connections(1);
     Database::connect(options).await
 }
 
+/// Whether the server lets us in now, and if not, why.
+pub(super) async fn reach(settings: &DatabaseSettings, patience: Duration) -> Result<(), DbErr> {
+    let (_, connect) = postgres_options(settings, &settings.url)?;
+    knock(&connect.application_name("lancewire"), patience).await
+}
+
 /// Connects once. One that starts, or has no connection to spare for the moment, is waited for; whatever else is wrong
 /// is said at once.
-async fn reach(connect: &PgConnectOptions, patience: Duration) -> Result<(), DbErr> {
+async fn knock(connect: &PgConnectOptions, patience: Duration) -> Result<(), DbErr> {
     let deadline = Instant::now() + patience;
     loop {
-        let error = match timeout_at(deadline, connect.connect()).await {
+        let error = match timeout_at(deadline, Box::pin(connect.connect())).await {
             Ok(Ok(connection)) => {
                 // It was opened to be closed: how that goes is of no interest.
                 let _ = connection.close().await;

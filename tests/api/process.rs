@@ -22,7 +22,7 @@ use crate::support::{
     cluster::Cluster,
     http::Http,
     people::{fresh_key, new_job, text},
-    postgres,
+    postgres::{self, Mortal},
     proxy::Wire,
     socket::Socket,
     stream::{SSE, Stream, request},
@@ -294,6 +294,44 @@ async fn a_server_whose_database_is_away_ends_at_once_and_cleanly() {
     assert_eq!(socket.closed().await.0, 1012);
     let heard = stream.rest().await;
     assert!(!heard.contains("event: next"), "{heard}");
+}
+
+/// At the start at once, in one line; while it runs once for each time, however much fails because of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_postgres_cannot_be_reached_is_said() {
+    let refused = Home::new()
+        .with("LANCEWIRE_DATABASE__URL", "postgres://nobody@127.0.0.1:1/x")
+        // Whoever tried for as long as this would not be done in time.
+        .with("LANCEWIRE_DATABASE__ACQUIRE_TIMEOUT_MS", "3600000");
+    let output = refused.run(&["serve"]).await;
+    let line = "lancewire: database.url: the database cannot be opened: nobody listens at 127.0.0.1:1: Connection refused \
+                (os error 111)";
+    assert_eq!((output.status.code(), lines(&output.stderr)), (Some(1), vec![line.to_owned()]));
+    let somewhere = postgres::shared().await.empty().await;
+    let nowhere = Home::new().with("LANCEWIRE_DATABASE__URL", format!("{}_not", somewhere.url()));
+    let said = lines(&nowhere.run(&["serve"]).await.stderr);
+    assert!(said.len() == 1 && said[0].matches("does not exist").count() == 1, "{said:#?}");
+
+    let database = Mortal::start().await;
+    let home = Home::new().with("LANCEWIRE_DATABASE__URL", database.url());
+    let home = home.with("LANCEWIRE_DATABASE__ACQUIRE_TIMEOUT_MS", "3600000");
+    let home = home.with("LANCEWIRE_TELEMETRY__FILTER", "info").with("LANCEWIRE_TELEMETRY__FORMAT", "json");
+    let server = home.serve_into("log").await;
+    let told = |words: &str| {
+        let log = fs::read_to_string(home.path().join("log")).expect("a log");
+        log.lines().filter(|line| line.contains(words)).map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    for time in 1..=2 {
+        database.crash().await;
+        let away = "database.url: the database cannot be reached";
+        until("it says that the database is away", || told(away).len() == time).await;
+        let line = told(away).remove(time - 1);
+        assert!(line.contains("nobody listens at 127.0.0.1:") && line.contains("Connection refused"), "{line}");
+        database.recover().await;
+        until("it says that the database is back", || told("the database can be reached again").len() == time).await;
+    }
+    server.signal("TERM").await;
+    assert_eq!(server.ended().await.code(), Some(0));
 }
 
 async fn metrics(http: &Http) -> String {
