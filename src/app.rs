@@ -17,12 +17,12 @@ use crate::{
     },
     claims::Claims,
     clock::Clock,
-    config::{BusKind, Config, ConfigError, Environment, PaymentProvider},
+    config::{BusKind, BusSettings, Config, ConfigError, Environment, PaymentProvider},
     db::{
         Db,
         replica::{Replica, ReplicaError},
     },
-    error::Fault,
+    error::{Fault, cause},
     events::{self, EventLog},
     gossip,
     graphql::budget::Budgets,
@@ -74,8 +74,8 @@ pub struct App {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The database cannot be opened.
-    #[error("database.url: the database cannot be opened: {0}")]
-    Connect(#[source] sea_orm::DbErr),
+    #[error("database.url: the database cannot be opened: {}", cause(.0))]
+    Connect(sea_orm::DbErr),
     /// There is none to look at.
     #[error("database.url: there is no such file")]
     Absent,
@@ -115,7 +115,8 @@ impl App {
         let metrics = telemetry::metrics();
         let lifecycle = Lifecycle::new();
         let tls = Tls::load(&config.tls)?;
-        let db = open_database(&config, ids.clone()).await?;
+        let db = Box::pin(open_database(&config, ids.clone())).await?;
+        lifecycle.spawn_until_stopping(db.clone().watch(config.database.clone()));
 
         let policy = match config.environment {
             Environment::Development => KeyPolicy::CreateIfMissing,
@@ -161,9 +162,9 @@ impl App {
         let hub = start_delivery(&config, log, &bus, db.doorbell(), &sessions, (&clock, &lifecycle)).await?;
         let kept = TimeDelta::seconds(config.events.retention_seconds.into());
         let retention = events::run_retention(hub.log().clone(), kept, clock.clone(), lifecycle.clone());
-        drop(lifecycle.spawn(retention));
+        lifecycle.spawn_until_stopping(retention);
         if sandbox_delay.is_some() {
-            drop(lifecycle.spawn(sandbox::run(wallets.clone(), lifecycle.clone())));
+            lifecycle.spawn_until_stopping(sandbox::run(wallets.clone(), lifecycle.clone()));
         }
 
         let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };
@@ -280,13 +281,15 @@ async fn start_delivery(
         shared_execution: config.events.shared_execution,
     };
     let terms = schema::event::terms;
-    let hub = Hub::new(log, Arc::clone(bus), terms, settings, clock.clone(), lifecycle.clone());
+    // From the end on nothing is delivered: whoever is sent home asks another node for what comes after the last event
+    // that they got. A delivery under way may wait for a database that is away, for as long as that takes.
+    let hub = Hub::new(log, Arc::clone(bus), terms, settings, clock.clone(), lifecycle.until_stopping());
     let pace = Pace { poll: Duration::from_millis(config.events.poll_ms), heartbeat: HEARTBEAT, hold: HOLD };
     let sessions = sessions.clone();
     let witness = move |event: &events::NewEvent| sessions.hear(event);
     let tail = Tail::begin(hub.clone(), Arc::clone(bus), doorbell, pace, lifecycle.clone(), witness).await?;
     if config.events.delivery {
-        drop(lifecycle.spawn(tail.run()));
+        lifecycle.spawn_until_stopping(tail.run());
     }
     Ok(hub)
 }
@@ -303,7 +306,8 @@ async fn start_bus(
         BusKind::Postgres => Arc::new(PostgresBus::start(&config.database.url, ids, lifecycle)?),
         BusKind::Redis => {
             let installation = log.installation().await?;
-            Arc::new(RedisBus::start(&config.bus.redis_url, &installation, ids, lifecycle).await?)
+            let BusSettings { redis_url, redis_ca, .. } = &config.bus;
+            Arc::new(RedisBus::start(redis_url, redis_ca, &installation, ids, lifecycle).await?)
         }
     })
 }

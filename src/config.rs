@@ -7,7 +7,7 @@
 use std::{collections::HashMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use config::{Environment as EnvironmentSource, File, FileFormat};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::IntoDeserializer};
 
 use crate::{
     auth::{attempts::AttemptSettings, passwords::PasswordSettings, tokens::TokenSettings},
@@ -56,6 +56,7 @@ pub enum Environment {
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// How forgiving the start is.
+    #[serde(deserialize_with = "choice")]
     pub environment: Environment,
     /// `[http]`
     pub http: HttpSettings,
@@ -91,6 +92,7 @@ pub struct HttpSettings {
     pub listen: SocketAddr,
     pub allowed_origins: Vec<String>,
     pub trusted_proxies: Vec<String>,
+    #[serde(deserialize_with = "choice")]
     pub proxy_header: ProxyHeader,
     pub max_body_bytes: usize,
     pub operation_timeout_ms: u64,
@@ -201,6 +203,7 @@ pub enum PaymentProvider {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented where users read it: config/default.toml")]
 pub struct PaymentSettings {
+    #[serde(deserialize_with = "choice")]
     pub provider: PaymentProvider,
     pub sandbox_delay_ms: u32,
 }
@@ -237,8 +240,10 @@ pub enum BusKind {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented where users read it: config/default.toml")]
 pub struct BusSettings {
+    #[serde(deserialize_with = "choice")]
     pub kind: BusKind,
     pub redis_url: String,
+    pub redis_ca: PathBuf,
 }
 
 /// `[telemetry]`: see `config/default.toml`.
@@ -246,6 +251,7 @@ pub struct BusSettings {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented where users read it: config/default.toml")]
 pub struct TelemetrySettings {
+    #[serde(deserialize_with = "choice")]
     pub format: LogFormat,
     pub filter: String,
 }
@@ -332,6 +338,11 @@ impl Config {
             "bus.redis_url",
             "must be set, such as redis://host:6379, if bus.kind is redis, and only then",
         )?;
+        require(
+            self.bus.redis_ca.as_os_str().is_empty() || self.bus.redis_url.starts_with("rediss:"),
+            "bus.redis_ca",
+            "is of use with TLS only: let bus.redis_url begin with rediss://, or leave it empty",
+        )?;
         let replica = &self.database.replica_url;
         let postgres = |url: &str| ["postgres:", "postgresql:"].iter().any(|scheme| url.starts_with(scheme));
         require(
@@ -396,6 +407,11 @@ impl Config {
     }
 }
 
+/// One of several values. By itself the crate would not say which there are.
+fn choice<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<T, D::Error> {
+    T::deserialize(String::deserialize(value)?.into_deserializer())
+}
+
 fn environment_file(name: &str) -> Result<&'static str, ConfigError> {
     match name {
         "development" => Ok(DEVELOPMENT),
@@ -452,6 +468,22 @@ mod tests {
             let message = refusal(Environment::Development, overrides);
             assert!(message.contains(expected), "{message}");
             assert!(!message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_none_of_several_is_told_which_there_are() {
+        for (overrides, key, values) in [
+            ("environment = \"staging\"", "environment", vec!["development", "production"]),
+            ("[http]\nproxy_header = \"via\"", "http.proxy_header", vec!["x-forwarded-for", "forwarded"]),
+            ("[payments]\nprovider = \"paypal\"", "payments.provider", vec!["none", "sandbox"]),
+            ("[bus]\nkind = \"kafka\"", "bus.kind", vec!["auto", "memory", "postgres", "redis"]),
+            ("[bus]\nkind = 3", "bus.kind", vec!["auto", "memory", "postgres", "redis"]),
+            ("[telemetry]\nformat = \"xml\"", "telemetry.format", vec!["text", "json"]),
+        ] {
+            let message = refusal(Environment::Development, overrides);
+            assert!(message.contains(&format!("`{key}`")), "{message}");
+            assert!(values.iter().all(|value| message.contains(&format!("`{value}`"))), "{message}");
         }
     }
 

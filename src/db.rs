@@ -1,7 +1,8 @@
 //! The database: two pools, transactions that retry, and the doorbell.
 //!
-//! Owns how connections are opened and how a transaction runs; knows no table but that of commit marks, by which
-//! [`replica`] tells whether somebody's own writes can be seen. `SQLite` gets one writing connection
+//! Owns how connections are opened ([`connect`]), what is known of the database's health ([`watch`], [`writes`]) and how a
+//! transaction runs; knows no table but that of commit marks, by
+//! which [`replica`] tells whether somebody's own writes can be seen. `SQLite` gets one writing connection
 //! (`BEGIN IMMEDIATE`, so that a transaction holds the write lock before it reads) and a pool of read-only ones;
 //! `PostgreSQL` gets one pool at READ COMMITTED, where each decision is made on rows locked with `FOR UPDATE`, and a
 //! connection beside it for the event tail.
@@ -26,15 +27,9 @@ use std::{
 };
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
-    IsolationLevel, QueryResult, QueryTrait, RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions,
-    TransactionTrait, Value,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, IsolationLevel,
+    QueryResult, QueryTrait, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
     prelude::async_trait::async_trait,
-    sqlx::{
-        ConnectOptions as _, Connection,
-        postgres::PgConnectOptions,
-        sqlite::{SqliteJournalMode, SqliteSynchronous},
-    },
 };
 use serde::Deserialize;
 use tokio::sync::Notify;
@@ -44,10 +39,14 @@ use crate::{
     ids::{Ids, UserId},
 };
 
+mod connect;
 pub mod replica;
 mod standing;
+mod watch;
+mod writes;
 
 use replica::Snapshot;
+use writes::Writes;
 
 /// Runs of one transaction before its error is handed to the caller.
 const ATTEMPTS: u32 = 10;
@@ -97,6 +96,7 @@ pub struct Db {
     marks: bool,
     /// Whose commits these are.
     author: Option<UserId>,
+    writes: Writes,
 }
 
 /// Where reads outside a transaction go.
@@ -113,12 +113,12 @@ impl Db {
     pub async fn connect(settings: &DatabaseSettings, ids: Ids) -> Result<Self, DbErr> {
         let statements = Arc::new(AtomicU64::new(0));
         let (backend, mut writer, mut reader, mut tail) = if settings.url.starts_with("sqlite:") {
-            let writer = connect_sqlite(settings, false).await?;
-            let reader = connect_sqlite(settings, true).await?;
+            let writer = connect::sqlite(settings, false).await?;
+            let reader = connect::sqlite(settings, true).await?;
             (Backend::Sqlite, writer, reader.clone(), reader)
         } else {
-            let pool = connect_postgres(settings).await?;
-            (Backend::Postgres, pool.clone(), pool, connect_tail(settings).await?)
+            let pool = connect::postgres(settings).await?;
+            (Backend::Postgres, pool.clone(), pool, connect::tail(settings).await?)
         };
         for pool in [&mut writer, &mut reader, &mut tail] {
             let statements = Arc::clone(&statements);
@@ -128,7 +128,8 @@ impl Db {
             });
         }
         let (reader, doorbell, marks) = (Reader::Pool(reader), Arc::default(), !settings.replica_url.is_empty());
-        Ok(Self { backend, writer, reader, tail, doorbell, statements, ids, marks, author: None })
+        let writes = Writes::default();
+        Ok(Self { backend, writer, reader, tail, doorbell, statements, ids, marks, author: None, writes })
     }
 
     /// The same database with its reads answered from `snapshot`.
@@ -258,6 +259,9 @@ impl Db {
             };
             let retry = error.as_db_error().is_some_and(|error| DbErrorKind::of(error) == DbErrorKind::Retry);
             if !retry || attempt >= ATTEMPTS {
+                if let Some(error) = error.as_db_error() {
+                    self.writes.note(self.backend, error);
+                }
                 return Err(error);
             }
             metrics::counter!("lancewire_transaction_retries_total").increment(1);
@@ -473,107 +477,6 @@ fn statement(backend: Backend, sql: &str, values: impl IntoIterator<Item = Value
         }
     };
     Statement::from_sql_and_values(backend, sql, values)
-}
-
-async fn connect_sqlite(settings: &DatabaseSettings, read_only: bool) -> Result<DatabaseConnection, DbErr> {
-    address(&settings.url)?;
-    let mut options = options(settings, &settings.url);
-    let lock_timeout = Duration::from_millis(settings.lock_timeout_ms);
-    options.map_sqlx_sqlite_opts(move |options| {
-        options
-            .create_if_missing(!read_only)
-            .read_only(read_only)
-            .foreign_keys(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // NORMAL loses the last commits on power loss but never the file's integrity. A job posted, paid and
-            // announced must not vanish: FULL.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(lock_timeout)
-            .statement_cache_capacity(256)
-            // REPLACE deletes without firing triggers otherwise, past those that keep the books append-only.
-            .pragma("recursive_triggers", "on")
-            .pragma("temp_store", "memory")
-            .pragma("mmap_size", "268435456")
-    });
-    options.max_connections(if read_only { settings.max_connections } else { 1 });
-    options.min_connections(1);
-    // A transaction handed from one request to the next must never find its connection retired.
-    options.idle_timeout(None);
-    options.max_lifetime(None);
-    options.map_sqlx_sqlite_pool_opts(|pool| {
-        pool.test_before_acquire(false).after_release(|connection, _| {
-            Box::pin(async move {
-                // Waits for the rollback of a transaction that was dropped.
-                connection.ping().await?;
-                // When the disk is full `SQLite` rolls back by itself, and sqlx, whose own rollback then fails, takes
-                // the transaction for open: from then on it would commit savepoints inside a transaction that nobody
-                // ends.
-                Ok(!connection.is_in_transaction())
-            })
-        })
-    });
-    Database::connect(options).await
-}
-
-async fn connect_postgres(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbErr> {
-    let mut options = primary_options(settings, &[])?;
-    options.max_connections(settings.max_connections);
-    options.min_connections(1);
-    Database::connect(options).await
-}
-
-async fn connect_tail(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbErr> {
-    // The same few statements for ever.
-    let mut options = primary_options(settings, &[("plan_cache_mode", "force_generic_plan")])?;
-    options.max_connections(1);
-    options.connect_lazy(true);
-    Database::connect(options).await
-}
-
-fn primary_options(
-    settings: &DatabaseSettings,
-    more: &'static [(&'static str, &'static str)],
-) -> Result<ConnectOptions, DbErr> {
-    let (mut options, connect) = postgres_options(settings, &settings.url)?;
-    let (statement_timeout, lock_timeout) = (settings.statement_timeout_ms, settings.lock_timeout_ms);
-    options.map_sqlx_postgres_opts(move |_| {
-        let connect = connect.clone().application_name("lancewire").statement_cache_capacity(256).options([
-            ("statement_timeout", statement_timeout.to_string()),
-            ("lock_timeout", lock_timeout.to_string()),
-            ("idle_in_transaction_session_timeout", "60000".to_owned()),
-        ]);
-        connect.options(more.iter().copied())
-    });
-    Ok(options)
-}
-
-/// Options of a `PostgreSQL` whose address has nothing secret in it, since sea-orm shows it in its spans; and how to
-/// connect, which takes the place of what it makes of that address.
-fn postgres_options(settings: &DatabaseSettings, url: &str) -> Result<(ConnectOptions, PgConnectOptions), DbErr> {
-    let mut shown = address(url)?;
-    let connect: PgConnectOptions = url.parse().map_err(|error| no_address(&error))?;
-    // It fails where there is no host, and so no password.
-    let _ = shown.set_password(None);
-    shown.set_query(None);
-    Ok((options(settings, shown.as_str()), connect.disable_statement_logging()))
-}
-
-/// An address that can be read. sea-orm repeats what it cannot read, password and all.
-fn address(url: &str) -> Result<url::Url, DbErr> {
-    url::Url::parse(url).map_err(|error| no_address(&error))
-}
-
-fn no_address(error: &dyn std::error::Error) -> DbErr {
-    let fix = "what is no letter and no digit in a password is written as %2F, %23 and so on";
-    DbErr::Conn(RuntimeErr::Internal(format!("it is no URL: {error} ({fix})")))
-}
-
-fn options(settings: &DatabaseSettings, url: &str) -> ConnectOptions {
-    let mut options = ConnectOptions::new(url.to_owned());
-    options.acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms));
-    // Statements hold values that must not be logged.
-    options.sqlx_logging(false);
-    options
 }
 
 #[cfg(test)]

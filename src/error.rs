@@ -101,6 +101,30 @@ impl Fault {
     }
 }
 
+/// What a database error is, in its own words: without those of the libraries around it, which say what was being done.
+pub fn cause(error: &DbErr) -> String {
+    match error {
+        DbErr::Conn(error) | DbErr::Exec(error) | DbErr::Query(error) => match error {
+            RuntimeErr::SqlxError(error) => sqlx_cause(error),
+            RuntimeErr::Internal(words) => words.clone(),
+        },
+        DbErr::ConnectionAcquire(_) => "no connection could be had in time".to_owned(),
+        DbErr::Custom(words) => words.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The same of a connection that is nobody's yet.
+pub fn sqlx_cause(error: &SqlxError) -> String {
+    match error {
+        SqlxError::Io(error) => error.to_string(),
+        SqlxError::Tls(error) | SqlxError::Configuration(error) => error.to_string(),
+        SqlxError::Database(error) => error.message().to_owned(),
+        SqlxError::PoolTimedOut => "no connection could be had in time".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// What a database error is about, by its code: `SQLSTATE` on `PostgreSQL`, extended result code on `SQLite`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DbErrorKind {

@@ -13,7 +13,7 @@
 //! | [`auth`] | who is calling |
 //! | [`gossip`] | limits that hold for all nodes together |
 //! | [`app`] [`config`] [`lifecycle`] [`migrations`] [`telemetry`] | the process |
-//! | [`db`] [`clock`] [`ids`] [`money`] [`text`] [`page`] [`idempotency`] [`error`] | leaves |
+//! | [`db`] [`clock`] [`ids`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
 //! | [`seed`] [`verify`] | what the command line does besides serving |
 //!
 //! Each domain has `mod.rs` (what it owns), `entity.rs` (tables), `model.rs` (pure rules), `service.rs` (use cases, and
@@ -50,5 +50,6 @@ pub mod schema;
 pub mod seed;
 pub mod telemetry;
 pub mod text;
+pub mod trust;
 pub mod verify;
 pub mod wallet;

@@ -41,10 +41,16 @@ impl Lifecycle {
         tokio::spawn(task)
     }
 
-    /// Runs `task`, which never ends by itself, until the process has been asked to end.
+    /// Runs `task`, which may be cut off anywhere, until the process has been asked to end.
     pub fn spawn_until_stopping(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let stopping = self.soft.clone();
-        drop(self.spawn(async move { stopping.run_until_cancelled(task).await }));
+        drop(self.until_stopping().spawn(task));
+    }
+
+    /// The same lifecycle for those whose tasks may be cut off anywhere: each ends as soon as the process has been asked
+    /// to. What such a task waits for may never come, and nobody waits for it.
+    #[must_use]
+    pub fn until_stopping(&self) -> Self {
+        Self { hard: self.soft.clone(), ..self.clone() }
     }
 
     /// Completes when the process has been asked to end.
@@ -120,5 +126,14 @@ mod tests {
         assert_eq!(polite.await.expect("joins"), Some(()));
         assert_eq!(stubborn.await.expect("joins"), None);
         assert_eq!(lifecycle.running(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_may_be_cut_off_keeps_nobody_waiting() {
+        let lifecycle = Lifecycle::new();
+        let endless = lifecycle.until_stopping().spawn(std::future::pending::<()>());
+        lifecycle.spawn_until_stopping(std::future::pending());
+        assert!(lifecycle.shut_down(Duration::MAX).await);
+        assert_eq!(endless.await.expect("joins"), None);
     }
 }

@@ -66,8 +66,17 @@ fn main() -> ExitCode {
         done
     });
     done.unwrap_or_else(|error| {
-        eprintln!("lancewire: {error:#}");
+        eprintln!("lancewire: {}", one_line(&error));
         ExitCode::FAILURE
+    })
+}
+
+/// An error and its causes. Many tell of their cause in their own words: what was said is not said again.
+fn one_line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |line, cause| match line {
+        line if line.contains(&cause) => line,
+        line if line.is_empty() => cause,
+        line => format!("{line}: {cause}"),
     })
 }
 

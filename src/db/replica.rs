@@ -47,8 +47,13 @@ use sea_orm::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{DatabaseSettings, Db, postgres_options, standing::Standing};
+use super::{
+    DatabaseSettings, Db,
+    connect::{is_insecure, postgres_options},
+    standing::Standing,
+};
 use crate::{
+    error::cause,
     ids::{SessionId, UserId},
     lifecycle::Lifecycle,
 };
@@ -66,7 +71,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicaError {
     /// The text is no URL, or the server turned us away.
-    #[error("database.replica_url: {0}; give the URL of a streaming replica of database.url, or leave it empty")]
+    #[error("database.replica_url: {}; give the URL of a streaming replica of database.url, or leave it empty", cause(.0))]
     Refused(DbErr),
     /// It follows somebody else.
     #[error(
@@ -136,7 +141,7 @@ struct Look {
 enum Absence {
     #[error("it is further behind than database.replica_max_lag_ms")]
     Behind,
-    #[error("it cannot be asked: {0}")]
+    #[error("it cannot be asked: {}", cause(.0))]
     Unreachable(DbErr),
     #[error("it follows no primary: it was promoted, or database.replica_url names the primary itself")]
     NotFollowing,
@@ -426,9 +431,11 @@ async fn open_pool(settings: &DatabaseSettings, connections: u32) -> Result<Data
     Database::connect(options).await
 }
 
-/// Whether the server is there and will not let us in, now or later: a password, a name, a right.
+/// Whether the server is there and will not let us in, now or later: a password, a name, a right; or we will not have it:
+/// its certificate.
 fn is_refusal(error: &DbErr) -> bool {
-    sqlstate(error).is_some_and(|code| ["28", "3D", "42501"].iter().any(|class| code.starts_with(class)))
+    let insecure = matches!(error, DbErr::Conn(RuntimeErr::SqlxError(error)) if is_insecure(error));
+    insecure || sqlstate(error).is_some_and(|code| ["28", "3D", "42501"].iter().any(|class| code.starts_with(class)))
 }
 
 /// The code that the server gave; none if it is not the server that complains.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU32;
 
+use sea_orm::sqlx::ConnectOptions as _;
 use tempfile::TempDir;
 
 use super::*;
@@ -144,7 +145,7 @@ async fn an_address_that_is_none_is_refused_without_telling_its_password() {
 #[test]
 fn what_sea_orm_shows_of_an_address_holds_no_secret() {
     for url in ["postgres://ada:s3cret@db/x?sslmode=disable", "postgres://ada@db/x?password=s3cret&sslmode=disable"] {
-        let (options, connect) = postgres_options(&settings(String::new()), url).expect("an address");
+        let (options, connect) = connect::postgres_options(&settings(String::new()), url).expect("an address");
         assert!(!format!("{options:?}").contains("s3cret"), "{options:?}");
         let whole = connect.to_url_lossy();
         assert_eq!((whole.password(), whole.host_str(), whole.path()), (Some("s3cret"), Some("db"), "/x"));

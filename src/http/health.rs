@@ -24,24 +24,26 @@ pub async fn live() -> Response {
     Json(json!({ "status": "ok" })).into_response()
 }
 
-/// Traffic may come: the database answers and is still this version's, delivery keeps up, and the process is not about
-/// to end.
+/// Traffic may come: the database answers, takes writes and is still this version's, delivery keeps up, and the process
+/// is not about to end.
 pub async fn ready(State(web): State<Web>) -> Response {
     let asked = tokio::time::timeout(PATIENCE, async {
         let database = web.db.ping().await.is_ok();
         // One that does not answer is waited for once.
         let schema = if database { web.schema.fits(&web.db).await.ok() } else { None };
-        (database, schema, web.hub.log().stamp().await.ok())
+        let head = web.hub.log().stamp().await.ok();
+        (database, schema, head, database && web.db.takes_writes().await)
     });
     // Silence is no answer.
-    let (database, schema, head) = asked.await.unwrap_or((false, None, None));
+    let (database, schema, head, writes) = asked.await.unwrap_or((false, None, None, false));
     let behind = head.map(|head| (head - web.hub.head()).max(0));
     let stopping = web.lifecycle.is_announced();
-    let ready = database && schema == Some(true) && behind.is_some_and(|behind| behind <= MAX_BEHIND) && !stopping;
+    let keeps_up = behind.is_some_and(|behind| behind <= MAX_BEHIND);
+    let ready = database && writes && schema == Some(true) && keeps_up && !stopping;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
         "status": if ready { "ready" } else { "not ready" },
-        "database": if database { "ok" } else { "unreachable" },
+        "database": if !database { "unreachable" } else if writes { "ok" } else { "takes no writes" },
         "schema": schema.map_or("unknown", |fits| if fits { "ok" } else { "too new" }),
         "eventsBehind": behind,
         // No reason to be sent no traffic: without it events come by the poll.

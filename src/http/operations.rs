@@ -445,7 +445,8 @@ impl Execution for EventExecution {
             loop {
                 match self.attempt(delivery, hearing, viewer).await {
                     Some(executed) => return executed,
-                    // An answer without what the database would have said were lost: nobody comes back for it.
+                    // An answer without what the database would have said were lost: nobody comes back for it. So this goes
+                    // on for as long as the database is away, or until whoever waits for it is cut off.
                     None => tokio::time::sleep(pause).await,
                 }
                 pause = (pause * 2).min(PAUSE.1);

@@ -9,6 +9,7 @@
 
 use std::{
     collections::VecDeque,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -233,7 +234,7 @@ impl Ground {
                 let addr = self.proxy.as_ref().map_or_else(|| redis.addr(), |proxy| proxy.addr);
                 let url = format!("redis://{addr}");
                 Arc::new(
-                    RedisBus::start(&url, &log.installation().await.expect("a name"), ids, lifecycle)
+                    RedisBus::start(&url, Path::new(""), &log.installation().await.expect("a name"), ids, lifecycle)
                         .await
                         .expect("a bus"),
                 )

@@ -47,6 +47,7 @@ mod races;
 mod readme;
 mod replicas;
 mod resume;
+mod secured;
 mod settlements;
 mod sockets;
 mod story;

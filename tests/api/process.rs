@@ -19,9 +19,13 @@ use tokio::{
 use crate::support::{
     app::{soon, until},
     binary::{Home, lines},
+    cluster::Cluster,
     http::Http,
     people::{fresh_key, new_job, text},
+    postgres::{self, Mortal},
+    proxy::Wire,
     socket::Socket,
+    stream::{SSE, Stream, request},
 };
 
 const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) { session { accessToken } \
@@ -256,6 +260,82 @@ async fn sockets_leave_one_after_the_other_and_a_mutation_under_way_is_answered(
     assert!(began.elapsed() < Duration::from_secs(13), "twice the drain time and five seconds");
     assert_eq!(column(&lock, "SELECT title FROM jobs WHERE title = 'Under way'").await, ["Under way"]);
     lock.close().await.expect("closes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_database_is_away_ends_at_once_and_cleanly() {
+    let database = postgres::shared().await.empty().await;
+    // Whoever waited for the end of the grace, or for a connection, would wait for hours.
+    let dress = |home: Home| {
+        let home = home.with("LANCEWIRE_DATABASE__ACQUIRE_TIMEOUT_MS", "3600000");
+        home.with("LANCEWIRE_SOCKETS__DRAIN_MS", "3600000").with("LANCEWIRE_PAYMENTS__PROVIDER", "sandbox")
+    };
+    let mut cluster = Cluster::start(database.url(), dress).await;
+    let [one, other] = &mut cluster.nodes;
+    let http = Http::new(other.addr);
+    let feed = "subscription { jobPosted { job { id client { skills { slug } } } } }";
+    let socket = Socket::connect(other.addr, None).await;
+    socket.subscribe(feed, json!({}));
+    let stream = Stream::open(request(&http, SSE, None, feed, json!({}))).await;
+    let listen = "lancewire_subscriptions{field=\"jobPosted\"} 2";
+    soon(async { while !metrics(&http).await.contains(listen) {} }).await;
+
+    // What the other node posts comes by Redis, and cannot be answered without the database.
+    other.database.set(Wire::Cut);
+    let ada = Http::new(one.addr);
+    let token = text(&sign_in(&ada, "ada@example.com", "correct-horse-battery").await, "/session/accessToken");
+    let posted = ada.graphql(Some(&token), POST, json!({ "input": new_job("Unheard", "1.00") })).await;
+    assert_eq!(posted.at("/data/postJob/errors"), &json!([]));
+    let arrived = async { while !metrics(&http).await.contains("lancewire_events_total{kind=\"JOB_POSTED\"} 1") {} };
+    soon(arrived).await;
+
+    // Clean, and nobody was told half of it.
+    other.stop().await;
+    assert_eq!(socket.closed().await.0, 1012);
+    let heard = stream.rest().await;
+    assert!(!heard.contains("event: next"), "{heard}");
+}
+
+/// At the start at once, in one line; while it runs once for each time, however much fails because of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_postgres_cannot_be_reached_is_said() {
+    let refused = Home::new()
+        .with("LANCEWIRE_DATABASE__URL", "postgres://nobody@127.0.0.1:1/x")
+        // Whoever tried for as long as this would not be done in time.
+        .with("LANCEWIRE_DATABASE__ACQUIRE_TIMEOUT_MS", "3600000");
+    let output = refused.run(&["serve"]).await;
+    let line = "lancewire: database.url: the database cannot be opened: nobody listens at 127.0.0.1:1: Connection refused \
+                (os error 111)";
+    assert_eq!((output.status.code(), lines(&output.stderr)), (Some(1), vec![line.to_owned()]));
+    let somewhere = postgres::shared().await.empty().await;
+    let nowhere = Home::new().with("LANCEWIRE_DATABASE__URL", format!("{}_not", somewhere.url()));
+    let said = lines(&nowhere.run(&["serve"]).await.stderr);
+    assert!(said.len() == 1 && said[0].matches("does not exist").count() == 1, "{said:#?}");
+
+    let database = Mortal::start().await;
+    let home = Home::new().with("LANCEWIRE_DATABASE__URL", database.url());
+    let home = home.with("LANCEWIRE_DATABASE__ACQUIRE_TIMEOUT_MS", "3600000");
+    let home = home.with("LANCEWIRE_TELEMETRY__FILTER", "info").with("LANCEWIRE_TELEMETRY__FORMAT", "json");
+    let server = home.serve_into("log").await;
+    let told = |words: &str| {
+        let log = fs::read_to_string(home.path().join("log")).expect("a log");
+        log.lines().filter(|line| line.contains(words)).map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    for time in 1..=2 {
+        database.crash().await;
+        let away = "database.url: the database cannot be reached";
+        until("it says that the database is away", || told(away).len() == time).await;
+        let line = told(away).remove(time - 1);
+        assert!(line.contains("nobody listens at 127.0.0.1:") && line.contains("Connection refused"), "{line}");
+        database.recover().await;
+        until("it says that the database is back", || told("the database can be reached again").len() == time).await;
+    }
+    server.signal("TERM").await;
+    assert_eq!(server.ended().await.code(), Some(0));
+}
+
+async fn metrics(http: &Http) -> String {
+    http.request(Method::GET, "/metrics").send().await.expect("an answer").text().await.expect("a text")
 }
 
 #[tokio::test]

@@ -25,13 +25,16 @@ use sea_orm::sqlx::{
     self, Connection, PgConnection,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{error::Elapsed, timeout},
+};
 
 use super::{
     Bus, Delivery, Gossip, Inbox, NodeId, PATIENCE, PAUSE, Party, SILENCE, Signal, Topic, report_connected,
     report_dropped, report_message,
 };
-use crate::{ids::Ids, lifecycle::Lifecycle};
+use crate::{error::sqlx_cause, ids::Ids, lifecycle::Lifecycle};
 
 const NAME: &str = "postgres";
 /// The notification channel; there is one log in a database.
@@ -41,7 +44,7 @@ const GOSSIP: usize = 64;
 
 /// The address of the database is none.
 #[derive(Debug, thiserror::Error)]
-#[error("database.url is no address of a PostgreSQL: {0}")]
+#[error("database.url is no address of a PostgreSQL: {}", sqlx_cause(.0))]
 pub struct PostgresBusError(#[source] sqlx::Error);
 
 /// LISTEN and NOTIFY. Clones share the connections.
@@ -155,7 +158,7 @@ impl Shared {
                     // The head is said again with the next one; gossip is not kept for ever.
                     connection = None;
                     report_dropped(NAME, "notification");
-                    let reason = failed.map_or_else(|_| "no answer".to_owned(), |sent| format!("{:?}", sent.err()));
+                    let reason = why(failed.map(Result::err));
                     tracing::debug!(reason, "the nodes' doorbell cannot be rung");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSE.1);
@@ -181,7 +184,7 @@ impl Shared {
         let mut pause = PAUSE.0;
         let mut away = false;
         loop {
-            match timeout(PATIENCE, self.listener()).await {
+            let reason = match timeout(PATIENCE, self.listener()).await {
                 Ok(Ok(mut listener)) => {
                     if away {
                         tracing::info!("the nodes' doorbell is heard again");
@@ -194,14 +197,12 @@ impl Shared {
                         self.hear(notification.payload());
                     }
                     self.connected(false);
+                    "the connection ended".to_owned()
                 }
-                failed => {
-                    let reason = failed.map_or_else(|_| "no answer".to_owned(), |heard| format!("{:?}", heard.err()));
-                    tracing::debug!(reason, "the nodes' doorbell cannot be heard");
-                }
-            }
+                failed => why(failed.map(Result::err)),
+            };
             if !away {
-                tracing::warn!("the nodes' doorbell is out of reach; the log is polled meanwhile");
+                tracing::warn!(reason, "the nodes' doorbell is out of reach; the log is polled meanwhile");
             }
             away = true;
             tokio::time::sleep(pause).await;
@@ -254,4 +255,9 @@ impl Shared {
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Why nothing came of a try that had so much time.
+fn why(tried: Result<Option<sqlx::Error>, Elapsed>) -> String {
+    tried.ok().flatten().map_or_else(|| "no answer".to_owned(), |error| sqlx_cause(&error))
 }

@@ -16,7 +16,9 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    error::Error,
     fmt,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -28,13 +30,14 @@ use futures_util::{
     future::{BoxFuture, FutureExt},
 };
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, RedisError,
+    AsyncConnectionConfig, Client, ErrorKind, RedisError, TlsCertificates,
     aio::{MultiplexedConnection, PubSub},
 };
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, error::Elapsed, sleep, timeout, timeout_at},
 };
+use tokio_rustls::rustls::{self, crypto::ring};
 use uuid::Uuid;
 
 use super::{
@@ -42,13 +45,20 @@ use super::{
     message::{Message, decode, encode_events, encode_gossip, encode_head},
     report_connected, report_dropped, report_message,
 };
-use crate::{events::Event, ids::Ids, lifecycle::Lifecycle};
+use crate::{
+    events::Event,
+    ids::Ids,
+    lifecycle::Lifecycle,
+    trust::{authorities, tls_failure},
+};
 
 const NAME: &str = "redis";
 /// Bytes that may wait to be published.
 const OUTBOX: usize = 16 << 20;
 /// Messages sent in one pipeline.
 const PIPELINE: usize = 256;
+/// What is said of a Redis that says nothing.
+const SILENT: &str = "no answer";
 
 /// Why there is no bus.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +69,14 @@ pub enum RedisBusError {
     /// Somebody answers there, but not as a Redis that lets us in.
     #[error("bus.redis_url: the Redis there refuses: {0}")]
     Refused(#[source] RedisError),
+    /// Whoever answers there cannot be trusted.
+    #[error(
+        "bus.redis_url: the connection cannot be secured: {0}; bus.redis_ca names the file (PEM) of the authority to trust"
+    )]
+    Insecure(rustls::Error),
+    /// The file of those to trust.
+    #[error("bus.redis_ca: {} {}", .0.display(), .1)]
+    Authorities(PathBuf, String),
 }
 
 /// Pub/Sub. Clones share the connections.
@@ -105,15 +123,31 @@ impl RedisBus {
     /// with its tasks in `lifecycle`.
     ///
     /// A Redis that cannot be reached now is no error: the node starts, and connects when it can. One that answers and
-    /// refuses is.
-    pub async fn start(url: &str, installation: &str, ids: &Ids, lifecycle: &Lifecycle) -> Result<Self, RedisBusError> {
-        let client = Client::open(url).map_err(RedisBusError::Address)?;
-        match timeout(PATIENCE, ping(&client)).await {
-            Ok(Err(error)) if refuses(&error) => return Err(RedisBusError::Refused(error)),
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => {
-                tracing::warn!("bus.redis_url: nobody answers there now; the log is polled meanwhile");
+    /// refuses is, and so is one that cannot be trusted: `ca` is a file of the authorities to trust with `rediss://`, or
+    /// empty for the system's.
+    pub async fn start(
+        url: &str,
+        ca: &Path,
+        installation: &str,
+        ids: &Ids,
+        lifecycle: &Lifecycle,
+    ) -> Result<Self, RedisBusError> {
+        let client = client(url, ca)?;
+        let absent = match timeout(PATIENCE, ping(&client)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => {
+                if let Some(failure) = insecurity(&error) {
+                    return Err(RedisBusError::Insecure(failure.clone()));
+                }
+                if refuses(&error) {
+                    return Err(RedisBusError::Refused(error));
+                }
+                Some(error.to_string())
             }
+            Err(_) => Some(SILENT.to_owned()),
+        };
+        if let Some(reason) = absent {
+            tracing::warn!(reason, "bus.redis_url: nobody answers there now; the log is polled meanwhile");
         }
         let shared = Arc::new(Shared {
             node: NodeId(u64::from_be_bytes(ids.secret())),
@@ -189,9 +223,37 @@ fn travels_privately(event: &Event) -> bool {
     !event.recorded.audience.public && !event.recorded.kind.is_internal()
 }
 
+fn client(url: &str, ca: &Path) -> Result<Client, RedisBusError> {
+    if !url.starts_with("rediss:") {
+        return Client::open(url).map_err(RedisBusError::Address);
+    }
+    // The crate takes the process's provider, and rustls panics where there is none and it is built with several. An
+    // error says that there is one.
+    let _ = ring::default_provider().install_default();
+    let root_cert = if ca.as_os_str().is_empty() {
+        None
+    } else {
+        Some(authorities(ca).map_err(|why| RedisBusError::Authorities(ca.to_owned(), why))?)
+    };
+    Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert }).map_err(RedisBusError::Address)
+}
+
 async fn ping(client: &Client) -> Result<(), RedisError> {
     let mut connection = client.get_multiplexed_async_connection().await?;
     redis::cmd("PING").query_async(&mut connection).await
+}
+
+/// Why nothing came of a try that had so much time.
+fn why(tried: Result<Option<RedisError>, Elapsed>) -> String {
+    let error = tried.ok().flatten();
+    error.map_or_else(|| SILENT.to_owned(), |error| error.to_string())
+}
+
+/// Why a connection could not be secured, if that is what is wrong.
+fn insecurity(error: &RedisError) -> Option<&rustls::Error> {
+    // The crate keeps what it got from the socket in an `Arc`.
+    let source = error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
+    tls_failure(source.downcast_ref()?)
 }
 
 /// Whether somebody answered, and not as hoped.
@@ -253,7 +315,7 @@ impl Shared {
                 failed => {
                     connection = None;
                     report_dropped(NAME, "pipeline");
-                    let reason = failed.map_or_else(|_| "no answer".to_owned(), |sent| format!("{:?}", sent.err()));
+                    let reason = why(failed.map(Result::err));
                     tracing::debug!(reason, "nothing can be published to the other nodes");
                     sleep(pause).await;
                     pause = (pause * 2).min(PAUSE.1);
@@ -291,7 +353,7 @@ impl Shared {
         let mut pause = PAUSE.0;
         let mut away = false;
         loop {
-            match timeout(PATIENCE, self.subscription()).await {
+            let reason = match timeout(PATIENCE, self.subscription()).await {
                 Ok(Ok(pubsub)) => {
                     if away {
                         tracing::info!("the bus between the nodes is heard again");
@@ -299,17 +361,14 @@ impl Shared {
                     (away, pause) = (false, PAUSE.0);
                     self.connected(true);
                     self.inbox.signal(Signal::Missed);
-                    let error = self.take_in(pubsub).await;
+                    let ended = self.take_in(pubsub).await;
                     self.connected(false);
-                    tracing::debug!(error, "the bus between the nodes is gone");
+                    ended
                 }
-                failed => {
-                    let error = failed.map_or_else(|_| "no answer".to_owned(), |heard| format!("{:?}", heard.err()));
-                    tracing::debug!(error, "the bus between the nodes cannot be heard");
-                }
-            }
+                failed => why(failed.map(Result::err)),
+            };
             if !away {
-                tracing::warn!("the bus between the nodes is out of reach; the log is polled meanwhile");
+                tracing::warn!(reason, "the bus between the nodes is out of reach; the log is polled meanwhile");
             }
             away = true;
             sleep(pause).await;

@@ -4,6 +4,8 @@
 use std::{fs, time::Instant};
 
 use futures_util::join;
+use reqwest::Method;
+use serde_json::json;
 
 use super::{
     STAGE,
@@ -11,8 +13,11 @@ use super::{
     stage::{Below, Stage, meanwhile},
 };
 use crate::support::{
+    app::soon,
     binary::Home,
     disk::{Ballast, SmallDisk},
+    http::Http,
+    people::text,
     postgres::Mortal,
 };
 
@@ -53,6 +58,45 @@ async fn the_disk_below_sqlite_is_full() {
     }
     let _kept = std::mem::replace(&mut stage.home, copy);
     stage.prove(&[&fleet, &curious], [server]).await;
+}
+
+/// A server that cannot write is no place for traffic, and says so; once it can, it says that too, though nobody writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_on_a_full_disk_is_not_ready() {
+    let Some(disk) = SmallDisk::of(64) else {
+        println!("not told: we may not mount a small disk here");
+        return;
+    };
+    let home = Home::new().on(disk).with("LANCEWIRE_BUDGETS__ANONYMOUS", "1000000000");
+    let server = home.serve().await;
+    let http = Http::new(server.addr);
+    let sign_in = "mutation($input: SignInInput!) { signIn(input: $input) { errors { __typename } } }";
+    let input = json!({ "input": { "email": "ada@example.com", "password": "correct-horse-battery" } });
+    let readiness = async || {
+        let answer = http.request(Method::GET, "/health/ready").send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, text(&answer.json().await.expect("JSON"), "/database"))
+    };
+    assert_eq!(readiness().await, (200, "ok".to_owned()));
+    let ballast = Ballast::fill(server.sees(&home, "data/ballast"));
+    // The room that the write-ahead log has already may take some more.
+    let refused = async {
+        loop {
+            let answer = http.graphql(None, sign_in, input.clone()).await;
+            if answer.body.get("errors").is_some() {
+                return answer;
+            }
+        }
+    };
+    assert_eq!(soon(refused).await.code(), "INTERNAL_SERVER_ERROR");
+    assert_eq!(readiness().await, (503, "takes no writes".to_owned()));
+    http.graphql(None, "{ skills { slug } }", json!({})).await.data();
+    assert_eq!(readiness().await, (503, "takes no writes".to_owned()), "reading is not enough");
+    drop(ballast);
+    soon(async { while readiness().await != (200, "ok".to_owned()) {} }).await;
+    assert_eq!(http.graphql(None, sign_in, input).await.at("/data/signIn/errors"), &json!([]));
+    server.signal("TERM").await;
+    assert_eq!(server.ended().await.code(), Some(0));
 }
 
 /// It may stop altogether when its own log has no room, and is started again.

@@ -95,7 +95,17 @@ impl Home {
 
     /// Starts a server and waits for its greeting. What it complains about goes to our own standard error.
     pub async fn serve(&self) -> Server {
-        let mut process = self.command(&[]).stderr(Stdio::inherit()).spawn().expect("it starts");
+        self.serve_with(Stdio::inherit()).await
+    }
+
+    /// The same for a server whose complaints go to a file in its home.
+    pub async fn serve_into(&self, log: &str) -> Server {
+        let log = fs::File::create(self.path().join(log)).expect("a new file");
+        self.serve_with(log.into()).await
+    }
+
+    async fn serve_with(&self, complaints: Stdio) -> Server {
+        let mut process = self.command(&[]).stderr(complaints).spawn().expect("it starts");
         let mut output = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         let mut greeting = String::new();
         while !greeting.contains("    -d ") {

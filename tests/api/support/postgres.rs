@@ -10,10 +10,14 @@
 //! keeps two tests from copying the template at the same moment.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, Permissions},
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpListener},
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     panic::resume_unwind,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
@@ -30,7 +34,10 @@ use tempfile::TempDir;
 use tokio::sync::{OnceCell, oneshot};
 use url::Url;
 
-use super::disk::{Ballast, SmallDisk};
+use super::{
+    disk::{Ballast, SmallDisk},
+    tls::Authority,
+};
 
 /// The oldest release with all that the server relies on.
 const OLDEST: u32 = 15;
@@ -114,6 +121,8 @@ pub struct Postgres {
 pub struct Mortal {
     url: Url,
     keeper: Arc<Mutex<Keeper>>,
+    /// What its settings point to.
+    files: Option<Arc<TempDir>>,
 }
 
 /// The shell that looks after a server, and its answers.
@@ -241,6 +250,28 @@ impl Mortal {
         Self::begin("", None, None).await
     }
 
+    /// A new server with one empty database that is spoken to over TLS only, and shows a certificate of this authority.
+    pub async fn start_secured(authority: &Authority) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let [certificate, key] = authority.certify();
+        let rules = "hostssl all all 127.0.0.1/32 trust\nhostssl replication all 127.0.0.1/32 trust\n";
+        let files = [("certificate", certificate.as_str()), ("key", &key), ("rules", rules)];
+        let [certificate, key, rules] = files.map(|(name, content)| {
+            let file = folder.path().join(name);
+            fs::write(&file, content).expect("written");
+            // PostgreSQL uses no key that others may read.
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("set");
+            give_away(&file);
+            file.display().to_string()
+        });
+        give_away(folder.path());
+        let settings =
+            format!("ssl = on\nssl_cert_file = '{certificate}'\nssl_key_file = '{key}'\nhba_file = '{rules}'\n");
+        let mut secured = Self::begin(&settings, None, None).await;
+        secured.files = Some(Arc::new(folder));
+        secured
+    }
+
     /// A new server whose data is on a disk that can be filled. Only root may have one: `PostgreSQL` runs as nobody who
     /// may mount anything.
     pub async fn start_on(disk: SmallDisk) -> Option<Self> {
@@ -252,7 +283,7 @@ impl Mortal {
         let mut source = self.url.clone();
         // Replication is of the whole server.
         source.set_path("");
-        Self::begin("", Some(source), None).await
+        Self { files: self.files.clone(), ..Self::begin("", Some(source), None).await }
     }
 
     async fn begin(settings: &str, source: Option<Url>, disk: Option<SmallDisk>) -> Self {
@@ -260,7 +291,7 @@ impl Mortal {
         let start = move || start_server(&settings, source.as_ref(), disk);
         let started = tokio::task::spawn_blocking(start).await;
         let (url, keeper) = started.unwrap_or_else(|failure| resume_unwind(failure.into_panic()));
-        Self { url, keeper: Arc::new(Mutex::new(keeper)) }
+        Self { url, keeper: Arc::new(Mutex::new(keeper)), files: None }
     }
 
     /// Takes all the room that is left on its disk.
@@ -453,6 +484,14 @@ fn major_version(initdb: &Path) -> Option<u32> {
     let output = Command::new(initdb).arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     text.split_whitespace().find_map(|word| word.split('.').next()?.parse().ok())
+}
+
+/// Gives a file to whoever runs PostgreSQL.
+fn give_away(path: &Path) {
+    if is_root() {
+        let (user, group) = unprivileged();
+        chown(path, Some(user), Some(group)).expect("a file can be given away");
+    }
 }
 
 fn is_root() -> bool {

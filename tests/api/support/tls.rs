@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -66,6 +67,35 @@ impl Certificate {
     pub async fn connect(&self, addr: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(addr).await?;
         self.client().connect(ServerName::try_from("localhost").expect("a name"), tcp).await
+    }
+}
+
+/// Somebody who signs certificates, and whom nobody trusts who does not know them.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Their own certificate, for those who shall trust them.
+    pub certificate: PathBuf,
+}
+
+impl Authority {
+    /// A new one, whose certificate is in `folder` under this name.
+    pub fn new(folder: &Path, name: &str) -> Self {
+        let mut parameters = CertificateParams::new([]).expect("no names");
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let file = folder.join(format!("{name}.pem"));
+        fs::write(&file, parameters.self_signed(&key).expect("a certificate").pem()).expect("written");
+        Self { issuer: Issuer::new(parameters, key), certificate: file }
+    }
+
+    /// A certificate for `localhost` and its key, in PEM.
+    pub fn certify(&self) -> [String; 2] {
+        let key = KeyPair::generate().expect("a key");
+        let parameters = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        let certificate = parameters.signed_by(&key, &self.issuer).expect("a certificate");
+        [certificate.pem(), key.serialize_pem()]
     }
 }
 

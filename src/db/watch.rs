@@ -1,0 +1,50 @@
+//! Says why `PostgreSQL` cannot be reached, while the process runs: a pool only says that time is over, and that late.
+//!
+//! Statements that end show that all is well, and cost nothing to look at; the tail of the log alone runs several a
+//! second. When none has ended for a while, the pool is asked for a connection, which it tries before it gives it away,
+//! and when there is none soon, one is opened beside the pool, which shows the reason. It is logged once, and so is the
+//! end of it.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::{Backend, DatabaseSettings, Db, connect};
+use crate::error::cause;
+
+/// How often it looks, and how long the pool may take before it is suspicious.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long a server may take to let us in.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Db {
+    /// Watches for ever; ends at once on `SQLite`, which is always there.
+    pub async fn watch(self, settings: DatabaseSettings) {
+        if self.backend == Backend::Sqlite {
+            return;
+        }
+        let pool = self.writer.get_postgres_connection_pool();
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut seen, mut away) = (0, false);
+        loop {
+            ticks.tick().await;
+            let before = std::mem::replace(&mut seen, self.statements());
+            if !away && (seen != before || matches!(timeout(PERIOD, pool.acquire()).await, Ok(Ok(_)))) {
+                continue;
+            }
+            match (connect::reach(&settings, PATIENCE).await, away) {
+                (Err(error), false) => {
+                    tracing::error!(reason = %cause(&error), "database.url: the database cannot be reached; trying again");
+                    away = true;
+                }
+                (Ok(()), true) => {
+                    tracing::info!("the database can be reached again");
+                    away = false;
+                }
+                // It is there and has no time for us, or nothing has changed.
+                (Ok(()), false) | (Err(_), true) => {}
+            }
+        }
+    }
+}
