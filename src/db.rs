@@ -82,20 +82,25 @@ pub enum Backend {
     Postgres,
 }
 
-/// The open database. Clones share the pools and the doorbell.
+/// The open database. Clones share the pools and the doorbell; there are several in every service, so they are cheap.
 #[derive(Clone, Debug)]
 pub struct Db {
+    shared: Arc<Shared>,
+    reader: Arc<Reader>,
+    /// Whose commits these are.
+    author: Option<UserId>,
+}
+
+#[derive(Debug)]
+struct Shared {
     backend: Backend,
     writer: DatabaseConnection,
-    reader: Reader,
     tail: DatabaseConnection,
     doorbell: Arc<Notify>,
     statements: Arc<AtomicU64>,
     ids: Ids,
     /// Whether a replica may be read, so that commits must be marked.
     marks: bool,
-    /// Whose commits these are.
-    author: Option<UserId>,
     writes: Writes,
 }
 
@@ -127,26 +132,26 @@ impl Db {
                 metrics::counter!("lancewire_database_statements_total").increment(1);
             });
         }
-        let (reader, doorbell, marks) = (Reader::Pool(reader), Arc::default(), !settings.replica_url.is_empty());
-        let writes = Writes::default();
-        Ok(Self { backend, writer, reader, tail, doorbell, statements, ids, marks, author: None, writes })
+        let (doorbell, writes, marks) = (Arc::default(), Writes::default(), !settings.replica_url.is_empty());
+        let shared = Shared { backend, writer, tail, doorbell, statements, ids, marks, writes };
+        Ok(Self { shared: Arc::new(shared), reader: Arc::new(Reader::Pool(reader)), author: None })
     }
 
     /// The same database with its reads answered from `snapshot`.
     #[must_use]
     pub fn at(&self, snapshot: Arc<Snapshot>) -> Self {
-        Self { reader: Reader::Snapshot(snapshot), ..self.clone() }
+        Self { reader: Arc::new(Reader::Snapshot(snapshot)), ..self.clone() }
     }
 
     /// The same database with `author`'s mark on each commit, where a replica may be read.
     #[must_use]
     pub fn on_behalf_of(&self, author: UserId) -> Self {
-        Self { author: self.marks.then_some(author), ..self.clone() }
+        Self { author: self.shared.marks.then_some(author), ..self.clone() }
     }
 
     /// Whether commits are marked.
-    pub const fn marks_commits(&self) -> bool {
-        self.marks
+    pub fn marks_commits(&self) -> bool {
+        self.shared.marks
     }
 
     /// How many of `user`'s commits are marked.
@@ -156,58 +161,58 @@ impl Db {
     }
 
     /// Which database this is.
-    pub const fn backend(&self) -> Backend {
-        self.backend
+    pub fn backend(&self) -> Backend {
+        self.shared.backend
     }
 
     /// Closes the pools; statements that come later fail.
     pub async fn close(self) {
         // Each pool is shared with clones, and closing it twice is no error.
-        let _ = self.writer.close().await;
-        let _ = self.tail.close().await;
-        if let Reader::Pool(reader) = self.reader {
-            let _ = reader.close().await;
+        let _ = self.shared.writer.clone().close().await;
+        let _ = self.shared.tail.clone().close().await;
+        if let Reader::Pool(reader) = &*self.reader {
+            let _ = reader.clone().close().await;
         }
     }
 
     /// Makes ids and secrets.
-    pub const fn ids(&self) -> &Ids {
-        &self.ids
+    pub fn ids(&self) -> &Ids {
+        &self.shared.ids
     }
 
     /// For reads outside a transaction.
-    pub const fn reader(&self) -> &Reader {
+    pub fn reader(&self) -> &Reader {
         &self.reader
     }
 
     /// A read-only look at one state of everything on the primary. Dropped, it ends.
     pub async fn snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
-        match (&self.reader, self.backend) {
+        match (&*self.reader, self.shared.backend) {
             // A read transaction of SQLite is a snapshot.
             (Reader::Pool(reader), Backend::Sqlite) => reader.begin().await,
-            _ => self.writer.begin_with_config(Some(IsolationLevel::RepeatableRead), None).await,
+            _ => self.shared.writer.begin_with_config(Some(IsolationLevel::RepeatableRead), None).await,
         }
     }
 
     /// For migrations and the stamp, which are transactions of their own.
-    pub const fn writer(&self) -> &DatabaseConnection {
-        &self.writer
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.shared.writer
     }
 
     /// For the event tail alone, whose statements wait for nobody else's. On `PostgreSQL` one connection of its own, which
     /// keeps its plans: in a pool each of many connections plans and warms up for itself what one of them does next.
-    pub const fn tail(&self) -> &DatabaseConnection {
-        &self.tail
+    pub fn tail(&self) -> &DatabaseConnection {
+        &self.shared.tail
     }
 
     /// Rung after each commit. One permit is kept, so a ring between two waits is not missed.
     pub fn doorbell(&self) -> Arc<Notify> {
-        Arc::clone(&self.doorbell)
+        Arc::clone(&self.shared.doorbell)
     }
 
     /// SQL statements run so far, for tests that count them.
     pub fn statements(&self) -> u64 {
-        self.statements.load(Ordering::Relaxed)
+        self.shared.statements.load(Ordering::Relaxed)
     }
 
     /// Sets the gauges of the pools: connections that are open, and those of them that are in use.
@@ -217,17 +222,17 @@ impl Db {
             metrics::gauge!("lancewire_database_connections", "pool" => pool).set(size);
             metrics::gauge!("lancewire_database_connections_in_use", "pool" => pool).set(in_use);
         };
-        match self.backend {
+        match self.shared.backend {
             Backend::Postgres => {
-                let pool = self.writer.get_postgres_connection_pool();
+                let pool = self.shared.writer.get_postgres_connection_pool();
                 report("primary", pool.size(), pool.num_idle());
-                let pool = self.tail.get_postgres_connection_pool();
+                let pool = self.shared.tail.get_postgres_connection_pool();
                 report("tail", pool.size(), pool.num_idle());
             }
             Backend::Sqlite => {
-                let pool = self.writer.get_sqlite_connection_pool();
+                let pool = self.shared.writer.get_sqlite_connection_pool();
                 report("writer", pool.size(), pool.num_idle());
-                if let Reader::Pool(pool) = &self.reader {
+                if let Reader::Pool(pool) = &*self.reader {
                     let pool = pool.get_sqlite_connection_pool();
                     report("readers", pool.size(), pool.num_idle());
                 }
@@ -252,7 +257,7 @@ impl Db {
             attempt += 1;
             let error = match self.attempt(&work).await {
                 Ok(value) => {
-                    self.doorbell.notify_one();
+                    self.shared.doorbell.notify_one();
                     return Ok(value);
                 }
                 Err(error) => error,
@@ -260,13 +265,13 @@ impl Db {
             let retry = error.as_db_error().is_some_and(|error| DbErrorKind::of(error) == DbErrorKind::Retry);
             if !retry || attempt >= ATTEMPTS {
                 if let Some(error) = error.as_db_error() {
-                    self.writes.note(self.backend, error);
+                    self.shared.writes.note(self.shared.backend, error);
                 }
                 return Err(error);
             }
             metrics::counter!("lancewire_transaction_retries_total").increment(1);
             // Up to 2, 4, 8 .. 256 ms, drawn at random so that two that collided do not collide again.
-            tokio::time::sleep(Duration::from_micros(self.ids.below(1_000 << attempt.min(8)))).await;
+            tokio::time::sleep(Duration::from_micros(self.shared.ids.below(1_000 << attempt.min(8)))).await;
         }
     }
 
@@ -280,7 +285,7 @@ impl Db {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let transaction = self.writer.begin_with_options(options).await?;
+        let transaction = self.shared.writer.begin_with_options(options).await?;
         let tx = Tx(Arc::new(Running { transaction, waiting: Mutex::default() }));
         let value = work(tx.clone()).await?;
         if let Some(author) = self.author {
@@ -297,7 +302,7 @@ impl Db {
 
     /// A statement for this database. Write `?` for each value; on `PostgreSQL` they become `$1`, `$2` ...
     pub fn statement<const N: usize>(&self, sql: &str, values: [Value; N]) -> Statement {
-        statement(self.backend, sql, values)
+        statement(self.shared.backend, sql, values)
     }
 }
 

@@ -20,10 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Db {
     /// Watches for ever; ends at once on `SQLite`, which is always there.
     pub async fn watch(self, settings: DatabaseSettings) {
-        if self.backend == Backend::Sqlite {
+        if self.shared.backend == Backend::Sqlite {
             return;
         }
-        let pool = self.writer.get_postgres_connection_pool();
+        let pool = self.shared.writer.get_postgres_connection_pool();
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut seen, mut away) = (0, false);

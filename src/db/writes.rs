@@ -48,7 +48,7 @@ impl Writes {
 impl Db {
     /// Whether the database takes writes, as far as is known; see the module.
     pub async fn takes_writes(&self) -> bool {
-        let refused = &self.writes.refused;
+        let refused = &self.shared.writes.refused;
         if !refused.load(Ordering::Relaxed) {
             return true;
         }
@@ -73,13 +73,13 @@ impl Db {
 
     /// Whether the disk below has room. Only `SQLite` can be asked.
     async fn has_room(&self) -> bool {
-        if self.backend == Backend::Postgres {
+        if self.shared.backend == Backend::Postgres {
             return true;
         }
         let file = self.statement("SELECT file FROM pragma_database_list WHERE name = 'main'", []);
         let Ok(Some(row)) = self.reader.query_one_raw(file).await else { return false };
         let (Ok(file), Ok(trying)) =
-            (row.try_get::<String>("", "file"), Arc::clone(&self.writes.trying).try_lock_owned())
+            (row.try_get::<String>("", "file"), Arc::clone(&self.shared.writes.trying).try_lock_owned())
         else {
             return false;
         };
