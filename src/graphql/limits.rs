@@ -12,7 +12,9 @@
 //!   below which `edges`, `nodes` or `pageInfo` is asked for) without either counts as 20;
 //! - everything below a field with a list `ids` is multiplied by the list's length;
 //! - each root field of a mutation adds 10;
-//! - `__schema` and `__type` cost 1 and a point for about 10,000 values: the query of GraphiQL costs 13.
+//! - `__schema` and `__type` cost 1 and a point for about 10,000 values: the query of GraphiQL costs 13;
+//! - each whole KiB of the text after the first four adds 1, whatever is in it: comments are read, too. Values in
+//!   variables are free.
 //!
 //! Parts that `@skip` or `@include` take out count all the same. No operation costs less than 1 point.
 //! Example: `{ jobs(first: 50) { edges { node { client { name } } } } }` costs 1 + 50 × 3 = 151.
@@ -52,6 +54,17 @@ const LARGEST_PAGE: u64 = 100;
 
 /// What a root field of a mutation adds to the cost.
 const MUTATION_POINTS: u64 = 10;
+
+/// How many bytes of a document's text are free, and how many more cost a point: reading them takes as long as what else
+/// costs one.
+const FREE_BYTES: usize = 4096;
+const BYTES_OF_A_POINT: usize = 1024;
+
+/// What reading a document costs by the length of its text, in points: nothing for most. On top of what the operation in
+/// it costs, and known before it is read.
+pub fn reading_cost(text: &str) -> u32 {
+    u32::try_from(text.len().saturating_sub(FREE_BYTES) / BYTES_OF_A_POINT).unwrap_or(u32::MAX)
+}
 
 /// What one operation may ask for. All are upper bounds, the number itself is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -34,12 +34,12 @@ use crate::{
     error::Fault,
     events::Hearing,
     graphql::{
-        budget::{Budget, Budgets, Caller},
+        budget::{self, Budget, Budgets, Caller},
         classify::{classify, is_request_error},
         context::Scope,
         document::{Documents, Prepared},
         errors::ErrorCode,
-        limits::{Limits, failure},
+        limits::{Limits, failure, reading_cost},
         loader::Batches,
     },
     ids::{Ids, RequestId},
@@ -110,6 +110,11 @@ fn bearer(authorization: &[u8]) -> Result<&str, Unauthenticated> {
 
 fn caller(origin: &Origin) -> Caller {
     origin.actor.user().map_or(Caller::Address(origin.address), Caller::User)
+}
+
+fn refuse(refused: &budget::Refused) -> Admitted {
+    metrics::counter!("lancewire_operations_rejected_total", "reason" => "budget").increment(1);
+    Admitted::Refused(Box::new(Response::from_errors(vec![refused.error()])), refused.budget())
 }
 
 /// A document and its variables.
@@ -206,6 +211,13 @@ impl Operations {
     ) -> Result<Admitted, E> {
         let shared = &self.shared;
         let Document { query, operation_name, variables } = document;
+        // Before it is read: what cannot be paid for must not take our time again and again.
+        let reading = reading_cost(&query);
+        if reading > 0
+            && let Err(refused) = shared.budgets.spend(caller(&origin), reading)
+        {
+            return Ok(refuse(&refused));
+        }
         let (name, limits) = (operation_name.as_deref(), &shared.limits);
         let prepared = shared.documents.prepare(&query, name, &variables, limits, SINGLE_MUTATIONS);
         if let Ok(prepared) = &prepared {
@@ -214,11 +226,9 @@ impl Operations {
         // An operation that cannot run has been read all the same: it costs a point.
         let cost = prepared.as_ref().map_or(1, |prepared| prepared.cost);
         let budget = shared.budgets.spend(caller(&origin), cost);
+        let budget = budget.map(|budget| Budget { cost: budget.cost.saturating_add(reading), ..budget });
         Ok(match (prepared, budget) {
-            (_, Err(refused)) => {
-                metrics::counter!("lancewire_operations_rejected_total", "reason" => "budget").increment(1);
-                Admitted::Refused(Box::new(Response::from_errors(vec![refused.error()])), refused.budget())
-            }
+            (_, Err(refused)) => refuse(&refused),
             (Err(errors), Ok(budget)) => {
                 metrics::counter!("lancewire_operations_rejected_total", "reason" => "document").increment(1);
                 Admitted::Refused(Box::new(Response::from_errors(errors)), Some(budget))

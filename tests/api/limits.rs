@@ -18,6 +18,22 @@ use crate::support::{
     people::{PASSWORD, new_job},
 };
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_document_costs_by_its_length_and_is_not_read_if_that_cannot_be_paid_for() {
+    let app = sqlite("[budgets]\nanonymous = 250\nsigned_in = 300").await;
+    let (ada, anonymous) = (app.freelancer("Ada").await, app.anonymous());
+    let long = |text: &str| format!("{text} #{}", "x".repeat(150 * 1024));
+    let reply = ada.run(&long("{ rateLimit { cost } }"), json!({})).await;
+    assert_eq!(reply.data()["rateLimit"]["cost"], 147, "one, and 146 KiB after the first four");
+    // What was read in vain is paid for, and what cannot be paid for is not read.
+    assert_eq!(ada.run(&long("{ nobody }"), json!({})).await.code(), "GRAPHQL_VALIDATION_FAILED");
+    let refused = ada.run(&long("this is no GraphQL"), json!({})).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (429, "RATE_LIMITED"), "{refused}");
+    anonymous.run(&long("{ rateLimit { cost } }"), json!({})).await.data();
+    assert_eq!(anonymous.run(&long("this is no GraphQL"), json!({})).await.code(), "RATE_LIMITED");
+    app.finish().await;
+}
+
 async fn sqlite(settings: &str) -> TestApp {
     TestApp::start_with(Database::Sqlite, settings, Clock::system()).await
 }

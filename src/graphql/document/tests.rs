@@ -6,7 +6,7 @@ use async_graphql::{EmptyMutation, Object, Schema, Subscription};
 use futures_util::{Stream, StreamExt, stream};
 use serde_json::json;
 
-use super::*;
+use super::{super::limits::reading_cost, *};
 use crate::graphql::{classify::code, nulls::Nulls};
 
 /// What graphql-js 17, and with it GraphiQL, graphql-codegen and Apollo's tools, sends by default.
@@ -192,6 +192,14 @@ fn cycles_and_unused_fragments_are_told_before_they_are_walked() {
     assert_refused(check("{ a { ...A } } fragment A on A { a { ...A } }"), "GRAPHQL_VALIDATION_FAILED Cannot spread");
     assert_refused(check("{ a } fragment A on Query { a }"), "Fragment \"A\" is never used");
     assert_refused(check("{ a } fragment A on Query { ...A ...A }"), "Fragment \"A\" is never used");
+}
+
+#[test]
+fn reading_costs_by_the_length_of_what_is_read() {
+    for (bytes, points) in [(0, 0), (4096, 0), (5119, 0), (5120, 1), (6144, 2), (204_800, 196)] {
+        assert_eq!(reading_cost(&"#".repeat(bytes)), points, "{bytes}");
+    }
+    assert_eq!(reading_cost(INTROSPECTION), 0);
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //! Whatever renews a certificate writes files and knows nothing of us, so their content is compared, not their dates:
 //! that works for renamed files, links and mounted secrets alike. The two may be caught half exchanged; then the pair
 //! does not fit, the one in use stays, and the next look finds both.
+//!
+//! Reading a file on a disk that does not answer takes a thread and cannot be ended. So one reading at a time is under way,
+//! however often is looked, and whoever looks next waits for the same one.
 
 use std::{
     fmt, io,
@@ -11,8 +14,12 @@ use std::{
     time::Duration,
 };
 
-use metrics::counter;
+use metrics::{counter, gauge};
 use sha2::{Digest, Sha256};
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
+};
 use tokio_rustls::rustls::{
     self, InconsistentKeys,
     crypto::CryptoProvider,
@@ -20,11 +27,12 @@ use tokio_rustls::rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use x509_cert::der::Decode;
 use zeroize::Zeroizing;
 
-use super::{RELOADS, TlsSettings};
+use super::{EXPIRY, RELOADS, TlsSettings};
 
-/// How long reading a file may take.
+/// How long a look waits for the files.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A certificate that cannot be used, in one line that names the setting.
@@ -60,7 +68,13 @@ pub(super) struct Certificate {
     current: RwLock<Arc<CertifiedKey>>,
     /// What was found the last time, good or bad, so that it is told of once.
     last: Mutex<Result<Fingerprint, String>>,
+    /// A reading that is not done yet.
+    reading: tokio::sync::Mutex<Option<JoinHandle<Read>>>,
+    patience: Duration,
 }
+
+/// What reading the certificate and its key brought.
+type Read = (io::Result<Vec<u8>>, io::Result<Zeroizing<Vec<u8>>>);
 
 /// What a look at the files brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +87,7 @@ pub(super) enum Found {
     Bad,
 }
 
+#[derive(Clone)]
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
@@ -98,20 +113,22 @@ impl ResolvesServerCert for Certificate {
 impl Certificate {
     pub(super) fn load(settings: &TlsSettings, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
         let files = Files { certificate: settings.certificate.clone(), key: settings.key.clone() };
-        let contents = files.contents(std::fs::read(&files.certificate), std::fs::read(&files.key))?;
-        let current = RwLock::new(Arc::new(files.certified(&contents, &provider)?));
-        Ok(Self { last: Mutex::new(Ok(contents.fingerprint())), files, provider, current })
+        let contents = files.contents(files.read())?;
+        let certified = files.certified(&contents, &provider)?;
+        report_expiry(&certified);
+        Ok(Self {
+            last: Mutex::new(Ok(contents.fingerprint())),
+            files,
+            provider,
+            current: RwLock::new(Arc::new(certified)),
+            reading: tokio::sync::Mutex::default(),
+            patience: READ_TIMEOUT,
+        })
     }
 
     /// Reads the files, and takes what is new in them if it can be used. A failure is logged once.
     pub(super) async fn look_again(&self) -> Found {
-        // A disk that does not answer must not end the looking: the next time it may.
-        let read = async |path: &Path| {
-            let read = tokio::time::timeout(READ_TIMEOUT, tokio::fs::read(path)).await;
-            read.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-        };
-        let (certificate, key) = (read(&self.files.certificate).await, read(&self.files.key).await);
-        let contents = self.files.contents(certificate, key);
+        let contents = self.files.contents(self.read().await);
         let found = contents.as_ref().map(Contents::fingerprint).map_err(ToString::to_string);
         {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,6 +139,7 @@ impl Certificate {
         }
         match contents.and_then(|contents| self.files.certified(&contents, &self.provider)) {
             Ok(certified) => {
+                report_expiry(&certified);
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
                 counter!(RELOADS, "outcome" => "loaded").increment(1);
                 tracing::info!("a new TLS certificate is in use");
@@ -136,13 +154,33 @@ impl Certificate {
     }
 }
 
+impl Certificate {
+    /// A disk that does not answer must not end the looking: the next time it may.
+    async fn read(&self) -> Read {
+        let mut reading = self.reading.lock().await;
+        let files = self.files.clone();
+        let under_way = reading.get_or_insert_with(|| spawn_blocking(move || files.read()));
+        match timeout(self.patience, &mut *under_way).await {
+            Ok(read) => {
+                *reading = None;
+                read.unwrap_or_else(|error| (Err(error.into()), Err(io::ErrorKind::Other.into())))
+            }
+            Err(_) => (Err(io::ErrorKind::TimedOut.into()), Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
 impl Files {
-    fn contents(&self, certificate: io::Result<Vec<u8>>, key: io::Result<Vec<u8>>) -> Result<Contents, TlsError> {
+    fn read(&self) -> Read {
+        (std::fs::read(&self.certificate), std::fs::read(&self.key).map(Zeroizing::new))
+    }
+
+    fn contents(&self, (certificate, key): Read) -> Result<Contents, TlsError> {
         let unreadable = |setting, path: &Path| {
             let path = path.to_owned();
             move |error| TlsError::Unreadable(setting, path, error)
         };
-        let key = key.map(Zeroizing::new).map_err(unreadable("tls.key", &self.key));
+        let key = key.map_err(unreadable("tls.key", &self.key));
         let certificate = certificate.map_err(unreadable("tls.certificate", &self.certificate))?;
         Ok(Contents { certificate, key: key? })
     }
@@ -157,6 +195,14 @@ impl Files {
             other => TlsError::Unusable(self.certificate.clone(), other),
         })
     }
+}
+
+/// Says when the certificate ends that is shown first, our own.
+fn report_expiry(certified: &CertifiedKey) {
+    let own = certified.cert.first().and_then(|own| x509_cert::Certificate::from_der(own).ok());
+    // What others can read and we cannot is no reason not to use it.
+    let end = own.map_or(f64::NAN, |own| own.tbs_certificate.validity.not_after.to_unix_duration().as_secs_f64());
+    gauge!(EXPIRY).set(end);
 }
 
 impl Contents {
@@ -216,5 +262,36 @@ mod tests {
         let third = issue();
         assert_eq!(certificate.look_again().await, Found::Good);
         assert_eq!(shown(), third);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_to_its_end_is_read_once_however_often_is_looked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = TlsSettings {
+            certificate: folder.path().join("certificate.pem"),
+            key: folder.path().join("key.pem"),
+            handshake_timeout_ms: 1,
+            reload_ms: 1,
+        };
+        let made = [(); 2].map(|()| rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made"));
+        let write_key = |place: usize| fs::write(&settings.key, made[place].signing_key.serialize_pem());
+        fs::write(&settings.certificate, made[0].cert.pem()).expect("written");
+        write_key(0).expect("written");
+        let provider = Arc::new(ring::default_provider());
+        let mut certificate = Certificate::load(&settings, provider).expect("usable");
+        certificate.patience = Duration::from_millis(10);
+
+        // Whoever opens a pipe waits until somebody writes to it.
+        fs::remove_file(&settings.certificate).expect("removed");
+        let pipe = std::process::Command::new("mkfifo").arg(&settings.certificate).status().expect("mkfifo runs");
+        assert!(pipe.success());
+        write_key(1).expect("written");
+        assert_eq!([certificate.look_again().await, certificate.look_again().await], [Found::Bad, Found::Nothing]);
+        let (path, pem) = (settings.certificate.clone(), made[1].cert.pem());
+        spawn_blocking(move || fs::write(path, pem)).await.expect("no panic").expect("somebody reads");
+        // The first reading has it: another one would wait for the next writer.
+        certificate.patience = READ_TIMEOUT;
+        assert_eq!(certificate.look_again().await, Found::Good);
+        assert_eq!(certificate.current.read().expect("no panic").cert[0], *made[1].cert.der());
     }
 }

@@ -11,7 +11,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use metrics::{counter, describe_counter};
+use metrics::{counter, describe_counter, describe_gauge};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -36,6 +36,8 @@ pub use self::certificate::TlsError;
 pub const HANDSHAKES: &str = "lancewire_tls_handshakes_total";
 /// Counter by `outcome` (loaded, refused): certificates that were found changed.
 pub const RELOADS: &str = "lancewire_tls_reloads_total";
+/// Gauge: when the certificate in use ends, in seconds since the epoch.
+pub const EXPIRY: &str = "lancewire_tls_certificate_expiry_timestamp_seconds";
 
 /// What a client that speaks HTTP without TLS is told, and how much it may send before it is cut off.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\
@@ -73,6 +75,7 @@ pub struct Tls {
 pub fn describe() {
     describe_counter!(HANDSHAKES, "TLS handshakes, by outcome");
     describe_counter!(RELOADS, "Certificates found changed on disk, by outcome");
+    describe_gauge!(EXPIRY, "When the certificate in use ends, in seconds since the epoch");
 }
 
 impl Tls {
