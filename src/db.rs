@@ -132,8 +132,16 @@ impl Db {
                 metrics::counter!("lancewire_database_statements_total").increment(1);
             });
         }
-        let (doorbell, writes, marks) = (Arc::default(), Writes::default(), !settings.replica_url.is_empty());
-        let shared = Shared { backend, writer, tail, doorbell, statements, ids, marks, writes };
+        let shared = Shared {
+            backend,
+            writer,
+            tail,
+            doorbell: Arc::default(),
+            statements,
+            ids,
+            marks: !settings.replica_url.is_empty(),
+            writes: Writes::default(),
+        };
         Ok(Self { shared: Arc::new(shared), reader: Arc::new(Reader::Pool(reader)), author: None })
     }
 
