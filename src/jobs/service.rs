@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
     sea_query::{LockType, SelectStatement},
 };
 use serde::{Deserialize, Serialize};
@@ -205,10 +205,10 @@ impl Jobs {
                         updated_at: now,
                         ..before.clone()
                     };
-                    self.save_in(&tx, &before, &job).await?;
                     let around = self.around_in(&tx, &job).await?;
                     self.wallets.hold_in(&tx, &around.client, job.budget, id.into()).await?;
                     self.record_posted_knowing_in(&tx, &job, around).await?;
+                    self.save_in(&tx, &before, &job).await?;
                     Ok::<_, JobError>((Made { job: id }, job))
                 })
                 .await?;
@@ -261,7 +261,6 @@ impl Jobs {
                 }
                 job.version += 1;
                 job.updated_at = now;
-                self.save_in(&tx, &before, &job).await?;
                 if skills != skills_before {
                     tx.later("DELETE FROM job_skills WHERE job_id = ?", [id.into()]).await?;
                     insert_skills_in(&tx, id, &skills).await?;
@@ -280,6 +279,7 @@ impl Jobs {
                     let facts = JobFacts::of(&before, &skills_before);
                     self.record_updated_in(&tx, facts, &job, changes, Around { skills, client }).await?;
                 }
+                self.save_in(&tx, &before, &job).await?;
                 Ok(job)
             })
             .await
@@ -359,28 +359,26 @@ impl Jobs {
     ) -> Result<Job, Fault> {
         job.version = before.version + 1;
         job.updated_at = self.clock.now();
-        self.save_in(tx, before, &job).await?;
         if job.posted_at.is_some() {
             let facts = JobFacts::of(before, &around.skills);
             self.record_updated_in(tx, facts, &job, changes.to_vec(), around).await?;
         }
+        self.save_in(tx, before, &job).await?;
         Ok(job)
     }
 
+    /// Writes a job whose row is locked. Last of all, since what was put off goes over with it; with `RETURNING`, since
+    /// rows that are merely counted are counted alone.
     async fn save_in(&self, tx: &Tx, before: &Job, job: &Job) -> Result<(), Fault> {
-        let saved = jobs::Entity::update_many()
+        let mut update = jobs::Entity::update_many()
             .set(jobs::changes(before, job))
             .filter(jobs::Column::Id.eq(job.id))
             .filter(jobs::Column::Version.eq(before.version))
-            .filter(jobs::Column::Status.eq(before.status.as_str()))
-            .exec(&**tx)
-            .await?;
+            .filter(jobs::Column::Status.eq(before.status.as_str()));
+        QueryTrait::query(&mut update).returning_col(jobs::Column::Version);
+        let saved = tx.query_all_raw(update.build(tx.get_database_backend())).await?;
         // The row is locked: nobody else can have changed it since.
-        if saved.rows_affected == 1 {
-            Ok(())
-        } else {
-            Err(Fault::corrupt(format!("{} changed under its lock", job.id)))
-        }
+        if saved.len() == 1 { Ok(()) } else { Err(Fault::corrupt(format!("{} changed under its lock", job.id))) }
     }
 
     /// Records that a job became OPEN, for the first time or again.
