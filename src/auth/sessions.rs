@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     actor::{Principal, Roles},
     revocations::{Revocations, Watch},
-    tokens::{AccessTokens, TokenError},
+    tokens::{AccessClaims, AccessTokens, TokenError},
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -109,10 +109,17 @@ impl Sessions {
 
     /// Whom `token` stands for now: the session must be alive, its user not suspended.
     pub async fn authenticate(&self, token: &str) -> Result<Principal, Unauthenticated> {
-        let claims = self.tokens.verify(token).map_err(|error| match error {
+        self.stands_for(&self.verify(token)?).await
+    }
+
+    fn verify(&self, token: &str) -> Result<AccessClaims, Unauthenticated> {
+        self.tokens.verify(token).map_err(|error| match error {
             TokenError::Expired => Unauthenticated::Expired,
             TokenError::Invalid => Unauthenticated::Invalid,
-        })?;
+        })
+    }
+
+    async fn stands_for(&self, claims: &AccessClaims) -> Result<Principal, Unauthenticated> {
         // With the count of their commits where a replica may be read: see `db::replica`.
         let (commits, marks) = if self.db.marks_commits() {
             (", COALESCE(m.commits, 0) AS commits", "LEFT JOIN commit_marks m ON m.user_id = u.id")
@@ -135,12 +142,10 @@ impl Sessions {
 
     /// The same for something that stays open: it also learns when the session ends.
     pub async fn authenticate_and_watch(&self, token: &str) -> Result<(Principal, Watch), Unauthenticated> {
-        let claims = self.tokens.verify(token).map_err(|error| match error {
-            TokenError::Expired => Unauthenticated::Expired,
-            TokenError::Invalid => Unauthenticated::Invalid,
-        })?;
+        let claims = self.verify(token)?;
+        // Before the session is looked up, or an end in between were missed.
         let watch = self.revocations.watch(claims.session, claims.user);
-        Ok((self.authenticate(token).await?, watch))
+        Ok((self.stands_for(&claims).await?, watch))
     }
 
     /// Opens a session.

@@ -61,8 +61,11 @@ pub(super) async fn sqlite(settings: &DatabaseSettings, read_only: bool) -> Resu
     options.map_sqlx_sqlite_pool_opts(|pool| {
         pool.test_before_acquire(false).after_release(|connection, _| {
             Box::pin(async move {
-                // Waits for the rollback of a transaction that was dropped.
-                connection.ping().await?;
+                // Waits for the rollback of a transaction that was dropped. Where none is open there is nothing to wait
+                // for, and asking the connection's thread costs as much as a small statement.
+                if connection.is_in_transaction() {
+                    connection.ping().await?;
+                }
                 // When the disk is full `SQLite` rolls back by itself, and sqlx, whose own rollback then fails, takes
                 // the transaction for open: from then on it would commit savepoints inside a transaction that nobody
                 // ends.
