@@ -16,6 +16,7 @@ pub mod load;
 mod nodes;
 pub mod proof;
 pub mod readiness;
+pub mod report;
 mod services;
 pub mod stage;
 
