@@ -181,8 +181,9 @@ async fn connections_to_the_cluster_are_cut_again_and_again() {
         assert_eq!(
             readiness.unready(node),
             Duration::ZERO,
-            "node{} was not ready, and nothing was wrong with it",
-            node + 1
+            "node{} was not ready, and nothing was wrong with it: {:?}",
+            node + 1,
+            readiness.reasons(node)
         );
     }
     stage.prove(&[&fleet, &curious], cluster.take_servers()).await;
