@@ -171,6 +171,10 @@ const QUEUES: f64 = 10.0 * 65536.0;
 /// much less than a reader stays frozen.
 const DELAY: Duration = Duration::from_secs(3);
 
+/// How many read beside the frozen ones at most. More than one process of clients can follow would themselves be what is
+/// late, frozen readers or not.
+const OTHERS: usize = 100;
+
 /// Stops a process full of readers; the others and the server must not notice. Those who wait for longer than the
 /// server's patience are sent away and come back, the others catch up.
 async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str) {
@@ -182,6 +186,7 @@ async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str)
     // reader's copy is their own.
     let copies = (0..10).map(|number| format!("copy{number}: description")).collect::<Vec<_>>().join(" ");
     let copies = format!("{copies} escrow {{ amount }}");
+    stage.scale.clients = stage.scale.clients.min(OTHERS);
     let others = stage.fleet().await;
     let listens = |viewer, kind| vec![Listener { viewer, kind }];
     let frozen: Vec<_> = (0..8)
