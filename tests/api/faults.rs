@@ -171,8 +171,7 @@ const QUEUES: f64 = 10.0 * 65536.0;
 /// much less than a reader stays frozen.
 const DELAY: Duration = Duration::from_secs(3);
 
-/// How many read beside the frozen ones at most. More than one process of clients can follow would themselves be what is
-/// late, frozen readers or not.
+/// How many read beside the frozen ones at most: one process has them all, and what it cannot follow is late, too.
 const OTHERS: usize = 100;
 
 /// Stops a process full of readers; the others and the server must not notice. Those who wait for longer than the
