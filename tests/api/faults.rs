@@ -3,7 +3,8 @@
 //! Each story breaks one thing again and again while a crowd works, and in the end every client's record is what
 //! `events` says, nothing acknowledged is missing, and `lancewire verify` is content ([`Stage::prove`]). `make test`
 //! tells them in seconds; with `LANCEWIRE_SOAK_SECONDS` (and `LANCEWIRE_SOAK_CLIENTS`) the same stories last, which is
-//! `make soak`. Each leaves a report in `target/tmp/faults`.
+//! `make soak`. Each leaves a report in `target/tmp/faults`, and its row in the table of all of them
+//! ([`mod@report`]); `docs/faults.md` has that of a long run.
 //!
 //! Here it is one server. The modules below do the same to two nodes behind a balancer: [`nodes`] to one of them,
 //! [`services`] to what they share, [`mod@clock`] to a clock, [`disk`] to a disk, [`crowd`] to everybody's connections.
@@ -16,6 +17,7 @@ pub mod load;
 mod nodes;
 pub mod proof;
 pub mod readiness;
+pub mod report;
 mod services;
 pub mod stage;
 
@@ -169,6 +171,9 @@ const QUEUES: f64 = 10.0 * 65536.0;
 /// much less than a reader stays frozen.
 const DELAY: Duration = Duration::from_secs(3);
 
+/// How many read beside the frozen ones at most: one process has them all, and what it cannot follow is late, too.
+const OTHERS: usize = 100;
+
 /// Stops a process full of readers; the others and the server must not notice. Those who wait for longer than the
 /// server's patience are sent away and come back, the others catch up.
 async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str) {
@@ -180,6 +185,7 @@ async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str)
     // reader's copy is their own.
     let copies = (0..10).map(|number| format!("copy{number}: description")).collect::<Vec<_>>().join(" ");
     let copies = format!("{copies} escrow {{ amount }}");
+    stage.scale.clients = stage.scale.clients.min(OTHERS);
     let others = stage.fleet().await;
     let listens = |viewer, kind| vec![Listener { viewer, kind }];
     let frozen: Vec<_> = (0..8)

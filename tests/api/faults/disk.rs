@@ -39,11 +39,13 @@ async fn the_disk_below_sqlite_is_full() {
         for _ in scale.rounds() {
             load.answers(40).await;
             let ballast = Ballast::fill(server.sees(home, "data/ballast"));
-            report.at.push(Instant::now());
+            let began = Instant::now();
+            report.at.push(began);
             report.faults += 1;
-            load.in_trouble();
             load.failures(FAILURES).await;
             drop(ballast);
+            load.answers(1).await;
+            load.was_out(began.elapsed());
             load.answers(20).await;
         }
         load.answers(20).await;
@@ -121,12 +123,14 @@ async fn the_disk_below_postgres_is_full() {
         for _ in scale.rounds() {
             load.answers(40).await;
             let ballast = postgres.fill();
-            report.at.push(Instant::now());
+            let began = Instant::now();
+            report.at.push(began);
             report.faults += 1;
-            load.in_trouble();
             load.failures(FAILURES).await;
             drop(ballast);
             postgres.revive().await;
+            load.answers(1).await;
+            load.was_out(began.elapsed());
             join!(readiness.until(0, &[Ready]), readiness.until(1, &[Ready]), load.answers(20));
         }
         load.answers(20).await;

@@ -137,6 +137,12 @@ impl Load {
         self.diary().trouble.get_or_insert_with(Instant::now);
     }
 
+    /// There was trouble for so long. Unlike [`Load::in_trouble`] for faults below which a change that is under way may
+    /// still be made.
+    pub fn was_out(&self, lasted: Duration) {
+        self.diary().outages.push(lasted);
+    }
+
     pub fn effects(&self) -> Vec<Acknowledged> {
         self.diary().effects.clone()
     }

@@ -173,6 +173,10 @@ async fn connections_to_the_cluster_are_cut_again_and_again() {
                 load.answers(5).await;
             }
             proxy.set(Wire::Open);
+            // Every other time the next cut comes upon those who are still on their way back.
+            if round % 2 == 0 {
+                fleet.until("everybody is back", |records| records.open() == fleet.clients).await;
+            }
         }
         load.answers(20).await;
     })
@@ -181,8 +185,9 @@ async fn connections_to_the_cluster_are_cut_again_and_again() {
         assert_eq!(
             readiness.unready(node),
             Duration::ZERO,
-            "node{} was not ready, and nothing was wrong with it",
-            node + 1
+            "node{} was not ready, and nothing was wrong with it: {:?}",
+            node + 1,
+            readiness.reasons(node)
         );
     }
     stage.prove(&[&fleet, &curious], cluster.take_servers()).await;

@@ -4,9 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt::Write,
-    fs,
     net::SocketAddr,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -15,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     fleet::{Fleet, Heard, Listener, position},
+    report::Row,
     stage::Stage,
 };
 use crate::support::{
@@ -111,6 +110,7 @@ impl Stage {
         }
 
         let mut report = String::new();
+        let clients = fleets.iter().map(|fleet| fleet.clients).sum::<usize>();
         let outages = self.load.outages();
         let unavailable = outages.iter().sum::<Duration>().as_secs_f64();
         let longest = outages.iter().max().map_or(0.0, Duration::as_secs_f64);
@@ -119,6 +119,7 @@ impl Stage {
         let closed: Vec<String> = closed.iter().map(|(code, number)| format!("{code}: {number}")).collect();
         for (what, number) in [
             ("faults", self.report.faults.to_string()),
+            ("clients", clients.to_string()),
             ("seconds", format!("{:.1}", self.scale.began.elapsed().as_secs_f64())),
             ("without an answer, seconds", format!("{unavailable:.1}, at most {longest:.1} at once")),
             ("requests that were sent again", self.load.asked_again().to_string()),
@@ -134,7 +135,7 @@ impl Stage {
             ("private fields to others", leaked.len().to_string()),
             ("acknowledged before a fault, delivered after it", late.to_string()),
             ("connections", connected.to_string()),
-            ("of which came back", (connected - fleets.iter().map(|fleet| fleet.clients).sum::<usize>()).to_string()),
+            ("of which came back", (connected - clients).to_string()),
             ("closes by code", closed.join(", ")),
             ("operations that ended in errors", errors.len().to_string()),
             ("last one caught up after, seconds", format!("{:.1}", settled.as_secs_f64())),
@@ -147,7 +148,20 @@ impl Stage {
         if let Some(error) = errors.last() {
             let _ = writeln!(report, "  the last error: {error}");
         }
-        self.publish(&report);
+        println!("\n{}\n{report}", self.name);
+        let row = Row {
+            name: self.name,
+            faults: self.report.faults,
+            clients,
+            lasted: self.scale.began.elapsed(),
+            outages,
+            events: events.len(),
+            checked: heard,
+            lost,
+            doubled,
+            recoveries: connected - clients,
+        };
+        row.leave(&report);
 
         assert!(lost + doubled + strange == 0, "{report}{complaints}");
         assert_eq!(errors.len(), 0, "a stock client gives up when its operation ends in errors\n{report}");
@@ -226,14 +240,6 @@ impl Stage {
         for (title, job) in &posted {
             assert_eq!(jobs.get(title.as_str()), Some(&HashSet::from([job.as_str()])), "{title} was posted once");
         }
-    }
-
-    fn publish(&self, report: &str) {
-        let report = format!("{}\n{report}", self.name);
-        println!("\n{report}");
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults");
-        fs::create_dir_all(&folder).expect("a folder for reports");
-        fs::write(folder.join(format!("{}.txt", self.name)), report).expect("the report is written");
     }
 }
 

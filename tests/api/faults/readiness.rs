@@ -1,6 +1,7 @@
 //! Asks each node all the time whether it is ready, as a balancer would, and remembers.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -27,13 +28,15 @@ pub enum Says {
 }
 
 /// What one node has said so far.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Said {
     last: Says,
     /// When that was asked.
     asked: Instant,
     /// How long it was not ready, in all.
     unready: Duration,
+    /// How often it was not, by what it said of it.
+    reasons: BTreeMap<String, usize>,
 }
 
 /// The answers of all nodes.
@@ -47,7 +50,8 @@ impl Readiness {
     #[expect(clippy::disallowed_methods, reason = "whoever asks is aborted with this value")]
     pub fn of(nodes: impl IntoIterator<Item = SocketAddr>) -> Self {
         let begin = |node: SocketAddr| {
-            let said = watch::Sender::new(Said { last: Says::Ready, asked: Instant::now(), unready: Duration::ZERO });
+            let (asked, unready) = (Instant::now(), Duration::ZERO);
+            let said = watch::Sender::new(Said { last: Says::Ready, asked, unready, reasons: BTreeMap::new() });
             let answers = said.subscribe();
             (answers, AbortOnDropHandle::new(tokio::spawn(ask(node, said))))
         };
@@ -68,12 +72,18 @@ impl Readiness {
     /// How long each node was not ready, for the report.
     pub fn remark(&self) -> String {
         let unready = self.nodes.iter().map(|(said, _)| format!("{:.1}", said.borrow().unready.as_secs_f64()));
-        format!("not ready, seconds by node: {}", unready.collect::<Vec<_>>().join(", "))
+        let reasons: Vec<_> = self.nodes.iter().map(|(said, _)| said.borrow().reasons.clone()).collect();
+        format!("not ready, seconds by node: {}; {reasons:?}", unready.collect::<Vec<_>>().join(", "))
     }
 
     /// How long a node was not ready so far.
     pub fn unready(&self, node: usize) -> Duration {
         self.nodes[node].0.borrow().unready
+    }
+
+    /// What a node said when it was not ready, and how often.
+    pub fn reasons(&self, node: usize) -> BTreeMap<String, usize> {
+        self.nodes[node].0.borrow().reasons.clone()
     }
 }
 
@@ -87,17 +97,23 @@ async fn ask(node: SocketAddr, said: watch::Sender<Said>) {
     loop {
         ticks.tick().await;
         let asked = Instant::now();
-        let last = match client.get(format!("http://{node}/health/ready")).send().await.map(|answer| answer.status()) {
-            Ok(StatusCode::OK) => Says::Ready,
-            Ok(StatusCode::SERVICE_UNAVAILABLE) => Says::NotReady,
-            Ok(other) => panic!("/health/ready answers {other}"),
-            Err(_) => Says::Nothing,
+        let answer = client.get(format!("http://{node}/health/ready")).send().await;
+        let (last, reason) = match answer {
+            Ok(answer) => match answer.status() {
+                StatusCode::OK => (Says::Ready, None),
+                StatusCode::SERVICE_UNAVAILABLE => (Says::NotReady, answer.text().await.ok()),
+                other => panic!("/health/ready answers {other}"),
+            },
+            Err(_) => (Says::Nothing, Some("no answer".to_owned())),
         };
         let passed = before.elapsed();
         before = Instant::now();
         said.send_modify(|said| {
             let unready = said.unready + if last == Says::Ready { Duration::ZERO } else { passed };
-            *said = Said { last, asked, unready };
+            if let Some(reason) = reason {
+                *said.reasons.entry(reason).or_default() += 1;
+            }
+            (said.last, said.asked, said.unready) = (last, asked, unready);
         });
     }
 }

@@ -82,7 +82,13 @@ async fn redis_dies_freezes_and_is_out_of_reach() {
     .await;
     report.remarks.push(readiness.remark());
     for node in 0..2 {
-        assert_eq!(readiness.unready(node), Duration::ZERO, "node{} was not ready without Redis", node + 1);
+        let reasons = readiness.reasons(node);
+        assert_eq!(
+            readiness.unready(node),
+            Duration::ZERO,
+            "node{} was not ready without Redis: {reasons:?}",
+            node + 1
+        );
         readiness.until(node, &[Ready]).await;
     }
     stage.prove(&[&fleet, &curious], cluster.take_servers()).await;
