@@ -205,7 +205,9 @@ async fn take_over<B: SocketBackend>(
     let largest = usize::try_from(shared.settings.max_message_bytes.get()).unwrap_or(usize::MAX);
     let mut reader = Reader::new(Arc::clone(&wire), early, largest);
     if speaks {
-        Box::new(Session::new(shared, seat, address, credential, wire)).run(reader).await;
+        // A task of its own: this one keeps the place of everything that it took to get here.
+        let lifecycle = shared.lifecycle.clone();
+        drop(lifecycle.spawn(Box::new(Session::new(shared, seat, address, credential, wire)).run(reader)));
     } else {
         let close = Close::Subprotocol;
         metrics::closed(close.label());

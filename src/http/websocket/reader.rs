@@ -17,8 +17,9 @@ use tungstenite::{
 
 use super::wire::Wire;
 
-/// What is read at a time.
-const READ_BUFFER: usize = 512;
+/// What is read at a time, until the size of a message is known. The buffer grows to twice that, or to what the largest
+/// message took: a token's.
+const READ_BUFFER: usize = 128;
 
 /// Reads the messages of one peer.
 pub(super) struct Reader {

@@ -120,21 +120,24 @@ impl<B: SocketBackend> Session<B> {
     }
 
     /// Serves the socket to its end.
-    pub(super) async fn run(mut self: Box<Self>, mut reader: Reader) {
-        let served = AssertUnwindSafe(self.serve(&mut reader)).catch_unwind().await;
-        let end = served.unwrap_or_else(|_| {
-            tracing::error!("a socket's session panicked");
-            End::Close(Close::Bug)
-        });
-        metrics::closed(end.label());
-        tracing::debug!(socket.end = ?end, "socket ended");
-        self.operations.stop();
-        self.wire.close(end.delivers_queue());
-        self.authentication = None;
-        part(end, &self.wire, &mut reader).await;
-        // A mutation that still runs holds on to the wire.
-        self.wire.shut_down();
-        self.operations.finish().await;
+    #[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice, for each of many sockets")]
+    pub(super) fn run(mut self: Box<Self>, mut reader: Reader) -> impl Future<Output = ()> + Send {
+        async move {
+            let served = AssertUnwindSafe(self.serve(&mut reader)).catch_unwind().await;
+            let end = served.unwrap_or_else(|_| {
+                tracing::error!("a socket's session panicked");
+                End::Close(Close::Bug)
+            });
+            metrics::closed(end.label());
+            tracing::debug!(socket.end = ?end, "socket ended");
+            self.operations.stop();
+            self.wire.close(end.delivers_queue());
+            self.authentication = None;
+            part(end, &self.wire, &mut reader).await;
+            // A mutation that still runs holds on to the wire.
+            self.wire.shut_down();
+            self.operations.finish().await;
+        }
     }
 
     async fn serve(&mut self, reader: &mut Reader) -> End {

@@ -32,9 +32,8 @@ const SUBSCRIBERS: usize = 100;
 const POLLS: f64 = 10.0;
 const HEARTBEATS: f64 = 1.0;
 
-/// Seconds from one numbering to the next, when commits follow each other: the tail lets them gather for three
-/// times as long as numbering them takes.
-const BUSY: f64 = 0.005;
+/// Seconds that numbering events and reading them takes, which is one statement.
+const NUMBERING: f64 = 0.001;
 
 /// Seconds that a node is busy with reading what another one says is there.
 const READING: f64 = 0.002;
@@ -242,10 +241,16 @@ fn observe(pair: &mut Pair, load: &mut Load, rate: f64, time: Duration) -> Resul
 
 /// Numberings a second of a node on which so many events are committed.
 ///
-/// After one it does not look for [`BUSY`]; then it looks at once if something was committed meanwhile, and else when
-/// something is. For commits at random times the latter has the chance exp(-E BUSY) and takes 1 / E.
-fn wakes(events: f64) -> f64 {
-    1.0 / (BUSY + (-events * BUSY).exp() / events)
+/// After one it does not look for `busy`: the tail lets commits gather for four times as long as the numbering took, or
+/// five where the bus does not carry the events. Then it looks at once if something was committed meanwhile, and else when
+/// something is. For commits at random times the latter has the chance exp(-E busy) and takes 1 / E.
+fn wakes(bus: Bus, events: f64) -> f64 {
+    let times = match bus {
+        Bus::Postgres => 5.0,
+        Bus::Redis => 4.0,
+    };
+    let busy = NUMBERING * (1.0 + times);
+    1.0 / (busy + (-events * busy).exp() / events)
 }
 
 /// Reads a second of a node that hears of so many numberings.
@@ -269,11 +274,11 @@ impl Constants {
         // Gossip is not told while nothing is spent; node A tells four times a second what was.
         let gossip = 4.0;
         let chatter = idle.messages_out + gossip;
-        let wakes = wakes(calm.events);
+        let wakes = wakes(bus, calm.events);
         let chatter_bytes = idle.bytes_out;
         let message = if bus == Bus::Postgres { wakes } else { calm.events };
         Self {
-            mutation: (calm.statements[0] - POLLS - 2.0 * wakes) / calm.events,
+            mutation: (calm.statements[0] - POLLS - wakes) / calm.events,
             event_bytes: (calm.bytes_out - chatter_bytes) / message,
             chatter,
             chatter_bytes,
@@ -281,7 +286,7 @@ impl Constants {
     }
 
     fn predict(&self, bus: Bus, nodes: f64, events: f64, deliveries: f64) -> Predicted {
-        let wakes = wakes(events);
+        let wakes = wakes(bus, events);
         let (reads, units) = match bus {
             // Every node reads what another one says is there.
             Bus::Postgres => (reads(wakes), wakes),
@@ -290,7 +295,7 @@ impl Constants {
         let messages = wakes + self.chatter / 2.0 * nodes;
         let bytes = units * self.event_bytes + self.chatter_bytes / 2.0 * nodes;
         Predicted {
-            statements_committing: events * self.mutation + 2.0 * wakes + POLLS,
+            statements_committing: events * self.mutation + wakes + POLLS,
             statements_other: POLLS + reads,
             messages_out: messages,
             messages_in: messages,
@@ -303,7 +308,7 @@ impl Constants {
     /// What the model says of a size, every node committing its share.
     fn size(&self, bus: Bus, (nodes, events, sockets): (f64, f64, f64), hear: f64) -> Vec<String> {
         // Every node's tail is woken by its own commits; where the bus carries no events, by all others' too.
-        let own = wakes(events / nodes);
+        let own = wakes(bus, events / nodes);
         let stampings = own * nodes;
         let (reads, rows, units) = match bus {
             Bus::Postgres => (nodes * reads(stampings), nodes * events, stampings),
