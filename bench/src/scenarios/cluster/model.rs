@@ -32,8 +32,8 @@ const SUBSCRIBERS: usize = 100;
 const POLLS: f64 = 10.0;
 const HEARTBEATS: f64 = 1.0;
 
-/// Seconds that numbering events and reading them takes, which is one statement.
-const NUMBERING: f64 = 0.001;
+/// Seconds that numbering events and reading them takes, which is one statement, where the database has time.
+const NUMBERING: f64 = 0.0005;
 
 /// Seconds that a node is busy with reading what another one says is there.
 const READING: f64 = 0.002;
