@@ -98,7 +98,8 @@ impl Tail {
         lifecycle: Lifecycle,
         witness: impl Fn(&NewEvent) + Send + Sync + 'static,
     ) -> Result<Self, Fault> {
-        let last = hub.log().stamp().await?;
+        // Nothing comes after this; but the connection is open when the first event does.
+        let last = hub.log().advance(i64::MAX, 1).await?.head;
         hub.begin_at(last, recent(&hub, last).await);
         Ok(Self {
             hub,
@@ -325,7 +326,7 @@ impl Tail {
 async fn recent(hub: &Hub, head: i64) -> Vec<Delivery> {
     let (mut deliveries, mut last) = (Vec::new(), (head - RECENT).max(0));
     while last < head {
-        match hub.log().after(last, PAGE).await {
+        match hub.log().next(last, PAGE).await {
             Ok(page) => {
                 let Some(end) = page.last().map(|event| event.position) else { break };
                 let page = page.into_iter().filter(|event| event.position <= head);
