@@ -224,15 +224,15 @@ mod tests {
 
     use super::*;
 
+    fn settings_in(folder: &Path) -> TlsSettings {
+        let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+        TlsSettings { certificate, key, handshake_timeout_ms: 1, reload_ms: 1 }
+    }
+
     #[tokio::test]
     async fn what_is_new_is_taken_once_and_what_is_bad_is_told_once_and_changes_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
-        let settings = TlsSettings {
-            certificate: folder.path().join("certificate.pem"),
-            key: folder.path().join("key.pem"),
-            handshake_timeout_ms: 1,
-            reload_ms: 1,
-        };
+        let settings = settings_in(folder.path());
         let issue = || {
             let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
             fs::write(&settings.certificate, made.cert.pem()).expect("written");
@@ -267,12 +267,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_cannot_be_read_to_its_end_is_read_once_however_often_is_looked() {
         let folder = tempfile::tempdir().expect("a folder");
-        let settings = TlsSettings {
-            certificate: folder.path().join("certificate.pem"),
-            key: folder.path().join("key.pem"),
-            handshake_timeout_ms: 1,
-            reload_ms: 1,
-        };
+        let settings = settings_in(folder.path());
         let made = [(); 2].map(|()| rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made"));
         let write_key = |place: usize| fs::write(&settings.key, made[place].signing_key.serialize_pem());
         fs::write(&settings.certificate, made[0].cert.pem()).expect("written");
