@@ -1,0 +1,105 @@
+//! A subscription's document, executed on one event at a time for all who sent it.
+//!
+//! What fails on the swift schema is executed once more by the one that knows how to tell it; while the database is out of
+//! reach it is tried again, since an answer without what it would have said were lost. Made by
+//! [`Operations::join`](super::Operations::join), called by the groups of the hub.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use async_graphql::{Response, ServerError};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture};
+
+use super::{Operations, Ready, Shared, next};
+use crate::{
+    auth::actor::{Actor, Origin},
+    error::Fault,
+    events::Hearing,
+    graphql::{classify::classify, context::Scope, errors::ErrorCode, limits::failure},
+    realtime::{Delivery, Executed, Execution},
+    schema::{Schema, event::Pinned},
+};
+
+/// Between tries to answer an event while the database is out of reach: the first pause and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// A subscription's document, to be executed on one event at a time for all who sent it.
+pub(super) struct EventExecution {
+    operations: Operations,
+    ready: Box<Ready>,
+}
+
+impl EventExecution {
+    pub(super) fn new(operations: Operations, ready: Box<Ready>) -> Self {
+        Self { operations, ready }
+    }
+
+    /// The answer, or none while the database is out of reach.
+    async fn attempt(&self, delivery: &Arc<Delivery>, hearing: Hearing, viewer: Option<Origin>) -> Option<Executed> {
+        let Shared { schema, live, .. } = &*self.operations.shared;
+        let (mut response, mut scope) = self.run(live, delivery, hearing, viewer).await;
+        if !response.errors.is_empty() && !response.errors.iter().any(is_out_of_reach) {
+            // What fails is told by the schema that knows how.
+            (response, scope) = self.run(schema, delivery, hearing, viewer).await;
+        }
+        if response.errors.iter().any(is_out_of_reach) {
+            return None;
+        }
+        if !response.errors.is_empty() {
+            classify(&mut response, &self.operations.request_id());
+        }
+        let (looked_at_viewer, failed) = (scope.is_private(), !response.errors.is_empty());
+        Some(Executed { response: next(response), looked_at_viewer, failed })
+    }
+
+    async fn run(
+        &self,
+        schema: &Schema,
+        delivery: &Arc<Delivery>,
+        hearing: Hearing,
+        viewer: Option<Origin>,
+    ) -> (Response, Arc<Scope>) {
+        let Self { operations, ready } = self;
+        let Origin { address, .. } = ready.origin;
+        let origin = viewer.unwrap_or(Origin { actor: Actor::Anonymous, address });
+        let scope = Scope::new(origin.actor, origin.address, ready.budget, &operations.shared.clock);
+        let scope = Arc::new(scope);
+        let (request, batches) = operations.request(ready);
+        let request = request.data(Arc::clone(&scope)).data(Pinned(Arc::clone(delivery), hearing));
+        let mut responses = AssertUnwindSafe(schema.execute_stream(request)).catch_unwind();
+        let response = batches.drive(responses.next()).await;
+        let response = response.and_then(Result::ok).unwrap_or_else(|| {
+            let message = "an event was not executed";
+            Response::from_errors(vec![failure(ErrorCode::InternalServerError, message, None)])
+        });
+        (response, scope)
+    }
+}
+
+/// Loaders share what went wrong among all who asked.
+fn is_out_of_reach(error: &ServerError) -> bool {
+    let shared = || error.source::<Arc<Fault>>().map(AsRef::as_ref);
+    error.source::<Fault>().or_else(shared).is_some_and(Fault::is_out_of_reach)
+}
+
+impl Execution for EventExecution {
+    fn execute<'a>(
+        &'a self,
+        delivery: &'a Arc<Delivery>,
+        hearing: Hearing,
+        viewer: Option<Origin>,
+    ) -> BoxFuture<'a, Executed> {
+        async move {
+            let mut pause = PAUSE.0;
+            loop {
+                match self.attempt(delivery, hearing, viewer).await {
+                    Some(executed) => return executed,
+                    // An answer without what the database would have said were lost: nobody comes back for it. So this goes
+                    // on for as long as the database is away, or until whoever waits for it is cut off.
+                    None => tokio::time::sleep(pause).await,
+                }
+                pause = (pause * 2).min(PAUSE.1);
+            }
+        }
+        .boxed()
+    }
+}
