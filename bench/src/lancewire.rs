@@ -151,7 +151,7 @@ impl Lancewire {
 
     /// The counters, gauges and histograms as they are.
     pub fn metrics(&mut self) -> Result<Metrics> {
-        Ok(Metrics::parse(&self.api.get("/metrics")?))
+        Ok(Metrics::parse(&Api::connect(self.process.address)?.get("/metrics")?))
     }
 }
 

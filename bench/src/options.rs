@@ -24,6 +24,7 @@ usage: bench/run [OPTION]..
   --database DATABASE     sqlite (default) or postgres, for lancewire
   --bus BUS               postgres or redis, for the scenarios of two nodes; default: both
   --binary PATH           this lancewire, instead of building one
+  --against PATH          another lancewire, for the scenarios that compare: what a change brings
   --publish               write the report to bench/RESULTS.md, too";
 
 /// The scenarios, in the order of the report.
@@ -103,6 +104,7 @@ pub struct Options {
     pub database: Database,
     pub buses: Vec<Bus>,
     pub binary: PathBuf,
+    against: Option<PathBuf>,
     pub publish: bool,
     home: PathBuf,
 }
@@ -119,6 +121,7 @@ impl Options {
             database: Database::Sqlite,
             buses: Bus::ALL.to_vec(),
             binary: home.join("../target/release/lancewire"),
+            against: None,
             publish: false,
             home,
         };
@@ -143,6 +146,7 @@ impl Options {
                     ensure!(!options.buses.is_empty(), "no bus {name}\n{USAGE}");
                 }
                 "--binary" => options.binary = value()?.into(),
+                "--against" => options.against = Some(value()?.into()),
                 "--publish" => options.publish = true,
                 "--help" => {
                     println!("{USAGE}");
@@ -157,6 +161,9 @@ impl Options {
         ensure!((1..=600).contains(&options.seconds), "--seconds is between 1 and 600");
         ensure!((1..=100).contains(&options.scale), "--scale is between 1 and 100");
         ensure!(options.binary.exists(), "no {}: bench/run builds it", options.binary.display());
+        if let Some(against) = &options.against {
+            ensure!(against.exists(), "no {}", against.display());
+        }
         Ok(options)
     }
 
@@ -182,8 +189,16 @@ impl Options {
 
     /// Which of these servers to run.
     pub fn servers(&self, candidates: &[Kind]) -> Vec<Kind> {
-        let wanted = |kind: &&Kind| self.servers.is_empty() || self.servers.contains(kind);
+        let wanted = |kind: &&Kind| match kind {
+            Kind::Against => self.against.is_some(),
+            _ => self.servers.is_empty() || self.servers.contains(kind),
+        };
         candidates.iter().filter(wanted).copied().collect()
+    }
+
+    /// The same with the build that `--against` names.
+    pub fn other_build(&self) -> Option<Self> {
+        Some(Self { binary: self.against.clone()?, ..self.clone() })
     }
 
     /// The folder of the peers in Node.

@@ -32,6 +32,7 @@ const ACCOUNTS: usize = 50;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Lancewire,
+    Against,
     Unshared,
     Raw,
     SocketIo,
@@ -44,8 +45,9 @@ pub enum Kind {
 
 impl Kind {
     /// All, in the order of the report.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Lancewire,
+        Self::Against,
         Self::Unshared,
         Self::Raw,
         Self::SocketIo,
@@ -60,6 +62,7 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Lancewire => "lancewire",
+            Self::Against => "against",
             Self::Unshared => "unshared",
             Self::Raw => "raw",
             Self::SocketIo => "socketio",
@@ -75,6 +78,7 @@ impl Kind {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Lancewire => "**lancewire**",
+            Self::Against => "lancewire, the other build",
             Self::Unshared => "lancewire, sharing off",
             Self::Raw => "raw ceiling",
             Self::SocketIo => "Socket.IO",
@@ -122,6 +126,10 @@ impl Target {
     pub fn start(kind: Kind, jobs: usize, options: &Options, home: &Path) -> Result<Self> {
         match kind {
             Kind::Lancewire => Self::lancewire_on(&Settings::of(options), jobs, options, home),
+            Kind::Against => {
+                let other = options.other_build().context("--against names no build")?;
+                Self::lancewire_on(&Settings::of(&other), jobs, &other, home)
+            }
             Kind::Unshared => {
                 let settings = Settings::of(options).set("LANCEWIRE_EVENTS__SHARED_EXECUTION", false);
                 Self::lancewire_on(&settings, jobs, options, home)
@@ -202,7 +210,7 @@ fn peer(kind: Kind, address: &str, options: &Options) -> Result<Program> {
         Kind::Mercurius => node("mercurius.js"),
         Kind::Yoga => node("yoga.js"),
         Kind::Apollo => node("apollo.js"),
-        Kind::Lancewire | Kind::Unshared => bail!("lancewire is no peer"),
+        Kind::Lancewire | Kind::Against | Kind::Unshared => bail!("lancewire is no peer"),
     };
     let program = program.argument(address);
     Ok(if kind == Kind::StockSmall { program.argument("--small-buffers") } else { program })

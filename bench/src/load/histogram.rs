@@ -34,6 +34,13 @@ impl Histogram {
         self.max = self.max.max(nanos);
     }
 
+    /// Adds all of another.
+    pub fn add(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
+        self.total += other.total;
+        self.max = self.max.max(other.max);
+    }
+
     /// The least duration that `share` of all stay within, rounded up to its bucket's end.
     pub fn quantile(&self, share: f64) -> Duration {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank")]

@@ -5,7 +5,10 @@
 //! delivery costs one comparison; numbers that were jumped over are remembered, which tells a late delivery from a
 //! doubled one. Whatever is still missing at the end is lost.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::AddAssign,
+};
 
 use super::histogram::Histogram;
 
@@ -34,6 +37,17 @@ pub struct Tally {
     pub reordered: u64,
     /// Arrived where nobody should hear of it.
     pub astray: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, more: Self) {
+        self.expected += more.expected;
+        self.delivered += more.delivered;
+        self.lost += more.lost;
+        self.doubled += more.doubled;
+        self.reordered += more.reordered;
+        self.astray += more.astray;
+    }
 }
 
 /// The account of all deliveries.

@@ -61,12 +61,12 @@ pub fn run(bench: &mut Bench) -> Result<()> {
                 grouped(run.deliveries()),
                 ratio(run.deliveries(), raw),
                 ratio(run.deliveries(), socket_io),
-                figure(run.rate),
-                millis(run.latency[2]),
+                figure(run.rate()),
+                millis(run.latency.quantile(0.99)),
                 figure(run.cost()),
                 faults(&run.tally),
                 format!("{:.0} %", run.load() * 100.0),
-                format!("{:.0} %", run.busy * 100.0),
+                format!("{:.0} %", run.busy() * 100.0),
             ]
         })
         .collect();
@@ -123,7 +123,7 @@ fn search(bench: &mut Bench, kind: Kind, subscribers: usize, step: Duration) -> 
 fn attempt(target: &mut Target, load: &mut Load, rate: f64, step: Duration) -> Result<Option<Run>> {
     for _ in 0..2 {
         let run = measure(target, load, rate, step)?;
-        if run.latency[2] <= IN_TIME && run.tally.lost == 0 && run.rate >= 0.97 * rate {
+        if run.latency.quantile(0.99) <= IN_TIME && run.tally.lost == 0 && run.rate() >= 0.97 * rate {
             return Ok(Some(run));
         }
     }

@@ -1,13 +1,16 @@
 //! Every event to every subscriber, at a steady rate: the comparison.
+//!
+//! All servers of a size run side by side and are measured in turns of a second. The speed of a machine that is shared
+//! changes within minutes by more than what is to be seen, and so it changes for all of them.
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{Bench, skip_or};
 use crate::{
-    lancewire::Lancewire,
-    load::{Load, Pace, Until, record::Tally},
+    lancewire::{Lancewire, Metrics},
+    load::{Load, Pace, Until, histogram::Histogram, record::Tally},
     process::cpu,
     report::{count, figure, millis, ratio},
     servers::{Kind, Target},
@@ -19,19 +22,23 @@ const SIZES: [(usize, f64); 3] = [(1_000, 10.0), (2_000, 50.0), (100, 200.0)];
 /// Jobs that are changed in turn, each over a connection of its own.
 const JOBS: usize = 8;
 
+/// How long a server is measured until it is the next one's turn.
+const TURN: Duration = Duration::from_secs(1);
+
+/// How long events flow before a turn is measured: what lay still is warm again.
+const LEAD: Duration = Duration::from_millis(300);
+
 /// What one server did.
+#[derive(Debug)]
 pub struct Run {
     pub tally: Tally,
-    /// Events a second that were sent.
-    pub rate: f64,
+    pub latency: Histogram,
+    requests: u64,
     elapsed: Duration,
-    pub latency: [Duration; 4],
     /// CPU of the server.
     cpu: Duration,
-    /// Share of its core that the generator used.
-    pub busy: f64,
-    /// The server's own p50 and p99 from commit to socket, if it tells.
-    pub own: Option<(Duration, Duration)>,
+    /// CPU of the generator.
+    generator: Duration,
 }
 
 impl Run {
@@ -45,98 +52,174 @@ impl Run {
         self.cpu.as_secs_f64() / self.elapsed.as_secs_f64()
     }
 
+    /// Share of its core that the generator used.
+    pub fn busy(&self) -> f64 {
+        self.generator.as_secs_f64() / self.elapsed.as_secs_f64()
+    }
+
+    /// Events a second that were sent.
+    pub fn rate(&self) -> f64 {
+        self.requests as f64 / self.elapsed.as_secs_f64()
+    }
+
     /// Deliveries a second.
     pub fn deliveries(&self) -> f64 {
         self.tally.delivered as f64 / self.elapsed.as_secs_f64()
     }
+
+    fn and(mut self, other: Self) -> Self {
+        self.tally += other.tally;
+        self.latency.add(&other.latency);
+        self.requests += other.requests;
+        self.elapsed += other.elapsed;
+        self.cpu += other.cpu;
+        self.generator += other.generator;
+        self
+    }
+}
+
+/// A server with its subscribers, and what it has done in its turns.
+struct Contender {
+    kind: Kind,
+    target: Target,
+    load: Load,
+    turns: Vec<Run>,
+    /// Its own counts before the first turn.
+    metrics: Option<Metrics>,
+}
+
+/// What one server did in all its turns.
+struct Row {
+    kind: Kind,
+    run: Run,
+    /// The cost of its cheapest and of its dearest turn.
+    range: (f64, f64),
+    /// The server's own p50 and p99 from commit to socket, if it tells.
+    own: Option<(Duration, Duration)>,
 }
 
 /// The three sizes for all servers.
 pub fn run(bench: &mut Bench) -> Result<()> {
     bench.report.section(
         "Fan-out",
-        "Every change of a job to every subscriber. CPU is in microseconds a delivery, which is seconds a million.",
+        "Every change of a job to every subscriber. The servers take turns of a second. CPU is in microseconds a delivery, \
+         which is seconds a million; \"turns\" are the cheapest and the dearest.",
     );
     for (subscribers, rate) in SIZES {
         let subscribers = bench.options.scaled(subscribers);
         bench.report.note(&format!("**{} subscribers, {rate} events a second**", count(subscribers as u64)));
-        let mut runs = Vec::new();
+        let mut contenders: Vec<Contender> = Vec::new();
         for kind in bench.options.servers(&Kind::ALL) {
-            let run = compare(bench, kind, subscribers, rate);
-            runs.extend(skip_or(bench, kind, run)?.map(|run| (kind, run)));
+            let contender = Contender::ready(bench, kind, subscribers, rate);
+            contenders.extend(skip_or(bench, kind, contender)?);
+            for other in &mut contenders {
+                other.attend()?;
+            }
         }
-        table(bench, &runs);
+        for _ in 0..bench.options.seconds {
+            for contender in &mut contenders {
+                let turn = contender.turn(rate);
+                turn.context(contender.kind.name())?;
+            }
+        }
+        let rows: Result<Vec<_>> = contenders.into_iter().map(Contender::row).collect();
+        table(bench, &rows?);
     }
     Ok(())
 }
 
-fn compare(bench: &mut Bench, kind: Kind, subscribers: usize, rate: f64) -> Result<Run> {
-    let home = bench.folder()?;
-    let mut target = Target::start(kind, JOBS, &bench.options, &home)?;
-    let mut load = target.load()?;
-    load.connect(target.subscribers(subscribers), Duration::from_secs(60))?;
-    load.warm(Pace::PerSecond(rate), bench.options.warm_up())?;
-    measure(&mut target, &mut load, rate, bench.options.time())
+impl Contender {
+    /// Starts a server and connects its subscribers.
+    fn ready(bench: &mut Bench, kind: Kind, subscribers: usize, rate: f64) -> Result<Self> {
+        let home = bench.folder()?;
+        let mut target = Target::start(kind, JOBS, &bench.options, &home)?;
+        let mut load = target.load()?;
+        load.connect(target.subscribers(subscribers), Duration::from_secs(60))?;
+        load.warm(Pace::PerSecond(rate), bench.options.warm_up())?;
+        let metrics = target.lancewire().map(Lancewire::metrics).transpose()?;
+        Ok(Self { kind, target, load, turns: Vec::new(), metrics })
+    }
+
+    /// Answers the pings of a server that waited for its turn and would take its subscribers for dead; it may have closed
+    /// the connections on which nothing was published.
+    fn attend(&mut self) -> Result<()> {
+        self.load.publish_to(self.target.process().address)?;
+        self.load.idle(Duration::from_millis(20))
+    }
+
+    fn turn(&mut self, rate: f64) -> Result<()> {
+        self.attend()?;
+        self.load.drive(Pace::PerSecond(rate), Until::Elapsed(LEAD))?;
+        self.load.settle(Duration::from_secs(10))?;
+        self.turns.push(measure(&mut self.target, &mut self.load, rate, TURN)?);
+        Ok(())
+    }
+
+    fn row(mut self) -> Result<Row> {
+        let own = match (self.metrics, self.target.lancewire()) {
+            (Some(earlier), Some(lancewire)) => {
+                let grown = lancewire.metrics()?.since(&earlier);
+                let quantile = |share| grown.quantile("lancewire_commit_to_socket_seconds", share);
+                quantile(0.5).zip(quantile(0.99))
+            }
+            _ => None,
+        };
+        let costs = || self.turns.iter().map(Run::cost);
+        let range = (costs().fold(f64::INFINITY, f64::min), costs().fold(0.0, f64::max));
+        let run = self.turns.into_iter().reduce(Run::and).context("no turn")?;
+        Ok(Row { kind: self.kind, run, range, own })
+    }
 }
 
 /// Publishes at a rate to all who are connected, for some time.
 pub fn measure(target: &mut Target, load: &mut Load, rate: f64, time: Duration) -> Result<Run> {
-    let metrics = target.lancewire().map(Lancewire::metrics).transpose()?;
     load.begin();
     let generator = cpu(std::process::id())?;
     let before = target.process().cpu()?;
     let sent = load.drive(Pace::PerSecond(rate), Until::Elapsed(time))?;
     load.settle(Duration::from_secs(10))?;
     let after = target.process().cpu()?;
-    let busy = (cpu(std::process::id())? - generator).as_secs_f64() / sent.elapsed.as_secs_f64();
+    let generator = cpu(std::process::id())? - generator;
     // What comes twice comes late.
     load.idle(Duration::from_millis(200))?;
-    let own = match (metrics, target.lancewire()) {
-        (Some(earlier), Some(lancewire)) => {
-            let grown = lancewire.metrics()?.since(&earlier);
-            let quantile = |share| grown.quantile("lancewire_commit_to_socket_seconds", share);
-            quantile(0.5).zip(quantile(0.99))
-        }
-        _ => None,
-    };
-    let latency = load.latency();
     Ok(Run {
         tally: load.tally(),
-        rate: sent.requests as f64 / sent.elapsed.as_secs_f64(),
+        latency: load.latency().clone(),
+        requests: sent.requests,
         elapsed: sent.elapsed,
-        latency: [latency.quantile(0.5), latency.quantile(0.95), latency.quantile(0.99), latency.max()],
         cpu: after - before,
-        busy,
-        own,
+        generator,
     })
 }
 
-fn table(bench: &mut Bench, runs: &[(Kind, Run)]) {
-    let cost = |wanted| runs.iter().find(|(kind, _)| *kind == wanted).map(|(_, run)| run.cost());
+fn table(bench: &mut Bench, rows: &[Row]) {
+    let cost = |wanted| rows.iter().find(|row| row.kind == wanted).map(|row| row.run.cost());
     let (raw, socket_io) = (cost(Kind::Raw), cost(Kind::SocketIo));
-    let rows: Vec<Vec<String>> = runs
+    let cells: Vec<Vec<String>> = rows
         .iter()
-        .map(|(kind, run)| {
-            let [p50, p95, p99, max] = run.latency.map(millis);
+        .map(|Row { kind, run, range, .. }| {
+            let quantile = |share| millis(run.latency.quantile(share));
             vec![
                 kind.label().to_owned(),
                 figure(run.cost()),
+                format!("{} to {}", figure(range.0), figure(range.1)),
                 ratio(run.cost(), raw),
                 ratio(run.cost(), socket_io),
-                p50,
-                p95,
-                p99,
-                max,
+                quantile(0.5),
+                quantile(0.95),
+                quantile(0.99),
+                millis(run.latency.max()),
                 count(run.tally.delivered),
                 faults(&run.tally),
-                figure(run.rate),
-                format!("{:.0} %", run.busy * 100.0),
+                figure(run.rate()),
+                format!("{:.0} %", run.busy() * 100.0),
             ]
         })
         .collect();
     let head = [
         "",
         "CPU us",
+        "turns",
         "to raw",
         "to Socket.IO",
         "p50 ms",
@@ -148,12 +231,12 @@ fn table(bench: &mut Bench, runs: &[(Kind, Run)]) {
         "events/s",
         "generator busy",
     ];
-    bench.report.table(&head, &rows);
-    for (kind, run) in runs {
-        if let Some((p50, p99)) = run.own {
+    bench.report.table(&head, &cells);
+    for row in rows {
+        if let Some((p50, p99)) = row.own {
             bench.report.note(&format!(
                 "{}: by its own count, commit to socket p50 <= {} ms, p99 <= {} ms (bounds of its histogram's buckets).",
-                kind.label(),
+                row.kind.label(),
                 millis(p50),
                 millis(p99)
             ));
