@@ -1,6 +1,6 @@
-//! The database: two pools, transactions that retry, and the doorbell.
+//! The database: its pools, transactions that retry, and the doorbell.
 //!
-//! Owns how connections are opened ([`connect`]), what is known of the database's health ([`watch`], [`writes`]) and how a
+//! Owns how connections are opened ([`connect`]) and given out ([`pool`]), what is known of the database's health ([`watch`], [`writes`]) and how a
 //! transaction runs; knows no table but that of commit marks, by
 //! which [`replica`] tells whether somebody's own writes can be seen. `SQLite` gets one writing connection
 //! (`BEGIN IMMEDIATE`, so that a transaction holds the write lock before it reads) and a pool of read-only ones;
@@ -14,7 +14,7 @@
 //!
 //! On `SQLite` each statement is handed to the connection's thread and its answer handed back, which costs more than
 //! most statements do. Writes whose answer nobody needs therefore wait ([`Tx::later`]) and go over together with the
-//! next statement, or with the commit.
+//! next statement, or with the commit; so does the transaction's `BEGIN`.
 
 use std::{
     future::Future,
@@ -27,8 +27,7 @@ use std::{
 };
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, IsolationLevel,
-    QueryResult, QueryTrait, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, QueryTrait, Statement, Value,
     prelude::async_trait::async_trait,
 };
 use serde::Deserialize;
@@ -40,6 +39,7 @@ use crate::{
 };
 
 mod connect;
+mod pool;
 pub mod replica;
 mod standing;
 mod watch;
@@ -47,6 +47,8 @@ mod writes;
 
 use replica::Snapshot;
 use writes::Writes;
+
+pub use pool::{Pool, Transaction};
 
 /// Runs of one transaction before its error is handed to the caller.
 const ATTEMPTS: u32 = 10;
@@ -94,8 +96,10 @@ pub struct Db {
 #[derive(Debug)]
 struct Shared {
     backend: Backend,
-    writer: DatabaseConnection,
-    tail: DatabaseConnection,
+    writer: Pool,
+    tail: Pool,
+    /// The pool of `writer`, as sea-orm has it.
+    migrator: DatabaseConnection,
     doorbell: Arc<Notify>,
     statements: Arc<AtomicU64>,
     ids: Ids,
@@ -108,7 +112,7 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub enum Reader {
     /// The primary; each statement sees what is committed when it begins.
-    Pool(DatabaseConnection),
+    Pool(Pool),
     /// One state of a replica, for all statements of one operation.
     Snapshot(Arc<Snapshot>),
 }
@@ -117,25 +121,23 @@ impl Db {
     /// Opens the pools; a missing `SQLite` file and its folder are created.
     pub async fn connect(settings: &DatabaseSettings, ids: Ids) -> Result<Self, DbErr> {
         let statements = Arc::new(AtomicU64::new(0));
-        let (backend, mut writer, mut reader, mut tail) = if settings.url.starts_with("sqlite:") {
-            let writer = connect::sqlite(settings, false).await?;
-            let reader = connect::sqlite(settings, true).await?;
-            (Backend::Sqlite, writer, reader.clone(), reader)
+        let patience = Duration::from_millis(settings.acquire_timeout_ms);
+        let pool = |opened: &DatabaseConnection, size| Pool::new(opened, size, patience, &statements);
+        let (backend, migrator, writer, reader, tail) = if settings.url.starts_with("sqlite:") {
+            let migrator = connect::sqlite(settings, false).await?;
+            let (readers, tail) = (connect::sqlite(settings, true).await?, connect::sqlite(settings, true).await?);
+            let writer = pool(&migrator, 1);
+            (Backend::Sqlite, migrator, writer, pool(&readers, settings.max_connections), pool(&tail, 1))
         } else {
-            let pool = connect::postgres(settings).await?;
-            (Backend::Postgres, pool.clone(), pool, connect::tail(settings).await?)
+            let migrator = connect::postgres(settings).await?;
+            let writer = pool(&migrator, settings.max_connections);
+            (Backend::Postgres, migrator, writer.clone(), writer, pool(&connect::tail(settings).await?, 1))
         };
-        for pool in [&mut writer, &mut reader, &mut tail] {
-            let statements = Arc::clone(&statements);
-            pool.set_metric_callback(move |_| {
-                statements.fetch_add(1, Ordering::Relaxed);
-                metrics::counter!("lancewire_database_statements_total").increment(1);
-            });
-        }
         let shared = Shared {
             backend,
             writer,
             tail,
+            migrator,
             doorbell: Arc::default(),
             statements,
             ids,
@@ -175,11 +177,10 @@ impl Db {
 
     /// Closes the pools; statements that come later fail.
     pub async fn close(self) {
-        // Each pool is shared with clones, and closing it twice is no error.
-        let _ = self.shared.writer.clone().close().await;
-        let _ = self.shared.tail.clone().close().await;
+        self.shared.writer.close().await;
+        self.shared.tail.close().await;
         if let Reader::Pool(reader) = &*self.reader {
-            let _ = reader.clone().close().await;
+            reader.close().await;
         }
     }
 
@@ -194,22 +195,28 @@ impl Db {
     }
 
     /// A read-only look at one state of everything on the primary. Dropped, it ends.
-    pub async fn snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
+    pub async fn snapshot(&self) -> Result<Transaction, DbErr> {
         match (&*self.reader, self.shared.backend) {
             // A read transaction of SQLite is a snapshot.
-            (Reader::Pool(reader), Backend::Sqlite) => reader.begin().await,
-            _ => self.shared.writer.begin_with_config(Some(IsolationLevel::RepeatableRead), None).await,
+            (Reader::Pool(reader), Backend::Sqlite) => reader.begin("BEGIN").await,
+            _ => self.shared.writer.begin("BEGIN ISOLATION LEVEL REPEATABLE READ").await,
         }
     }
 
-    /// For migrations and the stamp, which are transactions of their own.
-    pub fn writer(&self) -> &DatabaseConnection {
+    /// For single statements on the primary. A query must be one that may be run twice; see [`Pool`].
+    pub fn writer(&self) -> &Pool {
         &self.shared.writer
     }
 
-    /// For the event tail alone, whose statements wait for nobody else's. On `PostgreSQL` one connection of its own, which
-    /// keeps its plans: in a pool each of many connections plans and warms up for itself what one of them does next.
-    pub fn tail(&self) -> &DatabaseConnection {
+    /// For the steps of the migration, which are transactions of sea-orm. On `SQLite` only before anything else writes:
+    /// there is one such connection.
+    pub fn migrator(&self) -> &DatabaseConnection {
+        &self.shared.migrator
+    }
+
+    /// For the event tail alone, whose statements wait for nobody else's. One connection of its own, which keeps its plans
+    /// and pages: in a pool each of many connections plans and warms up for itself what one of them does next.
+    pub fn tail(&self) -> &Pool {
         &self.shared.tail
     }
 
@@ -225,24 +232,18 @@ impl Db {
 
     /// Sets the gauges of the pools: connections that are open, and those of them that are in use.
     pub fn report_pools(&self) {
-        let report = |pool: &'static str, size: u32, idle: usize| {
-            let in_use = size.saturating_sub(u32::try_from(idle).unwrap_or(u32::MAX));
-            metrics::gauge!("lancewire_database_connections", "pool" => pool).set(size);
-            metrics::gauge!("lancewire_database_connections_in_use", "pool" => pool).set(in_use);
+        let report = |name: &'static str, pool: &Pool| {
+            let (size, in_use) = pool.usage();
+            metrics::gauge!("lancewire_database_connections", "pool" => name).set(size);
+            metrics::gauge!("lancewire_database_connections_in_use", "pool" => name).set(in_use);
         };
+        report("tail", &self.shared.tail);
         match self.shared.backend {
-            Backend::Postgres => {
-                let pool = self.shared.writer.get_postgres_connection_pool();
-                report("primary", pool.size(), pool.num_idle());
-                let pool = self.shared.tail.get_postgres_connection_pool();
-                report("tail", pool.size(), pool.num_idle());
-            }
+            Backend::Postgres => report("primary", &self.shared.writer),
             Backend::Sqlite => {
-                let pool = self.shared.writer.get_sqlite_connection_pool();
-                report("writer", pool.size(), pool.num_idle());
-                if let Reader::Pool(pool) = &*self.reader {
-                    let pool = pool.get_sqlite_connection_pool();
-                    report("readers", pool.size(), pool.num_idle());
+                report("writer", &self.shared.writer);
+                if let Reader::Pool(readers) = &*self.reader {
+                    report("readers", readers);
                 }
             }
         }
@@ -289,12 +290,12 @@ impl Db {
         F: Future<Output = Result<T, E>>,
         E: From<DbErr>,
     {
-        let options = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
+        let writer = &self.shared.writer;
+        let (transaction, waiting) = match self.shared.backend {
+            Backend::Sqlite => (writer.begin_by_first_statement().await?, vec![command("BEGIN IMMEDIATE")]),
+            Backend::Postgres => (writer.begin("BEGIN").await?, Vec::new()),
         };
-        let transaction = self.shared.writer.begin_with_options(options).await?;
-        let tx = Tx(Arc::new(Running { transaction, waiting: Mutex::default() }));
+        let tx = Tx(Arc::new(Running { transaction, waiting: Mutex::new(waiting) }));
         let value = work(tx.clone()).await?;
         if let Some(author) = self.author {
             // Last, so that the row is held for no longer than the commit takes, and nothing is waited for while it is.
@@ -303,8 +304,7 @@ impl Db {
             tx.query(sql, [author.into()]).await?;
         }
         let tx = Arc::into_inner(tx.0).ok_or_else(|| DbErr::Custom("the transaction outlived its closure".into()))?;
-        tx.catch_up().await?;
-        tx.transaction.commit().await?;
+        tx.commit().await?;
         Ok(value)
     }
 
@@ -359,8 +359,8 @@ pub struct Tx(Arc<Running>);
 /// What the clones of a [`Tx`] share, and what runs the queries of sea-orm.
 #[derive(Debug)]
 pub struct Running {
-    transaction: DatabaseTransaction,
-    /// Writes that go over with the next statement, in order. Always empty on `PostgreSQL`, whose protocol takes one
+    transaction: Transaction,
+    /// `BEGIN` and writes that go over with the next statement, in order. Always empty on `PostgreSQL`, whose protocol takes one
     /// prepared statement at a time.
     waiting: Mutex<Vec<Statement>>,
 }
@@ -427,6 +427,16 @@ impl Running {
         }
     }
 
+    async fn commit(self) -> Result<(), DbErr> {
+        let mut waiting = self.waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if waiting.is_empty() {
+            return self.transaction.commit().await;
+        }
+        let commit = command("COMMIT");
+        waiting.push(commit.clone());
+        self.transaction.commit_by(joined(waiting).unwrap_or(commit)).await
+    }
+
     /// A statement with all that waits before it. What waits returns no rows, so the rows of both are those of the
     /// last.
     fn after_what_waits(&self, last: Statement) -> Statement {
@@ -463,6 +473,11 @@ impl ConnectionTrait for Running {
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         self.transaction.query_all_raw(self.after_what_waits(statement)).await
     }
+}
+
+/// A statement for `SQLite` that is nothing but a word or two.
+fn command(sql: &str) -> Statement {
+    Statement::from_string(DbBackend::Sqlite, sql)
 }
 
 /// Several statements as one command, which sqlx takes apart again on `SQLite`; each takes its share of the values.

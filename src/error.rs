@@ -90,14 +90,19 @@ impl Fault {
             }
             Self::Database(_) | Self::Corrupt(_) | Self::Overflow(_) | Self::Unavailable(_) => return false,
         };
-        match &**error {
-            SqlxError::Io(_) | SqlxError::Tls(_) | SqlxError::PoolTimedOut | SqlxError::WorkerCrashed => true,
-            // Connection exceptions, and a server that stops, has crashed or does not yet let anybody in.
-            SqlxError::Database(error) => error
-                .code()
-                .is_some_and(|code| code.starts_with("08") || ["57P01", "57P02", "57P03"].contains(&code.as_ref())),
-            _ => false,
-        }
+        matches!(**error, SqlxError::PoolTimedOut) || is_gone(error)
+    }
+}
+
+/// Whether the connection on which this went wrong is no more.
+pub fn is_gone(error: &SqlxError) -> bool {
+    match error {
+        SqlxError::Io(_) | SqlxError::Tls(_) | SqlxError::WorkerCrashed => true,
+        // Connection exceptions, and a server that stops, has crashed or does not yet let anybody in.
+        SqlxError::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("08") || ["57P01", "57P02", "57P03"].contains(&code.as_ref())),
+        _ => false,
     }
 }
 

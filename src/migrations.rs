@@ -78,7 +78,7 @@ enum Fit {
 /// Brings the schema up to date, or says why this program must not use the database.
 pub async fn bring_up(db: &Db, settings: &DatabaseSettings) -> Result<(), Misfit> {
     // Reads only: a node whose schema is as it should be needs no right to change it.
-    match found(db.writer()).await?.judge(&known())? {
+    match found(db.migrator()).await?.judge(&known())? {
         Fit::UpToDate => Ok(()),
         Fit::Newer => {
             tracing::info!("the database was migrated by a newer version, which this one is compatible with");
@@ -105,7 +105,7 @@ async fn migrate_sqlite(db: &Db) -> Result<(), Misfit> {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         ..TransactionOptions::default()
     };
-    let lock = db.writer().begin_with_options(options).await?;
+    let lock = db.migrator().begin_with_options(options).await?;
     if let Fit::Older(_) = found(&lock).await?.judge(&known())? {
         Migrator::up(&lock, None).await?;
     }
@@ -116,7 +116,7 @@ async fn migrate_postgres(db: &Db) -> Result<(), Misfit> {
     // Tried for however long the other node takes: its steps are ours, too. Not waited for: a statement that waits has
     // a snapshot, and the other node's `CREATE INDEX CONCURRENTLY` would wait for the end of that.
     let lock = loop {
-        let lock = db.writer().begin().await?;
+        let lock = db.migrator().begin().await?;
         let row = lock.query_one_raw(db.statement(LOCK, [])).await?;
         if row.is_some_and(|row| row.try_get_by_index(0).unwrap_or(false)) {
             break lock;
@@ -126,8 +126,8 @@ async fn migrate_postgres(db: &Db) -> Result<(), Misfit> {
     };
     // Held by this transaction alone; the steps run in their own beside it, and it has nothing to do meanwhile.
     lock.execute_unprepared("SET LOCAL idle_in_transaction_session_timeout = 0").await?;
-    if let Fit::Older(_) = found(db.writer()).await?.judge(&known())? {
-        Migrator::up(db.writer(), None).await?;
+    if let Fit::Older(_) = found(db.migrator()).await?.judge(&known())? {
+        Migrator::up(db.migrator(), None).await?;
     }
     Ok(lock.commit().await?)
 }

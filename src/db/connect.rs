@@ -55,24 +55,9 @@ pub(super) async fn sqlite(settings: &DatabaseSettings, read_only: bool) -> Resu
     });
     options.max_connections(if read_only { settings.max_connections } else { 1 });
     options.min_connections(1);
-    // A transaction handed from one request to the next must never find its connection retired.
     options.idle_timeout(None);
     options.max_lifetime(None);
-    options.map_sqlx_sqlite_pool_opts(|pool| {
-        pool.test_before_acquire(false).after_release(|connection, _| {
-            Box::pin(async move {
-                // Waits for the rollback of a transaction that was dropped. Where none is open there is nothing to wait
-                // for, and asking the connection's thread costs as much as a small statement.
-                if connection.is_in_transaction() {
-                    connection.ping().await?;
-                }
-                // When the disk is full `SQLite` rolls back by itself, and sqlx, whose own rollback then fails, takes
-                // the transaction for open: from then on it would commit savepoints inside a transaction that nobody
-                // ends.
-                Ok(!connection.is_in_transaction())
-            })
-        })
-    });
+    options.test_before_acquire(false);
     Database::connect(options).await
 }
 

@@ -53,7 +53,8 @@ async fn what_is_put_off_runs_in_order_before_what_comes_after_it() {
     let outcome = db.transact(|tx| async move {
         add(&tx, 1, "a").await?;
         tx.later("UPDATE notes SET text = text || ? WHERE id = ?", ["b".into(), 1_i64.into()]).await?;
-        assert_eq!(tx.waiting().len(), 2);
+        // And before both, the BEGIN.
+        assert_eq!(tx.waiting().len(), 3);
         // The values of each statement are its own, and the rows are those of the last one.
         let read = tx.query("SELECT text || ? FROM notes WHERE id = ?", ["!".into(), 1_i64.into()]).await?;
         assert_eq!((texts(&read), tx.waiting().len()), (vec!["ab!".to_owned()], 0));
@@ -87,6 +88,22 @@ async fn what_is_left_runs_before_the_commit_and_not_at_all_without_one() {
         std::future::pending::<Result<(), DbErr>>().await
     });
     assert!(futures_util::FutureExt::now_or_never(Box::pin(dropped)).is_none());
+    // And one that is dropped when it has written.
+    let (wrote, written) = tokio::sync::oneshot::channel();
+    let wrote = Mutex::new(Some(wrote));
+    let halfway = db.transact(|tx| {
+        let wrote = wrote.lock().expect("a lock").take();
+        async move {
+            add(&tx, 3, "halfway").await?;
+            tx.query("SELECT 1", []).await?;
+            wrote.expect("once").send(()).expect("is waited for");
+            std::future::pending::<Result<(), DbErr>>().await
+        }
+    });
+    tokio::select! {
+        _ = halfway => panic!("never ends"),
+        written = written => written.expect("wrote"),
+    }
     db.transact(|tx| async move { add(&tx, 4, "after").await }).await.expect("commits");
     assert_eq!(committed(&db).await, ["kept", "after"]);
 }
@@ -119,6 +136,7 @@ async fn a_transaction_that_runs_again_begins_with_nothing_put_off() {
         let run = runs.fetch_add(1, Ordering::Relaxed);
         let other = &other;
         async move {
+            tx.query("SELECT 1", []).await?;
             add(&tx, i64::from(run), &format!("of run {run}")).await?;
             if run == 0 {
                 // Locked by us: an error of the kind that is tried again.

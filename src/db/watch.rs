@@ -1,8 +1,8 @@
 //! Says why `PostgreSQL` cannot be reached, while the process runs: a pool only says that time is over, and that late.
 //!
 //! Statements that end show that all is well, and cost nothing to look at; the tail of the log alone runs several a
-//! second. When none has ended for a while, the pool is asked for a connection, which it tries before it gives it away,
-//! and when there is none soon, one is opened beside the pool, which shows the reason. It is logged once, and so is the
+//! second. When none has ended for a while, a connection of the pool is tried, and when none answers soon, one is opened
+//! beside the pool, which shows the reason. It is logged once, and so is the
 //! end of it.
 
 use std::time::Duration;
@@ -23,14 +23,13 @@ impl Db {
         if self.shared.backend == Backend::Sqlite {
             return;
         }
-        let pool = self.shared.writer.get_postgres_connection_pool();
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut seen, mut away) = (0, false);
         loop {
             ticks.tick().await;
             let before = std::mem::replace(&mut seen, self.statements());
-            if !away && (seen != before || matches!(timeout(PERIOD, pool.acquire()).await, Ok(Ok(_)))) {
+            if !away && (seen != before || matches!(timeout(PERIOD, self.shared.writer.ping()).await, Ok(Ok(())))) {
                 continue;
             }
             match (connect::reach(&settings, PATIENCE).await, away) {

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use lancewire::{clock::Clock, ids::UserId};
-use sea_orm::{ConnectionTrait, TransactionTrait};
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use crate::{
@@ -238,7 +238,7 @@ async fn a_key_whose_first_request_hangs_is_in_progress() {
 
     // Back door: a request that has written its key and does not come to an end.
     let db = &app.app.db;
-    let hanging = db.writer().begin().await.expect("a transaction");
+    let hanging = db.writer().begin("BEGIN").await.expect("a transaction");
     let insert = "INSERT INTO idempotency_keys (user_id, mutation, key, request_hash, effect, created_at) \
                   VALUES (?, 'deposit', 'hangs', ?, '', ?)";
     let values = [user.into(), vec![0_u8; 32].into(), app.app.clock.now().into()];

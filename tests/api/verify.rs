@@ -1,8 +1,11 @@
 //! `verify` finds what is wrong: one thing is broken in each copy of a busy database, by somebody who gets past every
 //! CHECK and trigger, and the findings are those that name it and no others.
 
-use lancewire::{db::Backend, verify::verify};
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use lancewire::{
+    db::{Backend, Pool},
+    verify::verify,
+};
+use sea_orm::ConnectionTrait;
 
 use crate::{
     guards::busy_marketplace,
@@ -160,7 +163,7 @@ async fn inflict(app: &TestApp, copy: &DbCopy, damage: &Damage) {
     }
 }
 
-async fn run(connection: &DatabaseConnection, sql: &str) {
+async fn run(connection: &Pool, sql: &str) {
     connection.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 

@@ -1,6 +1,6 @@
 //! Every event to every subscriber, at a steady rate: the comparison.
 //!
-//! All servers of a size run side by side and are measured in turns of a second. The speed of a machine that is shared
+//! All servers of a size run side by side and are measured in turns. The speed of a machine that is shared
 //! changes within minutes by more than what is to be seen, and so it changes for all of them.
 
 use std::time::Duration;
@@ -22,11 +22,12 @@ const SIZES: [(usize, f64); 3] = [(1_000, 10.0), (2_000, 50.0), (100, 200.0)];
 /// Jobs that are changed in turn, each over a connection of its own.
 const JOBS: usize = 8;
 
-/// How long a server is measured until it is the next one's turn.
-const TURN: Duration = Duration::from_secs(1);
+/// How long a server is measured until it is the next one's turn, in seconds.
+const TURN: u64 = 2;
 
-/// How long events flow before a turn is measured: what lay still is warm again.
-const LEAD: Duration = Duration::from_millis(300);
+/// Events that flow before a turn is measured: what lay still is warm again, and the kernel no longer acknowledges each
+/// packet at once, as it does with the first 16 after a pause.
+const LEAD: f64 = 20.0;
 
 /// What one server did.
 #[derive(Debug)]
@@ -102,7 +103,7 @@ struct Row {
 pub fn run(bench: &mut Bench) -> Result<()> {
     bench.report.section(
         "Fan-out",
-        "Every change of a job to every subscriber. The servers take turns of a second. CPU is in microseconds a delivery, \
+        "Every change of a job to every subscriber. The servers take turns of two seconds. CPU is in microseconds a delivery, \
          which is seconds a million; \"turns\" are the cheapest and the dearest.",
     );
     for (subscribers, rate) in SIZES {
@@ -112,15 +113,13 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         for kind in bench.options.servers(&Kind::ALL) {
             let contender = Contender::ready(bench, kind, subscribers, rate);
             contenders.extend(skip_or(bench, kind, contender)?);
-            for other in &mut contenders {
-                other.attend()?;
-            }
+            contenders.iter_mut().try_for_each(Contender::attend)?;
         }
-        for _ in 0..bench.options.seconds {
-            for contender in &mut contenders {
-                let turn = contender.turn(rate);
-                turn.context(contender.kind.name())?;
-            }
+        for turn in 0..usize::try_from(bench.options.seconds.div_ceil(TURN))? * contenders.len() {
+            let place = turn % contenders.len();
+            let contender = &mut contenders[place];
+            contender.turn(rate).context(contender.kind.name())?;
+            contenders.iter_mut().try_for_each(Contender::attend)?;
         }
         let rows: Result<Vec<_>> = contenders.into_iter().map(Contender::row).collect();
         table(bench, &rows?);
@@ -148,10 +147,9 @@ impl Contender {
     }
 
     fn turn(&mut self, rate: f64) -> Result<()> {
-        self.attend()?;
-        self.load.drive(Pace::PerSecond(rate), Until::Elapsed(LEAD))?;
+        self.load.drive(Pace::PerSecond(rate), Until::Elapsed(Duration::from_secs_f64(LEAD / rate)))?;
         self.load.settle(Duration::from_secs(10))?;
-        self.turns.push(measure(&mut self.target, &mut self.load, rate, TURN)?);
+        self.turns.push(measure(&mut self.target, &mut self.load, rate, Duration::from_secs(TURN))?);
         Ok(())
     }
 

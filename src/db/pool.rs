@@ -1,0 +1,461 @@
+//! Connections for single statements and for transactions.
+//!
+//! Opening, counting and closing is left to the pool of sqlx. But that asks a connection whether it lives each time it is
+//! taken out and each time it is given back: a round trip to `PostgreSQL` each, and on `SQLite`, where a connection is a
+//! thread, a handing over to it and back, which costs more than most statements. And it hands idle ones out in turn, so
+//! that of eight readers each finds the one that has rested longest, with cold pages. So connections stay taken out
+//! here, and the one used last is the next; `BEGIN` and `COMMIT` are statements like others, which on `SQLite` saves two
+//! more handings over each. The benchmark: docs/scaling.md, "What a mutation costs".
+//!
+//! What sqlx's questions were good for is done where it is needed:
+//! - A connection that the server has closed meanwhile is found out by the statement that fails on it. Then all that
+//!   rest here are given back, which has sqlx try them, and the statement is run once more on one that was tried: a query,
+//!   or the `BEGIN` of a transaction, but never a write, of which nobody knows whether it was done.
+//! - One whose statement was not waited for is given back.
+//! - One whose transaction is not at its end is rolled back by a task of its own before anybody gets it, and closed if
+//!   that fails.
+//! - What rests long or has been out long is given back, so that sqlx can close what is old or too many.
+
+use std::{
+    sync::{
+        self, Arc, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use sea_orm::{
+    ConnAcquireErr, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr,
+    SqlxError, Statement, Values,
+    prelude::async_trait::async_trait,
+    sqlx::{
+        self, AssertSqlSafe, Connection as _, Executor as _, PgPool, Postgres, Sqlite, SqlitePool, pool::PoolConnection,
+    },
+};
+use sea_query_sqlx::SqlxValues;
+use tokio::{
+    runtime::Handle,
+    sync::{MappedMutexGuard, Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+use crate::error::is_gone;
+
+/// How long a connection may rest, or be out of sqlx's hands.
+const REST: Duration = Duration::from_mins(1);
+const OUT: Duration = Duration::from_mins(10);
+
+/// Connections to one database. Clones share them. Statements may be run on it as on one connection.
+#[derive(Clone, Debug)]
+pub struct Pool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    source: Source,
+    /// Used last is last.
+    resting: sync::Mutex<Vec<Connection>>,
+    seats: Arc<Semaphore>,
+    patience: Duration,
+    closed: AtomicBool,
+    /// Raised when a connection turned out to be dead: those that were taken out before it do not rest here any more.
+    generation: AtomicU64,
+    statements: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+#[derive(Debug)]
+struct Connection {
+    raw: Raw,
+    out_since: Instant,
+    used_at: Instant,
+    generation: u64,
+}
+
+#[derive(Debug)]
+enum Raw {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+/// Runs the same on a connection to either database.
+macro_rules! on_either {
+    ($raw:expr, $connection:ident => $run:expr) => {
+        match $raw {
+            Raw::Sqlite($connection) => $run,
+            Raw::Postgres($connection) => $run,
+        }
+    };
+}
+
+impl Pool {
+    /// The connections of a pool that sea-orm has opened, at most `size` at a time; each is waited for as long as
+    /// `patience`. Every statement but `BEGIN`, `COMMIT` and `ROLLBACK` is counted in `statements`.
+    pub(super) fn new(opened: &DatabaseConnection, size: u32, patience: Duration, statements: &Arc<AtomicU64>) -> Self {
+        let source = match opened.get_database_backend() {
+            DbBackend::Sqlite => Source::Sqlite(opened.get_sqlite_connection_pool().clone()),
+            _ => Source::Postgres(opened.get_postgres_connection_pool().clone()),
+        };
+        Self(Arc::new(Shared {
+            source,
+            resting: sync::Mutex::default(),
+            seats: Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS))),
+            patience,
+            closed: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
+            statements: Arc::clone(statements),
+        }))
+    }
+
+    /// Begins a transaction by this command.
+    pub async fn begin(&self, command: &str) -> Result<Transaction, DbErr> {
+        loop {
+            let mut lease = self.lease().await?;
+            let outcome = lease.command(command).await;
+            if !lease.was_dead(&outcome) {
+                return outcome.map(|()| self.transaction(lease, true));
+            }
+        }
+    }
+
+    /// A transaction that has yet to begin: by the first statement that is run in it, which says so itself.
+    pub(super) async fn begin_by_first_statement(&self) -> Result<Transaction, DbErr> {
+        Ok(self.transaction(self.lease().await?, false))
+    }
+
+    fn transaction(&self, lease: Lease, begun: bool) -> Transaction {
+        let (backend, lease) = (self.get_database_backend(), Mutex::new(Some(lease)));
+        Transaction { backend, lease, begun: AtomicBool::new(begun) }
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.lease().await?.ping().await
+    }
+
+    /// Closes all, and fails whatever comes later.
+    pub(super) async fn close(&self) {
+        self.0.closed.store(true, Ordering::Release);
+        self.0.resting().clear();
+        match &self.0.source {
+            Source::Sqlite(pool) => pool.close().await,
+            Source::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    /// How many connections there are, and how many of them are in use.
+    pub(super) fn usage(&self) -> (u32, u32) {
+        let (size, idle) = match &self.0.source {
+            Source::Sqlite(pool) => (pool.size(), pool.num_idle()),
+            Source::Postgres(pool) => (pool.size(), pool.num_idle()),
+        };
+        let idle = idle + self.0.resting().len();
+        (size, size.saturating_sub(u32::try_from(idle).unwrap_or(u32::MAX)))
+    }
+
+    async fn lease(&self) -> Result<Lease, DbErr> {
+        let deadline = Instant::now() + self.0.patience;
+        let late = |_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout);
+        let seat = timeout_at(deadline, Arc::clone(&self.0.seats).acquire_owned()).await.map_err(late)?;
+        let seat = seat.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
+        let rested = self.0.resting().pop();
+        let (connection, rested) = match rested {
+            Some(connection) => (connection, true),
+            None => (timeout_at(deadline, self.0.take_out()).await.map_err(late)??, false),
+        };
+        Ok(Lease { connection: Some(connection), rested, whole: true, pool: Arc::clone(&self.0), _seat: seat })
+    }
+}
+
+impl Shared {
+    fn resting(&self) -> sync::MutexGuard<'_, Vec<Connection>> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn take_out(&self) -> Result<Connection, DbErr> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let raw = match &self.source {
+            Source::Sqlite(pool) => pool.acquire().await.map(Raw::Sqlite),
+            Source::Postgres(pool) => pool.acquire().await.map(Raw::Postgres),
+        };
+        let now = Instant::now();
+        let raw = raw.map_err(|error| match error {
+            SqlxError::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
+            SqlxError::PoolClosed => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
+            error => DbErr::Conn(RuntimeErr::SqlxError(error.into())),
+        })?;
+        Ok(Connection { raw, out_since: now, used_at: now, generation })
+    }
+
+    /// Takes a connection back whose last statement is done.
+    fn rest(&self, mut connection: Connection) {
+        let now = Instant::now();
+        connection.used_at = now;
+        // A SQLite connection does not age, and costs a thread at most.
+        let ages = matches!(self.source, Source::Postgres(_));
+        let mut resting = self.resting();
+        let too_many = ages && resting.first().is_some_and(|first| now - first.used_at > REST);
+        let oldest = too_many.then(|| resting.remove(0));
+        let is_old = ages && now - connection.out_since > OUT;
+        let is_of_before = connection.generation != self.generation.load(Ordering::Acquire);
+        if !is_old && !is_of_before && !self.closed.load(Ordering::Acquire) {
+            resting.push(connection);
+        }
+        drop(resting);
+        // To sqlx, not under the lock.
+        drop(oldest);
+    }
+
+    /// A connection was dead: the others that rest are not to be trusted.
+    fn distrust(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        let resting = std::mem::take(&mut *self.resting());
+        drop(resting);
+    }
+}
+
+/// A connection that is in use.
+#[derive(Debug)]
+struct Lease {
+    connection: Option<Connection>,
+    /// Nobody has tried it since it was used last.
+    rested: bool,
+    /// Whether its last statement was waited for, and did not show that it is dead.
+    whole: bool,
+    pool: Arc<Shared>,
+    _seat: OwnedSemaphorePermit,
+}
+
+impl Lease {
+    /// The connection, for one statement.
+    fn raw(&mut self) -> Result<&mut Raw, DbErr> {
+        self.whole = false;
+        let connection = self.connection.as_mut();
+        connection.map(|connection| &mut connection.raw).ok_or_else(|| DbErr::Custom("no connection".to_owned()))
+    }
+
+    /// The statement is done.
+    fn done<T>(&mut self, outcome: Result<T, SqlxError>, wrap: fn(RuntimeErr) -> DbErr) -> Result<T, DbErr> {
+        let outcome = outcome.map_err(|error| wrap(RuntimeErr::SqlxError(error.into())));
+        self.whole = !outcome.as_ref().is_err_and(is_dead);
+        if !self.whole {
+            self.pool.distrust();
+        }
+        outcome
+    }
+
+    /// Whether nothing is wrong but that the connection had been closed by the time it was taken from those that rest.
+    fn was_dead<T>(&self, outcome: &Result<T, DbErr>) -> bool {
+        self.rested && outcome.as_ref().is_err_and(is_dead)
+    }
+
+    /// Closes it instead of giving it to anybody else.
+    fn close(mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            on_either!(&mut connection.raw, connection => connection.close_on_drop());
+        }
+    }
+
+    async fn ping(&mut self) -> Result<(), DbErr> {
+        let outcome = on_either!(self.raw()?, connection => connection.ping().await);
+        self.done(outcome, DbErr::Conn)
+    }
+
+    /// `BEGIN`, `COMMIT` or `ROLLBACK`.
+    async fn command(&mut self, sql: &str) -> Result<(), DbErr> {
+        let outcome = on_either!(self.raw()?, connection => connection.execute(AssertSqlSafe(sql)).await.map(drop));
+        self.done(outcome, DbErr::Exec)
+    }
+
+    fn count(&self) {
+        self.pool.statements.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("lancewire_database_statements_total").increment(1);
+    }
+
+    async fn execute_unprepared(&mut self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.count();
+        let outcome = on_either!(self.raw()?, connection => {
+            connection.execute(AssertSqlSafe(sql)).await.map(Into::into)
+        });
+        self.done(outcome, DbErr::Exec)
+    }
+
+    async fn execute(&mut self, statement: &Statement) -> Result<ExecResult, DbErr> {
+        self.count();
+        let (sql, values) = parts(statement);
+        let outcome = on_either!(self.raw()?, connection => {
+            sqlx::query_with(sql, values).execute(&mut **connection).await.map(Into::into)
+        });
+        self.done(outcome, DbErr::Exec)
+    }
+
+    async fn query_one(&mut self, statement: &Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.count();
+        let (sql, values) = parts(statement);
+        let outcome = on_either!(self.raw()?, connection => {
+            let row = sqlx::query_with(sql, values).fetch_optional(&mut **connection).await;
+            row.map(|row| row.map(Into::into))
+        });
+        self.done(outcome, DbErr::Query)
+    }
+
+    async fn query_all(&mut self, statement: &Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.count();
+        let (sql, values) = parts(statement);
+        let outcome = on_either!(self.raw()?, connection => {
+            let rows = sqlx::query_with(sql, values).fetch_all(&mut **connection).await;
+            rows.map(|rows| rows.into_iter().map(Into::into).collect())
+        });
+        self.done(outcome, DbErr::Query)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take().filter(|_| self.whole) {
+            self.pool.rest(connection);
+        }
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for Pool {
+    fn get_database_backend(&self) -> DbBackend {
+        match self.0.source {
+            Source::Sqlite(_) => DbBackend::Sqlite,
+            Source::Postgres(_) => DbBackend::Postgres,
+        }
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.lease().await?.execute(&statement).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.lease().await?.execute_unprepared(sql).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        loop {
+            let mut lease = self.lease().await?;
+            let outcome = lease.query_one(&statement).await;
+            if !lease.was_dead(&outcome) {
+                return outcome;
+            }
+        }
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        loop {
+            let mut lease = self.lease().await?;
+            let outcome = lease.query_all(&statement).await;
+            if !lease.was_dead(&outcome) {
+                return outcome;
+            }
+        }
+    }
+}
+
+/// A transaction. Dropped before its end, it is rolled back.
+#[derive(Debug)]
+pub struct Transaction {
+    backend: DbBackend,
+    /// Taken only when it is dropped.
+    lease: Mutex<Option<Lease>>,
+    /// Whether there is anything to roll back.
+    begun: AtomicBool,
+}
+
+impl Transaction {
+    /// Commits.
+    pub async fn commit(self) -> Result<(), DbErr> {
+        self.end("COMMIT").await
+    }
+
+    /// Commits by a statement that ends with `COMMIT`.
+    pub(super) async fn commit_by(self, last: Statement) -> Result<(), DbErr> {
+        self.execute_raw(last).await?;
+        self.begun.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Undoes all of it, and waits for that.
+    pub async fn rollback(self) -> Result<(), DbErr> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(self, how: &str) -> Result<(), DbErr> {
+        self.lease().await?.command(how).await?;
+        self.begun.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The connection, for a statement.
+    async fn lease(&self) -> Result<MappedMutexGuard<'_, Lease>, DbErr> {
+        self.begun.store(true, Ordering::Relaxed);
+        let lease = MutexGuard::try_map(self.lease.lock().await, Option::as_mut);
+        lease.map_err(|_| DbErr::Custom("this transaction is over".to_owned()))
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for Transaction {
+    fn get_database_backend(&self) -> DbBackend {
+        self.backend
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.lease().await?.execute(&statement).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.lease().await?.execute_unprepared(sql).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.lease().await?.query_one(&statement).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.lease().await?.query_all(&statement).await
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        let Some(mut lease) = self.lease.get_mut().take() else { return };
+        if !*self.begun.get_mut() {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else {
+            lease.close();
+            return;
+        };
+        // Ends with the answer of the database, or with the connection.
+        runtime.spawn(async move {
+            if lease.command("ROLLBACK").await.is_err() {
+                lease.close();
+            }
+        });
+    }
+}
+
+fn parts(statement: &Statement) -> (AssertSqlSafe<&str>, SqlxValues) {
+    let values = statement.values.clone().unwrap_or_else(|| Values(Vec::new()));
+    (AssertSqlSafe(statement.sql.as_str()), SqlxValues(values))
+}
+
+/// Whether no statement after the one that failed so can succeed on that connection.
+fn is_dead(error: &DbErr) -> bool {
+    let (DbErr::Conn(RuntimeErr::SqlxError(error))
+    | DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error))) = error
+    else {
+        return false;
+    };
+    matches!(**error, SqlxError::Protocol(_)) || is_gone(error)
+}
