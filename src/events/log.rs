@@ -78,6 +78,16 @@ const STAMP: &str = "SELECT numbered, head, (SELECT log_id FROM event_log WHERE 
 /// The same, with the events that follow a position.
 const READ: &str = "SELECT * FROM read_events(?, CAST(? AS integer))";
 
+/// How far the log has got, on `SQLite`: the sequence and not the greatest id, since retention may have removed the
+/// latest events.
+const HEAD: &str = "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head";
+
+/// The same, with the event that follows a position.
+const READ_ONE: &str = "SELECT head, position, event_id, kind, subject_id, subject_version, is_public, owner_id, \
+                        claimant_id, payload, occurred_at FROM \
+                        (SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head) \
+                        LEFT JOIN events ON position = (SELECT MIN(position) FROM events WHERE position > ?)";
+
 /// How far the log has got.
 #[derive(Clone, Debug)]
 pub struct Advance {
@@ -118,24 +128,17 @@ impl EventLog {
                 let row = self.db.writer().query_one_raw(ask(STAMP)).await?;
                 self.stamped(&row.ok_or_else(nothing)?)
             }
-            // The sequence and not the greatest id: retention may have removed the latest events.
             Backend::Sqlite => {
-                let sql = "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head";
-                self.db.reader().query_one_raw(ask(sql)).await?.ok_or_else(nothing)?.try_get("", "head")
+                self.db.reader().query_one_raw(ask(HEAD)).await?.ok_or_else(nothing)?.try_get("", "head")
             }
         }
     }
 
-    /// Numbers what has been committed, and reads up to `limit` events after `position`: one statement, but on `SQLite`
-    /// where nothing follows. For the tail, over its own connection.
+    /// Numbers what has been committed, and reads up to `limit` events after `position`: one statement, and on `SQLite`
+    /// another where more than one follows. For the tail, over its own connection.
     pub async fn advance(&self, position: i64, limit: u32) -> Result<Advance, Fault> {
         if self.db.backend() == Backend::Sqlite {
-            let events = self.next(position, limit).await?;
-            let head = match events.last() {
-                Some(last) => last.position,
-                None => self.stamp().await?,
-            };
-            return Ok(Advance { head, events });
+            return self.advance_sqlite(position, limit).await;
         }
         let statement = self.db.statement(READ, [position.into(), i64::from(limit).into()]);
         // All rows, and with them the word that the numbering is committed: before that nobody may hear of it.
@@ -145,6 +148,23 @@ impl EventLog {
         let follows = first.try_get::<Option<i64>>("", "position")?.is_some();
         let rows = if follows { rows.as_slice() } else { &[] };
         Ok(Advance { head, events: rows.iter().map(event).collect::<Result<_, _>>()? })
+    }
+
+    /// One row for one event, which is the usual number: each further one is handed over by itself.
+    async fn advance_sqlite(&self, position: i64, limit: u32) -> Result<Advance, Fault> {
+        let row = self.db.tail().query_one_raw(self.db.statement(READ_ONE, [position.into()])).await?;
+        let row = row.ok_or_else(|| Fault::corrupt("sqlite_sequence"))?;
+        let head: i64 = row.try_get("", "head")?;
+        if row.try_get::<Option<i64>>("", "position")?.is_none() {
+            return Ok(Advance { head, events: Vec::new() });
+        }
+        let mut events = vec![event(&row)?];
+        if let Some(first) = events.first().map(|first| first.position).filter(|first| *first < head && limit > 1) {
+            events.extend(self.next(first, limit - 1).await?);
+        }
+        // The second statement may see more than the first.
+        let head = events.last().map_or(head, |last| last.position.max(head));
+        Ok(Advance { head, events })
     }
 
     /// Notes what was numbered, and returns the last position given out.

@@ -5,33 +5,52 @@
 
 use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
+use chrono::TimeDelta;
 
 use super::{Wallets, model::SettlementOutcome};
-use crate::lifecycle::Lifecycle;
+use crate::{clock::Timestamp, error::Fault, lifecycle::Lifecycle};
 
-/// How often due transactions are looked for.
-const PERIOD: Duration = Duration::from_millis(100);
+/// After how long it looks although nobody has asked for anything: what another node left behind when it stopped.
+const PERIOD: Duration = Duration::from_secs(5);
+/// When what could not be settled is tried again.
+const RETRY: TimeDelta = TimeDelta::milliseconds(100);
 
 /// Settles what is due until the process stops.
 pub async fn run(wallets: Wallets, lifecycle: Lifecycle) {
-    let mut ticks = tokio::time::interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            () = lifecycle.stopping() => return,
-            _ = ticks.tick() => {}
-        }
-        let due = match wallets.due().await {
-            Ok(due) => due,
-            Err(error) => {
-                tracing::error!(error = %error, "cannot look for due transactions");
-                continue;
+        let next = settle_due(&wallets).await.unwrap_or_else(|error| {
+            tracing::error!(error = %error, "cannot look for due transactions");
+            Some(wallets.clock.now() + RETRY)
+        });
+        let due = async {
+            match next {
+                Some(next) => wallets.clock.sleep_until(next).await,
+                None => tokio::time::sleep(PERIOD).await,
             }
         };
-        for transaction in due {
+        tokio::select! {
+            () = lifecycle.stopping() => return,
+            () = wallets.requested.notified() => {}
+            () = due => {}
+        }
+    }
+}
+
+/// Settles what is due, and says when the next one is.
+async fn settle_due(wallets: &Wallets) -> Result<Option<Timestamp>, Fault> {
+    loop {
+        let unsettled = wallets.unsettled().await?;
+        if unsettled.is_empty() {
+            return Ok(None);
+        }
+        for (transaction, due) in unsettled {
+            let now = wallets.clock.now();
+            if due > now {
+                return Ok(Some(due));
+            }
             if let Err(error) = wallets.settle(transaction, SettlementOutcome::Post).await {
                 tracing::error!(transaction.id = %transaction, error = %error, "cannot settle");
+                return Ok(Some(now + RETRY));
             }
         }
     }

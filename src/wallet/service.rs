@@ -3,7 +3,7 @@
 //! Each change is one journal (two over time for a withdrawal), one new version of each wallet concerned, one
 //! transaction in each wallet's history and one `walletUpdated` event for each, all in the caller's SQL transaction.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::TimeDelta;
 use sea_orm::{
@@ -11,6 +11,7 @@ use sea_orm::{
     sea_query::Expr,
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
@@ -39,12 +40,14 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Wallets {
     db: Db,
-    clock: Clock,
+    pub(super) clock: Clock,
     ids: Ids,
     accounts: Accounts,
     currency: Currency,
     /// After how long the sandbox settles; none without it.
     sandbox_delay: Option<TimeDelta>,
+    /// Tells the sandbox of this process that there is something to settle.
+    pub(super) requested: Arc<Notify>,
 }
 
 /// An amount as it came: texts, so that a bad one is refused by its path.
@@ -92,7 +95,7 @@ impl Wallets {
         currency: Currency,
         sandbox_delay: Option<TimeDelta>,
     ) -> Self {
-        Self { db, clock, ids, accounts, currency, sandbox_delay }
+        Self { db, clock, ids, accounts, currency, sandbox_delay, requested: Arc::default() }
     }
 
     /// The same on another view of the database.
@@ -135,6 +138,7 @@ impl Wallets {
                 Ok(self.outcome_in(&tx, deposited).await?)
             })
             .await
+            .inspect(|_| self.requested.notify_one())
     }
 
     /// Reserves money on its way out. It leaves once the processor confirms it.
@@ -175,6 +179,7 @@ impl Wallets {
                 Ok(self.outcome_in(&tx, withdrawn).await?)
             })
             .await
+            .inspect(|_| self.requested.notify_one())
     }
 
     /// Admin, or a payment processor with an admin's account: settles a pending transaction.
@@ -215,14 +220,13 @@ impl Wallets {
         }
     }
 
-    /// Transactions that the sandbox should settle by now, oldest first.
-    pub async fn due(&self) -> Result<Vec<TransactionId>, Fault> {
+    /// The next transactions that the sandbox should settle and when, the first due first.
+    pub(super) async fn unsettled(&self) -> Result<Vec<(TransactionId, Timestamp)>, Fault> {
         let rows = transactions::Entity::find()
             .select_only()
-            .column(transactions::Column::Id)
+            .columns([transactions::Column::Id, transactions::Column::SettleDueAt])
             .filter(transactions::Column::Status.eq(TransactionStatus::Pending.as_str()))
             .filter(transactions::Column::SettleDueAt.is_not_null())
-            .filter(transactions::Column::SettleDueAt.lte(self.clock.now()))
             .order_by_asc(transactions::Column::SettleDueAt)
             .limit(100)
             .into_tuple()
