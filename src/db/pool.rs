@@ -5,7 +5,7 @@
 //! thread, a handing over to it and back, which costs more than most statements. And it hands idle ones out in turn, so
 //! that of eight readers each finds the one that has rested longest, with cold pages. So connections stay taken out
 //! here, and the one used last is the next; `BEGIN` and `COMMIT` are statements like others, which on `SQLite` saves two
-//! more handings over each. The benchmark: docs/scaling.md, "What a mutation costs".
+//! more handings over each. What that is worth stands in docs/scaling.md, "Delivery and mutations".
 //!
 //! What sqlx's questions were good for is done where it is needed:
 //! - A connection that the server has closed meanwhile is found out by the statement that fails on it. Then all that
