@@ -3,7 +3,11 @@
 //! Log lines are text for people or JSON for machines, with dotted field names. They never hold a token, a password, an
 //! email or a variable: what could is not `Debug`, or is not logged.
 
-use std::sync::OnceLock;
+use std::{
+    env,
+    io::{self, IsTerminal as _},
+    sync::OnceLock,
+};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -21,7 +25,9 @@ const SECONDS: [f64; 16] =
 pub fn init_logs(settings: &TelemetrySettings) -> Result<(), ConfigError> {
     let filter = EnvFilter::try_new(&settings.filter)
         .map_err(|error| ConfigError::new(format!("settings: telemetry.filter: {error}")))?;
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    // Colours are for people: not in a file, and not for one who said no.
+    let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(colours);
     let registry = tracing_subscriber::registry().with(filter);
     let set = match settings.format {
         LogFormat::Text => registry.with(lines.with_target(false)).try_init(),

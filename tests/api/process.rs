@@ -296,6 +296,16 @@ async fn a_server_whose_database_is_away_ends_at_once_and_cleanly() {
     assert!(!heard.contains("event: next"), "{heard}");
 }
 
+#[tokio::test]
+async fn a_log_in_a_file_has_no_colours() {
+    let home = Home::new().with("LANCEWIRE_TELEMETRY__FILTER", "info").with("LANCEWIRE_TELEMETRY__FORMAT", "text");
+    let server = home.serve_into("log").await;
+    server.signal("TERM").await;
+    assert_eq!(server.ended().await.code(), Some(0));
+    let log = fs::read_to_string(home.path().join("log")).expect("a log");
+    assert!(log.contains("INFO") && !log.contains('\u{1b}'), "{log}");
+}
+
 /// At the start at once, in one line; while it runs once for each time, however much fails because of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn why_postgres_cannot_be_reached_is_said() {
