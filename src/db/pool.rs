@@ -45,7 +45,8 @@ use crate::error::is_gone;
 const REST: Duration = Duration::from_mins(1);
 const OUT: Duration = Duration::from_mins(10);
 
-/// Connections to one database. Clones share them. Statements may be run on it as on one connection.
+/// Connections to one database. Clones share them. Single statements may be run on it as on one connection; one that
+/// returns rows must be one that may run twice, and one that may not is executed or has a transaction of its own.
 #[derive(Clone, Debug)]
 pub struct Pool(Arc<Shared>);
 
