@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     config::{BusKind, BusSettings, Config, ConfigError, Environment, PaymentProvider},
     db::{
-        Db,
+        Backend, Db,
         replica::{Replica, ReplicaError},
     },
     error::{Fault, cause},
@@ -117,7 +117,7 @@ impl App {
         let metrics = telemetry::metrics();
         let lifecycle = Lifecycle::new();
         let tls = Tls::load(&config.tls)?;
-        let db = Box::pin(open_database(&config, ids.clone())).await?;
+        let db = Box::pin(open_database(&config, ids.clone(), lifecycle.clone())).await?;
         lifecycle.spawn_until_stopping(db.clone().watch(config.database.clone()));
 
         let policy = match config.environment {
@@ -166,7 +166,7 @@ impl App {
         let retention = events::run_retention(hub.log().clone(), kept, clock.clone(), lifecycle.clone());
         lifecycle.spawn_until_stopping(retention);
         if sandbox_delay.is_some() {
-            lifecycle.spawn_until_stopping(sandbox::run(wallets.clone(), lifecycle.clone()));
+            lifecycle.spawn_until_stopping(sandbox::run(wallets.clone(), clock.clone(), lifecycle.clone()));
         }
 
         let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };
@@ -243,13 +243,13 @@ impl App {
 }
 
 /// Opens the database and brings its tables up to date, or refuses them. Two nodes may do so at the same time.
-pub async fn open_database(config: &Config, ids: Ids) -> Result<Db, StartError> {
+pub async fn open_database(config: &Config, ids: Ids, lifecycle: Lifecycle) -> Result<Db, StartError> {
     let folder = sqlite_file(&config.database.url).and_then(Path::parent);
     if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) {
         let made = std::fs::create_dir_all(folder);
         made.map_err(|error| StartError::Connect(sea_orm::DbErr::Custom(error.to_string())))?;
     }
-    let db = Db::connect(&config.database, ids).await.map_err(StartError::Connect)?;
+    let db = Db::connect(&config.database, ids, lifecycle).await.map_err(StartError::Connect)?;
     migrations::bring_up(&db, &config.database).await?;
     Ok(db)
 }
@@ -260,7 +260,7 @@ pub async fn open_existing_database(mut config: Config, ids: Ids) -> Result<Db, 
         return Err(StartError::Absent);
     }
     config.database.migrate = false;
-    open_database(&config, ids).await
+    open_database(&config, ids, Lifecycle::new()).await
 }
 
 fn sqlite_file(url: &str) -> Option<&Path> {
@@ -288,7 +288,7 @@ async fn start_delivery(
     let hub = Hub::new(log, Arc::clone(bus), terms, settings, clock.clone(), lifecycle.until_stopping());
     let poll = Duration::from_millis(config.events.poll_ms);
     // On SQLite nobody else commits but a tool of the operator's, and a commit of ours rings.
-    let poll = if config.database.url.starts_with("sqlite:") { poll.max(LONE_POLL) } else { poll };
+    let poll = if config.database.backend() == Backend::Sqlite { poll.max(LONE_POLL) } else { poll };
     let pace = Pace { poll, heartbeat: HEARTBEAT, hold: HOLD };
     let sessions = sessions.clone();
     let witness = move |event: &events::NewEvent| sessions.hear(event);

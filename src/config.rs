@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de::IntoDeserializer};
 
 use crate::{
     auth::{attempts::AttemptSettings, passwords::PasswordSettings, tokens::TokenSettings},
-    db::DatabaseSettings,
+    db::{Backend, DatabaseSettings},
     graphql::{budget::BudgetSettings, limits::Limits},
     http::{
         client_address::{Proxies, ProxyHeader},
@@ -303,7 +303,7 @@ impl Config {
     pub fn bus_kind(&self) -> BusKind {
         match self.bus.kind {
             BusKind::Auto if !self.bus.redis_url.is_empty() => BusKind::Redis,
-            BusKind::Auto if self.database.url.starts_with("sqlite:") => BusKind::Memory,
+            BusKind::Auto if self.database.backend() == Backend::Sqlite => BusKind::Memory,
             BusKind::Auto => BusKind::Postgres,
             kind => kind,
         }
@@ -329,7 +329,7 @@ impl Config {
         )?;
         require(!url.contains(":memory:"), "database.url", "must name a file: readers and the writer share it")?;
         require(
-            !url.starts_with("sqlite:") || self.bus_kind() == BusKind::Memory,
+            self.database.backend() != Backend::Sqlite || self.bus_kind() == BusKind::Memory,
             if self.bus.redis_url.is_empty() { "bus.kind" } else { "bus.redis_url" },
             "connects several nodes, and SQLite is one node: leave it out, or set database.url to a PostgreSQL",
         )?;

@@ -1,16 +1,17 @@
 //! The database: its pools, transactions that retry, and the doorbell.
 //!
-//! Owns how connections are opened ([`connect`]) and given out ([`pool`]), what is known of the database's health ([`watch`], [`writes`]) and how a
-//! transaction runs; knows no table but that of commit marks, by
-//! which [`replica`] tells whether somebody's own writes can be seen. `SQLite` gets one writing connection
-//! (`BEGIN IMMEDIATE`, so that a transaction holds the write lock before it reads) and a pool of read-only ones;
-//! `PostgreSQL` gets one pool at READ COMMITTED, where each decision is made on rows locked with `FOR UPDATE`, and a
-//! connection beside it for the event tail.
+//! Owns how connections are opened ([`connect`]) and given out ([`pool`]), what is known of the database's health
+//! ([`watch`], [`writes`]) and how a transaction runs; knows no table but that of commit marks, by which [`replica`]
+//! tells whether somebody's own writes can be seen. `SQLite` gets one writing connection (`BEGIN IMMEDIATE`, so that a
+//! transaction holds the write lock before it reads) and a pool of read-only ones; `PostgreSQL` gets one pool at READ
+//! COMMITTED, where each decision is made on rows locked with `FOR UPDATE`. Both have a connection beside those for the
+//! event tail.
 //!
 //! A use case hands [`Db::transact`] a closure. It is run again, a bounded number of times, when the database says that
 //! only the moment was wrong (serialisation failure, deadlock, busy), so it must have no effect outside the
 //! transaction. After a commit the helper rings the doorbell that wakes the event tail: nobody else does anything after
-//! a commit. A transaction whose future is dropped rolls back.
+//! a commit. One that fails is rolled back before its error is handed on. One whose future is dropped is rolled back
+//! unless it was committing; then the commit may be done, and is heard of like any other.
 //!
 //! On `SQLite` each statement is handed to the connection's thread and its answer handed back, which costs more than
 //! most statements do. Writes whose answer nobody needs therefore wait ([`Tx::later`]) and go over together with the
@@ -19,10 +20,7 @@
 use std::{
     future::Future,
     ops::Deref,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -36,6 +34,7 @@ use tokio::sync::Notify;
 use crate::{
     error::{AsDbError, DbErrorKind},
     ids::{Ids, UserId},
+    lifecycle::Lifecycle,
 };
 
 mod connect;
@@ -45,6 +44,7 @@ mod standing;
 mod watch;
 mod writes;
 
+use pool::Common;
 use replica::Snapshot;
 use writes::Writes;
 
@@ -75,6 +75,13 @@ pub struct DatabaseSettings {
     pub replica_max_lag_ms: u64,
 }
 
+impl DatabaseSettings {
+    /// Which of the two databases `url` names.
+    pub fn backend(&self) -> Backend {
+        if self.url.starts_with("sqlite:") { Backend::Sqlite } else { Backend::Postgres }
+    }
+}
+
 /// Which of the two databases this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
@@ -100,8 +107,7 @@ struct Shared {
     tail: Pool,
     /// The pool of `writer`, as sea-orm has it.
     migrator: DatabaseConnection,
-    doorbell: Arc<Notify>,
-    statements: Arc<AtomicU64>,
+    common: Common,
     ids: Ids,
     /// Whether a replica may be read, so that commits must be marked.
     marks: bool,
@@ -118,28 +124,32 @@ pub enum Reader {
 }
 
 impl Db {
-    /// Opens the pools; a missing `SQLite` file and its folder are created.
-    pub async fn connect(settings: &DatabaseSettings, ids: Ids) -> Result<Self, DbErr> {
-        let statements = Arc::new(AtomicU64::new(0));
+    /// Opens the pools; a missing `SQLite` file is created. Transactions that are dropped on the way end in tasks of
+    /// `lifecycle`.
+    pub async fn connect(settings: &DatabaseSettings, ids: Ids, lifecycle: Lifecycle) -> Result<Self, DbErr> {
+        let backend = settings.backend();
+        let common = Common { statements: Arc::default(), doorbell: Arc::default(), lifecycle };
         let patience = Duration::from_millis(settings.acquire_timeout_ms);
-        let pool = |opened: &DatabaseConnection, size| Pool::new(opened, size, patience, &statements);
-        let (backend, migrator, writer, reader, tail) = if settings.url.starts_with("sqlite:") {
-            let migrator = connect::sqlite(settings, false).await?;
-            let (readers, tail) = (connect::sqlite(settings, true).await?, connect::sqlite(settings, true).await?);
-            let writer = pool(&migrator, 1);
-            (Backend::Sqlite, migrator, writer, pool(&readers, settings.max_connections), pool(&tail, 1))
-        } else {
-            let migrator = connect::postgres(settings).await?;
-            let writer = pool(&migrator, settings.max_connections);
-            (Backend::Postgres, migrator, writer.clone(), writer, pool(&connect::tail(settings).await?, 1))
+        let pool = |opened: &DatabaseConnection, size| Pool::new(opened, size, patience, common.clone());
+        let (migrator, writer, reader, tail) = match backend {
+            Backend::Sqlite => {
+                let migrator = connect::sqlite(settings, false).await?;
+                let (readers, tail) = (connect::sqlite(settings, true).await?, connect::sqlite(settings, true).await?);
+                let writer = pool(&migrator, 1);
+                (migrator, writer, pool(&readers, settings.max_connections), pool(&tail, 1))
+            }
+            Backend::Postgres => {
+                let migrator = connect::postgres(settings).await?;
+                let writer = pool(&migrator, settings.max_connections);
+                (migrator, writer.clone(), writer, pool(&connect::tail(settings).await?, 1))
+            }
         };
         let shared = Shared {
             backend,
             writer,
             tail,
             migrator,
-            doorbell: Arc::default(),
-            statements,
+            common,
             ids,
             marks: !settings.replica_url.is_empty(),
             writes: Writes::default(),
@@ -222,12 +232,12 @@ impl Db {
 
     /// Rung after each commit. One permit is kept, so a ring between two waits is not missed.
     pub fn doorbell(&self) -> Arc<Notify> {
-        Arc::clone(&self.shared.doorbell)
+        Arc::clone(&self.shared.common.doorbell)
     }
 
     /// SQL statements run so far, for tests that count them.
     pub fn statements(&self) -> u64 {
-        self.shared.statements.load(Ordering::Relaxed)
+        self.shared.common.statements.load(Ordering::Relaxed)
     }
 
     /// Sets the gauges of the pools: connections that are open, and those of them that are in use.
@@ -266,7 +276,7 @@ impl Db {
             attempt += 1;
             let error = match self.attempt(&work).await {
                 Ok(value) => {
-                    self.shared.doorbell.notify_one();
+                    self.shared.common.doorbell.notify_one();
                     return Ok(value);
                 }
                 Err(error) => error,
@@ -296,16 +306,28 @@ impl Db {
             Backend::Postgres => (writer.begin("BEGIN").await?, Vec::new()),
         };
         let tx = Tx(Arc::new(Running { transaction, waiting: Mutex::new(waiting) }));
-        let value = work(tx.clone()).await?;
-        if let Some(author) = self.author {
+        let outcome = match work(tx.clone()).await {
             // Last, so that the row is held for no longer than the commit takes, and nothing is waited for while it is.
-            let sql = "INSERT INTO commit_marks (user_id, commits) VALUES (?, 1) \
-                       ON CONFLICT (user_id) DO UPDATE SET commits = commit_marks.commits + 1 RETURNING 1";
-            tx.query(sql, [author.into()]).await?;
-        }
+            Ok(value) => self.mark(&tx).await.map(|()| value).map_err(E::from),
+            Err(error) => Err(error),
+        };
         let tx = Arc::into_inner(tx.0).ok_or_else(|| DbErr::Custom("the transaction outlived its closure".into()))?;
-        tx.commit().await?;
-        Ok(value)
+        match outcome {
+            Ok(value) => tx.commit().await.map(|()| value).map_err(E::from),
+            Err(error) => {
+                // Nobody waits for its locks when the error is told. If it fails it is tried again, beside us.
+                let _ = tx.transaction.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Marks a commit as its author's.
+    async fn mark(&self, tx: &Tx) -> Result<(), DbErr> {
+        let Some(author) = self.author else { return Ok(()) };
+        let sql = "INSERT INTO commit_marks (user_id, commits) VALUES (?, 1) \
+                   ON CONFLICT (user_id) DO UPDATE SET commits = commit_marks.commits + 1 RETURNING 1";
+        tx.query(sql, [author.into()]).await.map(drop)
     }
 
     /// A statement for this database. Write `?` for each value; on `PostgreSQL` they become `$1`, `$2` ...
@@ -360,8 +382,8 @@ pub struct Tx(Arc<Running>);
 #[derive(Debug)]
 pub struct Running {
     transaction: Transaction,
-    /// `BEGIN` and writes that go over with the next statement, in order. Always empty on `PostgreSQL`, whose protocol takes one
-    /// prepared statement at a time.
+    /// `BEGIN` and writes that go over with the next statement, in order. Always empty on `PostgreSQL`, whose protocol
+    /// takes one prepared statement at a time.
     waiting: Mutex<Vec<Statement>>,
 }
 

@@ -9,6 +9,7 @@ use lancewire::{
     clock::Clock,
     config::{Config, Environment},
     ids::Ids,
+    lifecycle::Lifecycle,
     schema, seed, telemetry,
     verify::verify,
 };
@@ -93,7 +94,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Schema => {}
         Command::Migrate => {
             config.database.migrate = true;
-            open_database(&config, ids).await?;
+            open_database(&config, ids, Lifecycle::new()).await?;
         }
         Command::Verify => {
             let findings = verify(&open_existing_database(config, ids).await?).await?;

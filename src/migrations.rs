@@ -16,7 +16,10 @@ use std::{
 use migration::{Migrator, MigratorTrait, SchemaManager};
 use sea_orm::{ConnectionTrait, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 
-use crate::db::{Backend, DatabaseSettings, Db};
+use crate::{
+    db::{Backend, DatabaseSettings, Db},
+    lifecycle::Lifecycle,
+};
 
 /// How long a node waits for another one's migrations on `SQLite`, in milliseconds: they are its own, too.
 const PATIENCE_MS: u64 = 600_000;
@@ -91,7 +94,7 @@ pub async fn bring_up(db: &Db, settings: &DatabaseSettings) -> Result<(), Misfit
             let lock_timeout_ms = if sqlite { PATIENCE_MS } else { settings.lock_timeout_ms };
             let patient =
                 DatabaseSettings { max_connections: 2, statement_timeout_ms: 0, lock_timeout_ms, ..settings.clone() };
-            let own = Db::connect(&patient, db.ids().clone()).await?;
+            let own = Db::connect(&patient, db.ids().clone(), Lifecycle::new()).await?;
             let migrated = if sqlite { migrate_sqlite(&own).await } else { migrate_postgres(&own).await };
             own.close().await;
             migrated

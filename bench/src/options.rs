@@ -161,8 +161,9 @@ impl Options {
         ensure!((1..=600).contains(&options.seconds), "--seconds is between 1 and 600");
         ensure!((1..=100).contains(&options.scale), "--scale is between 1 and 100");
         ensure!(options.binary.exists(), "no {}: bench/run builds it", options.binary.display());
-        if let Some(against) = &options.against {
-            ensure!(against.exists(), "no {}", against.display());
+        match &options.against {
+            Some(against) => ensure!(against.exists(), "no {}", against.display()),
+            None => ensure!(!options.servers.contains(&Kind::Against), "--against says which build that is"),
         }
         Ok(options)
     }

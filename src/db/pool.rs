@@ -12,8 +12,9 @@
 //!   rest here are given back, which has sqlx try them, and the statement is run once more on one that was tried: a query,
 //!   or the `BEGIN` of a transaction, but never a write, of which nobody knows whether it was done.
 //! - One whose statement was not waited for is given back.
-//! - One whose transaction is not at its end is rolled back by a task of its own before anybody gets it, and closed if
-//!   that fails.
+//! - One whose transaction nobody waits for any more is rolled back by a task of its own before anybody gets it, and
+//!   closed if that fails. The last that was asked for may have been its commit, so the doorbell is rung when it is known
+//!   to be over.
 //! - What rests long or has been out long is given back, so that sqlx can close what is old or too many.
 
 use std::{
@@ -34,12 +35,11 @@ use sea_orm::{
 };
 use sea_query_sqlx::SqlxValues;
 use tokio::{
-    runtime::Handle,
-    sync::{MappedMutexGuard, Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore},
+    sync::{MappedMutexGuard, Mutex, MutexGuard, Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
 };
 
-use crate::error::is_gone;
+use crate::{error::is_gone, lifecycle::Lifecycle};
 
 /// How long a connection may rest, or be out of sqlx's hands.
 const REST: Duration = Duration::from_mins(1);
@@ -49,6 +49,17 @@ const OUT: Duration = Duration::from_mins(10);
 /// returns rows must be one that may run twice, and one that may not is executed or has a transaction of its own.
 #[derive(Clone, Debug)]
 pub struct Pool(Arc<Shared>);
+
+/// What the pools of one database have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Common {
+    /// Counts every statement but `BEGIN`, `COMMIT` and `ROLLBACK`.
+    pub statements: Arc<AtomicU64>,
+    /// Rung when a transaction is over for whose end nobody waited.
+    pub doorbell: Arc<Notify>,
+    /// Owns the tasks that end such transactions.
+    pub lifecycle: Lifecycle,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -60,7 +71,7 @@ struct Shared {
     closed: AtomicBool,
     /// Raised when a connection turned out to be dead: those that were taken out before it do not rest here any more.
     generation: AtomicU64,
-    statements: Arc<AtomicU64>,
+    common: Common,
 }
 
 #[derive(Debug)]
@@ -95,8 +106,8 @@ macro_rules! on_either {
 
 impl Pool {
     /// The connections of a pool that sea-orm has opened, at most `size` at a time; each is waited for as long as
-    /// `patience`. Every statement but `BEGIN`, `COMMIT` and `ROLLBACK` is counted in `statements`.
-    pub(super) fn new(opened: &DatabaseConnection, size: u32, patience: Duration, statements: &Arc<AtomicU64>) -> Self {
+    /// `patience`.
+    pub(super) fn new(opened: &DatabaseConnection, size: u32, patience: Duration, common: Common) -> Self {
         let source = match opened.get_database_backend() {
             DbBackend::Sqlite => Source::Sqlite(opened.get_sqlite_connection_pool().clone()),
             _ => Source::Postgres(opened.get_postgres_connection_pool().clone()),
@@ -108,7 +119,7 @@ impl Pool {
             patience,
             closed: AtomicBool::new(false),
             generation: AtomicU64::new(0),
-            statements: Arc::clone(statements),
+            common,
         }))
     }
 
@@ -123,7 +134,8 @@ impl Pool {
         }
     }
 
-    /// A transaction that has yet to begin: by the first statement that is run in it, which says so itself.
+    /// A transaction that has yet to begin: by the first statement that is run in it, which says so itself. Nothing is
+    /// committed before one has been run.
     pub(super) async fn begin_by_first_statement(&self) -> Result<Transaction, DbErr> {
         Ok(self.transaction(self.lease().await?, false))
     }
@@ -254,11 +266,15 @@ impl Lease {
         self.rested && outcome.as_ref().is_err_and(is_dead)
     }
 
-    /// Closes it instead of giving it to anybody else.
-    fn close(mut self) {
-        if let Some(mut connection) = self.connection.take() {
+    /// Ends a transaction for which nobody waits any more, wherever it stands: its last statement may still run, and may
+    /// have been its commit.
+    async fn abandon(mut self) {
+        // SQLite refuses to roll back what is over. Whether that was all that was wrong, a transaction to begin tells.
+        let over = self.command("ROLLBACK").await.is_ok() || self.command("BEGIN; ROLLBACK").await.is_ok();
+        if !over && let Some(mut connection) = self.connection.take() {
             on_either!(&mut connection.raw, connection => connection.close_on_drop());
         }
+        self.pool.common.doorbell.notify_one();
     }
 
     async fn ping(&mut self) -> Result<(), DbErr> {
@@ -273,7 +289,7 @@ impl Lease {
     }
 
     fn count(&self) {
-        self.pool.statements.fetch_add(1, Ordering::Relaxed);
+        self.pool.common.statements.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("lancewire_database_statements_total").increment(1);
     }
 
@@ -386,7 +402,7 @@ impl Transaction {
 
     /// Undoes all of it, and waits for that.
     pub async fn rollback(self) -> Result<(), DbErr> {
-        self.end("ROLLBACK").await
+        if self.begun.load(Ordering::Relaxed) { self.end("ROLLBACK").await } else { Ok(()) }
     }
 
     async fn end(self, how: &str) -> Result<(), DbErr> {
@@ -428,20 +444,10 @@ impl ConnectionTrait for Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        let Some(mut lease) = self.lease.get_mut().take() else { return };
-        if !*self.begun.get_mut() {
-            return;
+        if let Some(lease) = self.lease.get_mut().take().filter(|_| *self.begun.get_mut()) {
+            let lifecycle = lease.pool.common.lifecycle.clone();
+            drop(lifecycle.spawn(lease.abandon()));
         }
-        let Ok(runtime) = Handle::try_current() else {
-            lease.close();
-            return;
-        };
-        // Ends with the answer of the database, or with the connection.
-        runtime.spawn(async move {
-            if lease.command("ROLLBACK").await.is_err() {
-                lease.close();
-            }
-        });
     }
 }
 

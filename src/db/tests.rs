@@ -25,7 +25,7 @@ fn settings(url: String) -> DatabaseSettings {
 async fn notes() -> (Db, TempDir) {
     let home = tempfile::tempdir().expect("a folder");
     let settings = settings(format!("sqlite:{}", home.path().join("notes.db").display()));
-    let db = Db::connect(&settings, Ids::seeded(Clock::system(), 1)).await.expect("opens");
+    let db = Db::connect(&settings, Ids::seeded(Clock::system(), 1), Lifecycle::new()).await.expect("opens");
     let table = "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL, \
                  CONSTRAINT notes_text_check CHECK (text <> ''))";
     db.writer().execute_unprepared(table).await.expect("made");
@@ -109,6 +109,19 @@ async fn what_is_left_runs_before_the_commit_and_not_at_all_without_one() {
 }
 
 #[tokio::test]
+async fn a_commit_that_nobody_waits_for_is_heard_of_and_keeps_its_connection() {
+    let (db, _home) = notes().await;
+    db.writer().execute_unprepared("CREATE TEMPORARY TABLE of_this_connection (id INTEGER)").await.expect("made");
+    // All of it goes over in one command, and is let go of when that is done but before its answer is looked at.
+    let mut committing = Box::pin(db.transact(|tx| async move { add(&tx, 1, "unattended").await }));
+    assert!(futures_util::FutureExt::now_or_never(&mut committing).is_none());
+    while committed(&db).await.is_empty() {}
+    drop(committing);
+    db.doorbell().notified().await;
+    db.writer().execute_unprepared("DELETE FROM of_this_connection").await.expect("the connection that made it");
+}
+
+#[tokio::test]
 async fn what_is_wrong_comes_to_light_with_the_next_statement_or_the_commit_and_undoes_all() {
     let (db, _home) = notes().await;
     let at_the_commit = db.transact(|tx| async move {
@@ -130,7 +143,7 @@ async fn what_is_wrong_comes_to_light_with_the_next_statement_or_the_commit_and_
 async fn a_transaction_that_runs_again_begins_with_nothing_put_off() {
     let (db, home) = notes().await;
     let other = settings(format!("sqlite:{}", home.path().join("notes.db").display()));
-    let other = Db::connect(&other, Ids::seeded(Clock::system(), 2)).await.expect("opens");
+    let other = Db::connect(&other, Ids::seeded(Clock::system(), 2), Lifecycle::new()).await.expect("opens");
     let runs = AtomicU32::new(0);
     let outcome = db.transact(|tx| {
         let run = runs.fetch_add(1, Ordering::Relaxed);
@@ -150,11 +163,24 @@ async fn a_transaction_that_runs_again_begins_with_nothing_put_off() {
 }
 
 #[tokio::test]
+async fn who_cannot_begin_keeps_the_connection() {
+    let (db, home) = notes().await;
+    let other = settings(format!("sqlite:{}", home.path().join("notes.db").display()));
+    let other = Db::connect(&other, Ids::seeded(Clock::system(), 2), Lifecycle::new()).await.expect("opens");
+    db.writer().execute_unprepared("CREATE TEMPORARY TABLE of_this_connection (id INTEGER)").await.expect("made");
+    let locked = other.writer().begin("BEGIN IMMEDIATE").await.expect("a transaction");
+    let late = db.transact(|tx| async move { add(&tx, 1, "late").await });
+    assert_eq!(DbErrorKind::of(&late.await.expect_err("is locked")), DbErrorKind::Retry);
+    locked.rollback().await.expect("the end");
+    db.writer().execute_unprepared("DELETE FROM of_this_connection").await.expect("the connection that made it");
+}
+
+#[tokio::test]
 async fn an_address_that_is_none_is_refused_without_telling_its_password() {
     for url in
         ["postgres://ada:se/cret@127.0.0.1:1/db", "postgres://ada:se#cret@127.0.0.1:1/db", "sqlite://se:cret@x:y"]
     {
-        let refused = Db::connect(&settings(url.to_owned()), Ids::seeded(Clock::system(), 1)).await;
+        let refused = Db::connect(&settings(url.to_owned()), Ids::seeded(Clock::system(), 1), Lifecycle::new()).await;
         let line = refused.expect_err("is refused").to_string();
         assert!(line.contains("it is no URL") && !line.contains("cret"), "{line}");
     }

@@ -78,15 +78,29 @@ const STAMP: &str = "SELECT numbered, head, (SELECT log_id FROM event_log WHERE 
 /// The same, with the events that follow a position.
 const READ: &str = "SELECT * FROM read_events(?, CAST(? AS integer))";
 
+/// What [`event`] reads.
+macro_rules! columns {
+    () => {
+        "position, event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, payload, occurred_at"
+    };
+}
+
 /// How far the log has got, on `SQLite`: the sequence and not the greatest id, since retention may have removed the
 /// latest events.
-const HEAD: &str = "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head";
+macro_rules! head {
+    () => {
+        "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head"
+    };
+}
 
 /// The same, with the event that follows a position.
-const READ_ONE: &str = "SELECT head, position, event_id, kind, subject_id, subject_version, is_public, owner_id, \
-                        claimant_id, payload, occurred_at FROM \
-                        (SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head) \
-                        LEFT JOIN events ON position = (SELECT MIN(position) FROM events WHERE position > ?)";
+const READ_ONE: &str = concat!(
+    "SELECT head, ",
+    columns!(),
+    " FROM (",
+    head!(),
+    ") LEFT JOIN events ON position = (SELECT MIN(position) FROM events WHERE position > ?)"
+);
 
 /// How far the log has got.
 #[derive(Clone, Debug)]
@@ -129,7 +143,7 @@ impl EventLog {
                 self.stamped(&row.ok_or_else(nothing)?)
             }
             Backend::Sqlite => {
-                self.db.reader().query_one_raw(ask(HEAD)).await?.ok_or_else(nothing)?.try_get("", "head")
+                self.db.reader().query_one_raw(ask(head!())).await?.ok_or_else(nothing)?.try_get("", "head")
             }
         }
     }
@@ -238,8 +252,7 @@ impl EventLog {
             // Planned for a log of any age.
             Backend::Postgres => "SELECT * FROM events_after(?, CAST(? AS integer))",
             Backend::Sqlite => {
-                "SELECT position, event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, payload, \
-                 occurred_at FROM events WHERE position > ? ORDER BY position LIMIT ?"
+                concat!("SELECT ", columns!(), " FROM events WHERE position > ? ORDER BY position LIMIT ?")
             }
         };
         let statement = self.db.statement(sql, [position.into(), i64::from(limit).into()]);
@@ -261,11 +274,10 @@ impl EventLog {
         let told: Vec<String> = told.map(|kind| format!("'{}'", kind.as_str())).collect();
         let told = told.join(", ");
         let sql = format!(
-            "SELECT position, event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, payload, \
-             occurred_at FROM events WHERE position > ? AND position < ? \
-             AND kind IN ({told}) \
+            "SELECT {columns} FROM events WHERE position > ? AND position < ? AND kind IN ({told}) \
              AND (is_public = ? OR owner_id = ? OR claimant_id = ? OR (? = ? AND kind IN ('JOB_POSTED', 'JOB_UPDATED'))) \
-             ORDER BY position {direction} LIMIT ?"
+             ORDER BY position {direction} LIMIT ?",
+            columns = columns!()
         );
         // Nobody's id, for those who are not signed in.
         let user = listener.user.map_or(Uuid::nil(), Uuid::from);

@@ -8,7 +8,11 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use super::{Wallets, model::SettlementOutcome};
-use crate::{clock::Timestamp, error::Fault, lifecycle::Lifecycle};
+use crate::{
+    clock::{Clock, Timestamp},
+    error::Fault,
+    lifecycle::Lifecycle,
+};
 
 /// After how long it looks although nobody has asked for anything: what another node left behind when it stopped.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -16,15 +20,15 @@ const PERIOD: Duration = Duration::from_secs(5);
 const RETRY: TimeDelta = TimeDelta::milliseconds(100);
 
 /// Settles what is due until the process stops.
-pub async fn run(wallets: Wallets, lifecycle: Lifecycle) {
+pub async fn run(wallets: Wallets, clock: Clock, lifecycle: Lifecycle) {
     loop {
-        let next = settle_due(&wallets).await.unwrap_or_else(|error| {
+        let next = settle_due(&wallets, &clock).await.unwrap_or_else(|error| {
             tracing::error!(error = %error, "cannot look for due transactions");
-            Some(wallets.clock.now() + RETRY)
+            Some(clock.now() + RETRY)
         });
         let due = async {
             match next {
-                Some(next) => wallets.clock.sleep_until(next).await,
+                Some(next) => clock.sleep_until(next).await,
                 None => tokio::time::sleep(PERIOD).await,
             }
         };
@@ -36,22 +40,25 @@ pub async fn run(wallets: Wallets, lifecycle: Lifecycle) {
     }
 }
 
-/// Settles what is due, and says when the next one is.
-async fn settle_due(wallets: &Wallets) -> Result<Option<Timestamp>, Fault> {
+/// Settles what is due, and says when there is something to do again. What cannot be settled keeps nobody else waiting.
+async fn settle_due(wallets: &Wallets, clock: &Clock) -> Result<Option<Timestamp>, Fault> {
     loop {
-        let unsettled = wallets.unsettled().await?;
+        let (unsettled, now) = (wallets.unsettled().await?, clock.now());
         if unsettled.is_empty() {
             return Ok(None);
         }
+        let mut again = None;
         for (transaction, due) in unsettled {
-            let now = wallets.clock.now();
             if due > now {
-                return Ok(Some(due));
+                return Ok(Some(again.map_or(due, |again| due.min(again))));
             }
             if let Err(error) = wallets.settle(transaction, SettlementOutcome::Post).await {
                 tracing::error!(transaction.id = %transaction, error = %error, "cannot settle");
-                return Ok(Some(now + RETRY));
+                again = Some(now + RETRY);
             }
+        }
+        if again.is_some() {
+            return Ok(again);
         }
     }
 }

@@ -40,7 +40,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Wallets {
     db: Db,
-    pub(super) clock: Clock,
+    clock: Clock,
     ids: Ids,
     accounts: Accounts,
     currency: Currency,

@@ -164,7 +164,7 @@ const KNOWS: [(&str, &str); 28] = [
     ("text", "error"),
     ("db", "error ids lifecycle trust"),
     ("idempotency", "clock db error ids"),
-    ("migrations", "db"),
+    ("migrations", "db lifecycle"),
     // What domains stand on.
     ("events", "clock db error ids lifecycle named_enum"),
     ("auth", "clock db error events ids"),

@@ -246,9 +246,9 @@ impl Ground {
         let settings = format!("[database]\nurl = {:?}\n", self.url);
         let config = Config::layered(Environment::Development, &[&settings]).expect("usable settings");
         let ids = Ids::from_entropy(Clock::system());
-        let db = open_database(&config, ids.clone()).await.expect("it opens");
-        let log = EventLog::open(db.clone()).await.expect("a log");
         let lifecycle = Lifecycle::new();
+        let db = open_database(&config, ids.clone(), lifecycle.clone()).await.expect("it opens");
+        let log = EventLog::open(db.clone()).await.expect("a log");
         let inner = self.bus(&log, &ids, &lifecycle).await;
         until("the bus is connected", || inner.is_connected()).await;
         let bus = Arc::new(Mistreated::new(inner, treatment, 7));

@@ -70,10 +70,30 @@ async fn connections_that_the_server_has_closed_trouble_nobody() {
 async fn a_write_whose_connection_is_closed_is_not_run_again() {
     let app = app().await;
     let db = &app.app.db;
-    let outcome = db.writer().execute_unprepared("SELECT pg_terminate_backend(pg_backend_pid())").await;
-    let error = outcome.expect_err("its own connection");
-    assert_eq!(DbErrorKind::of(&error), DbErrorKind::Other);
-    backend(db.writer(), db).await;
+    db.writer().execute_unprepared("CREATE SEQUENCE runs").await.expect("made");
+    // On a connection that has rested, as one has whose statement would be run again.
+    let runs = "SELECT nextval('runs'), pg_terminate_backend(pg_backend_pid())";
+    let outcome = db.writer().execute_unprepared(runs).await;
+    assert_eq!(DbErrorKind::of(&outcome.expect_err("its own connection")), DbErrorKind::Other);
+    let outcome = db.writer().execute_raw(db.statement(runs, [])).await;
+    assert_eq!(DbErrorKind::of(&outcome.expect_err("its own connection")), DbErrorKind::Other);
+    assert_eq!(app.db_number("SELECT last_value FROM runs").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_refused_has_let_go_of_every_lock() {
+    let app = app().await;
+    let db = &app.app.db;
+    app.client("Ada").await.post_job("Contested").await;
+    for _ in 0..100 {
+        let refused = db.transact(|tx| async move {
+            tx.execute("UPDATE jobs SET version = version + 1", []).await?;
+            Err::<(), _>(DbErr::Custom("refused".into()))
+        });
+        refused.await.expect_err("is refused");
+        let free = db.statement("SELECT 1 FROM jobs FOR UPDATE NOWAIT", []);
+        db.writer().query_all_raw(free).await.expect("nobody holds it");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,12 +1,17 @@
 //! How deposits and withdrawals end: each of PENDING, POSTED, VOIDED and FAILED against each outcome of
 //! `confirmTransaction`, with all four parts of the wallet.
 
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use lancewire::clock::{Clock, Timestamp};
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use crate::{
     on_both,
     support::{
-        app::TestApp,
+        app::{Database, TestApp},
         footprint::footprint,
         people::{Person, fresh_key, money, text},
     },
@@ -151,4 +156,48 @@ on_both! {
         ben.withdraw("100.00").await.good();
         assert_eq!(ben.balance().await, ["0.00", "0.00", "30.00", "100.00"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sandbox_settles_what_is_due_and_is_held_up_by_nobody() {
+    const DELAY: Duration = Duration::from_mins(1);
+    let clock = Clock::manual(Clock::system().now());
+    let sandbox = "[payments]\nprovider = 'sandbox'\nsandbox_delay_ms = 60000\n";
+    let app = TestApp::start_with(Database::Sqlite, sandbox, clock.clone()).await;
+    let back_door = async |sql: &str| app.app.db.writer().execute_unprepared(sql).await.expect("runs");
+    back_door(
+        "CREATE TRIGGER stuck BEFORE UPDATE ON transactions WHEN OLD.amount_minor = 1000 \
+         BEGIN SELECT RAISE(ABORT, 'stuck'); END",
+    )
+    .await;
+    let (ada, ben) = (app.freelancer("Ada").await, app.freelancer("Ben").await);
+    let sockets = [ada.socket().await, ben.socket().await];
+    let wallets = sockets.each_ref().map(|socket| {
+        socket.subscribe("subscription { walletUpdated { transaction { id status settledAt } } }", json!({}))
+    });
+    app.listening(2).await;
+    ada.deposit("10.00").await.good();
+    ben.deposit("20.00").await.good();
+    let begun_at = clock.now();
+    for (socket, wallet) in sockets.iter().zip(&wallets) {
+        assert_eq!(socket.next(wallet).await["data"]["walletUpdated"]["transaction"]["status"], "PENDING");
+    }
+
+    clock.advance(DELAY);
+    let settled = async |person: usize| {
+        let event = sockets[person].next(&wallets[person]).await["data"]["walletUpdated"]["transaction"].clone();
+        assert_eq!(event["status"], "POSTED");
+        text(&event, "/settledAt").parse::<Timestamp>().expect("a time")
+    };
+    assert_eq!(settled(1).await, begun_at + DELAY);
+    assert_eq!(ada.balance().await, ["0.00", "0.00", "10.00", "0.00"]);
+
+    back_door("DROP TRIGGER stuck").await;
+    clock.advance(Duration::from_millis(100));
+    assert_eq!(settled(0).await - begun_at, TimeDelta::milliseconds(60_100));
+    assert_eq!(ada.balance().await, ["10.00", "0.00", "0.00", "0.00"]);
+    for socket in sockets {
+        socket.close().await;
+    }
+    app.finish().await;
 }

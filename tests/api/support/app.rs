@@ -12,6 +12,7 @@ use lancewire::{
     db::{Backend, Db},
     events::EventKind,
     ids::Ids,
+    lifecycle::Lifecycle,
     seed::SKILLS,
     verify::verify,
 };
@@ -236,7 +237,7 @@ impl TestApp {
                 Some(copy)
             }
         };
-        let db = Db::connect(&settings, self.app.db.ids().clone()).await.expect("the copy opens");
+        let db = Db::connect(&settings, self.app.db.ids().clone(), Lifecycle::new()).await.expect("the copy opens");
         DbCopy { db, _home: home, _lent: lent }
     }
 
@@ -304,6 +305,6 @@ pub async fn soon<F: Future>(coming: F) -> F::Output {
 pub async fn migrate(url: String) {
     let settings = format!("[database]\nurl = {url:?}\n");
     let config = Config::layered(Environment::Development, &[SETTINGS, &settings]).expect("usable settings");
-    let db = open_database(&config, Ids::from_entropy(Clock::system())).await.expect("migrated");
+    let db = open_database(&config, Ids::from_entropy(Clock::system()), Lifecycle::new()).await.expect("migrated");
     db.close().await;
 }
