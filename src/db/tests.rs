@@ -117,7 +117,8 @@ async fn a_commit_that_nobody_waits_for_is_heard_of_and_keeps_its_connection() {
     assert!(futures_util::FutureExt::now_or_never(&mut committing).is_none());
     while committed(&db).await.is_empty() {}
     drop(committing);
-    db.doorbell().notified().await;
+    let heard = tokio::time::timeout(Duration::from_secs(10), async { db.doorbell().notified().await });
+    heard.await.expect("the doorbell rings");
     db.writer().execute_unprepared("DELETE FROM of_this_connection").await.expect("the connection that made it");
 }
 

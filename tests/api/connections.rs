@@ -71,10 +71,11 @@ async fn a_write_whose_connection_is_closed_is_not_run_again() {
     let app = app().await;
     let db = &app.app.db;
     db.writer().execute_unprepared("CREATE SEQUENCE runs").await.expect("made");
-    // On a connection that has rested, as one has whose statement would be run again.
     let runs = "SELECT nextval('runs'), pg_terminate_backend(pg_backend_pid())";
+    // Each on a connection that has rested: there a query would be run again.
     let outcome = db.writer().execute_unprepared(runs).await;
     assert_eq!(DbErrorKind::of(&outcome.expect_err("its own connection")), DbErrorKind::Other);
+    backend(db.writer(), db).await;
     let outcome = db.writer().execute_raw(db.statement(runs, [])).await;
     assert_eq!(DbErrorKind::of(&outcome.expect_err("its own connection")), DbErrorKind::Other);
     assert_eq!(app.db_number("SELECT last_value FROM runs").await, 2);
