@@ -6,7 +6,10 @@
 
 use std::borrow::Cow;
 
-use sea_orm::{DbErr, RuntimeErr, SqlxError};
+use sea_orm::{
+    DbErr, RuntimeErr, SqlxError,
+    sqlx::postgres::{PgDatabaseError, PgSeverity},
+};
 
 use crate::money::Overflow;
 
@@ -98,10 +101,13 @@ impl Fault {
 pub fn is_gone(error: &SqlxError) -> bool {
     match error {
         SqlxError::Io(_) | SqlxError::Tls(_) | SqlxError::WorkerCrashed => true,
-        // Connection exceptions, and a server that stops, has crashed or does not yet let anybody in.
-        SqlxError::Database(error) => error
-            .code()
-            .is_some_and(|code| code.starts_with("08") || ["57P01", "57P02", "57P03"].contains(&code.as_ref())),
+        // Connection exceptions, and whatever PostgreSQL ends a session with: that it stops or has crashed, that somebody
+        // ended it, that it was idle for too long.
+        SqlxError::Database(error) => {
+            let severity = error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+            matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
+                || error.code().is_some_and(|code| code.starts_with("08"))
+        }
         _ => false,
     }
 }

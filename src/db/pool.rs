@@ -12,9 +12,9 @@
 //!   rest here are given back, which has sqlx try them, and the statement is run once more on one that was tried: a query,
 //!   or the `BEGIN` of a transaction, but never a write, of which nobody knows whether it was done.
 //! - One whose statement was not waited for is given back.
-//! - One whose transaction nobody waits for any more is rolled back by a task of its own before anybody gets it, and
-//!   closed if that fails. The last that was asked for may have been its commit, so the doorbell is rung when it is known
-//!   to be over.
+//! - One whose transaction nobody waits for any more, be it while it begins, is rolled back by a task of its own before
+//!   anybody gets it, and closed if that fails. The last that was asked for may have been its commit, so the doorbell is
+//!   rung when it is known to be over.
 //! - What rests long or has been out long is given back, so that sqlx can close what is old or too many.
 
 use std::{
@@ -126,10 +126,15 @@ impl Pool {
     /// Begins a transaction by this command.
     pub async fn begin(&self, command: &str) -> Result<Transaction, DbErr> {
         loop {
-            let mut lease = self.lease().await?;
-            let outcome = lease.command(command).await;
-            if !lease.was_dead(&outcome) {
-                return outcome.map(|()| self.transaction(lease, true));
+            let lease = self.lease().await?;
+            let rested = lease.rested;
+            // One before it has begun: who lets go of it while it begins leaves it to its end.
+            let transaction = self.transaction(lease);
+            let outcome = transaction.lease().await?.command(command).await;
+            match outcome {
+                Ok(()) => return Ok(transaction),
+                Err(error) if rested && is_dead(&error) => {}
+                Err(error) => return Err(error),
             }
         }
     }
@@ -137,12 +142,11 @@ impl Pool {
     /// A transaction that has yet to begin: by the first statement that is run in it, which says so itself. Nothing is
     /// committed before one has been run.
     pub(super) async fn begin_by_first_statement(&self) -> Result<Transaction, DbErr> {
-        Ok(self.transaction(self.lease().await?, false))
+        Ok(self.transaction(self.lease().await?))
     }
 
-    fn transaction(&self, lease: Lease, begun: bool) -> Transaction {
-        let (backend, lease) = (self.get_database_backend(), Mutex::new(Some(lease)));
-        Transaction { backend, lease, begun: AtomicBool::new(begun) }
+    fn transaction(&self, lease: Lease) -> Transaction {
+        Transaction { backend: self.get_database_backend(), lease: Mutex::new(Some(lease)) }
     }
 
     /// Whether the database answers.
@@ -180,7 +184,8 @@ impl Pool {
             Some(connection) => (connection, true),
             None => (timeout_at(deadline, self.0.take_out()).await.map_err(late)??, false),
         };
-        Ok(Lease { connection: Some(connection), rested, whole: true, pool: Arc::clone(&self.0), _seat: seat })
+        let (connection, pool) = (Some(connection), Arc::clone(&self.0));
+        Ok(Lease { connection, rested, whole: true, transaction: Phase::None, pool, _seat: seat })
     }
 }
 
@@ -223,12 +228,25 @@ impl Shared {
         drop(oldest);
     }
 
-    /// A connection was dead: the others that rest are not to be trusted.
-    fn distrust(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
-        let resting = std::mem::take(&mut *self.resting());
-        drop(resting);
+    /// A connection was dead: the others of its generation that rest are not to be trusted.
+    fn distrust(&self, generation: u64) {
+        let next = generation + 1;
+        if self.generation.compare_exchange(generation, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            let resting = std::mem::take(&mut *self.resting());
+            drop(resting);
+        }
     }
+}
+
+/// What is known of the transaction on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// There is none.
+    None,
+    /// There may be one. Nobody else gets the connection before it is over: it is closed sooner.
+    Open,
+    /// The same, and a statement of it has failed.
+    Failed,
 }
 
 /// A connection that is in use.
@@ -239,6 +257,7 @@ struct Lease {
     rested: bool,
     /// Whether its last statement was waited for, and did not show that it is dead.
     whole: bool,
+    transaction: Phase,
     pool: Arc<Shared>,
     _seat: OwnedSemaphorePermit,
 }
@@ -254,9 +273,12 @@ impl Lease {
     /// The statement is done.
     fn done<T>(&mut self, outcome: Result<T, SqlxError>, wrap: fn(RuntimeErr) -> DbErr) -> Result<T, DbErr> {
         let outcome = outcome.map_err(|error| wrap(RuntimeErr::SqlxError(error.into())));
+        if outcome.is_err() && self.transaction == Phase::Open {
+            self.transaction = Phase::Failed;
+        }
         self.whole = !outcome.as_ref().is_err_and(is_dead);
-        if !self.whole {
-            self.pool.distrust();
+        if let Some(dead) = self.connection.as_ref().filter(|_| !self.whole) {
+            self.pool.distrust(dead.generation);
         }
         outcome
     }
@@ -269,10 +291,12 @@ impl Lease {
     /// Ends a transaction for which nobody waits any more, wherever it stands: its last statement may still run, and may
     /// have been its commit.
     async fn abandon(mut self) {
-        // SQLite refuses to roll back what is over. Whether that was all that was wrong, a transaction to begin tells.
-        let over = self.command("ROLLBACK").await.is_ok() || self.command("BEGIN; ROLLBACK").await.is_ok();
-        if !over && let Some(mut connection) = self.connection.take() {
-            on_either!(&mut connection.raw, connection => connection.close_on_drop());
+        // The first may be answered with what was wrong with the last statement. SQLite refuses to roll back what is
+        // over; whether that was all, a transaction to begin tells.
+        for how in ["ROLLBACK", "ROLLBACK", "BEGIN; ROLLBACK"] {
+            if self.end(how).await.is_ok() {
+                break;
+            }
         }
         self.pool.common.doorbell.notify_one();
     }
@@ -286,6 +310,13 @@ impl Lease {
     async fn command(&mut self, sql: &str) -> Result<(), DbErr> {
         let outcome = on_either!(self.raw()?, connection => connection.execute(AssertSqlSafe(sql)).await.map(drop));
         self.done(outcome, DbErr::Exec)
+    }
+
+    /// Ends a transaction by this command.
+    async fn end(&mut self, how: &str) -> Result<(), DbErr> {
+        self.command(how).await?;
+        self.transaction = Phase::None;
+        Ok(())
     }
 
     fn count(&self) {
@@ -333,7 +364,10 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take().filter(|_| self.whole) {
+        let Some(mut connection) = self.connection.take() else { return };
+        if self.transaction != Phase::None {
+            on_either!(&mut connection.raw, connection => connection.close_on_drop());
+        } else if self.whole {
             self.pool.rest(connection);
         }
     }
@@ -383,39 +417,49 @@ pub struct Transaction {
     backend: DbBackend,
     /// Taken only when it is dropped.
     lease: Mutex<Option<Lease>>,
-    /// Whether there is anything to roll back.
-    begun: AtomicBool,
 }
 
 impl Transaction {
-    /// Commits.
+    /// Commits. After a statement that failed there is nothing to commit, whatever became of its error: `PostgreSQL`
+    /// would roll back and call that a success.
     pub async fn commit(self) -> Result<(), DbErr> {
-        self.end("COMMIT").await
+        self.unfailed().await?.end("COMMIT").await
     }
 
     /// Commits by a statement that ends with `COMMIT`.
     pub(super) async fn commit_by(self, last: Statement) -> Result<(), DbErr> {
-        self.execute_raw(last).await?;
-        self.begun.store(false, Ordering::Relaxed);
+        let mut lease = self.unfailed().await?;
+        lease.execute(&last).await?;
+        lease.transaction = Phase::None;
         Ok(())
     }
 
     /// Undoes all of it, and waits for that.
     pub async fn rollback(self) -> Result<(), DbErr> {
-        if self.begun.load(Ordering::Relaxed) { self.end("ROLLBACK").await } else { Ok(()) }
-    }
-
-    async fn end(self, how: &str) -> Result<(), DbErr> {
-        self.lease().await?.command(how).await?;
-        self.begun.store(false, Ordering::Relaxed);
-        Ok(())
+        match &mut *self.lease.lock().await {
+            Some(lease) if lease.transaction != Phase::None => lease.end("ROLLBACK").await,
+            _ => Ok(()),
+        }
     }
 
     /// The connection, for a statement.
     async fn lease(&self) -> Result<MappedMutexGuard<'_, Lease>, DbErr> {
-        self.begun.store(true, Ordering::Relaxed);
         let lease = MutexGuard::try_map(self.lease.lock().await, Option::as_mut);
-        lease.map_err(|_| DbErr::Custom("this transaction is over".to_owned()))
+        let mut lease = lease.map_err(|_| DbErr::Custom("this transaction is over".to_owned()))?;
+        if lease.transaction == Phase::None {
+            lease.transaction = Phase::Open;
+        }
+        Ok(lease)
+    }
+
+    async fn unfailed(&self) -> Result<MappedMutexGuard<'_, Lease>, DbErr> {
+        let lease = self.lease().await?;
+        if lease.transaction == Phase::Failed {
+            return Err(DbErr::Custom(
+                "a statement of this transaction has failed, so it cannot be committed".to_owned(),
+            ));
+        }
+        Ok(lease)
     }
 }
 
@@ -444,7 +488,7 @@ impl ConnectionTrait for Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        if let Some(lease) = self.lease.get_mut().take().filter(|_| *self.begun.get_mut()) {
+        if let Some(lease) = self.lease.get_mut().take().filter(|lease| lease.transaction != Phase::None) {
             let lifecycle = lease.pool.common.lifecycle.clone();
             drop(lifecycle.spawn(lease.abandon()));
         }

@@ -75,15 +75,16 @@ const MAX_NUMBERED: usize = 1_024;
 /// Numbers events, and says whether the log is still the one that it was.
 const STAMP: &str = "SELECT numbered, head, (SELECT log_id FROM event_log WHERE id = 1) AS log_id FROM stamp_events()";
 
-/// The same, with the events that follow a position.
-const READ: &str = "SELECT * FROM read_events(?, CAST(? AS integer))";
-
-/// What [`event`] reads.
+/// What [`event`] reads. Named everywhere, so that a column that a newer version adds troubles no statement that is
+/// prepared already.
 macro_rules! columns {
     () => {
         "position, event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, payload, occurred_at"
     };
 }
+
+/// The same as [`STAMP`], with the events that follow a position.
+const READ: &str = concat!("SELECT numbered, head, log_id, ", columns!(), " FROM read_events(?, CAST(? AS integer))");
 
 /// How far the log has got, on `SQLite`: the sequence and not the greatest id, since retention may have removed the
 /// latest events.
@@ -93,7 +94,7 @@ macro_rules! head {
     };
 }
 
-/// The same, with the event that follows a position.
+/// The same as [`head`], with the event that follows a position.
 const READ_ONE: &str = concat!(
     "SELECT head, ",
     columns!(),
@@ -250,7 +251,7 @@ impl EventLog {
     async fn read(&self, db: &impl ConnectionTrait, position: i64, limit: u32) -> Result<Vec<Event>, Fault> {
         let sql = match self.db.backend() {
             // Planned for a log of any age.
-            Backend::Postgres => "SELECT * FROM events_after(?, CAST(? AS integer))",
+            Backend::Postgres => concat!("SELECT ", columns!(), " FROM events_after(?, CAST(? AS integer))"),
             Backend::Sqlite => {
                 concat!("SELECT ", columns!(), " FROM events WHERE position > ? ORDER BY position LIMIT ?")
             }

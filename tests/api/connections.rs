@@ -1,6 +1,6 @@
 //! What a server that closes connections, and a request that is dropped, leave to those who come after: nothing.
 
-use std::future::pending;
+use std::{future::pending, time::Duration};
 
 use futures_util::future::join_all;
 use lancewire::{
@@ -9,9 +9,12 @@ use lancewire::{
     error::DbErrorKind,
 };
 use sea_orm::{ConnectionTrait, DbErr};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
-use crate::support::app::{Database, TestApp};
+use crate::{
+    on_both,
+    support::app::{Database, TestApp, soon},
+};
 
 async fn app() -> TestApp {
     TestApp::start_with(Database::Postgres, "[database]\nmax_connections = 4\n", Clock::system()).await
@@ -28,6 +31,15 @@ async fn end_the_others(pool: &Pool, db: &Db) {
                WHERE datname = current_database() AND pid <> pg_backend_pid()) ended";
     let row = pool.query_one_raw(db.statement(sql, [])).await.expect("an answer").expect("a row");
     assert!(row.try_get::<i64>("", "ended").expect("a number") > 0);
+}
+
+/// Waits until a condition of SQL is true.
+async fn until_true(db: &Db, condition: &str) {
+    let query = format!("SELECT 1 WHERE {condition}");
+    let patient =
+        async { while db.writer().query_one_raw(db.statement(&query, [])).await.expect("an answer").is_none() {} };
+    // Before the database ends transactions in which nothing happens.
+    timeout(Duration::from_secs(20), patient).await.unwrap_or_else(|_| panic!("waited in vain until {condition}"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,6 +76,24 @@ async fn connections_that_the_server_has_closed_trouble_nobody() {
         tokio::join!(query(), query(), query(), query(), transaction(), transaction(), transaction());
         ada.post_job(&format!("Round {round}")).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_the_server_has_ended_as_idle_troubles_nobody() {
+    let app = app().await;
+    let db = &app.app.db;
+    let other = db.writer().begin("BEGIN").await.expect("a transaction");
+    let idle = backend(db.writer(), db).await;
+    db.writer().execute_unprepared("SET idle_session_timeout = '1ms'").await.expect("is set");
+    let there = db.statement("SELECT 1 FROM pg_stat_activity WHERE pid = ?", [idle.into()]);
+    // A transaction is shown the activity that it saw first.
+    let is_there = async || {
+        other.execute_unprepared("SELECT pg_stat_clear_snapshot()").await.expect("is cleared");
+        other.query_one_raw(there.clone()).await.expect("an answer").is_some()
+    };
+    soon(async { while is_there().await {} }).await;
+    assert_ne!(backend(db.writer(), db).await, idle);
+    other.rollback().await.expect("the end");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,4 +160,34 @@ async fn what_is_dropped_on_the_way_leaves_no_lock_and_takes_no_connection_with_
     });
     let versions = versions.await.expect("commits");
     assert_eq!(versions[0].try_get::<i64>("", "version").expect("a number"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_dropped_while_it_begins_leaves_nothing_open() {
+    const BEGIN: &str = "BEGIN; LOCK TABLE jobs IN EXCLUSIVE MODE";
+    let locks = "SELECT FROM pg_locks WHERE relation = 'jobs'::regclass AND mode = 'ExclusiveLock'";
+    let app = app().await;
+    let db = &app.app.db;
+    let first = db.writer().begin(BEGIN).await.expect("a transaction");
+    let waits = format!("EXISTS ({locks} AND NOT granted)");
+    tokio::select! {
+        _ = db.writer().begin(BEGIN) => panic!("has to wait"),
+        () = until_true(db, &waits) => {}
+    }
+    first.rollback().await.expect("the end");
+    until_true(db, &format!("NOT EXISTS ({locks})")).await;
+}
+
+on_both! {
+    async fn a_transaction_of_which_a_statement_has_failed_commits_nothing(app: TestApp) {
+        let db = &app.app.db;
+        app.client("Ada").await.post_job("Steady").await;
+        let outcome = db.transact(|tx| async move {
+            tx.execute("UPDATE jobs SET title = 'Shaken'", []).await?;
+            tx.execute("UPDATE jobs SET title = NULL", []).await.expect_err("is refused");
+            Ok::<_, DbErr>(())
+        });
+        outcome.await.expect_err("must not be called a success");
+        assert_eq!(app.db_number("SELECT COUNT(*) FROM jobs WHERE title = 'Steady'").await, 1);
+    }
 }
