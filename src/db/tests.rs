@@ -1,4 +1,5 @@
-//! Writes that are put off, and what is told of an address that is none. On `SQLite`: on `PostgreSQL` nothing waits.
+//! Writes that are put off, connections whose transaction was let go of, and what is told of an address that is none. On
+//! `SQLite`: on `PostgreSQL` nothing waits, and `tests/api/connections.rs` has the like.
 
 use std::sync::atomic::AtomicU32;
 
@@ -23,9 +24,13 @@ fn settings(url: String) -> DatabaseSettings {
 
 /// A database of notes, which must say something.
 async fn notes() -> (Db, TempDir) {
+    notes_of(Lifecycle::new()).await
+}
+
+async fn notes_of(lifecycle: Lifecycle) -> (Db, TempDir) {
     let home = tempfile::tempdir().expect("a folder");
     let settings = settings(format!("sqlite:{}", home.path().join("notes.db").display()));
-    let db = Db::connect(&settings, Ids::seeded(Clock::system(), 1), Lifecycle::new()).await.expect("opens");
+    let db = Db::connect(&settings, Ids::seeded(Clock::system(), 1), lifecycle).await.expect("opens");
     let table = "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL, \
                  CONSTRAINT notes_text_check CHECK (text <> ''))";
     db.writer().execute_unprepared(table).await.expect("made");
@@ -120,6 +125,18 @@ async fn a_commit_that_nobody_waits_for_is_heard_of_and_keeps_its_connection() {
     let heard = tokio::time::timeout(Duration::from_secs(10), async { db.doorbell().notified().await });
     heard.await.expect("the doorbell rings");
     db.writer().execute_unprepared("DELETE FROM of_this_connection").await.expect("the connection that made it");
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_let_go_of_after_the_end_goes_with_its_connection() {
+    let lifecycle = Lifecycle::new();
+    let (db, _home) = notes_of(lifecycle.clone()).await;
+    lifecycle.shut_down(Duration::ZERO).await;
+    let transaction = db.writer().begin("BEGIN IMMEDIATE").await.expect("a transaction");
+    transaction.execute_unprepared("INSERT INTO notes (id, text) VALUES (1, 'unfinished')").await.expect("runs");
+    drop(transaction);
+    db.transact(|tx| async move { add(&tx, 2, "after").await }).await.expect("begins anew");
+    assert_eq!(committed(&db).await, ["after"]);
 }
 
 #[tokio::test]

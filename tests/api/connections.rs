@@ -1,6 +1,6 @@
 //! What a server that closes connections, and a request that is dropped, leave to those who come after: nothing.
 
-use std::{future::pending, time::Duration};
+use std::future::pending;
 
 use futures_util::future::join_all;
 use lancewire::{
@@ -9,11 +9,11 @@ use lancewire::{
     error::DbErrorKind,
 };
 use sea_orm::{ConnectionTrait, DbErr};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::sync::oneshot;
 
 use crate::{
     on_both,
-    support::app::{Database, TestApp, soon},
+    support::app::{Database, TestApp, holds, soon},
 };
 
 async fn app() -> TestApp {
@@ -31,15 +31,6 @@ async fn end_the_others(pool: &Pool, db: &Db) {
                WHERE datname = current_database() AND pid <> pg_backend_pid()) ended";
     let row = pool.query_one_raw(db.statement(sql, [])).await.expect("an answer").expect("a row");
     assert!(row.try_get::<i64>("", "ended").expect("a number") > 0);
-}
-
-/// Waits until a condition of SQL is true.
-async fn until_true(db: &Db, condition: &str) {
-    let query = format!("SELECT 1 WHERE {condition}");
-    let patient =
-        async { while db.writer().query_one_raw(db.statement(&query, [])).await.expect("an answer").is_none() {} };
-    // Before the database ends transactions in which nothing happens.
-    timeout(Duration::from_secs(20), patient).await.unwrap_or_else(|_| panic!("waited in vain until {condition}"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,10 +163,10 @@ async fn what_is_dropped_while_it_begins_leaves_nothing_open() {
     let waits = format!("EXISTS ({locks} AND NOT granted)");
     tokio::select! {
         _ = db.writer().begin(BEGIN) => panic!("has to wait"),
-        () = until_true(db, &waits) => {}
+        () = holds(db.writer(), &waits) => {}
     }
     first.rollback().await.expect("the end");
-    until_true(db, &format!("NOT EXISTS ({locks})")).await;
+    holds(db.writer(), &format!("NOT EXISTS ({locks})")).await;
 }
 
 on_both! {

@@ -16,7 +16,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, Statement};
 use serde_json::{Value, json};
 
 use crate::support::{
-    app::{Database, TestApp, migrate, soon, until},
+    app::{Database, TestApp, holds, migrate, soon, until},
     http::Http,
     people::{Person, text},
     postgres::{self, Mortal},
@@ -125,12 +125,6 @@ async fn connect(url: &str) -> DatabaseConnection {
 async fn number(db: &DatabaseConnection, sql: &str) -> i64 {
     let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await.expect("the query runs");
     row.expect("a row").try_get_by_index(0).expect("a number")
-}
-
-/// Waits until a condition holds in a database.
-async fn holds(db: &DatabaseConnection, condition: &str) {
-    let sql = format!("SELECT CAST(CASE WHEN {condition} THEN 1 ELSE 0 END AS bigint)");
-    soon(async { while number(db, &sql).await == 0 {} }).await;
 }
 
 /// The titles of a list of jobs, in the order of their posting.

@@ -16,7 +16,7 @@ use lancewire::{
     seed::SKILLS,
     verify::verify,
 };
-use sea_orm::{ConnectOptions, ConnectionTrait};
+use sea_orm::{ConnectOptions, ConnectionTrait, Statement};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 use url::Url;
@@ -294,6 +294,16 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
     tokio::time::timeout(Duration::from_secs(20), patient)
         .await
         .unwrap_or_else(|_| panic!("waited in vain until {what}"));
+}
+
+/// Waits until a condition of SQL holds in a `PostgreSQL`. Gives up before that ends a transaction in which nothing
+/// happens.
+pub async fn holds(db: &impl ConnectionTrait, condition: &str) {
+    let query = Statement::from_string(db.get_database_backend(), format!("SELECT 1 WHERE {condition}"));
+    let patient = async { while db.query_one_raw(query.clone()).await.expect("the query runs").is_none() {} };
+    tokio::time::timeout(Duration::from_secs(30), patient)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain until {condition}"));
 }
 
 /// What is about to come. A test that waits for ever tells nobody what is wrong.
