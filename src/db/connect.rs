@@ -30,6 +30,10 @@ use crate::{
 
 /// What `sslmode` may be.
 const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+/// Pages in the write-ahead log of `SQLite` (16 MiB) after which a commit copies them into the file, and waits for the disk
+/// twice more. After the usual 1,000 that is one `updateJob` in ninety, and the p99 of delivery is its time; the index of
+/// the log holds 4,062 in its first part.
+const CHECKPOINT: &str = "4000";
 /// Between two tries to reach a server that is about to let us in.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -50,8 +54,10 @@ pub(super) async fn sqlite(settings: &DatabaseSettings, read_only: bool) -> Resu
             .statement_cache_capacity(256)
             // REPLACE deletes without firing triggers otherwise, past those that keep the books append-only.
             .pragma("recursive_triggers", "on")
+            // No mmap_size: each commit unmaps the file for whoever reads next, which costs a mutation a twentieth, and an
+            // error of the disk would be a signal that ends the process.
             .pragma("temp_store", "memory")
-            .pragma("mmap_size", "268435456")
+            .pragma("wal_autocheckpoint", CHECKPOINT)
     });
     options.max_connections(if read_only { settings.max_connections } else { 1 });
     options.min_connections(1);
