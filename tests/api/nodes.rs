@@ -105,28 +105,32 @@ async fn points_left(app: &TestApp) -> Option<u32> {
 async fn a_budget_spent_at_one_is_spent_at_both(settings: &str) {
     let apps = two_nodes(&format!("{settings}\n[budgets]\nanonymous = 10000")).await;
     let [one, other] = &apps;
-    while points_left_after(one, DEAR).await.expect("a large budget") > 3_000 {}
-    // The other node hears of it a moment later. What is missing there beyond what is asked there was spent at the one.
-    let mut asked = 0;
-    while points_left(other).await.expect("nobody has told it") + asked > 5_000 {
-        asked += 1;
-    }
+    spend_and_hear(one, other, [3_000, 5_000], &mut 0).await;
     finish(apps).await;
 }
 
-/// Waits until the other node has heard of all that was tried at the one. Both have budgets of 1,000 points.
+/// Spends points at one node until so many are left, and waits until the other has heard of that, a moment later: until
+/// it has so many left, and those that it was `asked` for beside them.
+async fn spend_and_hear(one: &TestApp, other: &TestApp, [spend, heard]: [u32; 2], asked: &mut u32) {
+    while points_left_after(one, DEAR).await.expect("a large budget") > spend {}
+    while points_left(other).await.expect("nobody has told it") + *asked > heard {
+        *asked += 1;
+    }
+}
+
+/// Waits until the other node has heard of all that was tried at the one. Both have budgets of 10,000 points.
 async fn gossip_has_arrived(one: &TestApp, other: &TestApp) {
     // What is said first arrives first. Twice: it may be told in the middle of the first.
-    for [spend, heard] in [[600, 800], [200, 400]] {
-        while points_left_after(one, DEAR).await.expect("a large budget") > spend {}
-        while points_left(other).await.expect("a large budget") > heard {}
+    let mut asked = 0;
+    for points in [[8_000, 9_000], [6_000, 7_000]] {
+        spend_and_hear(one, other, points, &mut asked).await;
     }
 }
 
 async fn guesses_at_one_count_at_both(settings: &str) {
     // Time stands still: nobody has waited for long enough.
     let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
-    let settings = format!("{settings}\n[auth]\nfree_attempts_per_account = 3\n[budgets]\nanonymous = 1000");
+    let settings = format!("{settings}\n[auth]\nfree_attempts_per_account = 3\n[budgets]\nanonymous = 10000");
     let one = TestApp::start_with(Database::Postgres, &settings, clock).await;
     let other = one.neighbour().await;
     let ada = one.client("Ada").await;
