@@ -15,11 +15,6 @@ use lancewire::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Instead of the system's: a tenth less CPU for a mutation and a twentieth for a delivery, since what is made together lies
-/// together; bench/README.md has the figures.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The real-time GraphQL API of a freelance marketplace.
 #[derive(Parser)]
 #[command(version, about)]
