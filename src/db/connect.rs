@@ -54,10 +54,10 @@ pub(super) async fn sqlite(settings: &DatabaseSettings, read_only: bool) -> Resu
             .statement_cache_capacity(256)
             // REPLACE deletes without firing triggers otherwise, past those that keep the books append-only.
             .pragma("recursive_triggers", "on")
-            // No mmap_size: each commit unmaps the file for whoever reads next, which costs a mutation a twentieth, and an
-            // error of the disk would be a signal that ends the process.
             .pragma("temp_store", "memory")
             .pragma("wal_autocheckpoint", CHECKPOINT)
+        // No mmap_size: each commit unmaps the file for whoever reads next, which costs a mutation a twentieth, and an error
+        // of the disk would be a signal that ends the process.
     });
     options.max_connections(if read_only { settings.max_connections } else { 1 });
     options.min_connections(1);
