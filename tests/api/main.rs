@@ -32,6 +32,7 @@ mod clients;
 mod closes;
 mod connections;
 mod contract;
+mod cursors;
 mod delivery;
 mod deploys;
 mod duels;
