@@ -17,7 +17,8 @@ use event_execution::EventExecution;
 use super::{
     sharing::sharing_key,
     websocket::{
-        Identity, NotJoined, Operation, OperationKind, Outcome, Refused, SocketBackend, SubscribePayload, Subscription,
+        Identity, NotJoined, Operation, OperationKind, Outcome, Position, Refused, SocketBackend, SubscribePayload,
+        Subscription,
     },
 };
 use crate::{
@@ -45,7 +46,7 @@ use crate::{
     realtime::{Feed, Outlet},
     schema::{
         SINGLE_MUTATIONS, Schema, Services,
-        event::{Beginning, Begun},
+        event::{Beginning, Begun, Resume},
         is_public_read,
     },
 };
@@ -332,12 +333,12 @@ impl Operations {
     }
 
     /// Takes a subscription to the hub: its root field runs once now, to check the viewer and to say what is meant.
-    /// Each event is then executed for all who subscribe in the same words together. A cursor to resume after takes the
-    /// place of the document's own.
+    /// Each event is then executed for all who subscribe in the same words together. It begins after the later one of
+    /// `resume` and the document's own cursor.
     pub(super) async fn join(
         &self,
         ready: Box<Ready>,
-        resume: Option<&str>,
+        resume: Option<Resume>,
         request_id: &str,
         outlet: Arc<dyn Outlet>,
     ) -> Result<(Feed, Listening), Box<Refusal>> {
@@ -350,7 +351,7 @@ impl Operations {
     }
 
     /// Has the root field check its arguments and the viewer.
-    async fn begin(&self, ready: &Ready, resume: Option<&str>, request_id: &str) -> Result<Begun, Box<Refusal>> {
+    async fn begin(&self, ready: &Ready, resume: Option<Resume>, request_id: &str) -> Result<Begun, Box<Refusal>> {
         let beginning = Beginning::resuming(resume);
         let (request, batches) = self.request(ready);
         let request = request.data(Arc::new(self.scope(ready))).data(beginning.clone());
@@ -467,7 +468,7 @@ impl SocketBackend for Operations {
         }
     }
 
-    fn execute(&self, viewer: SocketViewer, payload: SubscribePayload) -> Operation {
+    fn execute(&self, viewer: SocketViewer, payload: SubscribePayload, position: &Position) -> Operation {
         let request_id = self.request_id();
         let variables = payload.variables.unwrap_or_default();
         let variables = Variables::from_json(serde_json::Value::Object(variables));
@@ -481,9 +482,15 @@ impl SocketBackend for Operations {
             }
             Admitted::Ready(ready) if ready.kind == OperationType::Subscription => {
                 let operations = self.clone();
+                let name = "connection_init payload.after";
+                let resume = match position {
+                    Position::Absent => None,
+                    Position::Cursor(cursor) => Some(Resume { name, cursor: Some(Arc::clone(cursor)) }),
+                    Position::Malformed => Some(Resume { name, cursor: None }),
+                };
                 Operation::Subscription(Box::new(move |outlet| {
                     async move {
-                        match operations.join(ready, None, &request_id, outlet).await {
+                        match operations.join(ready, resume, &request_id, outlet).await {
                             // The viewer's watch must not end before what runs for them.
                             Ok((feed, listening)) => Ok(Subscription { feed, guard: Box::new((listening, viewer)) }),
                             Err(refused) if refused.unavailable => Err(NotJoined::Unavailable),

@@ -185,8 +185,8 @@ async fn answer(
     let (mut response, budget) = match (web.operations.admit(origin, document, may_run)?, many) {
         (Admitted::Ready(ready), Some(transport)) if ready.kind == OperationType::Subscription => {
             let budget = ready.budget;
-            let resume = headers.get(streams::LAST_EVENT_ID).filter(|_| transport == Transport::Sse);
-            let resume = resume.map(|cursor| String::from_utf8_lossy(cursor.as_bytes()).into_owned());
+            let resume = headers.get(streams::LAST_EVENT_ID);
+            let resume = resume.map(|cursor| String::from_utf8_lossy(cursor.as_bytes()).trim().into());
             let request_id = request_id.to_owned();
             let opening = Opening { transport, media, ready, origin, watch, resume, request_id };
             (streams::open(web, opening).await, Some(budget))

@@ -180,24 +180,53 @@ impl Hub {
         self.lock().head
     }
 
-    /// Reads a cursor as a client sent it back. One that the ring reaches back to costs no query.
-    pub async fn resume_point(&self, cursor: &str) -> Result<i64, ResumeError> {
-        if let Some(cursor) = EventCursor::decode(cursor).filter(|cursor| cursor.log == self.log().identity()) {
-            let published = self.lock();
-            if cursor.position == published.head || published.ring.reaches(cursor.position) {
-                return Ok(cursor.position);
+    /// The later of the places that a client sent back, each with the name of what it came in; none without any. One
+    /// that the ring reaches back to costs no query.
+    ///
+    /// Each says that its reader has seen everything up to there, so the latest is enough. One of another log, or older
+    /// than what is kept, is earlier than any that is good: with a good one beside it, it does not matter. What is no
+    /// cursor is refused all the same: it is a mistake in the client's program.
+    pub async fn resume_point(&self, cursors: &[(&'static str, &str)]) -> Result<Option<i64>, ResumeError> {
+        let resumed = match self.latest(cursors) {
+            Ok(Some((name, cursor))) => {
+                let position = EventCursor::decode(cursor).map_or(i64::MAX, |cursor| cursor.position);
+                {
+                    let published = self.lock();
+                    if position == published.head || published.ring.reaches(position) {
+                        return Ok(Some(position));
+                    }
+                }
+                self.log().resume_point(name, cursor).await.map(Some)
             }
-        }
-        let resumed = self.log().resume_point(cursor).await;
+            Ok(None) if cursors.is_empty() => return Ok(None),
+            Ok(None) => Err(ResumeError::Expired),
+            Err(refused) => Err(refused),
+        };
         let outcome = match &resumed {
             Ok(_) | Err(ResumeError::Fault(_)) => None,
             Err(ResumeError::Expired) => Some("expired"),
-            Err(ResumeError::NotOurs) => Some("refused"),
+            Err(ResumeError::NotOurs(_)) => Some("refused"),
         };
         if let Some(outcome) = outcome {
             metrics::counter!("lancewire_recoveries_total", "outcome" => outcome).increment(1);
         }
         resumed
+    }
+
+    /// The latest cursor of this log; none if all are of other logs.
+    fn latest<'a>(
+        &self,
+        cursors: &[(&'static str, &'a str)],
+    ) -> Result<Option<(&'static str, &'a str)>, ResumeError> {
+        let mut latest = None;
+        for &(name, text) in cursors {
+            let cursor = EventCursor::decode(text).ok_or(ResumeError::NotOurs(name))?;
+            if cursor.log == self.log().identity() {
+                let place = (cursor.position, (name, text));
+                latest = latest.filter(|(position, _)| *position >= cursor.position).or(Some(place));
+            }
+        }
+        Ok(latest.map(|(_, cursor)| cursor))
     }
 
     /// Whether this node hears the others at once; else it finds out by polling the log.

@@ -37,7 +37,12 @@ use crate::{
 #[derive(Clone, Interface)]
 #[graphql(
     field(name = "id", ty = "ID"),
-    field(name = "cursor", ty = "String", desc = "Resume point: pass the last one seen as `after` to miss nothing."),
+    field(
+        name = "cursor",
+        ty = "String",
+        desc = "Resume point: pass the last one seen as `after` to miss nothing of this subscription. Cursors compare as \
+                strings (`<`): the greater one is the later one. After CURSOR_EXPIRED begin anew with `streamCursor`."
+    ),
     field(name = "occurred_at", ty = "DateTime")
 )]
 pub(crate) enum Event {
@@ -79,15 +84,23 @@ pub struct Begun {
 /// checked all the same.
 #[derive(Clone, Default)]
 pub struct Beginning {
-    /// A cursor from outside of the document, which knows better than `after` what the reader has seen.
-    resume: Option<Arc<str>>,
+    resume: Option<Resume>,
     begun: Arc<Mutex<Option<Begun>>>,
 }
 
+/// A place that came beside the document. The subscription goes on from the later one of it and its own `after`.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    /// What it came in, for the error that refuses it.
+    pub name: &'static str,
+    /// The cursor; none where something else stood that is no text.
+    pub cursor: Option<Arc<str>>,
+}
+
 impl Beginning {
-    /// One that goes on after this cursor, whatever the document says; after that of the document without one.
-    pub fn resuming(cursor: Option<&str>) -> Self {
-        Self { resume: cursor.map(Arc::from), begun: Arc::default() }
+    /// One that goes on after the later one of this place and the document's own.
+    pub fn resuming(resume: Option<Resume>) -> Self {
+        Self { resume, begun: Arc::default() }
     }
 
     /// What will be heard, once the root field has run.
@@ -119,10 +132,12 @@ pub(crate) async fn listen<T: Send + 'static>(
 ) -> Result<BoxStream<'static, Result<T>>> {
     let hub = ctx.get::<Hub>();
     let beginning = ctx.get::<Beginning>();
-    let after = match beginning.resume.as_deref().or(after) {
-        Some(cursor) => Some(hub.resume_point(cursor).await.map_err(refused_cursor)?),
-        None => None,
-    };
+    let outside = beginning.resume.as_ref().map(|resume| match &resume.cursor {
+        Some(cursor) => Ok((resume.name, &**cursor)),
+        None => Err(refused_cursor(ResumeError::NotOurs(resume.name))),
+    });
+    let cursors: Vec<_> = after.map(|cursor| ("after", cursor)).into_iter().chain(outside.transpose()?).collect();
+    let after = hub.resume_point(&cursors).await.map_err(refused_cursor)?;
     *beginning.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(Begun { interest, after });
     Ok(stream::empty().boxed())
 }
@@ -142,7 +157,7 @@ pub fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, Fault> {
 fn refused_cursor(error: ResumeError) -> Error {
     match error {
         ResumeError::Expired => ErrorCode::CursorExpired.error(error.to_string()),
-        ResumeError::NotOurs => ErrorCode::BadUserInput.error(error.to_string()),
+        ResumeError::NotOurs(_) => ErrorCode::BadUserInput.error(error.to_string()),
         ResumeError::Fault(fault) => fault.into(),
     }
 }
@@ -191,11 +206,11 @@ impl EventQuery {
         let head = log.stamp().await?;
         // By the log alone: what the ring still has of forgotten events cannot be read here.
         let after = match &after {
-            Some(cursor) => log.resume_point(cursor).await.map_err(refused_cursor)?,
+            Some(cursor) => log.resume_point("after", cursor).await.map_err(refused_cursor)?,
             None => 0,
         };
         let before = match &before {
-            Some(cursor) => log.resume_point(cursor).await.map_err(refused_cursor)?,
+            Some(cursor) => log.resume_point("before", cursor).await.map_err(refused_cursor)?,
             None => head + 1,
         };
         let actor = ctx.actor();
@@ -228,6 +243,8 @@ impl EventQuery {
     }
 
     /// Where the event stream stood when this request began. Read it with a list, pass it as `after`: no gap, no race.
+    /// Cursors of events, of pings, of answers to mutations and this one compare as strings (`<`): the greater one is
+    /// the later one.
     async fn stream_cursor(&self, ctx: &Context<'_>) -> Option<String> {
         ctx.scope().stream_cursor().map(ToOwned::to_owned)
     }

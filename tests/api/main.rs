@@ -46,6 +46,7 @@ mod positions;
 mod process;
 mod races;
 mod readme;
+mod reconnects;
 mod replicas;
 mod resume;
 mod secured;
