@@ -23,6 +23,7 @@ const SETTINGS: &str = "
     fragments = 200
     [sockets]
     sockets_per_user = 10000
+    messages_per_minute = 1000000
 ";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

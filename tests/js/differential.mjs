@@ -21,7 +21,7 @@ const { SEEDS } = await import('./differential/seeds.mjs');
 const named = process.env.LANCEWIRE_DIFFERENTIAL_SEED;
 const random = () => [String(Math.floor(Math.random() * 1e9))];
 const seeds = named === 'random' ? random() : (named?.split(',') ?? SEEDS);
-const count = Number(process.env.LANCEWIRE_DIFFERENTIAL_COUNT ?? 1200);
+const count = Number(process.env.LANCEWIRE_DIFFERENTIAL_COUNT ?? 1000);
 
 const say = (line) => console.log(line);
 if (named) say(`seeds: ${seeds}`);

@@ -5,9 +5,11 @@ import { DIFFERENCES, LIMITED_SHARE, NOT_IN_SPECIFICATION, excuse } from './diff
 import { ECHOES } from './echoes.mjs';
 import { RULES, judge } from './judge.mjs';
 import { MUTATORS } from './mutate.mjs';
+import { Random } from './random.mjs';
 import { loadSchema } from './schema.mjs';
 import { Server } from './server.mjs';
 import { misshapen } from './shape.mjs';
+import { Transports } from './transports.mjs';
 
 const PARALLEL = 8;
 // A server that is wrong throughout would fill the terminal.
@@ -51,7 +53,10 @@ async function check(schema, server, made, tally, say) {
   const body = made.body ?? JSON.stringify({ query: made.text, variables: made.variables, operationName: made.operationName });
   const sent = JSON.parse(body);
   const expected = made.specification ? { phase: made.specification, errors: [] } : judge(schema, sent.query, sent.variables, sent.operationName);
-  const actual = await server.ask({ body, viewer: made.viewer, kind: made.kind });
+  const random = new Random(`transport of ${made.seed}`);
+  const kind = made.kind === 'query' && /mutation/.test(sent.query) ? 'mutation' : made.kind;
+  const transport = random.pick(Transports.of(kind));
+  const actual = await server.ask({ body, viewer: made.viewer, kind, transport });
 
   tally.documents += 1;
   tally.ways.add(made.what);
@@ -66,7 +71,7 @@ async function check(schema, server, made, tally, say) {
   const sort = `${made.what}: ${expected.phase} here, ${actual.phase} there`;
   tally.sorts.set(sort, (tally.sorts.get(sort) ?? 0) + 1);
   if (tally.disagree > SHOWN) return;
-  say(`--- ${made.seed} (${made.what}, ${made.viewer ?? 'anonymous'})`);
+  say(`--- ${made.seed} (${made.what}, ${made.viewer ?? 'anonymous'}, ${transport})`);
   say(made.body ?? `${made.text}\n    variables ${JSON.stringify(made.variables ?? null)}${made.operationName ? `, operation ${made.operationName}` : ''}`);
   say(`    ${made.specification ? 'specification' : 'graphql-js'}: ${expected.phase}${made.specification ? '' : reasons(expected.errors)}`);
   say(`    server: ${actual.phase}${reasons(actual.errors)}`);

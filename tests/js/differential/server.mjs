@@ -1,13 +1,9 @@
 // The server under test: signs in the demo people, learns the ids of what is there, and asks it.
-import { Pool } from 'undici';
+import { Transports } from './transports.mjs';
 
 // As src/seed.rs makes them.
 const PASSWORD = process.env.LANCEWIRE_DIFFERENTIAL_PASSWORD ?? 'correct-horse-battery';
 const SIGN_IN = 'mutation($input: SignInInput!) { signIn(input: $input) { session { accessToken } errors { __typename } } }';
-
-// How long a subscription that is expected to begin may stay silent, in milliseconds: an event that its filter lets
-// through is replayed at once, and one that nothing passes has begun all the same.
-const SILENCE = 1000;
 
 const PHASES = {
   GRAPHQL_PARSE_FAILED: 'parse',
@@ -20,21 +16,19 @@ const PHASES = {
 
 export class Server {
   constructor(url) {
-    const { origin, pathname } = new URL(url);
-    this.path = pathname;
-    this.connections = new Pool(origin, { connections: 16 });
+    this.transports = new Transports(url);
     this.tokens = new Map();
   }
 
   close() {
-    return this.connections.destroy();
+    return this.transports.close();
   }
 
   async token(name) {
     if (!name) return undefined;
     if (!this.tokens.has(name)) {
       const input = { email: `${name}@example.com`, password: PASSWORD };
-      const { body } = await this.send(JSON.stringify({ query: SIGN_IN, variables: { input } }));
+      const { body } = await this.transports.post(JSON.stringify({ query: SIGN_IN, variables: { input } }));
       const token = body.data?.signIn?.session?.accessToken;
       if (!token) throw new Error(`${name}@example.com cannot sign in; is the server seeded? ${JSON.stringify(body)}`);
       this.tokens.set(name, token);
@@ -42,46 +36,17 @@ export class Server {
     return this.tokens.get(name);
   }
 
-  async send(body, token) {
-    const headers = { 'content-type': 'application/json', accept: 'application/graphql-response+json' };
-    if (token) headers.authorization = `Bearer ${token}`;
-    const answer = await this.connections.request({ method: 'POST', path: this.path, headers, body });
-    const text = await answer.body.text();
-    try {
-      return { status: answer.statusCode, body: JSON.parse(text), text };
-    } catch {
-      return { status: answer.statusCode, body: {}, text };
-    }
-  }
-
   // { phase, data, errors, codes, status }; `phase` is `executed` for what has data, be it null.
-  async ask({ body, viewer, kind }) {
-    const token = await this.token(viewer);
-    const answer = kind === 'subscription' ? await this.subscribe(body, token) : await this.send(body, token);
+  async ask({ body, viewer, kind, transport }) {
+    const answer = await this.transports.send(transport, body, await this.token(viewer), kind);
     // The token's end, or a document that should have been refused signed the viewer out.
-    if (answer.status === 401) {
-      if (!this.tokens.delete(viewer)) throw new Error(`refused with 401: ${answer.text}`);
-      return this.ask({ body, viewer, kind });
+    if (answer.status === 401 || answer.status === 4403) {
+      if (!this.tokens.delete(viewer)) throw new Error(`refused with ${answer.status}: ${answer.text}`);
+      return this.ask({ body, viewer, kind, transport });
     }
-    if (answer.status === 429) throw new Error('the server refuses by its budgets: raise budgets.anonymous, budgets.signed_in and sockets.sockets_per_address');
+    const refused = answer.status === 429 || answer.body.errors?.some((error) => error.extensions?.code === 'RATE_LIMITED');
+    if (refused) throw new Error('refused by a budget: raise budgets.* and sockets.* as tests/api/differential.rs does');
     return { ...outcome(answer.body), status: answer.status, text: answer.text, silent: answer.silent };
-  }
-
-  // The first result of a subscription over server-sent events, or that it began and was silent.
-  async subscribe(body, token) {
-    const headers = { 'content-type': 'application/json', accept: 'text/event-stream' };
-    if (token) headers.authorization = `Bearer ${token}`;
-    const stop = new AbortController();
-    const answer = await this.connections.request({ method: 'POST', path: this.path, headers, body, signal: stop.signal });
-    answer.body.on('error', () => {});
-    if (!String(answer.headers['content-type']).startsWith('text/event-stream')) {
-      const text = await answer.body.text();
-      return { status: answer.statusCode, body: JSON.parse(text), text };
-    }
-    const first = await Promise.race([firstResult(answer.body), new Promise((done) => setTimeout(done, SILENCE).unref())]);
-    stop.abort();
-    if (first === undefined) return { status: answer.statusCode, body: { data: {} }, text: '', silent: true };
-    return { status: answer.statusCode, body: JSON.parse(first), text: first };
   }
 
   // What ids and cursors to put into documents. The order is that of the server's lists, so that a seed repeats.
@@ -95,7 +60,7 @@ export class Server {
     const pools = { ids: [], cursors: [], jobs: [], claims: [], deliverables: [], users: [], transactions: [] };
     const into = { job: 'jobs', claim: 'claims', deliverable: 'deliverables', user: 'users', transaction: 'transactions' };
     for (const viewer of ['ada', 'ben']) {
-      const { body } = await this.send(JSON.stringify({ query }), await this.token(viewer));
+      const { body } = await this.transports.post(JSON.stringify({ query }), await this.token(viewer));
       if (body.errors) throw new Error(`the server's own lists cannot be read: ${JSON.stringify(body.errors)}`);
       pools.beginning ??= body.data.events.edges[0].cursor;
       walk(body.data, (key, value) => {
@@ -114,17 +79,6 @@ function outcome({ data, errors = [], ...rest }) {
   const codes = errors.map((error) => error.extensions?.code);
   if (data !== undefined) return { phase: 'executed', data, errors, codes };
   return { phase: PHASES[codes[0]] ?? `other (${codes[0] ?? JSON.stringify(rest).slice(0, 200)})`, errors, codes };
-}
-
-async function firstResult(stream) {
-  let text = '';
-  stream.setEncoding('utf8');
-  for await (const chunk of stream) {
-    text += chunk;
-    const found = /(?:^|\n)event: ?next\n(?:[^\n]+\n)*?data: ?([^\n]*)\n/.exec(text);
-    if (found) return found[1];
-  }
-  return JSON.stringify({ errors: [{ message: `the stream ended: ${text.slice(0, 200)}`, extensions: { code: 'STREAM_ENDED' } }] });
 }
 
 function walk(value, each) {
