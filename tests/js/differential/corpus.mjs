@@ -13,7 +13,7 @@ import { Variables, json } from './values.mjs';
 const TURNS = ['query', 'rule', 'query', 'rule', 'query', 'variables', 'query', 'rule', 'rare', 'syntax'];
 const ATTEMPTS = 60;
 
-// One document: { seed, what, phase, rule?, text, variables, operationName, kind, viewer }.
+// One document and perhaps some that share its text: [{ seed, what, phase, rule?, text, variables, operationName, kind, viewer }].
 export function make(schema, pools, seed, index) {
   const turn = TURNS[index % TURNS.length];
   const round = Math.floor(index / TURNS.length);
@@ -21,9 +21,15 @@ export function make(schema, pools, seed, index) {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const random = new Random(`${label}:${attempt}`);
     const made = kinds[turn](random, schema, pools, round, index);
-    if (made) return { seed: label, viewer: random.pick(['ada', 'ada', 'ben', 'ben', 'root', undefined]), ...made };
+    if (made) return sequence({ seed: label, viewer: random.pick(['ada', 'ada', 'ben', 'ben', 'root', undefined]), ...made });
   }
   throw new Error(`${label}: no ${turn} came of ${ATTEMPTS} attempts`);
+}
+
+// The document, and behind it the same text with what `again` changes: a server that remembers texts must judge each
+// request anew.
+function sequence({ again = [], ...made }) {
+  return [made, ...again.map((other, at) => ({ ...made, seed: `${made.seed}+${at + 1}`, ...other }))];
 }
 
 const kinds = {
@@ -58,9 +64,13 @@ const kinds = {
     const made = generated ? new Generator(random, schema, pools, { often: 0.9 }).make('query') : rich(random, schema, pools);
     const text = respell(random, made.document);
     const { phase, operation } = judge(schema, text, made.variables, made.operationName);
+    const right = structuredClone(made.variables);
     if (phase !== 'executed' || !breakVariables(random, schema, way, operation, made.variables)) return undefined;
     if (judge(schema, text, made.variables, made.operationName).phase !== 'variables') return undefined;
-    return { what: `variables: ${way}`, phase: 'variables', text, ...made };
+    // First as it should be, every other time: the text is known then.
+    const wrong = { what: `variables: ${way}`, phase: 'variables', text, ...made };
+    if (round % 2 === 0) return wrong;
+    return { ...wrong, what: 'variables: none wrong', phase: 'executed', variables: right, again: [wrong] };
   },
 };
 
@@ -72,7 +82,26 @@ function valid(random, schema, pools, kind) {
   if (phase === 'operation') return undefined;
   // By construction; if not, the generator is wrong and every verdict on what it makes is worth less.
   if (phase !== 'executed') throw new Error(`a valid ${kind} is refused: ${errors[0]?.message}\n${print(made.document)}`);
-  return { what: `valid ${kind}`, phase, text, ...made };
+  return { what: `valid ${kind}`, phase, text, ...made, again: again(random, made) };
+}
+
+// The other operation of the document, or the same one with conditions turned round.
+function again(random, { document, variables, operationName }) {
+  const operations = document.definitions.filter((one) => one.kind === 'OperationDefinition');
+  if (operations.length > 1) {
+    const other = operations.find(({ name }) => name.value !== operationName);
+    return [{ operationName: other.name.value }, { operationName: 'Nothing', what: 'no such operation' }];
+  }
+  const booleans = operations[0].variableDefinitions.filter(({ type }) => /Boolean/.test(print(type)));
+  if (booleans.length === 0 || random.chance(0.7)) return [];
+  const turned = { ...variables };
+  for (const { variable, defaultValue } of booleans) {
+    const { value } = variable.name;
+    // What is left out by one is given by the other, where a default allows it.
+    if (value in turned && defaultValue && random.chance(0.5)) delete turned[value];
+    else turned[value] = !(variables[value] ?? defaultValue?.value);
+  }
+  return [{ variables: turned }];
 }
 
 function rich(random, schema, pools) {

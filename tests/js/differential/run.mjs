@@ -9,6 +9,7 @@ import { Random } from './random.mjs';
 import { loadSchema } from './schema.mjs';
 import { Server } from './server.mjs';
 import { misshapen } from './shape.mjs';
+import { proveShapes } from './shape_test.mjs';
 import { Transports } from './transports.mjs';
 
 const PARALLEL = 8;
@@ -20,12 +21,13 @@ const FAULTS = new Set(['INTERNAL_SERVER_ERROR', 'TIMEOUT', undefined]);
 
 // True if all agree. `only` is a list of `seed:index`.
 export async function run(url, { seeds, count, only, say }) {
+  proveShapes();
   const schema = loadSchema();
   const server = new Server(url);
   const tally = { documents: 0, executed: 0, refused: 0, disagree: 0, excused: new Map(), rules: new Map(), ways: new Set(), silent: 0, sorts: new Map() };
   try {
     const pools = await server.pools();
-    const wanted = only?.length ? only.map((label) => label.split(':')).map(([seed, index]) => [seed, Number(index)]) : seeds.flatMap((seed) => Array.from({ length: Math.ceil(count / seeds.length) }, (_, index) => [seed, index]));
+    const wanted = only?.length ? only.map((label) => label.split(/[:+]/)).map(([seed, index]) => [seed, Number(index)]) : seeds.flatMap((seed) => Array.from({ length: Math.ceil(count / seeds.length) }, (_, index) => [seed, index]));
     const documents = function* documents() {
       if (!only?.length) yield* CASES();
       if (!only?.length) yield* ECHOES();
@@ -33,7 +35,9 @@ export async function run(url, { seeds, count, only, say }) {
     };
     const queue = documents();
     const worker = async () => {
-      for (let next = queue.next(); !next.done; next = queue.next()) await check(schema, server, next.value, tally, say);
+      for (let next = queue.next(); !next.done; next = queue.next()) {
+        for (const made of [next.value].flat()) await check(schema, server, made, tally, say);
+      }
     };
     await Promise.all(Array.from({ length: PARALLEL }, worker));
   } finally {

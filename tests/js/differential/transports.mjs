@@ -29,7 +29,7 @@ export class Transports {
 
   // The ones that take operations of this kind. GET takes no mutations, and a plain answer has no room for events.
   static of(kind) {
-    if (kind === 'subscription') return ['sse', 'socket'];
+    if (kind === 'subscription') return ['sse', 'socket', 'multipart'];
     return kind === 'mutation' ? ['post', 'post', 'socket', 'sse'] : ['post', 'post', 'post', 'get', 'socket', 'sse'];
   }
 
@@ -57,17 +57,25 @@ export class Transports {
     return plain(await this.connections.request({ method: 'GET', path: `${this.path}?${parameters}`, headers }));
   }
 
-  // The first result over server-sent events, or that a subscription began and was silent.
-  async sse(body, token, kind) {
-    const headers = this.headers('text/event-stream', token);
+  sse(body, token, kind) {
+    return this.stream('text/event-stream', firstEvent, body, token, kind);
+  }
+
+  multipart(body, token, kind) {
+    return this.stream('multipart/mixed', firstPart, body, token, kind);
+  }
+
+  // The first result of a stream, or that a subscription began and was silent.
+  async stream(media, firstResult, body, token, kind) {
+    const headers = this.headers(media === 'multipart/mixed' ? 'multipart/mixed;subscriptionSpec=1.0, application/json' : media, token);
     const stop = new AbortController();
     const answer = await this.connections.request({ method: 'POST', path: this.path, headers, body, signal: stop.signal });
     answer.body.on('error', () => {});
-    if (!String(answer.headers['content-type']).startsWith('text/event-stream')) return plain(answer);
-    const first = await Promise.race([firstResult(answer.body), after(kind === 'subscription' ? SILENCE : PATIENCE)]);
+    if (!String(answer.headers['content-type']).startsWith(media)) return plain(answer);
+    const result = await Promise.race([firstResult(answer.body), after(kind === 'subscription' ? SILENCE : PATIENCE)]);
     stop.abort();
-    if (first === undefined) return { status: answer.statusCode, body: { data: {} }, text: '', silent: true };
-    return { status: answer.statusCode, body: JSON.parse(first), text: first };
+    if (result === undefined) return { status: answer.statusCode, body: { data: {} }, text: '', silent: true };
+    return { status: answer.statusCode, body: JSON.parse(result), text: result };
   }
 
   async socket(body, token, kind) {
@@ -88,13 +96,22 @@ async function plain(answer) {
   }
 }
 
-async function firstResult(stream) {
+const firstEvent = (stream) => first(stream, /(?:^|\n)event: ?next\n(?:[^\n]+\n)*?data: ?([^\n]*)\n/, (data) => data);
+
+// A heartbeat has no payload.
+const firstPart = (stream) =>
+  first(stream, /\r\n\r\n(\{"payload".*)\r\n--graphql/, (part) => {
+    const { payload, errors } = JSON.parse(part);
+    return JSON.stringify(payload ?? { errors });
+  });
+
+async function first(stream, pattern, read) {
   let text = '';
   stream.setEncoding('utf8');
   for await (const chunk of stream) {
     text += chunk;
-    const found = /(?:^|\n)event: ?next\n(?:[^\n]+\n)*?data: ?([^\n]*)\n/.exec(text);
-    if (found) return found[1];
+    const found = pattern.exec(text);
+    if (found) return read(found[1]);
   }
   return JSON.stringify({ errors: [{ message: `the stream ended: ${text.slice(0, 200)}`, extensions: { code: 'STREAM_ENDED' } }] });
 }
