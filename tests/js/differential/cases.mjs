@@ -58,10 +58,19 @@ const merging = [
 const conditions = [
   ['query ($on: Boolean = true) { viewer { id displayName @skip(if: $on) roles @include(if: $on) } }'],
   ['query ($on: Boolean = false) { viewer { id displayName @skip(if: $on) roles @include(if: $on) } }'],
-  ['query ($on: Boolean! = true) { viewer { ...F @include(if: $on) ... @skip(if: $on) { id } } } fragment F on User { displayName }'],
-  ['query ($on: Boolean! = true) { viewer { ...F @include(if: $on) ... @skip(if: $on) { id } } } fragment F on User { displayName }', { on: false }],
-  ['query ($on: Boolean = true) { viewer { ...F } } fragment F on User { id wallet @include(if: $on) { id available @skip(if: $on) { amount } } }'],
-  ['query ($on: Boolean = true, $off: Boolean = false) { viewer { id @include(if: $on) @skip(if: $off) roles @include(if: $off) @skip(if: $on) skills @skip(if: $off) @include(if: $off) { id } } }'],
+  [
+    'query ($on: Boolean! = true) { viewer { ...F @include(if: $on) ... @skip(if: $on) { id } } } fragment F on User { displayName }',
+  ],
+  [
+    'query ($on: Boolean! = true) { viewer { ...F @include(if: $on) ... @skip(if: $on) { id } } } fragment F on User { displayName }',
+    { on: false },
+  ],
+  [
+    'query ($on: Boolean = true) { viewer { ...F } } fragment F on User { id wallet @include(if: $on) { id available @skip(if: $on) { amount } } }',
+  ],
+  [
+    'query ($on: Boolean = true, $off: Boolean = false) { viewer { id @include(if: $on) @skip(if: $off) roles @include(if: $off) @skip(if: $on) skills @skip(if: $off) @include(if: $off) { id } } }',
+  ],
   ['query ($on: Boolean = true) { viewer { id @include(if: $on) } }', { on: false }],
   ['query ($on: Boolean = true) { ... @skip(if: $on) { viewer { id } } }'],
   ['mutation ($off: Boolean = true) { updateProfile(input: {}) @skip(if: $off) { viewer { id } } }'],
@@ -75,7 +84,11 @@ const conditions = [
   ['query ($on: Boolean = null) { viewer { id @include(if: $on) } }', { on: true }],
   ['query ($on: String!) { viewer { id @include(if: $on) } }', { on: 'true' }],
   // Null where true or false must be: graphql-js has the field fail, the specification leaves it out (6.3.2).
-  ['query ($on: Boolean = true) { viewer { id @include(if: $on) } }', { on: null }, { anyOf: ['executed', 'variables'] }],
+  [
+    'query ($on: Boolean = true) { viewer { id @include(if: $on) } }',
+    { on: null },
+    { anyOf: ['executed', 'variables'] },
+  ],
 ];
 
 const defaults = [
@@ -92,8 +105,13 @@ const defaults = [
   '{ skills(first: null) { slug } }',
   '{ skills(prefix: null) { slug } }',
   ['query ($unread: Boolean) { viewer { notifications(first: 1, unreadOnly: $unread) { unreadCount } } }'],
-  ['query ($unread: Boolean) { viewer { notifications(first: 1, unreadOnly: $unread) { unreadCount } } }', { unread: null }],
-  ['query ($f: JobFilter = {status: [OPEN], budget: {currencyCode: "USD", min: "1.00"}}) { jobs(first: 2, filter: $f) { nodes { status } } }'],
+  [
+    'query ($unread: Boolean) { viewer { notifications(first: 1, unreadOnly: $unread) { unreadCount } } }',
+    { unread: null },
+  ],
+  [
+    'query ($f: JobFilter = {status: [OPEN], budget: {currencyCode: "USD", min: "1.00"}}) { jobs(first: 2, filter: $f) { nodes { status } } }',
+  ],
   ['query ($f: JobFilter = {status: OPEN}) { jobs(first: 2, filter: $f) { nodes { status } } }'],
   ['query ($f: JobFilter = {}) { jobs(first: 2, filter: $f) { nodes { status } } }'],
   ['query ($f: JobFilter = {status: "OPEN"}) { jobs(first: 2, filter: $f) { nodes { status } } }'],
@@ -102,20 +120,48 @@ const defaults = [
   ['query ($c: ID) { jobs(first: 2, filter: {clientId: $c, status: [OPEN]}) { nodes { status } } }'],
   ['query ($c: ID) { jobs(first: 2, filter: {clientId: $c, status: [OPEN]}) { nodes { status } } }', { c: null }],
   ['query ($s: JobStatus = OPEN) { jobs(first: 2, filter: {status: [$s]}) { nodes { status } } }'],
-  ['query ($s: JobStatus = OPEN) { jobs(first: 2, filter: {status: [$s, COMPLETED]}) { nodes { status } } }', { s: null }],
+  [
+    'query ($s: JobStatus = OPEN) { jobs(first: 2, filter: {status: [$s, COMPLETED]}) { nodes { status } } }',
+    { s: null },
+  ],
   ['query ($s: JobStatus) { jobs(first: 2, filter: {status: [$s]}) { nodes { status } } }', { s: 'OPEN' }],
   ['query ($s: JobStatus!) { jobs(first: 2, filter: {status: $s}) { nodes { status } } }', { s: 'OPEN' }],
   ['query ($s: [JobStatus!] = COMPLETED) { jobs(first: 2, filter: {status: $s}) { nodes { status } } }'],
   ['query ($s: [JobStatus]) { jobs(first: 2, filter: {status: $s}) { nodes { status } } }', { s: ['OPEN'] }],
-  ['query ($o: JobOrder = {field: BUDGET, direction: DESC}) { jobs(first: 3, orderBy: $o) { nodes { budget { amount } } } }'],
-  ['query ($d: OrderDirection! = DESC) { jobs(first: 3, orderBy: {field: BUDGET, direction: $d}) { nodes { budget { amount } } } }'],
-  ['query ($d: OrderDirection) { jobs(first: 3, orderBy: {field: BUDGET, direction: $d}) { nodes { id } } }', { d: 'ASC' }],
-  ['mutation ($r: [SignUpRole!]) { signUp(input: {email: "no", password: "x", displayName: "x", roles: $r}) { errors { __typename } } }'],
-  ['mutation ($r: [SignUpRole!]) { signUp(input: {email: "no", password: "x", displayName: "x", roles: $r}) { errors { __typename } } }', { r: null }],
-  ['mutation ($r: SignUpRole!) { signUp(input: {email: "no", password: "x", displayName: "x", roles: [$r]}) { errors { __typename } } }', { r: 'CLIENT' }],
-  ['mutation ($o: SettlementOutcome) { confirmTransaction(input: {transactionId: "t", idempotencyKey: "k", outcome: $o}) { errors { __typename } } }', {}, { viewer: 'root' }],
-  ['mutation ($i: SignUpInput!) { signUp(input: $i) { errors { __typename } } }', { i: { email: 'no', password: 'x', displayName: 'x', roles: null } }],
-  ['mutation ($i: SignUpInput!) { signUp(input: $i) { errors { __typename } } }', { i: { email: 'no', password: 'x', displayName: 'x' } }],
+  [
+    'query ($o: JobOrder = {field: BUDGET, direction: DESC}) { jobs(first: 3, orderBy: $o) { nodes { budget { amount } } } }',
+  ],
+  [
+    'query ($d: OrderDirection! = DESC) { jobs(first: 3, orderBy: {field: BUDGET, direction: $d}) { nodes { budget { amount } } } }',
+  ],
+  [
+    'query ($d: OrderDirection) { jobs(first: 3, orderBy: {field: BUDGET, direction: $d}) { nodes { id } } }',
+    { d: 'ASC' },
+  ],
+  [
+    'mutation ($r: [SignUpRole!]) { signUp(input: {email: "no", password: "x", displayName: "x", roles: $r}) { errors { __typename } } }',
+  ],
+  [
+    'mutation ($r: [SignUpRole!]) { signUp(input: {email: "no", password: "x", displayName: "x", roles: $r}) { errors { __typename } } }',
+    { r: null },
+  ],
+  [
+    'mutation ($r: SignUpRole!) { signUp(input: {email: "no", password: "x", displayName: "x", roles: [$r]}) { errors { __typename } } }',
+    { r: 'CLIENT' },
+  ],
+  [
+    'mutation ($o: SettlementOutcome) { confirmTransaction(input: {transactionId: "t", idempotencyKey: "k", outcome: $o}) { errors { __typename } } }',
+    {},
+    { viewer: 'root' },
+  ],
+  [
+    'mutation ($i: SignUpInput!) { signUp(input: $i) { errors { __typename } } }',
+    { i: { email: 'no', password: 'x', displayName: 'x', roles: null } },
+  ],
+  [
+    'mutation ($i: SignUpInput!) { signUp(input: $i) { errors { __typename } } }',
+    { i: { email: 'no', password: 'x', displayName: 'x' } },
+  ],
 ];
 
 const coercion = [
@@ -140,15 +186,34 @@ const coercion = [
   ['query ($n: Int!) { jobs(first: $n) { totalCount } }', { n: 2147483648 }],
   ['query ($n: Int!) { jobs(first: $n) { totalCount } }', { n: -2147483649 }],
   ['query ($n: Int!) { jobs(first: $n) { totalCount } }', { n: 2147483647 }],
-  ['query ($n: Int!) { jobs(first: $n) { totalCount } }', undefined, { body: '{"query":"query ($n: Int!) { jobs(first: $n) { totalCount } }","variables":{"n":1.0}}' }],
-  ['query ($n: Int!) { jobs(first: $n) { totalCount } }', undefined, { body: '{"query":"query ($n: Int!) { jobs(first: $n) { totalCount } }","variables":{"n":1e1}}' }],
-  ['query ($n: Int!) { jobs(first: $n) { totalCount } }', undefined, { body: '{"query":"query ($n: Int!) { jobs(first: $n) { totalCount } }","variables":{"n":-0.0}}' }],
+  [
+    'query ($n: Int!) { jobs(first: $n) { totalCount } }',
+    undefined,
+    { body: '{"query":"query ($n: Int!) { jobs(first: $n) { totalCount } }","variables":{"n":1.0}}' },
+  ],
+  [
+    'query ($n: Int!) { jobs(first: $n) { totalCount } }',
+    undefined,
+    { body: '{"query":"query ($n: Int!) { jobs(first: $n) { totalCount } }","variables":{"n":1e1}}' },
+  ],
+  [
+    'query ($n: Int!) { jobs(first: $n) { totalCount } }',
+    undefined,
+    { body: '{"query":"query ($n: Int!) { jobs(first: $n) { totalCount } }","variables":{"n":-0.0}}' },
+  ],
   ['', undefined, { body: '{"query":"query ($n: ID!) { node(id: $n) { __typename } }","variables":{"n":3.0}}' }],
   ['', undefined, { body: '{"query":"query ($n: ID!) { node(id: $n) { __typename } }","variables":{"n":3.5}}' }],
   ['', undefined, { body: '{"query":"{ viewer { id } }","variables":null,"operationName":null,"extensions":null}' }],
   ['', undefined, { body: '{"query":"\\u007bviewer{id}\\u007d","extra":{"a":[1]}}' }],
   // JSON may carry half an emoji and GraphQL's text may not; refusing it is as right as replacing it.
-  ['', undefined, { body: '{"query":"query ($q: String) { jobs(query: $q, first: 1) { totalCount } }","variables":{"q":"logo \\ud83d"}}', anyOf: ['executed', 'variables', 'request'] }],
+  [
+    '',
+    undefined,
+    {
+      body: '{"query":"query ($q: String) { jobs(query: $q, first: 1) { totalCount } }","variables":{"q":"logo \\ud83d"}}',
+      anyOf: ['executed', 'variables', 'request'],
+    },
+  ],
   ['', undefined, { body: '{"query":"{ viewer { id } } # \\ude00"}', anyOf: ['executed', 'parse', 'request'] }],
   ['query ($s: JobStatus!) { jobs(first: 1, filter: {status: [$s]}) { totalCount } }', { s: 'open' }],
   ['query ($s: JobStatus!) { jobs(first: 1, filter: {status: [$s]}) { totalCount } }', { s: 0 }],
@@ -157,7 +222,10 @@ const coercion = [
   ['query ($f: JobFilter) { jobs(first: 1, filter: $f) { totalCount } }', { f: { status: null } }],
   ['query ($f: JobFilter) { jobs(first: 1, filter: $f) { totalCount } }', { f: { budget: { min: '1' } } }],
   ['query ($f: JobFilter) { jobs(first: 1, filter: $f) { totalCount } }', { f: { budget: { currencyCode: null } } }],
-  ['query ($f: JobFilter) { jobs(first: 1, filter: $f) { totalCount } }', { f: { budget: { currencyCode: 'USD', minimum: 1 } } }],
+  [
+    'query ($f: JobFilter) { jobs(first: 1, filter: $f) { totalCount } }',
+    { f: { budget: { currencyCode: 'USD', minimum: 1 } } },
+  ],
   ['query ($f: JobFilter) { jobs(first: 1, filter: $f) { totalCount } }', { f: { postedAfter: 'yesterday' } }],
   ['query ($f: JobFilter) { jobs(first: 1, filter: $f) { totalCount } }', { f: [] }],
   ['query ($f: JobFilter) { jobs(first: 1, filter: $f) { totalCount } }', { f: 'x' }],
@@ -165,10 +233,18 @@ const coercion = [
   ['query ($f: JobFilter) { jobs(first: 1, filter: $f) { totalCount } }', { f: { clientId: 1.5 } }],
   ['query ($f: JobFilter) { jobs(first: 1, filter: $f) { totalCount } }', { f: {}, unknown: { any: ['thing'] } }],
   // What fails does so before anything runs: no mutation may have happened.
-  ['mutation ($p: UpdateProfileInput!) { draftJob(input: {idempotencyKey: "never", title: "t", description: "d", budget: {amount: "1.00", currencyCode: "USD"}, skills: []}) { job { id } } updateProfile(input: $p) { viewer { id } } }', { p: { displayName: 1 } }],
-  ['mutation ($p: UpdateProfileInput!) { a: updateProfile(input: {}) { viewer { id } } updateProfile(input: $p) { viewer { id } } }', { p: { skills: [null] } }],
+  [
+    'mutation ($p: UpdateProfileInput!) { draftJob(input: {idempotencyKey: "never", title: "t", description: "d", budget: {amount: "1.00", currencyCode: "USD"}, skills: []}) { job { id } } updateProfile(input: $p) { viewer { id } } }',
+    { p: { displayName: 1 } },
+  ],
+  [
+    'mutation ($p: UpdateProfileInput!) { a: updateProfile(input: {}) { viewer { id } } updateProfile(input: $p) { viewer { id } } }',
+    { p: { skills: [null] } },
+  ],
   ['mutation { updateProfile(input: {}) { viewer { id } } updateProfile(input: {}) { errors { code } } }'],
-  ['mutation { updateProfile(input: {}) { viewer { id } } updateProfile(input: {displayName: "x"}) { errors { code } } }'],
+  [
+    'mutation { updateProfile(input: {}) { viewer { id } } updateProfile(input: {displayName: "x"}) { errors { code } } }',
+  ],
 ];
 
 const positions = [
@@ -186,13 +262,34 @@ const positions = [
   ['query ($x: String!) { jobs(first: 1, filter: {postedAfter: $x}) { totalCount } }', { x: '2026-01-01T00:00:00Z' }],
   ['query ($x: DateTime!) { jobs(first: 1, query: $x) { totalCount } }', { x: '2026-01-01T00:00:00Z' }],
   ['query ($x: ClaimStatus!) { jobs(first: 1, filter: {status: [$x]}) { totalCount } }', { x: 'ACTIVE' }],
-  ['query ($x: MoneyInput!) { jobs(first: 1, filter: {budget: $x}) { totalCount } }', { x: { amount: '1', currencyCode: 'USD' } }],
-  ['query ($x: Int!) { viewer { ...F } } fragment F on User { postedJobs(first: 1, after: $x) { totalCount } }', { x: 1 }],
-  ['query A($x: Int!) { ...F } query B($x: String!) { ...F } fragment F on Query { jobs(first: $x) { totalCount } }', { x: 1 }, { operationName: 'A' }],
-  ['query A($x: Int!) { ...F } query B { ...F } fragment F on Query { jobs(first: $x) { totalCount } }', { x: 1 }, { operationName: 'A' }],
-  ['query A($x: Int!) { ...F } query B { viewer { id } } fragment F on Query { jobs(first: $x) { totalCount } }', { x: 1 }, { operationName: 'B' }],
+  [
+    'query ($x: MoneyInput!) { jobs(first: 1, filter: {budget: $x}) { totalCount } }',
+    { x: { amount: '1', currencyCode: 'USD' } },
+  ],
+  [
+    'query ($x: Int!) { viewer { ...F } } fragment F on User { postedJobs(first: 1, after: $x) { totalCount } }',
+    { x: 1 },
+  ],
+  [
+    'query A($x: Int!) { ...F } query B($x: String!) { ...F } fragment F on Query { jobs(first: $x) { totalCount } }',
+    { x: 1 },
+    { operationName: 'A' },
+  ],
+  [
+    'query A($x: Int!) { ...F } query B { ...F } fragment F on Query { jobs(first: $x) { totalCount } }',
+    { x: 1 },
+    { operationName: 'A' },
+  ],
+  [
+    'query A($x: Int!) { ...F } query B { viewer { id } } fragment F on Query { jobs(first: $x) { totalCount } }',
+    { x: 1 },
+    { operationName: 'B' },
+  ],
   ['query ($x: Int) { viewer { id } } fragment F on Query { jobs(first: $x) { totalCount } }'],
-  ['query ($x: Int!) { ...A } fragment A on Query { ...B } fragment B on Query { ... { jobs(first: $x) { totalCount } } }', { x: 1 }],
+  [
+    'query ($x: Int!) { ...A } fragment A on Query { ...B } fragment B on Query { ... { jobs(first: $x) { totalCount } } }',
+    { x: 1 },
+  ],
   ['query ($x: [[ID!]!]!) { nodes(ids: $x) { __typename } }', { x: [['a']] }],
   ['query ($x: Nothing) { jobs(first: 1, query: $x) { totalCount } }'],
   ['query ($x: Job) { jobs(first: 1, query: $x) { totalCount } }'],
@@ -230,7 +327,11 @@ const words = [
   ['query A { viewer { id } } query B { viewer { displayName } }', undefined, { operationName: 'B' }],
   ['query A { viewer { id } } query B { viewer { displayName } }', undefined, { operationName: 'C' }],
   ['{ viewer { id } }', undefined, { operationName: 'A' }],
-  ['query A { viewer { id } } mutation B { updateProfile(input: {}) { viewer { id } } }', undefined, { operationName: 'A' }],
+  [
+    'query A { viewer { id } } mutation B { updateProfile(input: {}) { viewer { id } } }',
+    undefined,
+    { operationName: 'A' },
+  ],
   ['query A { viewer { id } } subscription B { jobPosted { id } }', undefined, { operationName: 'A' }],
   'fragment F on Query { viewer { id } }',
   'query A { viewer { id } } query A { viewer { id } }',
@@ -270,9 +371,21 @@ const subscriptions = [
   // Whether there is one root field must not hang on variables (5.2.4.1, new in September 2025).
   ['subscription { jobPosted @include(if: true) { id } }', undefined, { specification: 'validation' }],
   ['subscription { jobPosted @skip(if: false) { id } }', undefined, { specification: 'validation' }],
-  ['subscription ($on: Boolean!) { jobPosted @include(if: $on) { id } }', { on: true }, { specification: 'validation' }],
-  ['subscription ($on: Boolean!) { ... @include(if: $on) { jobPosted { id } } }', { on: true }, { specification: 'validation' }],
-  ['subscription ($on: Boolean!) { ...F @skip(if: $on) } fragment F on Subscription { jobPosted { id } }', { on: false }, { specification: 'validation' }],
+  [
+    'subscription ($on: Boolean!) { jobPosted @include(if: $on) { id } }',
+    { on: true },
+    { specification: 'validation' },
+  ],
+  [
+    'subscription ($on: Boolean!) { ... @include(if: $on) { jobPosted { id } } }',
+    { on: true },
+    { specification: 'validation' },
+  ],
+  [
+    'subscription ($on: Boolean!) { ...F @skip(if: $on) } fragment F on Subscription { jobPosted { id } }',
+    { on: false },
+    { specification: 'validation' },
+  ],
   ['subscription ($on: Boolean!) { jobPosted { id @include(if: $on) cursor @skip(if: $on) } }', { on: true }],
 ];
 
@@ -299,8 +412,16 @@ const fragments = [
 ];
 
 const cases = [
-  ...merging, ...conditions, ...defaults, ...coercion, ...positions, ...words, ...fragments,
-  ...subscriptions.map((one) => [...(Array.isArray(one) ? one : [one])]).map(([text, variables, options]) => [text, variables, { kind: 'subscription', ...options }]),
+  ...merging,
+  ...conditions,
+  ...defaults,
+  ...coercion,
+  ...positions,
+  ...words,
+  ...fragments,
+  ...subscriptions
+    .map((one) => [...(Array.isArray(one) ? one : [one])])
+    .map(([text, variables, options]) => [text, variables, { kind: 'subscription', ...options }]),
 ];
 
 export function* CASES() {

@@ -21,7 +21,8 @@ export function make(schema, pools, seed, index) {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const random = new Random(`${label}:${attempt}`);
     const made = kinds[turn](random, schema, pools, round, index);
-    if (made) return sequence({ seed: label, viewer: random.pick(['ada', 'ada', 'ben', 'ben', 'root', undefined]), ...made });
+    if (made)
+      return sequence({ seed: label, viewer: random.pick(['ada', 'ada', 'ben', 'ben', 'root', undefined]), ...made });
   }
   throw new Error(`${label}: no ${turn} came of ${ATTEMPTS} attempts`);
 }
@@ -42,26 +43,49 @@ const kinds = {
     const mutator = MUTATORS[place % MUTATORS.length];
     // Input objects stand in nearly every mutation and in few queries.
     const ofInputs = /^(UniqueInputFieldNames|ValuesOfCorrectType)/.test(mutator.name);
-    const kind = mutator.kind ?? random.weighted([[8, 'query'], [ofInputs ? 8 : 3, 'mutation']]);
+    const kind =
+      mutator.kind ??
+      random.weighted([
+        [8, 'query'],
+        [ofInputs ? 8 : 3, 'mutation'],
+      ]);
     const generator = new Generator(random, schema, pools, { often: 0.35 });
     const made = generator.make(kind);
     const broken = mutate({ mutator, random, schema, generator, document: made.document });
     if (!broken || !breaks(schema, broken, mutator.rule)) return undefined;
     const text = respell(random, broken);
     if (!breaks(schema, parse(text), mutator.rule)) return undefined;
-    return { what: mutator.name, rule: mutator.rule, phase: 'validation', text, variables: made.variables, operationName: made.operationName, kind };
+    return {
+      what: mutator.name,
+      rule: mutator.rule,
+      phase: 'validation',
+      text,
+      variables: made.variables,
+      operationName: made.operationName,
+      kind,
+    };
   },
   syntax(random, schema, pools, round) {
     const way = SYNTAX[round % SYNTAX.length];
     const made = new Generator(random, schema, pools, { often: 0.1 }).make('query');
     const text = way.apply(random, respell(random, made.document));
-    if (text === undefined || judge(schema, text, made.variables, made.operationName).phase !== 'parse') return undefined;
-    return { what: `syntax: ${way.name}`, phase: 'parse', text, variables: made.variables, operationName: made.operationName, kind: 'query' };
+    if (text === undefined || judge(schema, text, made.variables, made.operationName).phase !== 'parse')
+      return undefined;
+    return {
+      what: `syntax: ${way.name}`,
+      phase: 'parse',
+      text,
+      variables: made.variables,
+      operationName: made.operationName,
+      kind: 'query',
+    };
   },
   variables(random, schema, pools, round) {
     const way = WRONG_VARIABLES[round % WRONG_VARIABLES.length];
     const generated = random.chance(0.3);
-    const made = generated ? new Generator(random, schema, pools, { often: 0.9 }).make('query') : rich(random, schema, pools);
+    const made = generated
+      ? new Generator(random, schema, pools, { often: 0.9 }).make('query')
+      : rich(random, schema, pools);
     const text = respell(random, made.document);
     const { phase, operation } = judge(schema, text, made.variables, made.operationName);
     const right = structuredClone(made.variables);
@@ -76,12 +100,16 @@ const kinds = {
 
 function valid(random, schema, pools, kind) {
   const subscription = kind === 'subscription';
-  const made = new Generator(random, schema, subscription ? { ...pools, replay: pools.beginning } : pools, { often: random.pick([0.05, 0.25, 0.6]), after: subscription }).make(kind);
+  const made = new Generator(random, schema, subscription ? { ...pools, replay: pools.beginning } : pools, {
+    often: random.pick([0.05, 0.25, 0.6]),
+    after: subscription,
+  }).make(kind);
   const text = respell(random, made.document);
   const { phase, errors } = judge(schema, text, made.variables, made.operationName);
   if (phase === 'operation') return undefined;
   // By construction; if not, the generator is wrong and every verdict on what it makes is worth less.
-  if (phase !== 'executed') throw new Error(`a valid ${kind} is refused: ${errors[0]?.message}\n${print(made.document)}`);
+  if (phase !== 'executed')
+    throw new Error(`a valid ${kind} is refused: ${errors[0]?.message}\n${print(made.document)}`);
   return { what: `valid ${kind}`, phase, text, ...made, again: again(random, made) };
 }
 

@@ -15,15 +15,37 @@ import {
   isUnionType,
   validate,
 } from 'graphql';
-import { argument, boolean, directive, document, field, fragment, inline, name, operation, selections, spread } from './nodes.mjs';
+import {
+  argument,
+  boolean,
+  directive,
+  document,
+  field,
+  fragment,
+  inline,
+  name,
+  operation,
+  selections,
+  spread,
+} from './nodes.mjs';
 import { Variables, literal } from './values.mjs';
 
 // What would end the very session that the documents are sent with.
 const ENDS_SESSIONS = new Set(['signOut', 'changePassword', 'setUserSuspended', 'setUserRoles']);
 // One of these a request, by our limits (src/schema/mod.rs, SINGLE_MUTATIONS).
 const ALONE = new Set([
-  'signUp', 'signIn', 'refreshSession', 'changePassword', 'deposit', 'withdraw', 'confirmTransaction', 'postJob',
-  'publishJob', 'updateJob', 'cancelJob', 'approveDeliverable',
+  'signUp',
+  'signIn',
+  'refreshSession',
+  'changePassword',
+  'deposit',
+  'withdraw',
+  'confirmTransaction',
+  'postJob',
+  'publishJob',
+  'updateJob',
+  'cancelJob',
+  'approveDeliverable',
 ]);
 // Roots with much below them come often.
 const WEIGHTS = { viewer: 6, jobs: 5, node: 4, nodes: 4, claims: 3, events: 3, job: 3, wallet: 3, transactions: 1 };
@@ -37,14 +59,20 @@ export class Generator {
     this.variables = new Variables(random, pools, { often: options.often ?? 0.25 });
     this.fragments = [];
     this.left = { ...BUDGET };
-    this.composites = Object.values(schema.getTypeMap()).filter((type) => isCompositeType(type) && !type.name.startsWith('__'));
+    this.composites = Object.values(schema.getTypeMap()).filter(
+      (type) => isCompositeType(type) && !type.name.startsWith('__'),
+    );
     this.names = 0;
   }
 
   // { document, variables, operationName, kind }
   make(kind = 'query') {
     const { random, schema } = this;
-    const root = { query: schema.getQueryType(), mutation: schema.getMutationType(), subscription: schema.getSubscriptionType() }[kind];
+    const root = {
+      query: schema.getQueryType(),
+      mutation: schema.getMutationType(),
+      subscription: schema.getSubscriptionType(),
+    }[kind];
     const set = this.root(root, kind);
     const title = random.chance(0.75) ? this.fresh(['Q', 'query', 'on', 'Feed', '_x']) : undefined;
     const made = operation(kind, { title, variables: this.variables.nodes(), set });
@@ -65,12 +93,15 @@ export class Generator {
     const { random } = this;
     const fields = Object.values(type.getFields()).filter((one) => !ENDS_SESSIONS.has(one.name));
     const count = kind === 'query' ? random.int(1, 3) : 1;
-    const items = Array.from({ length: count }, () => this.field(random.weighted(fields.map((one) => [WEIGHTS[one.name] ?? 1, one])), 4));
+    const items = Array.from({ length: count }, () =>
+      this.field(random.weighted(fields.map((one) => [WEIGHTS[one.name] ?? 1, one])), 4),
+    );
     if (kind === 'mutation' && !ALONE.has(items[0].name.value) && random.chance(0.4)) {
       const others = fields.filter((one) => !ALONE.has(one.name));
       items.push(this.field(random.pick(others), 3, { alias: this.fresh(['second']) }));
     }
-    if (kind === 'query' && random.chance(0.15)) items.push(field('__typename', { alias: random.chance(0.5) ? this.fresh(['t']) : undefined }));
+    if (kind === 'query' && random.chance(0.15))
+      items.push(field('__typename', { alias: random.chance(0.5) ? this.fresh(['t']) : undefined }));
     if (random.chance(0.25)) items.push(this.twin(random.pick(items), type, 3));
     const conditional = kind !== 'subscription';
     return selections(items.map((item) => this.wrapped(item, type, conditional)));
@@ -96,7 +127,12 @@ export class Generator {
     const deeper = depth > 0 ? 1 : 0;
     const fields = isUnionType(type) ? 0 : 12;
     const inlines = deeper * (isAbstractType(type) ? 9 : 2.5);
-    const way = random.weighted([[fields, 'field'], [inlines, 'inline'], [deeper * 2, 'spread'], [1, 'name']]);
+    const way = random.weighted([
+      [fields, 'field'],
+      [inlines, 'inline'],
+      [deeper * 2, 'spread'],
+      [1, 'name'],
+    ]);
     if (way === 'name') return [field('__typename', { alias: this.alias(0.6), directives: this.conditions() })];
     if (way === 'spread') return this.spread(type, depth);
     if (way === 'inline') {
@@ -113,7 +149,6 @@ export class Generator {
   }
 
   field(one, depth, { alias } = {}) {
-    const { random } = this;
     this.left.fields -= 1;
     const named = getNamedType(one.type);
     return field(one.name, {
@@ -133,9 +168,17 @@ export class Generator {
       if (arg.name === 'after' && one.name !== 'events' && this.options.after) return true;
       return isRequiredArgument(arg) || random.chance(/^(after|before)$/.test(arg.name) ? 0.12 : 0.35);
     });
-    return random.shuffle(wanted).map((arg) =>
-      argument(arg.name, literal(this.variables, this.schema, arg.type, { hint: this.hint(one, arg), locationHasDefault: arg.defaultValue !== undefined })),
-    );
+    return random
+      .shuffle(wanted)
+      .map((arg) =>
+        argument(
+          arg.name,
+          literal(this.variables, this.schema, arg.type, {
+            hint: this.hint(one, arg),
+            locationHasDefault: arg.defaultValue !== undefined,
+          }),
+        ),
+      );
   }
 
   // An id is looked up by what it is for.
@@ -169,7 +212,9 @@ export class Generator {
 
   spread(type, depth) {
     const { random } = this;
-    const known = this.fragments.filter((one) => doTypesOverlap(this.schema, type, this.schema.getType(one.typeCondition.name.value)));
+    const known = this.fragments.filter((one) =>
+      doTypesOverlap(this.schema, type, this.schema.getType(one.typeCondition.name.value)),
+    );
     if (known.length > 0 && random.chance(0.4)) return [spread(random.pick(known).name.value, this.conditions())];
     const condition = this.overlapping(type);
     return [spread(this.define(condition, this.set(condition, depth - 1)), this.conditions())];
@@ -195,7 +240,9 @@ export class Generator {
     this.left.directives -= wanted.length;
     const type = this.schema.getDirective('include').args[0].type;
     return wanted.map((which) => {
-      const value = random.chance(0.65) ? this.variables.use(this.schema, type, false, 'if') : boolean(random.chance(0.5));
+      const value = random.chance(0.65)
+        ? this.variables.use(this.schema, type, false, 'if')
+        : boolean(random.chance(0.5));
       return directive(which, [argument('if', value)]);
     });
   }

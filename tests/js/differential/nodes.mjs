@@ -42,7 +42,11 @@ export const operation = (kind, { title, variables = [], directives = [], set })
 
 export const argument = (argumentName, value) => ({ kind: Kind.ARGUMENT, name: name(argumentName), value });
 
-export const directive = (directiveName, args = []) => ({ kind: Kind.DIRECTIVE, name: name(directiveName), arguments: args });
+export const directive = (directiveName, args = []) => ({
+  kind: Kind.DIRECTIVE,
+  name: name(directiveName),
+  arguments: args,
+});
 
 export const variable = (variableName) => ({ kind: Kind.VARIABLE, name: name(variableName) });
 

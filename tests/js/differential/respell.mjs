@@ -5,11 +5,33 @@ import blockStrings from 'graphql/language/blockString.js';
 
 const { isPrintableAsBlockString, printBlockString } = blockStrings;
 
-const GAPS = [' ', '\n', '\t', '\r\n', '\r', ', ', ' ,\n', '  ', '\uFEFF', ' # a comment\n', '#\u{1F600} "{$\n', ',,#\uFEFF\r'];
+const GAPS = [
+  ' ',
+  '\n',
+  '\t',
+  '\r\n',
+  '\r',
+  ', ',
+  ' ,\n',
+  '  ',
+  '\uFEFF',
+  ' # a comment\n',
+  '#\u{1F600} "{$\n',
+  ',,#\uFEFF\r',
+];
 const SPACES = [' ', '\n'];
 const JOINABLE = new Set([
-  TokenKind.BRACE_L, TokenKind.BRACE_R, TokenKind.PAREN_L, TokenKind.PAREN_R, TokenKind.BRACKET_L,
-  TokenKind.BRACKET_R, TokenKind.COLON, TokenKind.EQUALS, TokenKind.DOLLAR, TokenKind.BANG, TokenKind.AT,
+  TokenKind.BRACE_L,
+  TokenKind.BRACE_R,
+  TokenKind.PAREN_L,
+  TokenKind.PAREN_R,
+  TokenKind.BRACKET_L,
+  TokenKind.BRACKET_R,
+  TokenKind.COLON,
+  TokenKind.EQUALS,
+  TokenKind.DOLLAR,
+  TokenKind.BANG,
+  TokenKind.AT,
 ]);
 
 export function respell(random, document) {
@@ -36,7 +58,8 @@ export function respell(random, document) {
 }
 
 // What people write together though it is two tokens.
-const together = (before, after) => before.kind === TokenKind.DOLLAR || before.kind === TokenKind.AT || after.kind === TokenKind.BANG;
+const together = (before, after) =>
+  before.kind === TokenKind.DOLLAR || before.kind === TokenKind.AT || after.kind === TokenKind.BANG;
 
 function gap(random, before, after, plain) {
   if (plain && together(before, after)) return '';

@@ -24,10 +24,22 @@ export async function run(url, { seeds, count, only, say }) {
   proveShapes();
   const schema = loadSchema();
   const server = new Server(url);
-  const tally = { documents: 0, executed: 0, refused: 0, disagree: 0, excused: new Map(), rules: new Map(), ways: new Set(), silent: 0, sorts: new Map() };
+  const tally = {
+    documents: 0,
+    executed: 0,
+    refused: 0,
+    disagree: 0,
+    excused: new Map(),
+    rules: new Map(),
+    ways: new Set(),
+    silent: 0,
+    sorts: new Map(),
+  };
   try {
     const pools = await server.pools();
-    const wanted = only?.length ? only.map((label) => label.split(/[:+]/)).map(([seed, index]) => [seed, Number(index)]) : seeds.flatMap((seed) => Array.from({ length: Math.ceil(count / seeds.length) }, (_, index) => [seed, index]));
+    const wanted = only?.length
+      ? only.map((label) => label.split(/[:+]/)).map(([seed, index]) => [seed, Number(index)])
+      : seeds.flatMap((seed) => Array.from({ length: Math.ceil(count / seeds.length) }, (_, index) => [seed, index]));
     const documents = function* documents() {
       if (!only?.length) yield* CASES();
       if (!only?.length) yield* ECHOES();
@@ -49,14 +61,19 @@ export async function run(url, { seeds, count, only, say }) {
   for (const [sort, times] of [...tally.sorts].sort()) say(`  ${String(times).padStart(5)} ${sort}`);
   const excused = DIFFERENCES.map(({ name }) => `${tally.excused.get(name) ?? 0} ${name}`).join(', ');
   say(`differences that are meant: ${excused}; ${tally.silent} subscriptions began and were silent`);
-  say(`${tally.documents} documents: ${tally.executed} executed, ${tally.refused} refused, ${tally.disagree} disagreements`);
+  say(
+    `${tally.documents} documents: ${tally.executed} executed, ${tally.refused} refused, ${tally.disagree} disagreements`,
+  );
   return tally.disagree === 0 && flaws.length === 0;
 }
 
 async function check(schema, server, made, tally, say) {
-  const body = made.body ?? JSON.stringify({ query: made.text, variables: made.variables, operationName: made.operationName });
+  const body =
+    made.body ?? JSON.stringify({ query: made.text, variables: made.variables, operationName: made.operationName });
   const sent = JSON.parse(body);
-  const expected = made.specification ? { phase: made.specification, errors: [] } : judge(schema, sent.query, sent.variables, sent.operationName);
+  const expected = made.specification
+    ? { phase: made.specification, errors: [] }
+    : judge(schema, sent.query, sent.variables, sent.operationName);
   const random = new Random(`transport of ${made.seed}`);
   const kind = made.kind === 'query' && /mutation/.test(sent.query) ? 'mutation' : made.kind;
   const transport = random.pick(Transports.of(kind));
@@ -76,13 +93,22 @@ async function check(schema, server, made, tally, say) {
   tally.sorts.set(sort, (tally.sorts.get(sort) ?? 0) + 1);
   if (tally.disagree > SHOWN) return;
   say(`--- ${made.seed} (${made.what}, ${made.viewer ?? 'anonymous'}, ${transport})`);
-  say(made.body ?? `${made.text}\n    variables ${JSON.stringify(made.variables ?? null)}${made.operationName ? `, operation ${made.operationName}` : ''}`);
-  say(`    ${made.specification ? 'specification' : 'graphql-js'}: ${expected.phase}${made.specification ? '' : reasons(expected.errors)}`);
+  say(
+    made.body ??
+      `${made.text}\n    variables ${JSON.stringify(made.variables ?? null)}${made.operationName ? `, operation ${made.operationName}` : ''}`,
+  );
+  say(
+    `    ${made.specification ? 'specification' : 'graphql-js'}: ${expected.phase}${made.specification ? '' : reasons(expected.errors)}`,
+  );
   say(`    server: ${actual.phase}${reasons(actual.errors)}`);
   if (wrong !== true) say(`    ${wrong}`);
 }
 
-const reasons = (errors) => errors.slice(0, 3).map((error) => ` | ${error.message.split('\n')[0]}`).join('');
+const reasons = (errors) =>
+  errors
+    .slice(0, 3)
+    .map((error) => ` | ${error.message.split('\n')[0]}`)
+    .join('');
 
 function disagreement(schema, expected, actual, sent, made, tally) {
   if (actual.codes.some((code) => FAULTS.has(code))) return `the server says ${actual.codes} (${actual.status})`;
@@ -101,7 +127,8 @@ function disagreement(schema, expected, actual, sent, made, tally) {
 function incomplete(tally, count) {
   const flaws = [];
   if (tally.documents < count) flaws.push(`${tally.documents} documents instead of ${count}`);
-  if (tally.executed * 3 < tally.documents) flaws.push(`only ${tally.executed} of ${tally.documents} documents are valid`);
+  if (tally.executed * 3 < tally.documents)
+    flaws.push(`only ${tally.executed} of ${tally.documents} documents are valid`);
   for (const rule of RULES.filter((name) => !NOT_IN_SPECIFICATION.includes(name))) {
     if (!tally.rules.has(rule)) flaws.push(`no document breaks ${rule}`);
   }
@@ -109,6 +136,7 @@ function incomplete(tally, count) {
     if (!tally.ways.has(name)) flaws.push(`no document was made by ${name}`);
   }
   const limited = tally.excused.get('limits') ?? 0;
-  if (limited > tally.documents * LIMITED_SHARE) flaws.push(`${limited} of ${tally.documents} documents were refused by limits`);
+  if (limited > tally.documents * LIMITED_SHARE)
+    flaws.push(`${limited} of ${tally.documents} documents were refused by limits`);
   return flaws;
 }

@@ -26,7 +26,9 @@ const SCALARS = {
 
 export function loadSchema() {
   const schema = buildSchema(readFileSync(FILE, 'utf8'));
-  const custom = Object.values(schema.getTypeMap()).filter((type) => type.astNode?.kind === Kind.SCALAR_TYPE_DEFINITION);
+  const custom = Object.values(schema.getTypeMap()).filter(
+    (type) => type.astNode?.kind === Kind.SCALAR_TYPE_DEFINITION,
+  );
   for (const scalar of custom) {
     const rule = SCALARS[scalar.name];
     // Input coercion that nobody wrote down here would be guessed, and the test would prove nothing about it.

@@ -3,7 +3,8 @@ import { Transports } from './transports.mjs';
 
 // As src/seed.rs makes them.
 const PASSWORD = process.env.LANCEWIRE_DIFFERENTIAL_PASSWORD ?? 'correct-horse-battery';
-const SIGN_IN = 'mutation($input: SignInInput!) { signIn(input: $input) { session { accessToken } errors { __typename } } }';
+const SIGN_IN =
+  'mutation($input: SignInInput!) { signIn(input: $input) { session { accessToken } errors { __typename } } }';
 
 const PHASES = {
   GRAPHQL_PARSE_FAILED: 'parse',
@@ -44,8 +45,10 @@ export class Server {
       this.tokens.delete(viewer);
       return this.ask({ body, viewer, kind, transport, again: true });
     }
-    const refused = answer.status === 429 || answer.body.errors?.some((error) => error.extensions?.code === 'RATE_LIMITED');
-    if (refused) throw new Error('refused by a budget: raise budgets.* and sockets.* as tests/api/differential.rs does');
+    const refused =
+      answer.status === 429 || answer.body.errors?.some((error) => error.extensions?.code === 'RATE_LIMITED');
+    if (refused)
+      throw new Error('refused by a budget: raise budgets.* and sockets.* as tests/api/differential.rs does');
     return { ...outcome(answer.body), status: answer.status, text: answer.text, silent: answer.silent };
   }
 
@@ -58,7 +61,13 @@ export class Server {
       events(first: 3) { edges { cursor } } skills { id } jobs(first: 5) { nodes { id } edges { cursor } }
     }`;
     const pools = { ids: [], cursors: [], jobs: [], claims: [], deliverables: [], users: [], transactions: [] };
-    const into = { job: 'jobs', claim: 'claims', deliverable: 'deliverables', user: 'users', transaction: 'transactions' };
+    const into = {
+      job: 'jobs',
+      claim: 'claims',
+      deliverable: 'deliverables',
+      user: 'users',
+      transaction: 'transactions',
+    };
     for (const viewer of ['ada', 'ben']) {
       const { body } = await this.transports.post(JSON.stringify({ query }), await this.token(viewer));
       if (body.errors) throw new Error(`the server's own lists cannot be read: ${JSON.stringify(body.errors)}`);

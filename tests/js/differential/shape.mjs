@@ -51,7 +51,8 @@ function disobeyed(args, value, info) {
     const long = lists.find((items) => items.length > (args.first ?? args.last));
     if (long) return `${at} has ${long.length} items`;
   }
-  if (typeof args.id === 'string' && typeof value.id === 'string' && value.id !== args.id) return `${at} has the id ${value.id}`;
+  if (typeof args.id === 'string' && typeof value.id === 'string' && value.id !== args.id)
+    return `${at} has the id ${value.id}`;
   if (Array.isArray(args.ids) && Array.isArray(value)) {
     if (value.length !== args.ids.length) return `${at} has ${value.length} items`;
     const wrong = value.findIndex((item, place) => typeof item?.id === 'string' && item.id !== args.ids[place]);
@@ -65,13 +66,19 @@ function disobeyed(args, value, info) {
   return undefined;
 }
 
-const within = (path, other) => Array.isArray(path) && Array.isArray(other) && other.every((key, at) => at >= path.length || path[at] === key);
+const within = (path, other) =>
+  Array.isArray(path) && Array.isArray(other) && other.every((key, at) => at >= path.length || path[at] === key);
 
 function difference(got, wanted, errors) {
   let at = 0;
   while (at < got.length && got[at] === wanted[at]) at += 1;
   const from = Math.max(0, at - 120);
-  const said = errors?.length ? `\n    graphql-js: ${errors.map((error) => error.message).slice(0, 3).join(' | ')}` : '';
+  const said = errors?.length
+    ? `\n    graphql-js: ${errors
+        .map((error) => error.message)
+        .slice(0, 3)
+        .join(' | ')}`
+    : '';
   return `answer ..${got.slice(from, at + 120)}..\n    wanted ..${wanted.slice(from, at + 120)}..${said}`;
 }
 
@@ -79,8 +86,14 @@ function difference(got, wanted, errors) {
 function misplaced(schema, document, operation, data, path) {
   if (!Array.isArray(path) || path.length === 0) return 'an error of a field has no path';
   if (data === null) return undefined;
-  const fragments = new Map(document.definitions.filter((one) => one.kind === 'FragmentDefinition').map((one) => [one.name.value, one]));
-  const root = { query: schema.getQueryType(), mutation: schema.getMutationType(), subscription: schema.getSubscriptionType() }[operation.operation];
+  const fragments = new Map(
+    document.definitions.filter((one) => one.kind === 'FragmentDefinition').map((one) => [one.name.value, one]),
+  );
+  const root = {
+    query: schema.getQueryType(),
+    mutation: schema.getMutationType(),
+    subscription: schema.getSubscriptionType(),
+  }[operation.operation];
   let sets = [{ type: root, set: operation.selectionSet }];
   let type;
   let value = data;
@@ -93,11 +106,14 @@ function misplaced(schema, document, operation, data, path) {
       if (fields.length === 0) return `${show(path)} names no field that was asked for`;
       type = fields[0].type;
       // Fields of one key may differ in type below different objects, but not in whether they can be null.
-      sets = fields.filter(({ node }) => node.selectionSet).map((one) => ({ type: getNamedType(one.type), set: one.node.selectionSet }));
+      sets = fields
+        .filter(({ node }) => node.selectionSet)
+        .map((one) => ({ type: getNamedType(one.type), set: one.node.selectionSet }));
     }
     if (value === null) {
       // Nulled above: this field, and all on the way to it, must be ones that cannot be null.
-      if (!isNonNullType(type)) return `${show(path.slice(0, at))} is null, though ${show(path.slice(0, at + 1))} could have been`;
+      if (!isNonNullType(type))
+        return `${show(path.slice(0, at))} is null, though ${show(path.slice(0, at + 1))} could have been`;
       continue;
     }
     value = value[key];
@@ -114,10 +130,19 @@ function named(schema, fragments, parent, set, key) {
     if (item.kind === 'Field') {
       if ((item.alias ?? item.name).value !== key) return [];
       if (item.name.value === '__typename') return [];
-      const definition = isObjectType(parent) || (isAbstractType(parent) && parent.getFields) ? parent.getFields()[item.name.value] : undefined;
+      const definition =
+        isObjectType(parent) || (isAbstractType(parent) && parent.getFields)
+          ? parent.getFields()[item.name.value]
+          : undefined;
       return definition ? [{ node: item, type: definition.type }] : [];
     }
     const part = item.kind === 'FragmentSpread' ? fragments.get(item.name.value) : item;
-    return named(schema, fragments, part.typeCondition ? schema.getType(part.typeCondition.name.value) : parent, part.selectionSet, key);
+    return named(
+      schema,
+      fragments,
+      part.typeCondition ? schema.getType(part.typeCondition.name.value) : parent,
+      part.selectionSet,
+      key,
+    );
   });
 }

@@ -9,7 +9,8 @@ const SCHEMA = buildSchema(`
   type Query { me: User node(id: ID!): Node nodes(ids: [ID!]!): [Node]! }
 `);
 
-const USER = 'query ($on: Boolean = true) { me { id name email @include(if: $on) ...F } me { id wallet { amount } } } fragment F on User { friends(first: 2) { id } }';
+const USER =
+  'query ($on: Boolean = true) { me { id name email @include(if: $on) ...F } me { id wallet { amount } } } fragment F on User { friends(first: 2) { id } }';
 const RIGHT = { me: { id: '1', name: 'a', email: null, friends: [{ id: '2' }, { id: '3' }], wallet: { amount: 1 } } };
 const NODE = '{ node(id: "1") { __typename ... on User { x: name } ... on Node { id } ... on Wallet { y: id } } }';
 const failed = (...path) => [{ message: 'failed', path }];
@@ -20,7 +21,12 @@ const GOOD = [
   ['left out', USER, { me: { ...without(RIGHT.me, 'email') } }, [], { on: false }],
   ['nobody', USER, { me: null }],
   ['a field that can be null failed', USER, { me: { ...RIGHT.me, wallet: null } }, failed('me', 'wallet')],
-  ['one that cannot takes its parent with it', USER, { me: { ...RIGHT.me, wallet: null } }, failed('me', 'wallet', 'amount')],
+  [
+    'one that cannot takes its parent with it',
+    USER,
+    { me: { ...RIGHT.me, wallet: null } },
+    failed('me', 'wallet', 'amount'),
+  ],
   ['one in a list takes them all', USER, { me: null }, failed('me', 'friends', 1, 'id')],
   ['of an object', NODE, { node: { __typename: 'User', x: 'a', id: '1' } }],
   ['of another', NODE, { node: { __typename: 'Wallet', id: '1', y: '1' } }],
@@ -32,7 +38,11 @@ const WRONG = [
   ['a field is there that was left out', USER, RIGHT, [], { on: false }],
   ['a field that nobody asked for', USER, { me: { ...RIGHT.me, extra: 1 } }],
   ['another order', USER, { me: Object.fromEntries(Object.entries(RIGHT.me).reverse()) }],
-  ['in order of their first sets', USER, { me: { id: '1', name: 'a', email: null, wallet: { amount: 1 }, friends: [{ id: '2' }] } }],
+  [
+    'in order of their first sets',
+    USER,
+    { me: { id: '1', name: 'a', email: null, wallet: { amount: 1 }, friends: [{ id: '2' }] } },
+  ],
   ['not merged', USER, { me: without(RIGHT.me, 'wallet') }],
   ['null where null cannot be', USER, { me: { ...RIGHT.me, name: null } }],
   ['null in a list', USER, { me: { ...RIGHT.me, friends: [null] } }],
@@ -56,7 +66,7 @@ const WRONG = [
 ];
 
 function without(object, key) {
-  const { [key]: _, ...rest } = object;
+  const { [key]: _gone, ...rest } = object;
   return rest;
 }
 

@@ -3,7 +3,18 @@ import { TypeInfo, isCompositeType, getNamedType, visit, visitWithTypeInfo } fro
 
 // The nodes are those of `document` itself, so that a mutator changes them in place.
 export function sites(schema, document) {
-  const found = { fields: [], sets: [], spreads: [], inlines: [], args: [], literals: [], objects: [], directives: [], usages: [], conditional: [] };
+  const found = {
+    fields: [],
+    sets: [],
+    spreads: [],
+    inlines: [],
+    args: [],
+    literals: [],
+    objects: [],
+    directives: [],
+    usages: [],
+    conditional: [],
+  };
   const info = new TypeInfo(schema);
   const owners = [];
   visit(
@@ -24,7 +35,15 @@ export function sites(schema, document) {
           case 'Field': {
             const definition = info.getFieldDef();
             const named = definition && getNamedType(definition.type);
-            found.fields.push({ node, parent: info.getParentType(), definition, named, composite: isCompositeType(named), siblings: parent, owner });
+            found.fields.push({
+              node,
+              parent: info.getParentType(),
+              definition,
+              named,
+              composite: isCompositeType(named),
+              siblings: parent,
+              owner,
+            });
             found.conditional.push(node);
             break;
           }
@@ -40,7 +59,12 @@ export function sites(schema, document) {
             found.directives.push({ node, siblings: parent });
             break;
           case 'Argument':
-            found.args.push({ node, definition: info.getArgument(), siblings: parent, ofDirective: info.getDirective() !== null && info.getDirective() !== undefined });
+            found.args.push({
+              node,
+              definition: info.getArgument(),
+              siblings: parent,
+              ofDirective: info.getDirective() !== null && info.getDirective() !== undefined,
+            });
             break;
           case 'ObjectValue':
             found.objects.push({ node, type: info.getInputType(), owner });

@@ -67,9 +67,18 @@ export class Transports {
 
   // The first result of a stream, or that a subscription began and was silent.
   async stream(media, firstResult, body, token, kind) {
-    const headers = this.headers(media === 'multipart/mixed' ? 'multipart/mixed;subscriptionSpec=1.0, application/json' : media, token);
+    const headers = this.headers(
+      media === 'multipart/mixed' ? 'multipart/mixed;subscriptionSpec=1.0, application/json' : media,
+      token,
+    );
     const stop = new AbortController();
-    const answer = await this.connections.request({ method: 'POST', path: this.path, headers, body, signal: stop.signal });
+    const answer = await this.connections.request({
+      method: 'POST',
+      path: this.path,
+      headers,
+      body,
+      signal: stop.signal,
+    });
     answer.body.on('error', () => {});
     if (!String(answer.headers['content-type']).startsWith(media)) return plain(answer);
     const result = await Promise.race([firstResult(answer.body), after(kind === 'subscription' ? SILENCE : PATIENCE)]);
@@ -80,7 +89,10 @@ export class Transports {
 
   async socket(body, token, kind) {
     if (!this.sockets.has(token)) {
-      this.sockets.set(token, Socket.open(this.url, token, () => this.sockets.delete(token)));
+      this.sockets.set(
+        token,
+        Socket.open(this.url, token, () => this.sockets.delete(token)),
+      );
     }
     const socket = await this.sockets.get(token);
     return socket.run(body, kind === 'subscription' ? SILENCE : PATIENCE);
@@ -113,7 +125,9 @@ async function first(stream, pattern, read) {
     const found = pattern.exec(text);
     if (found) return read(found[1]);
   }
-  return JSON.stringify({ errors: [{ message: `the stream ended: ${text.slice(0, 200)}`, extensions: { code: 'STREAM_ENDED' } }] });
+  return JSON.stringify({
+    errors: [{ message: `the stream ended: ${text.slice(0, 200)}`, extensions: { code: 'STREAM_ENDED' } }],
+  });
 }
 
 // One socket of one viewer, with many operations at once.
@@ -147,7 +161,8 @@ class Socket {
     if (type === 'connection_ack') opened();
     if (type === 'ping') this.tell({ type: 'pong' });
     if (type === 'next') this.running.get(id)?.({ status: 200, body: payload, text: JSON.stringify(payload) });
-    if (type === 'error') this.running.get(id)?.({ status: 200, body: { errors: payload }, text: JSON.stringify(payload) });
+    if (type === 'error')
+      this.running.get(id)?.({ status: 200, body: { errors: payload }, text: JSON.stringify(payload) });
   }
 
   async run(body, patience) {
@@ -158,7 +173,10 @@ class Socket {
     });
     // As text: the body may be JSON that JavaScript would not write.
     this.tell(`{"type":"subscribe","id":"${id}","payload":${body}}`);
-    const first = await Promise.race([answer, after(patience, { status: 200, body: { data: {} }, text: '', silent: true })]);
+    const first = await Promise.race([
+      answer,
+      after(patience, { status: 200, body: { data: {} }, text: '', silent: true }),
+    ]);
     this.running.delete(id);
     if (this.wire.readyState === WebSocket.OPEN) this.tell({ type: 'complete', id });
     return first;

@@ -13,12 +13,45 @@ import {
 import { boolean, definition, enumValue, float, int, list, nothing, object, string, variable } from './nodes.mjs';
 
 const WORDS = [
-  'rust', 'logo', 'a', 'Port a billing service', 'key-1', '', ' ', 'naïve café', 'ロゴ', '\u{1F600}', 'a\u{1F468}\u200D\u{1F469}b',
-  'x\u{10FFFF}y', '\u{10000}', 'say "no"', 'back\\slash', 'two\nlines', '  indented\n    more\n  less', 'tab\there', '\b\f',
-  'a/b', '"""', '\uFEFF', '# no comment', '{ $x: 1 }', '\u007f', '\u2028', '\\u0041', 'C++', 'true', 'null', '1',
+  'rust',
+  'logo',
+  'a',
+  'Port a billing service',
+  'key-1',
+  '',
+  ' ',
+  'naïve café',
+  'ロゴ',
+  '\u{1F600}',
+  'a\u{1F468}\u200D\u{1F469}b',
+  'x\u{10FFFF}y',
+  '\u{10000}',
+  'say "no"',
+  'back\\slash',
+  'two\nlines',
+  '  indented\n    more\n  less',
+  'tab\there',
+  '\b\f',
+  'a/b',
+  '"""',
+  '\uFEFF',
+  '# no comment',
+  '{ $x: 1 }',
+  '\u007f',
+  '\u2028',
+  '\\u0041',
+  'C++',
+  'true',
+  'null',
+  '1',
 ];
 
-const MOMENTS = ['2026-11-21T09:30:00.000Z', '2026-01-01T00:00:00Z', '2025-12-31T23:59:59.999+01:00', '2030-06-01T12:00:00-08:00'];
+const MOMENTS = [
+  '2026-11-21T09:30:00.000Z',
+  '2026-01-01T00:00:00Z',
+  '2025-12-31T23:59:59.999+01:00',
+  '2030-06-01T12:00:00-08:00',
+];
 
 // Everything an operation says about its variables, and what is sent for them.
 export class Variables {
@@ -31,7 +64,9 @@ export class Variables {
 
   nodes() {
     const { random } = this;
-    return random.shuffle([...this.definitions.values()]).map(({ name, type, defaultValue }) => definition(name, type, defaultValue));
+    return random
+      .shuffle([...this.definitions.values()])
+      .map(({ name, type, defaultValue }) => definition(name, type, defaultValue));
   }
 
   // A variable that may stand where `type` is expected, new or used before.
@@ -44,7 +79,10 @@ export class Variables {
 
   declare(schema, type, locationHasDefault, hint) {
     const { random } = this;
-    const made = { name: random.pick(['v', 'input', 'id', 'on', 'type', 'V_', '_']) + this.count, defaultValue: undefined };
+    const made = {
+      name: random.pick(['v', 'input', 'id', 'on', 'type', 'V_', '_']) + this.count,
+      defaultValue: undefined,
+    };
     this.count += 1;
     const nullable = getNullableType(type);
     const constant = () => literal(this, schema, nullable, { hint, constant: true });
@@ -121,7 +159,6 @@ export function literal(variables, schema, type, options = {}) {
 }
 
 function scalarLiteral(variables, typeName, hint) {
-  const { random } = variables;
   const value = scalarJson(variables, typeName, hint);
   if (typeName === 'ID' && typeof value === 'number') return int(value);
   if (typeName === 'Int') return int(value);
@@ -141,7 +178,9 @@ export function json(variables, type, hint = '', mayBeNull = false) {
   }
   if (isInputObjectType(nullable)) {
     const fields = Object.values(nullable.getFields()).filter((one) => isRequiredInputField(one) || random.chance(0.4));
-    return Object.fromEntries(random.shuffle(fields).map((one) => [one.name, json(variables, one.type, one.name, true)]));
+    return Object.fromEntries(
+      random.shuffle(fields).map((one) => [one.name, json(variables, one.type, one.name, true)]),
+    );
   }
   if (isEnumType(nullable)) return random.pick(nullable.getValues()).name;
   return scalarJson(variables, nullable.name, hint);
@@ -150,16 +189,30 @@ export function json(variables, type, hint = '', mayBeNull = false) {
 function scalarJson({ random, pools }, typeName, hint) {
   switch (typeName) {
     case 'Int':
-      if (hint === 'first' || hint === 'last') return random.weighted([[20, random.int(1, 3)], [1, 0], [1, -1], [1, 101]]);
+      if (hint === 'first' || hint === 'last')
+        return random.weighted([
+          [20, random.int(1, 3)],
+          [1, 0],
+          [1, -1],
+          [1, 101],
+        ]);
       return random.pick([0, 1, 2, 3, -1, 2147483647, -2147483648]);
     case 'Boolean':
       return random.chance(0.5);
     case 'ID':
-      return random.weighted([[12, identifier(random, pools, hint)], [1, random.int(0, 99)], [1, random.pick(WORDS)]]);
+      return random.weighted([
+        [12, identifier(random, pools, hint)],
+        [1, random.int(0, 99)],
+        [1, random.pick(WORDS)],
+      ]);
     case 'DateTime':
       return random.pick(MOMENTS);
     case 'Decimal':
-      return random.weighted([[8, random.pick(['1.00', '0.50', '25.00', '-1', 'abc', ''])], [1, 12], [1, 0.5]]);
+      return random.weighted([
+        [8, random.pick(['1.00', '0.50', '25.00', '-1', 'abc', ''])],
+        [1, 12],
+        [1, 0.5],
+      ]);
     case 'CurrencyCode':
       return random.pick(['USD', 'USD', 'USD', 'EUR', 'usd']);
     case 'URL':
@@ -167,7 +220,8 @@ function scalarJson({ random, pools }, typeName, hint) {
     default:
       // A subscription is told what happened since the beginning, so that it has something to tell at once.
       if (hint === 'after' && pools.replay) return pools.replay;
-      if (/^(after|before)$/.test(hint)) return random.chance(0.7) && pools.cursors.length ? random.pick(pools.cursors) : random.pick(WORDS);
+      if (/^(after|before)$/.test(hint))
+        return random.chance(0.7) && pools.cursors.length ? random.pick(pools.cursors) : random.pick(WORDS);
       if (/skill|prefix/i.test(hint)) return random.pick(['rust', 'graphql', 'logo-design', 'nothing', 'r']);
       if (hint === 'query') return random.pick(['rust', 'logo', 'api', 'shop', '']);
       if (hint === 'idempotencyKey') return `diff-${random.int(0, 1e9)}`;
@@ -176,7 +230,14 @@ function scalarJson({ random, pools }, typeName, hint) {
 }
 
 function identifier(random, pools, hint) {
-  const kind = { jobId: 'jobs', claimId: 'claims', deliverableId: 'deliverables', clientId: 'users', userId: 'users', transactionId: 'transactions' }[hint];
+  const kind = {
+    jobId: 'jobs',
+    claimId: 'claims',
+    deliverableId: 'deliverables',
+    clientId: 'users',
+    userId: 'users',
+    transactionId: 'transactions',
+  }[hint];
   if (kind && pools[kind]?.length && random.chance(0.8)) return random.pick(pools[kind]);
   return pools.ids.length ? random.pick(pools.ids) : 'job_unknown';
 }

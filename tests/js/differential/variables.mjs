@@ -1,5 +1,14 @@
 // Variables that cannot be coerced to what the operation declares for them (spec 6.1.2), in each way and at each depth.
-import { getNullableType, isEnumType, isInputObjectType, isListType, isNonNullType, isRequiredInputField, parse, typeFromAST } from 'graphql';
+import {
+  getNullableType,
+  isEnumType,
+  isInputObjectType,
+  isListType,
+  isNonNullType,
+  isRequiredInputField,
+  parse,
+  typeFromAST,
+} from 'graphql';
 
 // Operations that declare every kind of input; they take turns with generated ones.
 const RICH = [
@@ -30,17 +39,26 @@ const WAYS = {
     if (isInputObjectType(nullable)) return { value: random.pick(['{}', 1, true, [], [{}], 'x']) };
     if (isEnumType(nullable)) return { value: random.pick([1, true, {}, ['OPEN'], 0.5]) };
     switch (nullable.name) {
-      case 'Int': return { value: random.pick(['1', true, {}, [1], '']) };
-      case 'Boolean': return { value: random.pick(['true', 1, 0, {}, [true], '']) };
-      case 'String': return { value: random.pick([1, true, {}, ['x'], 1.5]) };
-      case 'ID': return { value: random.pick([true, {}, ['x'], [1], false]) };
-      case 'DateTime': return { value: random.pick([1, true, {}, [], ['2026-11-21T09:30:00.000Z']]) };
-      case 'Decimal': return { value: random.pick([true, {}, [], ['1.00']]) };
-      default: return { value: random.pick([1, true, {}, ['x']]) };
+      case 'Int':
+        return { value: random.pick(['1', true, {}, [1], '']) };
+      case 'Boolean':
+        return { value: random.pick(['true', 1, 0, {}, [true], '']) };
+      case 'String':
+        return { value: random.pick([1, true, {}, ['x'], 1.5]) };
+      case 'ID':
+        return { value: random.pick([true, {}, ['x'], [1], false]) };
+      case 'DateTime':
+        return { value: random.pick([1, true, {}, [], ['2026-11-21T09:30:00.000Z']]) };
+      case 'Decimal':
+        return { value: random.pick([true, {}, [], ['1.00']]) };
+      default:
+        return { value: random.pick([1, true, {}, ['x']]) };
     }
   },
-  'integer out of 32 bits': (random, type) => (named(type, 'Int') ? { value: random.pick([2147483648, -2147483649, 1e10, 9007199254740993, 1e20]) } : undefined),
-  'fraction for an integer': (random, type) => (named(type, 'Int') ? { value: random.pick([1.5, 0.1, -2.25, 1e-3]) } : undefined),
+  'integer out of 32 bits': (random, type) =>
+    named(type, 'Int') ? { value: random.pick([2147483648, -2147483649, 1e10, 1e20]) } : undefined,
+  'fraction for an integer': (random, type) =>
+    named(type, 'Int') ? { value: random.pick([1.5, 0.1, -2.25, 1e-3]) } : undefined,
   'fraction for an id': (random, type) => (named(type, 'ID') ? { value: random.pick([1.5, -0.25]) } : undefined),
   'unknown enum value': (random, type) => {
     const nullable = getNullableType(type);
@@ -48,7 +66,10 @@ const WAYS = {
     const known = random.pick(nullable.getValues()).name;
     return { value: random.pick([known.toLowerCase(), `${known} `, 'NOTHING', '', `"${known}"`, `${known}\u0000`]) };
   },
-  'text that the scalar refuses': (random, type) => (named(type, 'DateTime') ? { value: random.pick(['yesterday', '', '2026-13-01T00:00:00Z', '2026-11-21', '2026-11-21T25:00:00Z']) } : undefined),
+  'text that the scalar refuses': (random, type) =>
+    named(type, 'DateTime')
+      ? { value: random.pick(['yesterday', '', '2026-13-01T00:00:00Z', '2026-11-21', '2026-11-21T25:00:00Z']) }
+      : undefined,
 };
 
 const named = (type, wanted) => getNullableType(type).name === wanted;
@@ -61,13 +82,36 @@ function places(type, value, put, found) {
   if (isListType(nullable)) {
     if (!Array.isArray(value)) return places(nullable.ofType, value, put, found);
     found.push({ type: nullable.ofType, put: (wrong) => value.splice(0, value.length, ...value, wrong), item: true });
-    return value.forEach((item, at) => places(nullable.ofType, item, (wrong) => { value[at] = wrong; }, found));
+    return value.forEach((item, at) =>
+      places(
+        nullable.ofType,
+        item,
+        (wrong) => {
+          value[at] = wrong;
+        },
+        found,
+      ),
+    );
   }
   if (!isInputObjectType(nullable) || typeof value !== 'object') return;
   found.push({ type: nullable, object: value, put });
   for (const one of Object.values(nullable.getFields())) {
-    if (Object.hasOwn(value, one.name)) places(one.type, value[one.name], (wrong) => { value[one.name] = wrong; }, found);
-    else found.push({ type: one.type, put: (wrong) => { value[one.name] = wrong; } });
+    if (Object.hasOwn(value, one.name))
+      places(
+        one.type,
+        value[one.name],
+        (wrong) => {
+          value[one.name] = wrong;
+        },
+        found,
+      );
+    else
+      found.push({
+        type: one.type,
+        put: (wrong) => {
+          value[one.name] = wrong;
+        },
+      });
   }
 }
 
@@ -77,7 +121,9 @@ const ofObjects = {
     return true;
   },
   'input field left out': (random, { type, object }) => {
-    const needed = Object.values(type.getFields()).filter((one) => isRequiredInputField(one) && Object.hasOwn(object, one.name));
+    const needed = Object.values(type.getFields()).filter(
+      (one) => isRequiredInputField(one) && Object.hasOwn(object, one.name),
+    );
     if (needed.length === 0) return false;
     delete object[random.pick(needed).name];
     return true;
@@ -88,7 +134,11 @@ export const WRONG_VARIABLES = [...Object.keys(WAYS), ...Object.keys(ofObjects),
 
 // Changes `variables` in place; false where the way finds no place.
 export function breakVariables(random, schema, way, operation, variables) {
-  const declared = operation.variableDefinitions.map((one) => ({ name: one.variable.name.value, type: typeFromAST(schema, one.type), hasDefault: one.defaultValue !== undefined }));
+  const declared = operation.variableDefinitions.map((one) => ({
+    name: one.variable.name.value,
+    type: typeFromAST(schema, one.type),
+    hasDefault: one.defaultValue !== undefined,
+  }));
   if (way === 'left out') {
     const needed = declared.filter((one) => isNonNullType(one.type) && !one.hasDefault);
     if (needed.length === 0) return false;
@@ -97,7 +147,14 @@ export function breakVariables(random, schema, way, operation, variables) {
   }
   const found = [];
   for (const one of declared) {
-    places(one.type, variables[one.name], (wrong) => { variables[one.name] = wrong; }, found);
+    places(
+      one.type,
+      variables[one.name],
+      (wrong) => {
+        variables[one.name] = wrong;
+      },
+      found,
+    );
   }
   if (way in ofObjects) {
     const objects = found.filter((place) => place.object);

@@ -1,14 +1,39 @@
 // Rules about arguments, values and directives (spec 5.4, 5.6, 5.7).
 import {
-  getNamedType, getNullableType, isEnumType, isInputObjectType, isListType, isNonNullType, isRequiredArgument, isRequiredInputField,
+  getNamedType,
+  getNullableType,
+  isEnumType,
+  isInputObjectType,
+  isListType,
+  isNonNullType,
+  isRequiredArgument,
+  isRequiredInputField,
 } from 'graphql';
-import { argument, boolean, definition, directive, enumValue, field, float, int, list, nothing, object, string, variable } from '../nodes.mjs';
+import {
+  argument,
+  boolean,
+  definition,
+  directive,
+  enumValue,
+  field,
+  float,
+  int,
+  list,
+  nothing,
+  object,
+  string,
+  variable,
+} from '../nodes.mjs';
 import { add, declareIn, declared, insert, nameOfType, replace, some } from './shared.mjs';
 
 export const directives = {
   KnownDirectives: [
     ({ random, found }) => {
-      random.pick(found.conditional).directives.push(directive(random.pick(['unknown', 'Include', 'skipped', 'client', 'defer', 'stream', 'connection'])));
+      random
+        .pick(found.conditional)
+        .directives.push(
+          directive(random.pick(['unknown', 'Include', 'skipped', 'client', 'defer', 'stream', 'connection'])),
+        );
       return true;
     },
     // Known, in another place.
@@ -19,7 +44,11 @@ export const directives = {
       return true;
     },
     ({ random, found }) => {
-      random.pick(found.conditional).directives.push(random.pick([directive('deprecated'), directive('specifiedBy', [argument('url', string('x'))])]));
+      random
+        .pick(found.conditional)
+        .directives.push(
+          random.pick([directive('deprecated'), directive('specifiedBy', [argument('url', string('x'))])]),
+        );
       return true;
     },
   ],
@@ -37,15 +66,25 @@ export const directives = {
 export const args = {
   KnownArgumentNames: [
     ({ random, found }) => {
-      const one = some(random, found.fields.filter(({ node }) => !node.name.value.startsWith('__') || random.chance(0.2)));
+      const one = some(
+        random,
+        found.fields.filter(({ node }) => !node.name.value.startsWith('__') || random.chance(0.2)),
+      );
       if (!one) return false;
-      one.node.arguments.push(argument(random.pick(['nothing', 'ID', 'firs', 'input', 'name']), random.pick([int(1), nothing(), string('x'), list([])])));
+      one.node.arguments.push(
+        argument(
+          random.pick(['nothing', 'ID', 'firs', 'input', 'name']),
+          random.pick([int(1), nothing(), string('x'), list([])]),
+        ),
+      );
       return true;
     },
     ({ random, found }) => {
       const node = random.pick(found.conditional);
       if (node.directives.length > 0) return false;
-      node.directives = [directive('include', [argument('if', boolean(true)), argument(random.pick(['unless', 'If']), boolean(true))])];
+      node.directives = [
+        directive('include', [argument('if', boolean(true)), argument(random.pick(['unless', 'If']), boolean(true))]),
+      ];
       return true;
     },
   ],
@@ -59,15 +98,28 @@ export const args = {
     ({ random, found }) => {
       const node = random.pick(found.conditional);
       if (node.directives.length > 0) return false;
-      node.directives = [directive('skip', [argument('if', boolean(false)), argument('if', boolean(random.chance(0.5)))])];
+      node.directives = [
+        directive('skip', [argument('if', boolean(false)), argument('if', boolean(random.chance(0.5)))]),
+      ];
       return true;
     },
   ],
   ProvidedRequiredArguments: [
     ({ random, found }) => {
-      const one = some(random, found.fields.filter(({ node, definition }) => definition && node.arguments.some((arg) => isRequiredArgument(definition.args.find((known) => known.name === arg.name.value)))));
+      const one = some(
+        random,
+        found.fields.filter(
+          ({ node, definition }) =>
+            definition &&
+            node.arguments.some((arg) =>
+              isRequiredArgument(definition.args.find((known) => known.name === arg.name.value)),
+            ),
+        ),
+      );
       if (!one) return false;
-      one.node.arguments = one.node.arguments.filter((arg) => !isRequiredArgument(one.definition.args.find((known) => known.name === arg.name.value)));
+      one.node.arguments = one.node.arguments.filter(
+        (arg) => !isRequiredArgument(one.definition.args.find((known) => known.name === arg.name.value)),
+      );
       return true;
     },
     ({ random, found }) => {
@@ -79,7 +131,10 @@ export const args = {
   ],
   UniqueInputFieldNames: [
     ({ random, found }) => {
-      const one = some(random, found.objects.filter(({ node }) => node.fields.length > 0));
+      const one = some(
+        random,
+        found.objects.filter(({ node }) => node.fields.length > 0),
+      );
       if (!one) return false;
       const twice = random.pick(one.node.fields);
       one.node.fields.splice(random.int(0, one.node.fields.length), 0, structuredClone(twice));
@@ -87,11 +142,25 @@ export const args = {
     },
     // In a default value.
     ({ random, found }) => {
-      const filter = object([['status', enumValue('OPEN')], ['clientId', string('a')], ['clientId', string('a')]]);
+      const filter = object([
+        ['status', enumValue('OPEN')],
+        ['clientId', string('a')],
+        ['clientId', string('a')],
+      ]);
       found.operations.forEach((one) => declareIn(random, one, definition('filter', 'JobFilter', filter)));
       const query = found.operations[0];
       if (query.operation !== 'query') return false;
-      found.operations.forEach((one) => insert(random, one.selectionSet, field('jobs', { alias: 'defaulted', args: [argument('filter', variable('filter')), argument('first', int(1))], set: [field('__typename')] })));
+      found.operations.forEach((one) =>
+        insert(
+          random,
+          one.selectionSet,
+          field('jobs', {
+            alias: 'defaulted',
+            args: [argument('filter', variable('filter')), argument('first', int(1))],
+            set: [field('__typename')],
+          }),
+        ),
+      );
       return true;
     },
   ],
@@ -104,24 +173,60 @@ export function wrongLiteral(random, type) {
   if (isListType(nullable)) {
     const item = wrongLiteral(random, nullable.ofType);
     if (!item) return undefined;
-    return item.kind === 'NullValue' || random.chance(0.7) ? list(random.shuffle([item, ...(random.chance(0.4) ? [item] : [])])) : item;
+    return item.kind === 'NullValue' || random.chance(0.7)
+      ? list(random.shuffle([item, ...(random.chance(0.4) ? [item] : [])]))
+      : item;
   }
-  if (isInputObjectType(nullable)) return random.pick([string('{}'), int(1), list([int(1)]), enumValue('A'), boolean(true)]);
+  if (isInputObjectType(nullable))
+    return random.pick([string('{}'), int(1), list([int(1)]), enumValue('A'), boolean(true)]);
   if (isEnumType(nullable)) {
     const known = nullable.getValues()[0].name;
-    return random.pick([string(known), enumValue(known.toLowerCase()), enumValue('NOTHING'), int(0), boolean(true), object([]), list([list([enumValue(known)])])]);
+    return random.pick([
+      string(known),
+      enumValue(known.toLowerCase()),
+      enumValue('NOTHING'),
+      int(0),
+      boolean(true),
+      object([]),
+      list([list([enumValue(known)])]),
+    ]);
   }
   switch (nullable.name) {
     case 'Int':
-      return random.pick([string('1'), float('1.0'), float('1e3'), int('2147483648'), int('-2147483649'), int('99999999999999999999'), boolean(true), enumValue('one'), object([]), list([int(1)])]);
+      return random.pick([
+        string('1'),
+        float('1.0'),
+        float('1e3'),
+        int('2147483648'),
+        int('-2147483649'),
+        int('99999999999999999999'),
+        boolean(true),
+        enumValue('one'),
+        object([]),
+        list([int(1)]),
+      ]);
     case 'Boolean':
       return random.pick([string('true'), int(1), int(0), enumValue('TRUE'), object([]), list([boolean(true)])]);
     case 'String':
       return random.pick([int(1), float('1.5'), boolean(true), enumValue('word'), object([]), list([string('x')])]);
     case 'ID':
-      return random.pick([float('1.5'), boolean(true), enumValue('job'), object([['id', string('x')]]), list([string('x')])]);
+      return random.pick([
+        float('1.5'),
+        boolean(true),
+        enumValue('job'),
+        object([['id', string('x')]]),
+        list([string('x')]),
+      ]);
     case 'DateTime':
-      return random.pick([int(1), string('yesterday'), boolean(true), enumValue('NOW'), string(''), string('2026-13-01T00:00:00Z'), object([])]);
+      return random.pick([
+        int(1),
+        string('yesterday'),
+        boolean(true),
+        enumValue('NOW'),
+        string(''),
+        string('2026-13-01T00:00:00Z'),
+        object([]),
+      ]);
     case 'Decimal':
       return random.pick([boolean(true), enumValue('ten'), object([]), list([string('1.00')])]);
     default:
@@ -132,7 +237,10 @@ export function wrongLiteral(random, type) {
 export const values = {
   ValuesOfCorrectType: [
     ({ random, found }) => {
-      const place = some(random, found.literals.filter((one) => one.type));
+      const place = some(
+        random,
+        found.literals.filter((one) => one.type),
+      );
       const wrong = place && wrongLiteral(random, place.type);
       if (!wrong) return false;
       replace(place, wrong);
@@ -140,12 +248,23 @@ export const values = {
     },
     // An unknown field of an input object.
     ({ random, found }) => {
-      const one = some(random, found.objects.filter(({ type }) => isInputObjectType(getNamedType(type))));
-      return one ? add(one.node.fields, object([[random.pick(['nothing', 'ID', '__typename', 'Status']), random.pick([int(1), nothing()])]]).fields[0]) : false;
+      const one = some(
+        random,
+        found.objects.filter(({ type }) => isInputObjectType(getNamedType(type))),
+      );
+      return one
+        ? add(
+            one.node.fields,
+            object([[random.pick(['nothing', 'ID', '__typename', 'Status']), random.pick([int(1), nothing()])]])
+              .fields[0],
+          )
+        : false;
     },
     // A required field of an input object left out.
     ({ random, found }) => {
-      const fits = found.objects.filter(({ node, type }) => isInputObjectType(getNamedType(type)) && node.fields.some((one) => required(type, one)));
+      const fits = found.objects.filter(
+        ({ node, type }) => isInputObjectType(getNamedType(type)) && node.fields.some((one) => required(type, one)),
+      );
       const one = some(random, fits);
       if (!one) return false;
       const gone = random.pick(one.node.fields.filter((each) => required(one.type, each)));

@@ -17,7 +17,12 @@ function pair(random, type) {
   return [field('__typename', { alias: one.name }), field(one.name)];
 }
 
-const PAGED = { User: ['postedJobs', 'claims', 'notifications'], Wallet: ['transactions'], Job: ['deliverables'], Query: ['jobs', 'claims', 'events', 'transactions'] };
+const PAGED = {
+  User: ['postedJobs', 'claims', 'notifications'],
+  Wallet: ['transactions'],
+  Job: ['deliverables'],
+  Query: ['jobs', 'claims', 'events', 'transactions'],
+};
 
 // The same field with other arguments.
 function pairOfArguments(random, type) {
@@ -26,22 +31,46 @@ function pairOfArguments(random, type) {
   const args = random.pick([
     [[['first', int(1)]], [['first', int(2)]]],
     [[['first', int(1)]], [['last', int(1)]]],
-    [[['first', int(1)]], [['first', int(1)], ['after', string('x')]]],
+    [
+      [['first', int(1)]],
+      [
+        ['first', int(1)],
+        ['after', string('x')],
+      ],
+    ],
     [[], [['first', int(1)]]],
-    [[['first', int(1)], ['after', string('1')]], [['first', int(1)], ['after', int(1)]]],
+    [
+      [
+        ['first', int(1)],
+        ['after', string('1')],
+      ],
+      [
+        ['first', int(1)],
+        ['after', int(1)],
+      ],
+    ],
   ]);
   const alias = random.chance(0.3) ? 'x' : undefined;
-  return args.map((each) => field(title, { alias, args: each.map(([key, value]) => argument(key, value)), set: set() }));
+  return args.map((each) =>
+    field(title, { alias, args: each.map(([key, value]) => argument(key, value)), set: set() }),
+  );
 }
 
 // Where two selections of one set can stand apart. Each way puts both into `set` of `type`.
 const apart = [
   ({ random, set, both }) => set.selections.push(...random.shuffle(both)),
-  ({ random, set, both, type }) => set.selections.push(both[0], inline(random.chance(0.5) ? type.name : undefined, [both[1]])),
+  ({ random, set, both, type }) =>
+    set.selections.push(both[0], inline(random.chance(0.5) ? type.name : undefined, [both[1]])),
   ({ set, both, type, define }) => set.selections.push(both[0], spread(define(type.name, [both[1]]))),
-  ({ set, both, type, define }) => set.selections.unshift(spread(define(type.name, [both[0]])), spread(define(type.name, [both[1]]))),
-  ({ set, both, type, define }) => set.selections.push(inline(type.name, [inline(undefined, [both[0]])]), spread(define(type.name, [spread(define(type.name, [both[1]]))]))),
-  ({ set, both, type, define }) => set.selections.push(spread(define(type.name, [both[0], inline(undefined, [both[1]])]))),
+  ({ set, both, type, define }) =>
+    set.selections.unshift(spread(define(type.name, [both[0]])), spread(define(type.name, [both[1]]))),
+  ({ set, both, type, define }) =>
+    set.selections.push(
+      inline(type.name, [inline(undefined, [both[0]])]),
+      spread(define(type.name, [spread(define(type.name, [both[1]]))])),
+    ),
+  ({ set, both, type, define }) =>
+    set.selections.push(spread(define(type.name, [both[0], inline(undefined, [both[1]])]))),
 ];
 
 function place(context, type, set, both) {
@@ -77,7 +106,14 @@ export const overlapping = [
   // In sets that are merged because their fields are.
   (context) => {
     const { random, found } = context;
-    const fits = found.fields.filter((one) => one.composite && isObjectType(one.named) && isObjectType(one.parent) && leaves(one.named).length > 1 && !one.node.alias);
+    const fits = found.fields.filter(
+      (one) =>
+        one.composite &&
+        isObjectType(one.named) &&
+        isObjectType(one.parent) &&
+        leaves(one.named).length > 1 &&
+        !one.node.alias,
+    );
     if (fits.length === 0) return false;
     const chosen = random.pick(fits);
     const both = pair(random, chosen.named);
@@ -90,14 +126,23 @@ export const overlapping = [
   // Two levels down.
   (context) => {
     const { random, found } = context;
-    const fits = found.fields.filter((one) => one.composite && isObjectType(one.parent) && isObjectType(one.named) && Object.values(one.named.getFields()).some((below) => deep(below)));
+    const fits = found.fields.filter(
+      (one) =>
+        one.composite &&
+        isObjectType(one.parent) &&
+        isObjectType(one.named) &&
+        Object.values(one.named.getFields()).some((below) => deep(below)),
+    );
     if (fits.length === 0) return false;
     const chosen = random.pick(fits);
     const below = random.pick(Object.values(chosen.named.getFields()).filter((one) => deep(one)));
     const both = pair(random, getNamedType(below.type));
     if (!both) return false;
     const set = found.sets.find(({ node }) => node.selections.includes(chosen.node));
-    const twins = both.map((item) => ({ ...structuredClone(chosen.node), selectionSet: selections([field(below.name, { set: [item] })]) }));
+    const twins = both.map((item) => ({
+      ...structuredClone(chosen.node),
+      selectionSet: selections([field(below.name, { set: [item] })]),
+    }));
     return place(context, chosen.parent, set.node, twins);
   },
   // Types that no object shares: names may differ there, shapes may not.
@@ -119,11 +164,26 @@ export const overlapping = [
     if (places.length === 0) return false;
     const chosen = random.pick(places);
     const inner = random.pick([
-      [['Claim', 'job', [field('title', { alias: 'x' })]], ['Transaction', 'job', [field('version', { alias: 'x' })]]],
-      [['Claim', 'job', [field('budget', { set: [field('amount', { alias: 'x' })] })]], ['Transaction', 'job', [field('budget', { set: [field('currencyCode', { alias: 'x' })] })]]],
-      [['Claim', 'freelancer', [field('email', { alias: 'x' })]], ['Job', 'client', [field('displayName', { alias: 'x' })]]],
-      [['Claim', 'freelancer', [field('roles', { alias: 'x' })]], ['Job', 'client', [field('skills', { alias: 'x', set: [field('id')] })]]],
-      [['Claim', 'job', [field('skills', { alias: 'x', set: [field('id')] })]], ['Transaction', 'job', [field('budget', { alias: 'x', set: [field('amount')] })]]],
+      [
+        ['Claim', 'job', [field('title', { alias: 'x' })]],
+        ['Transaction', 'job', [field('version', { alias: 'x' })]],
+      ],
+      [
+        ['Claim', 'job', [field('budget', { set: [field('amount', { alias: 'x' })] })]],
+        ['Transaction', 'job', [field('budget', { set: [field('currencyCode', { alias: 'x' })] })]],
+      ],
+      [
+        ['Claim', 'freelancer', [field('email', { alias: 'x' })]],
+        ['Job', 'client', [field('displayName', { alias: 'x' })]],
+      ],
+      [
+        ['Claim', 'freelancer', [field('roles', { alias: 'x' })]],
+        ['Job', 'client', [field('skills', { alias: 'x', set: [field('id')] })]],
+      ],
+      [
+        ['Claim', 'job', [field('skills', { alias: 'x', set: [field('id')] })]],
+        ['Transaction', 'job', [field('budget', { alias: 'x', set: [field('amount')] })]],
+      ],
     ]);
     const both = inner.map(([type, title, set]) => inline(type, [field(title, { alias: 'below', set })]));
     return place(context, chosen.type, chosen.node, both);
@@ -141,4 +201,3 @@ function shaped(random, type) {
   const named = getNamedType(one.type);
   return field(one.name, { alias: 'x', set: isCompositeType(named) ? [field('__typename')] : undefined });
 }
-

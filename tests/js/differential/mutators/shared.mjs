@@ -20,7 +20,8 @@ export const some = (random, items) => (items.length > 0 ? random.pick(items) : 
 
 export const unknown = (random) => random.pick(['Nothing', 'job', 'JOB', 'Jobs', '_', 'string', '__Nothing']);
 
-export const composites = (schema) => Object.values(schema.getTypeMap()).filter((type) => isCompositeType(type) && !type.name.startsWith('__'));
+export const composites = (schema) =>
+  Object.values(schema.getTypeMap()).filter((type) => isCompositeType(type) && !type.name.startsWith('__'));
 
 // Declares a variable in one operation.
 export const declareIn = (random, operation, made) => {
