@@ -31,6 +31,21 @@ const merging = [
   '{ viewer { ...A ...B } } fragment A on User { ...C } fragment B on User { ... { x: displayName } } fragment C on Node { x: id }',
   '{ viewer { wallet { ...A } ...B } } fragment A on Wallet { x: id owner { id } } fragment B on User { wallet { x: version } }',
   '{ viewer { wallet { owner { wallet { x: id } } } wallet { owner { wallet { x: version } } } } }',
+  '{ jobs(first: 1, query: null) { totalCount } jobs(first: 1) { totalCount } }',
+  '{ node(id: 1) { __typename } node(id: "1") { __typename } }',
+  '{ nodes(ids: ["a", "b"]) { __typename } nodes(ids: ["b", "a"]) { __typename } }',
+  '{ nodes(ids: [1, 2]) { __typename } nodes(ids: [1 2,]) { __typename } }',
+  '{ skills(prefix: "\\u0061") { id } skills(prefix: "a") { name } }',
+  // One value in two spellings: graphql-js compares the spelling of block strings and of floats.
+  ['{ skills(prefix: "a") { id } skills(prefix: """a""") { name } }', undefined, { anyOf: ['executed', 'validation'] }],
+  [
+    '{ jobs(first: 1, filter: {budget: {currencyCode: "USD", min: 1.0}}) { totalCount } jobs(first: 1, filter: {budget: {currencyCode: "USD", min: 1.00}}) { totalCount } }',
+    undefined,
+    { anyOf: ['executed', 'validation'] },
+  ],
+  // Directives do not tell fields apart, and what is left out still conflicts.
+  '{ viewer { id @skip(if: true) id @include(if: true) } }',
+  '{ viewer { id @skip(if: true) id: displayName } }',
   // Below objects that differ the names may differ, the shapes may not.
   '{ node(id: "a") { __typename ... on Job { x: title } ... on Skill { x: name } } }',
   '{ node(id: "a") { __typename ... on Job { x: title } ... on Claim { x: endReason } } }',
@@ -183,6 +198,10 @@ const coercion = [
   '{ node(id: 12345678901234567890) { __typename } }',
   '{ node(id: 1.0) { __typename } }',
   '{ node(id: -1) { __typename } }',
+  '{ node(id: -0) { __typename } }',
+  '{ jobs(first: -0) { totalCount } }',
+  '{ jobs(first: 2147483647) { totalCount } }',
+  '{ jobs(first: 2147483648) { totalCount } }',
   ['query ($n: Int!) { jobs(first: $n) { totalCount } }', { n: 2147483648 }],
   ['query ($n: Int!) { jobs(first: $n) { totalCount } }', { n: -2147483649 }],
   ['query ($n: Int!) { jobs(first: $n) { totalCount } }', { n: 2147483647 }],

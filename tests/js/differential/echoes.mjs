@@ -6,6 +6,9 @@ import { spellString } from './respell.mjs';
 
 const COUNT = 60;
 
+// A key is good once for a database, and one may be asked several times.
+const RUN = Date.now().toString(36);
+
 const PIECES = [
   'a',
   'é',
@@ -73,7 +76,7 @@ const read = (text) =>
   valueFromASTUntyped(parse(`{ a(b: ${text}) }`).definitions[0].selectionSet.selections[0].arguments[0].value);
 
 const draft = (description, skills, index) =>
-  `draftJob(input: {idempotencyKey: "echo-${index}", title: "Echo", description: ${description}, budget: {amount: "1.00", currencyCode: "USD"}, skills: ${skills}}) { job { description skills { slug } } errors { __typename } }`;
+  `draftJob(input: {idempotencyKey: "echo-${RUN}-${index}", title: "Echo", description: ${description}, budget: {amount: "1.00", currencyCode: "USD"}, skills: ${skills}}) { job { description skills { slug } } errors { __typename } }`;
 
 const same = (description, skills) => (data) => {
   const job = data.draftJob?.job;
@@ -103,14 +106,14 @@ const ways = [
     echoes: same(meant, ['rust']),
   }),
   (written, meant, index) => ({
-    text: `mutation ($i: DraftJobInput! = {idempotencyKey: "echo-${index}", title: "Echo", description: ${written}, budget: {currencyCode: "USD", amount: "1.00"}, skills: "rust"}) { draftJob(input: $i) { job { description skills { slug } } } }`,
+    text: `mutation ($i: DraftJobInput! = {idempotencyKey: "echo-${RUN}-${index}", title: "Echo", description: ${written}, budget: {currencyCode: "USD", amount: "1.00"}, skills: "rust"}) { draftJob(input: $i) { job { description skills { slug } } } }`,
     echoes: same(meant, ['rust']),
   }),
   (_, meant, index) => ({
     text: 'mutation ($i: DraftJobInput!) { draftJob(input: $i) { job { description skills { slug } } } }',
     variables: {
       i: {
-        idempotencyKey: `echo-${index}`,
+        idempotencyKey: `echo-${RUN}-${index}`,
         title: 'Echo',
         description: meant,
         budget: { currencyCode: 'USD', amount: '1.00' },
@@ -119,4 +122,14 @@ const ways = [
     },
     echoes: same(meant, ['rust']),
   }),
+  // The JSON in characters of ASCII alone, as some clients write it.
+  (_, meant, index) => ({
+    body: ascii({ query: `mutation ($d: String!) { ${draft('$d', '["rust"]', index)} }`, variables: { d: meant } }),
+    echoes: same(meant, ['rust']),
+  }),
 ];
+
+function ascii(value) {
+  const escaped = (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return JSON.stringify(value).replace(/[^\x20-\x7e]/g, escaped);
+}
