@@ -1,7 +1,7 @@
 # The usual errands. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster demo test test-fast soak prepare-tests bench schema verify clean-data
+.PHONY: help run cluster demo test test-fast differential soak prepare-tests bench schema verify clean-data
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,13 @@ test: prepare-tests ## everything: format, lints, all tests
 
 test-fast: prepare-tests ## all tests, without format and lints
 	cargo test --workspace
+
+# LANCEWIRE_DIFFERENTIAL_SEED repeats a run: it prints its seed first. A seed that found a fault goes into
+# tests/js/differential/seeds.mjs.
+differential: prepare-tests ## LANCEWIRE_DIFFERENTIAL_COUNT documents (20000) of a random seed, judged by graphql-js and by us
+	LANCEWIRE_DIFFERENTIAL_SEED=$${LANCEWIRE_DIFFERENTIAL_SEED:-random} \
+	LANCEWIRE_DIFFERENTIAL_COUNT=$${LANCEWIRE_DIFFERENTIAL_COUNT:-20000} \
+		cargo test --test api differential:: -- --nocapture
 
 # A release build: a debug one is the bottleneck itself, and delivers a fifth. Each client takes files of several processes.
 soak: prepare-tests ## tests/api/faults for LANCEWIRE_SOAK_SECONDS a story (300), with LANCEWIRE_SOAK_CLIENTS (1000)
