@@ -192,8 +192,7 @@ async fn answer(
             (streams::open(web, opening).await, Some(budget))
         }
         (Admitted::Ready(ready), _) => {
-            let budget = ready.budget;
-            let outcome = web.operations.run(ready, request_id).await;
+            let (outcome, budget) = web.operations.run(ready, request_id).await;
             let response = match once {
                 Some(transport) => streams::once(outcome, transport),
                 None => respond(outcome, media),

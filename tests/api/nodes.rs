@@ -6,18 +6,18 @@ use lancewire::clock::Clock;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
-use crate::support::{
-    app::{Database, TestApp},
-    people::Person,
-    redis::Redis,
-    stream::{SSE, Stream, request},
+use crate::{
+    limits::mutations,
+    support::{
+        app::{Database, TestApp},
+        people::Person,
+        redis::Redis,
+        stream::{SSE, Stream, request},
+    },
 };
 
 const FEED: &str = "subscription($after: String) { jobPosted(after: $after) { cursor job { id } } }";
 const OWN: &str = "subscription { walletUpdated { wallet { inEscrow { amount } } } }";
-
-/// A query of many points.
-const DEAR: &str = "{ jobs(first: 100) { nodes { id title client { id displayName } } } }";
 
 /// Two nodes with these settings on top.
 async fn two_nodes(settings: &str) -> [TestApp; 2] {
@@ -112,7 +112,7 @@ async fn a_budget_spent_at_one_is_spent_at_both(settings: &str) {
 /// Spends points at one node until so many are left, and waits until the other has heard of that, a moment later: until
 /// it has so many left, and those that it was `asked` for beside them.
 async fn spend_and_hear(one: &TestApp, other: &TestApp, [spend, heard]: [u32; 2], asked: &mut u32) {
-    while points_left_after(one, DEAR).await.expect("a large budget") > spend {}
+    while points_left_after(one, &mutations(10)).await.expect("a large budget") > spend {}
     while points_left(other).await.expect("nobody has told it") + *asked > heard {
         *asked += 1;
     }
