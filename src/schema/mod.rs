@@ -18,7 +18,7 @@ use crate::{
     },
     claims::{
         Claims,
-        graphql::{ClaimMutation, ClaimQuery},
+        graphql::{ClaimMutation, ClaimQuery, ClaimSubscription},
     },
     db::Db,
     graphql::{context::ContextExt, loader::Batches, nulls::Nulls, scalars::DateTime},
@@ -83,7 +83,7 @@ pub struct Mutation(AccountMutation, JobMutation, ClaimMutation, WalletMutation,
 /// Live changes. `after` replays what was committed since that cursor, then goes live. A cursor older than the
 /// retention ends the subscription with `extensions.code: CURSOR_EXPIRED`: refetch, then subscribe again.
 #[derive(Default, MergedSubscription)]
-pub struct Subscription(JobSubscription, WalletSubscription, NotificationSubscription);
+pub struct Subscription(JobSubscription, ClaimSubscription, WalletSubscription, NotificationSubscription);
 
 /// The executable schema.
 pub type Schema = GraphqlSchema<Query, Mutation, Subscription>;

@@ -42,6 +42,7 @@ mod idempotency;
 mod limits;
 mod lists;
 mod nodes;
+mod own_jobs;
 mod positions;
 mod process;
 mod races;
