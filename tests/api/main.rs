@@ -30,6 +30,7 @@ mod bus;
 mod canary;
 mod clients;
 mod closes;
+mod codes;
 mod connections;
 mod contract;
 mod delivery;
