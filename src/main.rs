@@ -31,7 +31,11 @@ enum Command {
     /// Brings the database up to date.
     Migrate,
     /// Prints the GraphQL schema.
-    Schema,
+    Schema {
+        /// In which form.
+        #[arg(long, value_enum, default_value = "sdl")]
+        format: SchemaFormat,
+    },
     /// Fills an empty database with demo people, jobs and wallets.
     Seed,
     /// Proves that the books and the event log of a database are right; exits with 1 if they are not.
@@ -39,6 +43,18 @@ enum Command {
     /// What only the operator may do.
     #[command(subcommand)]
     Admin(AdminCommand),
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum SchemaFormat {
+    /// The schema definition language, as in schema.graphql.
+    Sdl,
+    /// The answer to the introspection query, for code generators.
+    Introspection,
+    /// The short introspection that urql's graphcache takes as `schema`.
+    Graphcache,
+    /// What Apollo's InMemoryCache takes as `possibleTypes`.
+    PossibleTypes,
 }
 
 #[derive(Subcommand)]
@@ -82,8 +98,13 @@ fn one_line(error: &anyhow::Error) -> String {
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
-    if let Command::Schema = command {
-        print!("{}", schema::sdl());
+    if let Command::Schema { format } = command {
+        match format {
+            SchemaFormat::Sdl => print!("{}", schema::sdl()),
+            SchemaFormat::Introspection => println!("{:#}", schema::introspection()),
+            SchemaFormat::Graphcache => println!("{:#}", schema::graphcache()),
+            SchemaFormat::PossibleTypes => println!("{:#}", schema::possible_types()),
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let mut config = Config::load()?;
@@ -91,7 +112,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let clock = Clock::system();
     let ids = Ids::from_entropy(clock.clone());
     match command {
-        Command::Schema => {}
+        Command::Schema { .. } => {}
         Command::Migrate => {
             config.database.migrate = true;
             open_database(&config, ids, Lifecycle::new()).await?;

@@ -13,6 +13,7 @@ pub mod negotiation;
 pub mod operations;
 pub mod pages;
 pub mod router;
+mod schema_files;
 pub mod server;
 mod sharing;
 pub mod streams;

@@ -1,4 +1,4 @@
-//! Pages for people: the front door, GraphiQL, the schema, and the answer to a wrong address.
+//! Pages for people: the front door, GraphiQL, and the answer to a wrong address.
 //!
 //! Each page has a policy that allows what it uses and nothing else. GraphiQL comes in pinned versions.
 
@@ -8,7 +8,7 @@ use axum::{
 };
 
 use super::middleware;
-use crate::{graphql::errors::ErrorCode, schema};
+use crate::graphql::errors::ErrorCode;
 
 const HOME: &str = include_str!("pages/home.html");
 const GRAPHIQL: &str = include_str!("pages/graphiql.html");
@@ -27,11 +27,6 @@ pub async fn home() -> Response {
 /// An explorer for the API.
 pub fn graphiql() -> Response {
     page(GRAPHIQL, GRAPHIQL_POLICY)
-}
-
-/// The schema, for tools that generate code.
-pub async fn schema() -> Response {
-    ([(header::CONTENT_TYPE, "application/graphql; charset=utf-8")], schema::sdl()).into_response()
 }
 
 /// Any other address.

@@ -26,7 +26,7 @@ use super::{
     health, middleware,
     negotiation::{MediaType, negotiate},
     operations::{Admitted, Document, Operations},
-    pages,
+    pages, schema_files,
     streams::{self, Opening, Transport},
     websocket::Sockets,
 };
@@ -77,7 +77,7 @@ pub fn router(web: Web) -> Router {
     Router::new()
         .route("/", get(pages::home))
         .route("/graphql", any(endpoint))
-        .route("/schema.graphql", get(pages::schema))
+        .merge(schema_files::routes())
         .route("/.well-known/jwks.json", get(jwks))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
@@ -192,8 +192,7 @@ async fn answer(
             (streams::open(web, opening).await, Some(budget))
         }
         (Admitted::Ready(ready), _) => {
-            let budget = ready.budget;
-            let outcome = web.operations.run(ready, request_id).await;
+            let (outcome, budget) = web.operations.run(ready, request_id).await;
             let response = match once {
                 Some(transport) => streams::once(outcome, transport),
                 None => respond(outcome, media),
