@@ -8,6 +8,7 @@ use lancewire::{
     app::{App, open_database, open_existing_database},
     clock::Clock,
     config::{Config, Environment},
+    http::assets,
     ids::Ids,
     lifecycle::Lifecycle,
     schema, seed, telemetry,
@@ -166,7 +167,7 @@ async fn serve(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<ExitCod
     let address = app.serve(listener)?;
     tracing::info!(%address, "serving");
     if development {
-        greet(&address.to_string(), app.config.tls.is_on());
+        greet(&address.to_string(), &app.config);
     }
     tokio::select! {
         () = stop.next() => {}
@@ -203,13 +204,18 @@ impl StopSignals {
 }
 
 /// Tells a newcomer where to go. Nobody may be listening: a closed standard output is no reason to end.
-fn greet(address: &str, secured: bool) {
-    let s = if secured { "s" } else { "" };
+fn greet(address: &str, config: &Config) {
+    let s = if config.tls.is_on() { "s" } else { "" };
+    let playground = match (config.http.playground, assets::playground()) {
+        (false, _) => "switched off (http.playground)".to_owned(),
+        (true, None) => "not built: needs Node 20.19 or newer, then `make run`".to_owned(),
+        (true, Some(_)) => format!("http{s}://{address}/graphql"),
+    };
     let logins = seed::PEOPLE.map(|(email, name, _)| format!("    {email:22} {name}")).join("\n");
     let password = seed::PASSWORD;
     let text = format!(
         "\n  lancewire is at http{s}://{address}/\n\n\
-         \x20 GraphiQL     http{s}://{address}/graphql\n\
+         \x20 playground   {playground}\n\
          \x20 subscribe    ws{s}://{address}/graphql   (graphql-transport-ws)\n\
          \x20 schema       http{s}://{address}/schema.graphql\n\
          \x20 operations   http{s}://{address}/health/ready   http{s}://{address}/metrics\n\n\
