@@ -61,9 +61,9 @@ pub enum ResumeError {
         "The cursor is older than the events that are kept. Read the list anew, with streamCursor, and subscribe from there."
     )]
     Expired,
-    /// It is not a cursor of this server.
-    #[error("after is not a cursor of this event log. Pass on one that an event or streamCursor gave, as it is.")]
-    NotOurs,
+    /// It is not a cursor of this server; the name is that of the argument, field or header which it came in.
+    #[error("{0} is not a cursor of this event log. Pass on one that an event, a ping or streamCursor gave, as it is.")]
+    NotOurs(&'static str),
     /// Nobody can tell now.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -300,16 +300,16 @@ impl EventLog {
         Ok(events)
     }
 
-    /// Reads a cursor as a client sent it back. It must be of this log, not ahead of it, and what came after it must
-    /// still be kept.
-    pub async fn resume_point(&self, cursor: &str) -> Result<i64, ResumeError> {
-        let cursor = EventCursor::decode(cursor).ok_or(ResumeError::NotOurs)?;
+    /// Reads a cursor as a client sent it back in `name`. It must be of this log, not ahead of it, and what came after
+    /// it must still be kept.
+    pub async fn resume_point(&self, name: &'static str, cursor: &str) -> Result<i64, ResumeError> {
+        let cursor = EventCursor::decode(cursor).ok_or(ResumeError::NotOurs(name))?;
         if cursor.log != self.identity {
             return Err(ResumeError::Expired);
         }
         let head = self.stamp().await.map_err(Fault::from)?;
         if cursor.position > head {
-            return Err(ResumeError::NotOurs);
+            return Err(ResumeError::NotOurs(name));
         }
         // The first event after the cursor is the one that retention would have taken first.
         let kept = cursor.position == head || self.oldest().await?.is_some_and(|oldest| oldest <= cursor.position + 1);

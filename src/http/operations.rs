@@ -17,7 +17,8 @@ use event_execution::EventExecution;
 use super::{
     sharing::sharing_key,
     websocket::{
-        Identity, NotJoined, Operation, OperationKind, Outcome, Refused, SocketBackend, SubscribePayload, Subscription,
+        Identity, NotJoined, Operation, OperationKind, Outcome, Position, Refused, SocketBackend, SubscribePayload,
+        Subscription,
     },
 };
 use crate::{
@@ -40,12 +41,13 @@ use crate::{
         errors::ErrorCode,
         limits::{Limits, failure, reading_cost},
         loader::Batches,
+        returned::charge,
     },
     ids::{Ids, RequestId},
     realtime::{Feed, Outlet},
     schema::{
         SINGLE_MUTATIONS, Schema, Services,
-        event::{Beginning, Begun},
+        event::{Beginning, Begun, Resume},
         is_public_read,
     },
 };
@@ -240,10 +242,13 @@ impl Operations {
         Scope::new(ready.origin.actor, ready.origin.address, ready.budget, &self.shared.clock)
     }
 
-    /// Runs a query or a mutation to its answer.
-    pub async fn run(&self, ready: Box<Ready>, request_id: &str) -> Response {
+    /// Runs a query or a mutation to its answer, and gives back what it cost less than was taken off the budget. Returns
+    /// what is left of that, too.
+    pub async fn run(&self, ready: Box<Ready>, request_id: &str) -> (Response, Budget) {
         let began = tokio::time::Instant::now();
         let (kind, field) = (ready.kind, ready.field());
+        let (payer, ceiling, reserved) = (caller(&ready.origin), ready.prepared.cost, ready.budget);
+        let root_fields = ready.prepared.root_fields.clone();
         let execution = AssertUnwindSafe(self.execute(ready)).catch_unwind();
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
             Ok(Ok(Ok(response))) => response,
@@ -261,11 +266,18 @@ impl Operations {
             }
         };
         classify(&mut response, request_id);
+        let unused = ceiling.saturating_sub(charge(&response, kind, &root_fields, ceiling));
+        let budget = if unused == 0 {
+            reserved
+        } else {
+            let cost = reserved.cost.saturating_sub(unused);
+            Budget { cost, ..self.shared.budgets.give_back(payer, unused) }
+        };
         // Only names that the schema knows become labels: a document that failed validation has any it likes.
         let field = if is_request_error(&response) { "-".to_owned() } else { field };
         let seconds = began.elapsed().as_secs_f64();
         metrics::histogram!("lancewire_operation_seconds", "kind" => kind_name(kind), "field" => field).record(seconds);
-        response
+        (response, budget)
     }
 
     /// Reads all of a public query on the replica, if there is one that may answer; else, or if it fails half way, on
@@ -332,12 +344,12 @@ impl Operations {
     }
 
     /// Takes a subscription to the hub: its root field runs once now, to check the viewer and to say what is meant.
-    /// Each event is then executed for all who subscribe in the same words together. A cursor to resume after takes the
-    /// place of the document's own.
+    /// Each event is then executed for all who subscribe in the same words together. It begins after the later one of
+    /// `resume` and the document's own cursor.
     pub(super) async fn join(
         &self,
         ready: Box<Ready>,
-        resume: Option<&str>,
+        resume: Option<Resume>,
         request_id: &str,
         outlet: Arc<dyn Outlet>,
     ) -> Result<(Feed, Listening), Box<Refusal>> {
@@ -350,7 +362,7 @@ impl Operations {
     }
 
     /// Has the root field check its arguments and the viewer.
-    async fn begin(&self, ready: &Ready, resume: Option<&str>, request_id: &str) -> Result<Begun, Box<Refusal>> {
+    async fn begin(&self, ready: &Ready, resume: Option<Resume>, request_id: &str) -> Result<Begun, Box<Refusal>> {
         let beginning = Beginning::resuming(resume);
         let (request, batches) = self.request(ready);
         let request = request.data(Arc::new(self.scope(ready))).data(beginning.clone());
@@ -467,7 +479,7 @@ impl SocketBackend for Operations {
         }
     }
 
-    fn execute(&self, viewer: SocketViewer, payload: SubscribePayload) -> Operation {
+    fn execute(&self, viewer: SocketViewer, payload: SubscribePayload, position: &Position) -> Operation {
         let request_id = self.request_id();
         let variables = payload.variables.unwrap_or_default();
         let variables = Variables::from_json(serde_json::Value::Object(variables));
@@ -481,9 +493,15 @@ impl SocketBackend for Operations {
             }
             Admitted::Ready(ready) if ready.kind == OperationType::Subscription => {
                 let operations = self.clone();
+                let name = "connection_init payload.after";
+                let resume = match position {
+                    Position::Absent => None,
+                    Position::Cursor(cursor) => Some(Resume { name, cursor: Some(Arc::clone(cursor)) }),
+                    Position::Malformed => Some(Resume { name, cursor: None }),
+                };
                 Operation::Subscription(Box::new(move |outlet| {
                     async move {
-                        match operations.join(ready, None, &request_id, outlet).await {
+                        match operations.join(ready, resume, &request_id, outlet).await {
                             // The viewer's watch must not end before what runs for them.
                             Ok((feed, listening)) => Ok(Subscription { feed, guard: Box::new((listening, viewer)) }),
                             Err(refused) if refused.unavailable => Err(NotJoined::Unavailable),
@@ -500,7 +518,7 @@ impl SocketBackend for Operations {
                 };
                 let operations = self.clone();
                 let answer = async move {
-                    let response = operations.run(ready, &request_id).await;
+                    let (response, _) = operations.run(ready, &request_id).await;
                     if is_request_error(&response) {
                         Outcome::Errors(errors(response))
                     } else {

@@ -195,12 +195,19 @@ on_both! {
             assert_eq!(result, parts.payload().await);
             assert_eq!(event.id.as_deref(), result["data"]["jobPosted"]["cursor"].as_str());
         }
-        // The header knows better than the document, even than one with a cursor that is no good any more.
+        // The later one of header and document counts; one that is no good any more is earlier than any that is good.
         let foreign = EventCursor { log: uuid::Uuid::from_u128(7), position: 1 }.encode();
-        for after in [Value::Null, json!(start), json!(foreign)] {
-            let last = seen[6].id.clone().expect("an id");
+        let id = |place: usize| seen[place].id.clone().expect("an id");
+        let both = [
+            (Value::Null, id(6)), (json!(start), id(6)), (json!(foreign), id(6)), (json!(id(6)), start.clone()),
+            (json!(id(6)), foreign.clone()), (json!(id(6)), String::new()),
+        ];
+        for (after, last) in both {
             let mut again = resumed(&app.anonymous(), POSTED, json!({ "after": after }), &last).await;
-            assert_eq!(events(&mut again, 5).await, seen[7..]);
+            assert_eq!(events(&mut again, 5).await, seen[7..], "{after} and {last}");
+            let parts = request(&app.http, MULTIPART, None, POSTED, json!({ "after": after }));
+            let mut parts = Stream::open(parts.header("last-event-id", &last)).await;
+            assert_eq!(parts.payload().await, seen[7].result(), "{after} and {last}, in parts");
         }
         let mut by_variable = sse(&app.anonymous(), POSTED, json!({ "after": start })).await;
         assert_eq!(events(&mut by_variable, 12).await, seen);

@@ -74,10 +74,10 @@ impl Close {
         }
     }
 
-    /// Whether what waits in the queue is still delivered: not to someone who lost the right to it, and not to someone
-    /// who does not take it.
+    /// Whether what waits in the queue is still delivered: not to someone who does not take it. What somebody has lost
+    /// the right to is no longer in it: the session throws it away before.
     pub(super) const fn delivers_queue(&self) -> bool {
-        !matches!(self, Self::Forbidden(_) | Self::SlowReader)
+        !matches!(self, Self::SlowReader)
     }
 
     fn reason(&self) -> String {

@@ -12,6 +12,29 @@
 //! - [`protocol`] and [`close`]: the messages and codes, pure
 //! - [`backend`]: what the rest of the server gives
 //!
+//! **From where a client goes on.** `connection_init` may carry `after`, a cursor: the client has seen everything up to
+//! there, of all that it is going to subscribe to on this socket. Each subscription begins after the later one of it and
+//! its own `after`, for as long as the socket lives. Stock clients ask for this payload at each connection, where they
+//! send the same variables again. What a client may hand over:
+//!
+//! - The cursor of an *event* holds for its own subscription: everything before it was sent. It says nothing of others,
+//!   which may be catching up. With one subscription on the socket it is a good `after`.
+//! - The cursor of a *ping* of ours (`{"type":"ping","payload":{"cursor":".."}}`) holds for every subscription of the
+//!   socket: everything up to there was put in before the ping. They never go back; while a subscription is behind the
+//!   last one, or a ping is not answered, pings carry none. So of a subscription that was sent before the previous ping
+//!   came in, the server knew when it sent this one.
+//! - Before a close that is planned (1012, 4403) a last ping says how far everything has come, unless something that
+//!   waited had to be thrown away.
+//!
+//! So the rule for several subscriptions is: hand over the cursor of the latest ping; and whoever begins one more after a
+//! cursor that is earlier than that goes back to it, until the second ping from then on.
+//!
+//! What is no cursor is refused to each subscription with `BAD_USER_INPUT`, which a person can read, and not by a close.
+//! One that is too old, or of a log that was replaced, is `CURSOR_EXPIRED` unless the subscription's own is good.
+//!
+//! **How a viewer's end is told.** When a token expires, or its session ends, nothing more begins and nothing that waits
+//! is sent, but for answers to mutations that run: one of them may be what ended the session. Then it is 4403.
+//!
 //! Own code instead of async-graphql's socket, which closes with codes that end graphql-ws clients for good, has no
 //! timeout before `connection_init`, replaces a duplicate id, never sends `error`, never pings, has no limits, cannot
 //! be closed from outside, and takes 143 KB a connection and 36.5 CPU-seconds a million deliveries. The connection is
@@ -66,8 +89,8 @@ mod wire;
 
 pub use self::{
     backend::{
-        Identity, Joining, NotJoined, Operation, OperationKind, Outcome, Refused, SocketBackend, SubscribePayload,
-        Subscription,
+        Identity, Joining, NotJoined, Operation, OperationKind, Outcome, Position, Refused, SocketBackend,
+        SubscribePayload, Subscription,
     },
     settings::SocketSettings,
 };

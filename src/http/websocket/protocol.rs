@@ -10,7 +10,10 @@ use std::{fmt, sync::Arc};
 use axum::http::HeaderValue;
 use serde_json::{Map, Value, json};
 
-use super::{backend::SubscribePayload, close::Close};
+use super::{
+    backend::{Position, SubscribePayload},
+    close::Close,
+};
 use crate::graphql::errors::ErrorCode;
 
 /// The one subprotocol spoken here.
@@ -18,6 +21,9 @@ pub(super) const SUBPROTOCOL: &str = "graphql-transport-ws";
 
 /// The longest id a client may give an operation.
 const MAX_ID_BYTES: usize = 256;
+
+/// The longest text that is kept as a place to resume from: longer than any cursor.
+const MAX_CURSOR_BYTES: usize = 128;
 
 /// The largest `ping` payload that comes back in the `pong`.
 const MAX_ECHO_BYTES: usize = 1024;
@@ -61,27 +67,28 @@ impl Credential {
         value.map_or(Self::Absent, |value| value.to_str().map_or(Self::Malformed, Self::bearer))
     }
 
+    /// An empty value is what stock set-ups send for somebody who is not signed in.
     fn bearer(value: &str) -> Self {
-        match value.trim().split_once(' ') {
+        let value = value.trim();
+        if value.is_empty() {
+            return Self::Absent;
+        }
+        match value.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Self::Token(token.trim().to_owned()),
             _ => Self::Malformed,
         }
     }
 
-    fn from_payload(payload: &Map<String, Value>) -> Result<Self, Invalid> {
-        let expected = "a string";
-        for (key, field) in [("Authorization", "payload.Authorization"), ("authorization", "payload.authorization")] {
-            match payload.get(key) {
-                None | Some(Value::Null) => {}
-                Some(Value::String(value)) => return Ok(Self::bearer(value)),
-                Some(_) => return Err(Invalid::Field { field, expected }),
-            }
-        }
-        match payload.get("authToken") {
-            None | Some(Value::Null) => Ok(Self::Absent),
-            Some(Value::String(token)) => Ok(Self::Token(token.clone())),
-            Some(_) => Err(Invalid::Field { field: "payload.authToken", expected }),
-        }
+    /// The first that is there. One that is no text is a bad token like any other: the application is asked for another.
+    fn from_payload(payload: &Map<String, Value>) -> Self {
+        let found = |key| match payload.get(key) {
+            None | Some(Value::Null) => Self::Absent,
+            Some(Value::String(value)) if key == "authToken" && value.trim().is_empty() => Self::Absent,
+            Some(Value::String(value)) if key == "authToken" => Self::Token(value.clone()),
+            Some(Value::String(value)) => Self::bearer(value),
+            Some(_) => Self::Malformed,
+        };
+        ["Authorization", "authorization", "authToken"].into_iter().map(found).fold(Self::Absent, Self::or)
     }
 
     /// This one, or `other` where nothing was said.
@@ -112,7 +119,7 @@ impl fmt::Display for OperationId {
 /// A message of the client's.
 #[derive(Debug, PartialEq)]
 pub(super) enum Incoming {
-    Init(Credential),
+    Init(Credential, Position),
     /// `echo` is the payload for the `pong`, if it is small and holds no token.
     Ping {
         credential: Credential,
@@ -132,12 +139,12 @@ impl Incoming {
         };
         match kind {
             "connection_init" => {
-                let payload = optional_object(&mut message, "payload", "payload")?;
-                Ok(Self::Init(payload.map_or(Ok(Credential::Absent), |payload| Credential::from_payload(&payload))?))
+                let payload = optional_object(&mut message, "payload", "payload")?.unwrap_or_default();
+                Ok(Self::Init(Credential::from_payload(&payload), position(&payload)))
             }
             "ping" => {
                 let payload = optional_object(&mut message, "payload", "payload")?;
-                let credential = payload.as_ref().map_or(Ok(Credential::Absent), Credential::from_payload)?;
+                let credential = payload.as_ref().map_or(Credential::Absent, Credential::from_payload);
                 let echo = payload
                     .filter(|_| credential == Credential::Absent)
                     .map(|payload| Value::Object(payload).to_string())
@@ -165,6 +172,16 @@ fn operation_id(message: &Map<String, Value>) -> Result<OperationId, Invalid> {
     match message.get("id") {
         Some(Value::String(id)) => OperationId::new(id),
         Some(_) | None => Err(Invalid::Field { field: "id", expected: "a string" }),
+    }
+}
+
+/// `after` of `connection_init`. Null and an empty text are those of a client that has seen nothing.
+fn position(payload: &Map<String, Value>) -> Position {
+    match payload.get("after") {
+        None | Some(Value::Null) => Position::Absent,
+        Some(Value::String(cursor)) if cursor.is_empty() => Position::Absent,
+        Some(Value::String(cursor)) if cursor.len() <= MAX_CURSOR_BYTES => Position::Cursor(cursor.as_str().into()),
+        Some(_) => Position::Malformed,
     }
 }
 
@@ -288,8 +305,6 @@ mod tests {
             (r#"{"type":"start","id":"1"}"#, "\"type\""),
             (r#"{"type":"next","id":"1","payload":{}}"#, "\"type\""),
             (r#"{"type":"connection_init","payload":"x"}"#, "\"payload\""),
-            (r#"{"type":"connection_init","payload":{"authToken":1}}"#, "\"payload.authToken\""),
-            (r#"{"type":"connection_init","payload":{"Authorization":{}}}"#, "\"payload.Authorization\""),
             (r#"{"type":"ping","payload":[]}"#, "\"payload\""),
             (r#"{"type":"pong","payload":7}"#, "\"payload\""),
             (r#"{"type":"complete"}"#, "\"id\""),
@@ -314,15 +329,41 @@ mod tests {
         let token = Credential::Token("t".into());
         for payload in [r#"{"Authorization":"Bearer t"}"#, r#"{"authorization":"bearer  t"}"#, r#"{"authToken":"t"}"#] {
             let init = Incoming::parse(&format!(r#"{{"type":"connection_init","payload":{payload}}}"#));
-            assert_eq!(init, Ok(Incoming::Init(token.clone())), "{payload}");
+            assert_eq!(init, Ok(Incoming::Init(token.clone(), Position::Absent)), "{payload}");
             let ping = Incoming::parse(&format!(r#"{{"type":"ping","payload":{payload}}}"#));
             assert_eq!(ping, Ok(Incoming::Ping { credential: token.clone(), echo: None }), "{payload}");
         }
-        let init = Incoming::parse(r#"{"type":"connection_init","payload":{"Authorization":"Basic t"}}"#);
-        assert_eq!(init, Ok(Incoming::Init(Credential::Malformed)));
-        let init = Incoming::parse(r#"{"type":"connection_init","payload":{"Authorization":null}}"#);
-        assert_eq!(init, Ok(Incoming::Init(Credential::Absent)));
+        for (payload, expected) in [
+            (r#"{"Authorization":"Basic t"}"#, Credential::Malformed),
+            (r#"{"Authorization":7}"#, Credential::Malformed),
+            (r#"{"authorization":{"Bearer":"t"}}"#, Credential::Malformed),
+            (r#"{"authToken":["t"]}"#, Credential::Malformed),
+            (r#"{"authToken":false,"Authorization":"Bearer t"}"#, token.clone()),
+            (r#"{"Authorization":null}"#, Credential::Absent),
+            (r#"{"Authorization":" ","authorization":"","authToken":" "}"#, Credential::Absent),
+            (r#"{"Authorization":"","authToken":"t"}"#, token.clone()),
+        ] {
+            let init = Incoming::parse(&format!(r#"{{"type":"connection_init","payload":{payload}}}"#));
+            assert_eq!(init, Ok(Incoming::Init(expected, Position::Absent)), "{payload}");
+        }
+        assert_eq!(Credential::from_header(Some(&HeaderValue::from_static(" "))), Credential::Absent);
         assert!(!format!("{token:?}").contains("\"t\""));
+    }
+
+    #[test]
+    fn a_place_to_resume_from_comes_with_the_handshake_and_is_looked_at_later() {
+        let long = format!("\"{}\"", "x".repeat(129));
+        for (after, expected) in [
+            ("null", Position::Absent),
+            ("\"\"", Position::Absent),
+            ("\"x\"", Position::Cursor("x".into())),
+            ("7", Position::Malformed),
+            ("{\"cursor\":\"x\"}", Position::Malformed),
+            (&*long, Position::Malformed),
+        ] {
+            let init = Incoming::parse(&format!(r#"{{"type":"connection_init","payload":{{"after":{after}}}}}"#));
+            assert_eq!(init, Ok(Incoming::Init(Credential::Absent, expected)), "{after}");
+        }
     }
 
     #[test]
