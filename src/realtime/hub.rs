@@ -214,10 +214,7 @@ impl Hub {
     }
 
     /// The latest cursor of this log; none if all are of other logs.
-    fn latest<'a>(
-        &self,
-        cursors: &[(&'static str, &'a str)],
-    ) -> Result<Option<(&'static str, &'a str)>, ResumeError> {
+    fn latest<'a>(&self, cursors: &[(&'static str, &'a str)]) -> Result<Option<(&'static str, &'a str)>, ResumeError> {
         let mut latest = None;
         for &(name, text) in cursors {
             let cursor = EventCursor::decode(text).ok_or(ResumeError::NotOurs(name))?;

@@ -16,7 +16,8 @@ use crate::{
 };
 
 const TITLES: &str = "subscription($after: String) { jobPosted(after: $after) { cursor job { title } } }";
-const WALLET: &str = "subscription($after: String) { walletUpdated(after: $after) { cursor wallet { inEscrow { amount } } } }";
+const WALLET: &str =
+    "subscription($after: String) { walletUpdated(after: $after) { cursor wallet { inEscrow { amount } } } }";
 const FIELD: &str = "connection_init payload.after";
 
 async fn cursor(person: &Person) -> String {

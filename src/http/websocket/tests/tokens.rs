@@ -70,12 +70,9 @@ async fn the_payloads_token_beats_the_headers() {
 #[tokio::test]
 async fn the_place_to_resume_from_is_the_handshakes_and_stays() {
     let server = Server::start().await;
-    for (after, expected) in [
-        (json!("c1"), "Cursor(\"c1\")"),
-        (json!(""), "Absent"),
-        (json!(null), "Absent"),
-        (json!(7), "Malformed"),
-    ] {
+    for (after, expected) in
+        [(json!("c1"), "Cursor(\"c1\")"), (json!(""), "Absent"), (json!(null), "Absent"), (json!(7), "Malformed")]
+    {
         let mut client = server.open().await;
         let payload = json!({ "authToken": "ada", "after": after });
         client.send(json!({ "type": "connection_init", "payload": payload })).await;
