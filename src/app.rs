@@ -28,6 +28,7 @@ use crate::{
     graphql::budget::Budgets,
     http::{
         operations::{Operations, Parts},
+        pages::Site,
         router::{Web, router},
         server,
         tls::{Tls, TlsError},
@@ -206,6 +207,13 @@ impl App {
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
             schema: Arc::default(),
             proxies: Arc::new(config.http.proxies()?),
+            site: Arc::new(Site {
+                playground: config.http.playground,
+                demo: config.environment == Environment::Development,
+                currency: config.marketplace.currency.clone(),
+                secured: config.tls.is_on(),
+                listen: config.http.listen,
+            }),
         };
         Ok(Self { config, db, replica, services, lifecycle, clock, router: router(web), tls })
     }

@@ -94,6 +94,7 @@ pub struct HttpSettings {
     pub trusted_proxies: Vec<String>,
     #[serde(deserialize_with = "choice")]
     pub proxy_header: ProxyHeader,
+    pub playground: bool,
     pub max_body_bytes: usize,
     pub operation_timeout_ms: u64,
     pub body_timeout_ms: u64,

@@ -13,7 +13,7 @@
 //! | [`auth`] | who is calling |
 //! | [`gossip`] | limits that hold for all nodes together |
 //! | [`app`] [`config`] [`lifecycle`] [`migrations`] [`telemetry`] | the process |
-//! | [`db`] [`clock`] [`ids`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
+//! | [`db`] [`clock`] [`demo`] [`ids`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
 //! | [`seed`] [`verify`] | what the command line does besides serving |
 //!
 //! Each domain has `mod.rs` (what it owns), `entity.rs` (tables), `model.rs` (pure rules), `service.rs` (use cases, and
@@ -32,6 +32,7 @@ pub mod claims;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod demo;
 pub mod error;
 pub mod events;
 pub mod gossip;

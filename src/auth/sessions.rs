@@ -212,6 +212,8 @@ impl Sessions {
             EventKind::RightsChanged => self.revocations.end_user(event.subject.into()),
             EventKind::JobPosted
             | EventKind::JobUpdated
+            | EventKind::DraftUpdated
+            | EventKind::ClaimUpdated
             | EventKind::WalletUpdated
             | EventKind::NotificationReceived
             | EventKind::Unknown => {}

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     entity::{claims, deliverables},
     error::ClaimError,
-    model::{Claim, ClaimStatus, Deliverable, DeliverableStatus},
+    model::{Claim, ClaimStatus, ClaimUpdate, Deliverable, DeliverableStatus},
 };
 use crate::{
     accounts::{Accounts, entity::users},
@@ -25,11 +25,12 @@ use crate::{
     config::MarketplaceSettings,
     db::{Db, Tx},
     error::{Fault, Invalid, InvalidKind},
+    events::{self, Audience, EventKind, NewEvent},
     idempotency::{IdempotencyKey, Once, once_in},
     ids::{ClaimId, DeliverableId, Ids, JobId, UserId},
     jobs::{
         Jobs,
-        model::{Job, JobChange, JobStatus, Step},
+        model::{Job, JobChange, JobSnapshot, JobStatus, Step},
         service::{check_version, parse_id},
     },
     notifications::{
@@ -157,7 +158,9 @@ impl Claims {
                     };
                     tx.later_built(&claims::Entity::insert(claims::ActiveModel::from(claim.clone()))).await?;
                     let job = Job { status: JobStatus::Claimed, claimant_id: Some(freelancer), ..before.clone() };
-                    let job = self.jobs.change_in(&tx, &before, job, &[JobChange::Status, JobChange::Claim]).await?;
+                    let changes = &[JobChange::Status, JobChange::Claim];
+                    let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
+                    self.record_in(&tx, &claim, None, snapshot).await?;
                     let title = format!("{name} claimed \"{}\"", job.title);
                     self.notify_in(&tx, job.client_id, NotificationKind::JobClaimed, title, Subject::Job(job_id))
                         .await?;
@@ -196,6 +199,7 @@ impl Claims {
                 if !claim.status.can_be_released() || !Step::Release.works_from(before.status) {
                     return Err(refused(before, claim, Step::Release));
                 }
+                let was = claim.status;
                 let claim = self
                     .save_in(
                         &tx,
@@ -208,8 +212,10 @@ impl Claims {
                     )
                     .await?;
                 let job = Job { status: JobStatus::Open, claimant_id: None, ..before.clone() };
-                let job = self.jobs.change_in(&tx, &before, job, &[JobChange::Status, JobChange::Claim]).await?;
+                let changes = &[JobChange::Status, JobChange::Claim];
+                let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
                 self.jobs.record_posted_in(&tx, &job).await?;
+                self.record_in(&tx, &claim, Some(was), snapshot).await?;
                 let name = self.accounts.card_in(&tx, claim.freelancer_id).await?.display_name;
                 let title = format!("{name} released \"{}\"; it is open again", job.title);
                 self.notify_in(&tx, job.client_id, NotificationKind::ClaimReleased, title, Subject::Job(job.id))
@@ -251,7 +257,7 @@ impl Claims {
                     };
                     let row = deliverables::ActiveModel::from(deliverable.clone());
                     tx.later_built(&deliverables::Entity::insert(row)).await?;
-                    let auto_approve_at = Some(now + self.rules.review);
+                    let (auto_approve_at, was) = (Some(now + self.rules.review), claim.status);
                     let claim = Claim { status: ClaimStatus::InReview, expires_at: None, auto_approve_at, ..claim };
                     let claim = self.save_in(&tx, claim).await?;
                     let mut changes = vec![JobChange::Claim, JobChange::Deliverable];
@@ -259,7 +265,8 @@ impl Claims {
                         changes.push(JobChange::Status);
                     }
                     let job = Job { status: JobStatus::InReview, ..before.clone() };
-                    let job = self.jobs.change_in(&tx, &before, job, &changes).await?;
+                    let (job, snapshot) = self.jobs.change_in(&tx, &before, job, &changes).await?;
+                    self.record_in(&tx, &claim, Some(was), snapshot).await?;
                     let title = format!("Work for \"{}\" is ready for your review", job.title);
                     let subject = Subject::Claim(claim.id);
                     self.notify_in(&tx, job.client_id, NotificationKind::WorkSubmitted, title, subject).await?;
@@ -294,11 +301,12 @@ impl Claims {
                     ..deliverable
                 };
                 update_in(&tx, deliverable.clone()).await?;
-                let status = ClaimStatus::RevisionRequested;
+                let (status, was) = (ClaimStatus::RevisionRequested, claim.status);
                 let claim = self.save_in(&tx, Claim { status, auto_approve_at: None, ..claim }).await?;
                 let job = Job { status: JobStatus::Claimed, ..before.clone() };
                 let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable];
-                let job = self.jobs.change_in(&tx, &before, job, changes).await?;
+                let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
+                self.record_in(&tx, &claim, Some(was), snapshot).await?;
                 let title = format!("A revision of \"{}\" was requested", job.title);
                 let kind = NotificationKind::RevisionRequested;
                 self.notify_in(&tx, claim.freelancer_id, kind, title, Subject::Claim(claim.id)).await?;
@@ -322,6 +330,7 @@ impl Claims {
                     let status = DeliverableStatus::Approved;
                     let deliverable = Deliverable { status, reviewed_at: Some(now), ..deliverable };
                     update_in(&tx, deliverable.clone()).await?;
+                    let was = claim.status;
                     let ended =
                         Claim { status: ClaimStatus::Approved, auto_approve_at: None, ended_at: Some(now), ..claim };
                     let claim = self.save_in(&tx, ended).await?;
@@ -333,7 +342,8 @@ impl Claims {
                     self.accounts.count_completed_job_in(&tx, [before.client_id, freelancer]).await?;
                     let job = Job { status: JobStatus::Completed, ..before.clone() };
                     let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable, JobChange::Escrow];
-                    let job = self.jobs.change_in(&tx, &before, job, changes).await?;
+                    let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
+                    self.record_in(&tx, &claim, Some(was), snapshot).await?;
                     let approved = format!("\"{}\" is completed", job.title);
                     let currency = wallets.currency();
                     let paid = currency.format(payment.amount);
@@ -422,6 +432,30 @@ impl Claims {
             .await?;
         let changed = || Fault::corrupt(format!("{} changed under its lock", claim.id));
         if saved.rows_affected == 1 { Ok(claim) } else { Err(changed()) }
+    }
+
+    /// Records what a step did to a claim, for its freelancer and the job's client. Every step calls this, after the job's
+    /// own change, in the transaction in which it saved the claim.
+    async fn record_in(
+        &self,
+        tx: &Tx,
+        claim: &Claim,
+        previous_status: Option<ClaimStatus>,
+        job: JobSnapshot,
+    ) -> Result<(), Fault> {
+        let owner = job.job.client_id;
+        let previous_status = previous_status.filter(|previous| *previous != claim.status);
+        let update = ClaimUpdate { claim: claim.clone(), job, previous_status };
+        let event = NewEvent {
+            id: self.ids.next(),
+            kind: EventKind::ClaimUpdated,
+            subject: claim.id.into(),
+            subject_version: claim.version,
+            audience: Audience { public: false, owner, claimant: Some(claim.freelancer_id) },
+            payload: serde_json::to_string(&update).map_err(Fault::corrupt)?,
+            occurred_at: self.clock.now(),
+        };
+        Ok(events::record(tx, event).await?)
     }
 
     /// What a step left behind: as it left it, or as it is by now. A repeated request may find that its caller has lost

@@ -53,7 +53,7 @@ const DEFAULT_PAGE: u64 = 20;
 const LARGEST_PAGE: u64 = 100;
 
 /// What a root field of a mutation adds to the cost.
-const MUTATION_POINTS: u64 = 10;
+pub(super) const MUTATION_POINTS: u64 = 10;
 
 /// How many bytes of a document's text are free, and how many more cost a point: reading them takes as long as what else
 /// costs one.

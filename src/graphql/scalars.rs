@@ -105,7 +105,9 @@ impl ScalarType for Url {
 #[derive(Clone, Debug, SimpleObject)]
 #[graphql(name = "Money")]
 pub struct MoneyAmount {
+    /// With at most as many decimals as the currency has, e.g. `"1250.00"`.
     amount: Decimal,
+    /// The currency of the amount; one marketplace has one.
     currency_code: CurrencyCode,
 }
 
@@ -119,7 +121,9 @@ impl MoneyAmount {
 /// An exact amount in one currency.
 #[derive(Clone, Debug, InputObject)]
 pub struct MoneyInput {
+    /// With at most as many decimals as the currency has, e.g. `"1250.00"`.
     amount: Decimal,
+    /// The marketplace's currency, which is `USD` unless it was set otherwise; another one is refused.
     currency_code: CurrencyCode,
 }
 

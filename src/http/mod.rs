@@ -3,7 +3,9 @@
 //! The only layer that knows axum. [`router`] puts the routes together; [`server`] accepts connections, over [`tls`] if
 //! there is a certificate; [`client_address`] says whose they are behind a proxy; [`operations`] is the one path from a
 //! document to its answer, whatever transport it came by, and [`sharing`] says which subscriptions get the same one.
+//! [`pages`] and [`assets`] are what a browser is shown.
 
+pub mod assets;
 pub mod client_address;
 pub mod graphql;
 pub mod health;
@@ -13,6 +15,7 @@ pub mod negotiation;
 pub mod operations;
 pub mod pages;
 pub mod router;
+mod schema_files;
 pub mod server;
 mod sharing;
 pub mod streams;

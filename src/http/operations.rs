@@ -41,6 +41,7 @@ use crate::{
         errors::ErrorCode,
         limits::{Limits, failure, reading_cost},
         loader::Batches,
+        returned::charge,
     },
     ids::{Ids, RequestId},
     realtime::{Feed, Outlet},
@@ -241,10 +242,13 @@ impl Operations {
         Scope::new(ready.origin.actor, ready.origin.address, ready.budget, &self.shared.clock)
     }
 
-    /// Runs a query or a mutation to its answer.
-    pub async fn run(&self, ready: Box<Ready>, request_id: &str) -> Response {
+    /// Runs a query or a mutation to its answer, and gives back what it cost less than was taken off the budget. Returns
+    /// what is left of that, too.
+    pub async fn run(&self, ready: Box<Ready>, request_id: &str) -> (Response, Budget) {
         let began = tokio::time::Instant::now();
         let (kind, field) = (ready.kind, ready.field());
+        let (payer, ceiling, reserved) = (caller(&ready.origin), ready.prepared.cost, ready.budget);
+        let root_fields = ready.prepared.root_fields.clone();
         let execution = AssertUnwindSafe(self.execute(ready)).catch_unwind();
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
             Ok(Ok(Ok(response))) => response,
@@ -262,11 +266,18 @@ impl Operations {
             }
         };
         classify(&mut response, request_id);
+        let unused = ceiling.saturating_sub(charge(&response, kind, &root_fields, ceiling));
+        let budget = if unused == 0 {
+            reserved
+        } else {
+            let cost = reserved.cost.saturating_sub(unused);
+            Budget { cost, ..self.shared.budgets.give_back(payer, unused) }
+        };
         // Only names that the schema knows become labels: a document that failed validation has any it likes.
         let field = if is_request_error(&response) { "-".to_owned() } else { field };
         let seconds = began.elapsed().as_secs_f64();
         metrics::histogram!("lancewire_operation_seconds", "kind" => kind_name(kind), "field" => field).record(seconds);
-        response
+        (response, budget)
     }
 
     /// Reads all of a public query on the replica, if there is one that may answer; else, or if it fails half way, on
@@ -507,7 +518,7 @@ impl SocketBackend for Operations {
                 };
                 let operations = self.clone();
                 let answer = async move {
-                    let response = operations.run(ready, &request_id).await;
+                    let (response, _) = operations.run(ready, &request_id).await;
                     if is_request_error(&response) {
                         Outcome::Errors(errors(response))
                     } else {

@@ -1,4 +1,4 @@
-//! The routes, and the handler of `/graphql`: queries and mutations over HTTP, GraphiQL for browsers, streams for
+//! The routes, and the handler of `/graphql`: queries and mutations over HTTP, the playground for browsers, streams for
 //! subscriptions, and the upgrade to a socket.
 
 use std::{
@@ -21,12 +21,14 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 
 use super::{
+    assets,
     client_address::Proxies,
     graphql::{Refusal, check_transport, discard, parse_get, parse_post, read_body, respond, tell_budget},
     health, middleware,
     negotiation::{MediaType, negotiate},
     operations::{Admitted, Document, Operations},
-    pages,
+    pages::{self, Site},
+    schema_files,
     streams::{self, Opening, Transport},
     websocket::Sockets,
 };
@@ -69,15 +71,23 @@ pub struct Web {
     pub body_timeout: Duration,
     /// Who may say for whom they call.
     pub proxies: Arc<Proxies>,
+    /// What the pages say of this server.
+    pub site: Arc<Site>,
 }
 
 /// Everything the server answers.
 pub fn router(web: Web) -> Router {
     let cors = cors(&web.allowed_origins);
+    let assets = if web.site.playground {
+        Router::new().route("/assets/graphiql/{name}", get(assets::file))
+    } else {
+        Router::new()
+    };
     Router::new()
+        .merge(assets)
         .route("/", get(pages::home))
         .route("/graphql", any(endpoint))
-        .route("/schema.graphql", get(pages::schema))
+        .merge(schema_files::routes())
         .route("/.well-known/jwks.json", get(jwks))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
@@ -131,7 +141,7 @@ async fn endpoint(State(web): State<Web>, ConnectInfo(peer): ConnectInfo<SocketA
         return Refusal::NotAcceptable.respond(MediaType::Json);
     };
     if media == MediaType::Html {
-        return pages::graphiql();
+        return pages::playground(&web.site, &parts.headers);
     }
     let request_id = middleware::request_id(&parts);
     answer(&web, client, (&parts.method, &parts.uri, &parts.headers), body, (media, many), &request_id)
@@ -192,8 +202,7 @@ async fn answer(
             (streams::open(web, opening).await, Some(budget))
         }
         (Admitted::Ready(ready), _) => {
-            let budget = ready.budget;
-            let outcome = web.operations.run(ready, request_id).await;
+            let (outcome, budget) = web.operations.run(ready, request_id).await;
             let response = match once {
                 Some(transport) => streams::once(outcome, transport),
                 None => respond(outcome, media),

@@ -22,10 +22,10 @@ use crate::{
     claims::graphql::{ClaimObject, DeliverableConnection, active_claim, deliverables_of, viewer_claim},
     connection,
     error::{Fault, Invalid},
-    events::Hearing,
+    events::{EventKind, Hearing},
     graphql::{
         connections::{PageArguments, edges},
-        context::{ContextExt, denied},
+        context::{ContextExt, denied, signed_in},
         errors::{ErrorCode, fault},
         patch::{clearable, not_null},
         scalars::{CurrencyCode, DateTime, Decimal, MoneyAmount, MoneyInput},
@@ -56,13 +56,21 @@ use async_graphql::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "model::JobStatus")]
 pub(crate) enum JobStatus {
+    /// Written down, not posted: its author and admins alone see it.
     Draft,
+    /// Can be claimed; the budget sits in escrow.
     Open,
+    /// A freelancer works on it, for the first time or after a revision was requested.
     Claimed,
+    /// Work was submitted and waits for the client.
     InReview,
+    /// The work was approved and the freelancer was paid. Final.
     Completed,
+    /// Called off before it was claimed; escrow went back to the client. Final.
     Cancelled,
+    /// Nobody claimed it before its deadline; escrow went back. Final. Reserved: nothing expires by itself yet.
     Expired,
+    /// An admin decides; escrow is frozen meanwhile. Reserved: there are no disputes yet.
     Disputed,
 }
 
@@ -70,10 +78,15 @@ pub(crate) enum JobStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "model::JobChange")]
 pub(crate) enum JobChange {
+    /// Title, description, budget, skills or deadline. Everybody is told.
     Details,
+    /// The status. Everybody is told.
     Status,
+    /// It was claimed, or its claim took a step. Told to the job's client, its freelancer and admins.
     Claim,
+    /// Work was submitted or reviewed. Told to the job's client, its freelancer and admins.
     Deliverable,
+    /// Money moved into or out of escrow. Told to the job's client, its freelancer and admins.
     Escrow,
 }
 
@@ -128,6 +141,7 @@ impl JobObject {
 /// A piece of work a client pays for. While OPEN, CLAIMED, IN_REVIEW or DISPUTED its budget sits in escrow.
 #[Object(name = "Job")]
 impl JobObject {
+    /// Opaque, globally unique and permanent: pass it to `node(id:)`, and never parse it.
     pub(crate) async fn id(&self) -> ID {
         self.job.id.to_string().into()
     }
@@ -137,6 +151,7 @@ impl JobObject {
         self.job.version
     }
 
+    /// One line of 3 to 140 characters. Plain text: render it as untrusted.
     async fn title(&self) -> &str {
         &self.job.title
     }
@@ -146,14 +161,17 @@ impl JobObject {
         &self.job.description
     }
 
+    /// Where the job is in its life.
     async fn status(&self) -> JobStatus {
         self.job.status.into()
     }
 
+    /// What the freelancer's work is paid with, the platform's fee included.
     async fn budget(&self, ctx: &Context<'_>) -> MoneyAmount {
         ctx.money(self.job.budget)
     }
 
+    /// What it asks for, in the order its client gave.
     async fn skills(&self, ctx: &Context<'_>) -> Result<Vec<SkillObject>> {
         let skills = if let Some(snapshot) = &self.snapshot {
             snapshot.0.clone()
@@ -164,6 +182,7 @@ impl JobObject {
         Ok(skills.into_iter().map(SkillObject).collect())
     }
 
+    /// Who posted it and pays.
     async fn client(&self, ctx: &Context<'_>) -> Result<UserObject> {
         match &self.snapshot {
             Some(snapshot) => Ok(UserObject(Arc::clone(&snapshot.1))),
@@ -171,18 +190,22 @@ impl JobObject {
         }
     }
 
+    /// Until when it may be claimed; null without one. Reserved: nothing expires by itself yet.
     async fn deadline(&self) -> Option<DateTime> {
         self.job.deadline.map(Into::into)
     }
 
+    /// When it became OPEN for the first time; null while it never was. A job is public from then on.
     async fn posted_at(&self) -> Option<DateTime> {
         self.job.posted_at.map(Into::into)
     }
 
+    /// When it was written down.
     async fn created_at(&self) -> DateTime {
         self.job.created_at.into()
     }
 
+    /// When it last changed.
     async fn updated_at(&self) -> DateTime {
         self.job.updated_at.into()
     }
@@ -201,9 +224,12 @@ impl JobObject {
     async fn deliverables(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "How many rows from the beginning, 1 to 100; 20 if neither `first` nor `last` is given.")]
         first: Option<i32>,
+        #[graphql(desc = "Only rows after this cursor, which a row or `pageInfo` of the same list gave.")]
         after: Option<String>,
-        last: Option<i32>,
+        #[graphql(desc = "How many rows from the end, 1 to 100. Give `first` or `last`, not both.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor, which a row or `pageInfo` of the same list gave.")]
         before: Option<String>,
     ) -> Result<Option<Box<DeliverableConnection>>> {
         Box::pin(self.page_of_deliverables(ctx, PageArguments { first, after, last, before })).await
@@ -214,6 +240,7 @@ impl JobObject {
         self.job.can_be_claimed_by(&ctx.actor())
     }
 
+    /// True for the job's own client while it is DRAFT or OPEN.
     async fn viewer_can_update(&self, ctx: &Context<'_>) -> bool {
         self.job.can_be_updated_by(&ctx.actor())
     }
@@ -279,21 +306,28 @@ impl JobEdge {
 #[derive(Clone, Default, InputObject)]
 #[graphql(name = "JobFilter")]
 pub(crate) struct JobFilterArgument {
+    /// In one of these statuses; left out, null or empty: any, and in the feed OPEN.
     status: Option<Vec<JobStatus>>,
     /// Slugs; a job matches when it has at least one.
     any_skill: Option<Vec<String>>,
     /// Slugs; a job matches when it has all.
     all_skills: Option<Vec<String>>,
+    /// Paying within these bounds.
     budget: Option<MoneyRange>,
+    /// Posted by this user.
     client_id: Option<ID>,
+    /// Posted for the first time later than this moment.
     posted_after: Option<DateTime>,
 }
 
 /// Inclusive bounds in one currency.
 #[derive(Clone, InputObject)]
 pub(crate) struct MoneyRange {
+    /// The marketplace's currency, which is `USD` unless it was set otherwise; another one is refused.
     currency_code: CurrencyCode,
+    /// At least this much; null: no lower bound.
     min: Option<Decimal>,
+    /// At most this much, not below `min`; null: no upper bound.
     max: Option<Decimal>,
 }
 
@@ -315,16 +349,22 @@ impl From<JobFilterArgument> for JobFilterInput {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "list::JobOrderField")]
 pub(crate) enum JobOrderField {
+    /// When the job was first posted.
     PostedAt,
+    /// What it pays.
     Budget,
+    /// Until when it may be claimed; jobs without a deadline count as the latest.
     Deadline,
+    /// How well it answers `query`, which must be given. The first 1,000 hits can be paged through.
     Relevance,
 }
 
 /// Ascending or descending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub(crate) enum OrderDirection {
+    /// Smallest, oldest or least relevant first.
     Asc,
+    /// Largest, newest or most relevant first.
     Desc,
 }
 
@@ -332,7 +372,9 @@ pub(crate) enum OrderDirection {
 #[derive(Clone, Copy, InputObject)]
 #[graphql(name = "JobOrder")]
 pub(crate) struct JobOrderArgument {
+    /// What to sort by.
     field: JobOrderField,
+    /// Which way; for RELEVANCE, DESC is best first.
     direction: OrderDirection,
 }
 
@@ -373,20 +415,30 @@ pub(crate) async fn visible_job(ctx: &Context<'_>, id: JobId) -> Result<Option<J
 /// The move is not in the state machine. `allowed`: the statuses from which this mutation works.
 #[derive(Clone, SimpleObject)]
 pub(crate) struct InvalidTransitionError {
+    /// Says what happened and what to do; safe to show to a person.
     pub(crate) message: String,
+    /// A stable code: branch on it, never on `message`.
     pub(crate) code: UserErrorCode,
+    /// Where in the variables the value stands that was refused; null if it is about no single one.
     pub(crate) path: Option<Vec<String>>,
+    /// The job as it is now.
     pub(crate) job: JobObject,
+    /// The claim as it is now, for steps on a claim; else null.
     pub(crate) claim: Option<ClaimObject>,
+    /// The statuses of a job from which this mutation works.
     pub(crate) allowed: Vec<JobStatus>,
 }
 
 /// `expectedVersion` is stale. Carries the current job.
 #[derive(Clone, SimpleObject)]
 pub(crate) struct VersionConflictError {
+    /// Says what happened and what to do; safe to show to a person.
     pub(crate) message: String,
+    /// A stable code: branch on it, never on `message`.
     pub(crate) code: UserErrorCode,
+    /// Where in the variables the value stands that was refused; null if it is about no single one.
     pub(crate) path: Option<Vec<String>>,
+    /// The job as it is now.
     job: JobObject,
 }
 
@@ -438,22 +490,36 @@ user_errors! {
 /// Post a job: OPEN at once; its budget moves to escrow.
 #[derive(InputObject)]
 pub(crate) struct PostJobInput {
+    /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
+    /// with the same input has no second effect.
     idempotency_key: String,
+    /// One line of 3 to 140 characters.
     title: String,
+    /// What is wanted, as CommonMark: 1 to 20,000 characters.
     description: String,
+    /// What the job pays. It moves from `available` into escrow with this mutation.
     budget: MoneyInput,
+    /// Slugs from the query `skills`, at most 20; an empty list asks for none.
     skills: Vec<String>,
+    /// Until when the job may be claimed: a moment in the future. Null: no deadline.
     deadline: Option<DateTime>,
 }
 
 /// Write a job down without posting it.
 #[derive(InputObject)]
 pub(crate) struct DraftJobInput {
+    /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
+    /// with the same input has no second effect.
     idempotency_key: String,
+    /// One line of 3 to 140 characters.
     title: String,
+    /// What is wanted, as CommonMark: 1 to 20,000 characters.
     description: String,
+    /// What the job will pay. No money moves before the draft is published.
     budget: MoneyInput,
+    /// Slugs from the query `skills`, at most 20; an empty list asks for none.
     skills: Vec<String>,
+    /// Until when the job may be claimed: a moment in the future. Null: no deadline.
     deadline: Option<DateTime>,
 }
 
@@ -461,10 +527,15 @@ pub(crate) struct DraftJobInput {
 #[derive(InputObject)]
 #[graphql(name = "JobPatch")]
 pub(crate) struct JobPatchInput {
+    /// One line of 3 to 140 characters; null is refused.
     title: MaybeUndefined<String>,
+    /// CommonMark of 1 to 20,000 characters; null is refused.
     description: MaybeUndefined<String>,
+    /// What the job pays from now on; null is refused. For an OPEN job the difference moves into or out of escrow.
     budget: MaybeUndefined<MoneyInput>,
+    /// Slugs from the query `skills`, at most 20; they take the place of the old ones. Null is refused.
     skills: MaybeUndefined<Vec<String>>,
+    /// A moment in the future; null removes the deadline.
     deadline: MaybeUndefined<DateTime>,
 }
 
@@ -485,22 +556,31 @@ impl TryFrom<JobPatchInput> for JobPatch {
 /// Change an OPEN or DRAFT job.
 #[derive(InputObject)]
 pub(crate) struct UpdateJobInput {
+    /// A DRAFT or OPEN job of the caller's own.
     id: ID,
+    /// The `Job.version` that the caller decided on. If the job has changed since, nothing is done and
+    /// `VersionConflictError` tells. Null: any version.
     expected_version: Option<i32>,
+    /// What to change; a patch that changes nothing does nothing and emits nothing.
     patch: JobPatchInput,
 }
 
 /// Move a draft to OPEN.
 #[derive(InputObject)]
 pub(crate) struct PublishJobInput {
+    /// A DRAFT job of the caller's own.
     id: ID,
+    /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
+    /// with the same input has no second effect.
     idempotency_key: String,
 }
 
 /// Cancel a DRAFT or OPEN job; escrow returns to the client.
 #[derive(InputObject)]
 pub(crate) struct CancelJobInput {
+    /// A DRAFT or OPEN job of the caller's own; admins may name any OPEN job.
     id: ID,
+    /// Shown to everybody as `Job.cancelReason`: 1 to 500 characters. Left out or null: none is given.
     reason: Option<String>,
 }
 
@@ -511,7 +591,9 @@ macro_rules! job_payload {
         #[derive(SimpleObject)]
         #[graphql(complex)]
         pub(crate) struct $payload {
+            /// The job after this step; null if nothing was done.
             job: Option<JobObject>,
+            /// Why nothing was done; empty after a success.
             errors: Vec<$error>,
         }
 
@@ -526,6 +608,7 @@ macro_rules! job_payload {
 
         #[ComplexObject]
         impl $payload {
+            /// The wallet of the job's client as it is now, for that client and admins; null if nothing was done.
             async fn wallet(&self, ctx: &Context<'_>) -> Result<Option<WalletObject>> {
                 let Some(job) = &self.job else { return Ok(None) };
                 let wallet = ctx.get::<Wallets>().find(ctx.actor(), wallet_of(job.job.client_id));
@@ -553,17 +636,24 @@ job_payload! {
 /// Result of `postJob`.
 #[derive(SimpleObject)]
 pub(crate) struct PostJobPayload {
+    /// The new job; null if nothing was done.
     job: Option<JobObject>,
+    /// The new job as a row of the feed, newest first, to put at the head of a cached list; null if nothing was done.
     job_edge: Option<JobEdge>,
+    /// The caller's wallet after the budget moved into escrow; null if nothing was done.
     wallet: Option<WalletObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<PostJobError>,
 }
 
 /// Result of `draftJob`.
 #[derive(SimpleObject)]
 pub(crate) struct DraftJobPayload {
+    /// The new draft; null if nothing was done.
     job: Option<JobObject>,
+    /// The new draft as a row of `User.postedJobs`, to put at the head of a cached list; null if nothing was done.
     job_edge: Option<JobEdge>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<PostJobError>,
 }
 
@@ -574,7 +664,11 @@ pub(crate) struct JobQuery;
 #[Object]
 impl JobQuery {
     /// One job. Public unless it is a draft.
-    async fn job(&self, ctx: &Context<'_>, id: ID) -> Result<Option<JobObject>> {
+    async fn job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As `Job.id` gives it; an id of something else finds nothing.")] id: ID,
+    ) -> Result<Option<JobObject>> {
         match id.parse() {
             Ok(id) => visible_job(ctx, id).await,
             Err(_) => Ok(None),
@@ -586,12 +680,19 @@ impl JobQuery {
     async fn jobs(
         &self,
         ctx: &Context<'_>,
+        #[graphql(
+            desc = "Words that must all stand in the title or description, at most 200 characters. Null or empty: any."
+        )]
         query: Option<String>,
-        filter: Option<JobFilterArgument>,
-        order_by: Option<JobOrderArgument>,
-        first: Option<i32>,
+        #[graphql(desc = "Which jobs; null: all that are OPEN.")] filter: Option<JobFilterArgument>,
+        #[graphql(desc = "How to sort them; null: newest first.")] order_by: Option<JobOrderArgument>,
+        #[graphql(desc = "How many rows from the beginning, 1 to 100; `first` or `last` is required.")] first: Option<
+            i32,
+        >,
+        #[graphql(desc = "Only rows after this cursor, which a row or `pageInfo` of the same list gave.")]
         after: Option<String>,
-        last: Option<i32>,
+        #[graphql(desc = "How many rows from the end, 1 to 100. Give `first` or `last`, not both.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor, which a row or `pageInfo` of the same list gave.")]
         before: Option<String>,
     ) -> Result<Option<JobConnection>> {
         let words = JobListQuery::words(query.as_deref()).map_err(|invalid| top_level(invalid.into()))?;
@@ -635,8 +736,12 @@ pub(crate) struct JobMutation;
 
 #[Object]
 impl JobMutation {
-    /// Client. Emits `jobPosted` and `walletUpdated`.
-    async fn post_job(&self, ctx: &Context<'_>, input: PostJobInput) -> Result<Option<PostJobPayload>> {
+    /// Client. Emits `jobPosted` and `walletUpdated`. The job is OPEN at once, and its budget in escrow.
+    async fn post_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is wanted, and what it pays.")] input: PostJobInput,
+    ) -> Result<Option<PostJobPayload>> {
         let PostJobInput { idempotency_key, title, description, budget, skills, deadline } = input;
         let deadline = deadline.map(|deadline| deadline.0);
         let job = NewJob { title, description, budget: budget.into(), skills, deadline };
@@ -656,8 +761,12 @@ impl JobMutation {
         }))
     }
 
-    /// Client. Emits nothing: only its author sees a draft.
-    async fn draft_job(&self, ctx: &Context<'_>, input: DraftJobInput) -> Result<Option<DraftJobPayload>> {
+    /// Client. Emits nothing: only its author sees a draft. The author alone is told, by `jobUpdated(mine: true)`.
+    async fn draft_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The job to write down.")] input: DraftJobInput,
+    ) -> Result<Option<DraftJobPayload>> {
         let DraftJobInput { idempotency_key, title, description, budget, skills, deadline } = input;
         let deadline = deadline.map(|deadline| deadline.0);
         let job = NewJob { title, description, budget: budget.into(), skills, deadline };
@@ -673,13 +782,22 @@ impl JobMutation {
         }))
     }
 
-    /// Client, own job. Emits `jobPosted` and `walletUpdated`.
-    async fn publish_job(&self, ctx: &Context<'_>, input: PublishJobInput) -> Result<Option<PublishJobPayload>> {
+    /// Client, own job. Emits `jobPosted` and `walletUpdated`. A draft becomes OPEN.
+    async fn publish_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which draft to post.")] input: PublishJobInput,
+    ) -> Result<Option<PublishJobPayload>> {
         PublishJobPayload::of(ctx.get::<Jobs>().publish(ctx.actor(), &input.id, &input.idempotency_key).await)
     }
 
     /// Client, own job. A new budget moves only the difference. Emits `jobUpdated`, and `walletUpdated` if money moved; for a draft nothing.
-    async fn update_job(&self, ctx: &Context<'_>, input: UpdateJobInput) -> Result<Option<UpdateJobPayload>> {
+    /// The author alone is told of a draft, by `jobUpdated(mine: true)`.
+    async fn update_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which job, and what to change about it.")] input: UpdateJobInput,
+    ) -> Result<Option<UpdateJobPayload>> {
         let UpdateJobInput { id, expected_version, patch } = input;
         let done = match JobPatch::try_from(patch) {
             Ok(patch) => ctx.get::<Jobs>().update(ctx.actor(), &id, expected_version.map(Into::into), patch).await,
@@ -691,8 +809,13 @@ impl JobMutation {
         UpdateJobPayload::of(done)
     }
 
-    /// Client, own job; admins. Emits `jobUpdated` and `walletUpdated`, for a draft nothing.
-    async fn cancel_job(&self, ctx: &Context<'_>, input: CancelJobInput) -> Result<Option<CancelJobPayload>> {
+    /// Client, own job; admins. Emits `jobUpdated` and `walletUpdated`, for a draft nothing. The author alone is told of a
+    /// draft, by `jobUpdated(mine: true)`.
+    async fn cancel_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which job to call off, and why.")] input: CancelJobInput,
+    ) -> Result<Option<CancelJobPayload>> {
         CancelJobPayload::of(ctx.get::<Jobs>().cancel(ctx.actor(), &input.id, input.reason.as_deref()).await)
     }
 }
@@ -715,18 +838,22 @@ impl JobPostedEvent {
 /// A job became OPEN for the first time, or again after its claim ended.
 #[Object]
 impl JobPostedEvent {
+    /// Unique for ever: drop an event whose id was seen before.
     pub(crate) async fn id(&self) -> ID {
         self.delivery.id().to_string().into()
     }
 
+    /// Resume point: pass the last one seen as `after` to miss nothing.
     pub(crate) async fn cursor(&self) -> String {
         self.delivery.cursor()
     }
 
+    /// When the change was made.
     pub(crate) async fn occurred_at(&self) -> DateTime {
         self.delivery.occurred_at().into()
     }
 
+    /// The job as it was just after it opened.
     async fn job(&self) -> JobObject {
         self.job.clone()
     }
@@ -749,8 +876,17 @@ impl JobUpdatedEvent {
     }
 
     /// The event as it is heard: all of it by a party to the job when it happened, the public part by others. Today's
-    /// rights decide the private fields of the job in it, when those are resolved.
+    /// rights decide the private fields of the job in it, when those are resolved. The first posting of a job is a change
+    /// for those who are party to it.
     fn of(delivery: Arc<Delivery>, hearing: Hearing) -> Result<Self> {
+        if delivery.kind() == EventKind::JobPosted {
+            let snapshot = delivery.payload::<JobSnapshot>()?;
+            let drafted = snapshot.job.was_drafted();
+            let details = (!drafted).then_some(JobChange::Details);
+            let changes = details.into_iter().chain([JobChange::Status, JobChange::Escrow]).collect();
+            let (job, previous_status) = (snapshot.into(), drafted.then_some(JobStatus::Draft));
+            return Ok(Self { delivery, job, changes, previous_status });
+        }
         let update = delivery.payload::<JobUpdate>()?;
         let heard = |change: &model::JobChange| hearing == Hearing::Own || change.is_public();
         let changes = update.changes.iter().copied().filter(heard).map(Into::into).collect();
@@ -763,26 +899,32 @@ impl JobUpdatedEvent {
 /// A job changed. A job the viewer may no longer see arrives with only its public fields.
 #[Object]
 impl JobUpdatedEvent {
+    /// Unique for ever: drop an event whose id was seen before.
     pub(crate) async fn id(&self) -> ID {
         self.delivery.id().to_string().into()
     }
 
+    /// Resume point: pass the last one seen as `after` to miss nothing.
     pub(crate) async fn cursor(&self) -> String {
         self.delivery.cursor()
     }
 
+    /// When the change was made.
     pub(crate) async fn occurred_at(&self) -> DateTime {
         self.delivery.occurred_at().into()
     }
 
+    /// The job as it was just after the change; its private fields by what the viewer may see now.
     async fn job(&self) -> JobObject {
         self.job.clone()
     }
 
+    /// What changed, as far as the viewer may know: for others than the parties, DETAILS and STATUS alone.
     async fn changes(&self) -> &[JobChange] {
         &self.changes
     }
 
+    /// The status before the change; null if the status stayed, or if the job is new.
     async fn previous_status(&self) -> Option<JobStatus> {
         self.previous_status
     }
@@ -798,7 +940,8 @@ impl JobSubscription {
     async fn job_posted(
         &self,
         ctx: &Context<'_>,
-        filter: Option<JobFilterArgument>,
+        #[graphql(desc = "Only jobs that match; null: all.")] filter: Option<JobFilterArgument>,
+        #[graphql(desc = "Events after this cursor are sent first; null: only what happens from now on.")]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<JobPostedEvent>>> {
         if let Some(Pinned(delivery, _)) = pinned(ctx) {
@@ -810,11 +953,23 @@ impl JobSubscription {
 
     /// Public for public fields; private fields only for participants. Jobs that match `filter` before or after the change, so that one
     /// hears a job leave; or just `jobId`; with both, both must hold.
+    ///
+    /// With `mine: true` it is the stream of a page of one's own jobs: everything that happens to jobs the viewer is party to,
+    /// their first posting and own drafts included, and for a freelancer also the change by which the claim ended. It needs
+    /// a token. Admins hear in it what they are party to themselves.
     async fn job_updated(
         &self,
         ctx: &Context<'_>,
-        job_id: Option<ID>,
-        filter: Option<JobFilterArgument>,
+        #[graphql(desc = "Only this job, which the viewer must be able to see; null: any.")] job_id: Option<ID>,
+        #[graphql(desc = "Only jobs that match before or after the change; null: all.")] filter: Option<
+            JobFilterArgument,
+        >,
+        #[graphql(
+            default_with = "Some(false)",
+            desc = "True: only jobs that the viewer is party to, as client or freelancer, own drafts included."
+        )]
+        mine: Option<bool>,
+        #[graphql(desc = "Events after this cursor are sent first; null: only what happens from now on.")]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<JobUpdatedEvent>>> {
         if let Some(Pinned(delivery, hearing)) = pinned(ctx) {
@@ -825,7 +980,13 @@ impl JobSubscription {
             None => None,
         };
         let filter = parse_filter(ctx, filter).await?;
-        listen(ctx, interest::in_updated(job, filter), after.as_deref()).await
+        let interest = if mine == Some(true) {
+            signed_in(ctx)?;
+            interest::in_mine(job, filter)
+        } else {
+            interest::in_updated(job, filter)
+        };
+        listen(ctx, interest, after.as_deref()).await
     }
 }
 

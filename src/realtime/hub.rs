@@ -147,14 +147,15 @@ impl Hub {
             let clock = self.shared.clock.clone();
             let name = (published.last_group, key);
             let group = Arc::new(Group::new(name, interest, Box::new(execution), sharing, clock));
-            published.index[group.interest().kind as usize].insert(&group);
+            for kind in group.interest().kinds() {
+                published.index[*kind as usize].insert(&group);
+            }
             published.groups.insert(key, Seated { group: Arc::clone(&group), seats: 1 });
             metrics::gauge!("lancewire_groups").increment(1.0);
             group
         };
-        let kind = group.interest().kind;
-        let user = viewer.actor.user().filter(|_| kind.has_parties());
-        let admin = viewer.actor.is_admin() && kind.is_told_to_admins();
+        let user = viewer.actor.user().filter(|_| group.interest().has_parties());
+        let admin = viewer.actor.is_admin() && group.interest().is_told_to_admins();
         let begun: Vec<Party> = parties(user, admin).filter(|party| count_up(&mut published.parties, *party)).collect();
         // Under the lock, or one that has just left might let go after this one has begun.
         for party in begun {
@@ -164,10 +165,11 @@ impl Hub {
         Feed::new(Seat { hub: self.clone(), group, user, admin }, viewer, outlet, position)
     }
 
-    /// How many subscriptions listen to this kind.
+    /// How many subscriptions listen to this kind; one to several kinds counts for the first of them.
     pub fn listeners(&self, kind: EventKind) -> usize {
         let published = self.lock();
-        published.groups.values().filter(|seated| seated.group.interest().kind == kind).map(|seated| seated.seats).sum()
+        let listens = |seated: &&Seated| seated.group.interest().kinds().first() == Some(&kind);
+        published.groups.values().filter(listens).map(|seated| seated.seats).sum()
     }
 
     /// How many groups there are: one for all who subscribe in the same words.
@@ -319,7 +321,9 @@ impl Drop for Seat {
         seated.seats -= 1;
         if seated.seats == 0 {
             let ended = published.groups.remove(&key);
-            published.index[self.group.interest().kind as usize].remove(&self.group);
+            for kind in self.group.interest().kinds() {
+                published.index[*kind as usize].remove(&self.group);
+            }
             drop(published);
             metrics::gauge!("lancewire_groups").decrement(1.0);
             drop(ended);

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     auth::actor::Actor,
+    claims::graphql::ClaimUpdatedEvent,
     error::Fault,
     events::{EventKind, Hearing, Listener, ResumeError},
     graphql::{
@@ -36,18 +37,19 @@ use crate::{
 /// A committed change. Delivery is at least once and in order; drop an `id` already seen.
 #[derive(Clone, Interface)]
 #[graphql(
-    field(name = "id", ty = "ID"),
+    field(name = "id", ty = "ID", desc = "Unique for ever: drop an event whose id was seen before."),
     field(
         name = "cursor",
         ty = "String",
         desc = "Resume point: pass the last one seen as `after` to miss nothing of this subscription. Cursors compare as \
                 strings (`<`): the greater one is the later one. After CURSOR_EXPIRED begin anew with `streamCursor`."
     ),
-    field(name = "occurred_at", ty = "DateTime")
+    field(name = "occurred_at", ty = "DateTime", desc = "When the change was made.")
 )]
 pub(crate) enum Event {
     JobPosted(JobPostedEvent),
     JobUpdated(JobUpdatedEvent),
+    ClaimUpdated(ClaimUpdatedEvent),
     WalletUpdated(WalletUpdatedEvent),
     NotificationReceived(NotificationReceivedEvent),
 }
@@ -57,7 +59,10 @@ impl Event {
     fn heard(actor: &Actor, delivery: Arc<Delivery>) -> Result<Option<Self>> {
         Ok(match delivery.kind() {
             EventKind::JobPosted => Some(Self::JobPosted(JobPostedEvent::of(delivery)?)),
-            EventKind::JobUpdated => JobUpdatedEvent::heard(actor, delivery)?.map(Self::JobUpdated),
+            EventKind::JobUpdated | EventKind::DraftUpdated => {
+                JobUpdatedEvent::heard(actor, delivery)?.map(Self::JobUpdated)
+            }
+            EventKind::ClaimUpdated => Some(Self::ClaimUpdated(ClaimUpdatedEvent::of(delivery)?)),
             EventKind::WalletUpdated => Some(Self::WalletUpdated(WalletUpdatedEvent::of(delivery)?)),
             EventKind::NotificationReceived => {
                 Some(Self::NotificationReceived(NotificationReceivedEvent::of(delivery)?))
@@ -145,8 +150,9 @@ pub(crate) async fn listen<T: Send + 'static>(
 /// What an event can be found by, in the terms of the interests that the domains describe.
 pub fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, Fault> {
     match delivery.kind() {
-        EventKind::JobPosted | EventKind::JobUpdated => jobs::interest::terms(delivery),
-        EventKind::WalletUpdated
+        EventKind::JobPosted | EventKind::JobUpdated | EventKind::DraftUpdated => jobs::interest::terms(delivery),
+        EventKind::ClaimUpdated
+        | EventKind::WalletUpdated
         | EventKind::NotificationReceived
         | EventKind::SessionEnded
         | EventKind::RightsChanged
@@ -165,15 +171,20 @@ fn refused_cursor(error: ResumeError) -> Error {
 /// A page of events.
 #[derive(SimpleObject)]
 pub(crate) struct EventConnection {
+    /// The events of this page with their cursors, oldest first.
     edges: Vec<EventEdge>,
+    /// The events of this page alone.
     nodes: Vec<Event>,
+    /// Where the page stands; its `endCursor` is how far the log was read, also of an empty page.
     page_info: PageInfo,
 }
 
 /// An event in a page of events.
 #[derive(SimpleObject)]
 pub(crate) struct EventEdge {
+    /// The event's own cursor.
     cursor: String,
+    /// The event, as one of the types that implement `Event`.
     node: Event,
 }
 
@@ -187,10 +198,18 @@ impl EventQuery {
     async fn events(
         &self,
         ctx: &Context<'_>,
-        first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
+        #[graphql(desc = "How many events from the oldest on, 1 to 100; `first` or `last` is required.")] first: Option<
+            i32,
+        >,
+        #[graphql(desc = "Only events after this cursor, which an event or `streamCursor` gave.")] after: Option<
+            String,
+        >,
+        #[graphql(desc = "How many events up to the newest, 1 to 100. Give `first` or `last`, not both.")] last: Option<
+            i32,
+        >,
+        #[graphql(desc = "Only events before this cursor, which an event or `streamCursor` gave.")] before: Option<
+            String,
+        >,
     ) -> Result<Option<EventConnection>> {
         let refused = |message: &str| ErrorCode::BadUserInput.error(message);
         let (size, backward) = match (first, last) {

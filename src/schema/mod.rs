@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use async_graphql::{
-    Context, MergedObject, MergedSubscription, Object, SDLExportOptions, Schema as GraphqlSchema, SchemaBuilder,
-    SimpleObject, ValidationMode,
+    Context, MergedObject, MergedSubscription, Object, Schema as GraphqlSchema, SchemaBuilder, SimpleObject,
+    ValidationMode,
 };
 pub(crate) use loaders::Loaders;
+pub use published::{graphcache, introspection, possible_types, sdl};
 
 use crate::{
     accounts::{
@@ -18,7 +19,7 @@ use crate::{
     },
     claims::{
         Claims,
-        graphql::{ClaimMutation, ClaimQuery},
+        graphql::{ClaimMutation, ClaimQuery, ClaimSubscription},
     },
     db::Db,
     graphql::{context::ContextExt, loader::Batches, nulls::Nulls, scalars::DateTime},
@@ -40,6 +41,7 @@ use crate::{
 pub mod event;
 mod loaders;
 pub mod node;
+mod published;
 pub mod user_errors;
 
 /// Mutations of which one request may hold one: a second guess at a password, or a second movement of money, must not
@@ -83,7 +85,7 @@ pub struct Mutation(AccountMutation, JobMutation, ClaimMutation, WalletMutation,
 /// Live changes. `after` replays what was committed since that cursor, then goes live. A cursor older than the
 /// retention ends the subscription with `extensions.code: CURSOR_EXPIRED`: refetch, then subscribe again.
 #[derive(Default, MergedSubscription)]
-pub struct Subscription(JobSubscription, WalletSubscription, NotificationSubscription);
+pub struct Subscription(JobSubscription, ClaimSubscription, WalletSubscription, NotificationSubscription);
 
 /// The executable schema.
 pub type Schema = GraphqlSchema<Query, Mutation, Subscription>;
@@ -167,12 +169,6 @@ impl Services {
     }
 }
 
-/// The schema in the schema definition language, as `schema.graphql` holds it.
-pub fn sdl() -> String {
-    let options = SDLExportOptions::new().include_specified_by().prefer_single_line_descriptions();
-    builder().finish().sdl_with_options(options)
-}
-
 fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
     GraphqlSchema::build(Query::default(), Mutation::default(), Subscription::default())
         .register_output_type::<event::Event>()
@@ -183,10 +179,14 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
 /// Points left for this caller. Also sent as `RateLimit` response headers.
 #[derive(SimpleObject)]
 struct RateLimit {
-    /// What this operation costs.
+    /// What this operation costs. At most, that is: so much is taken off before it runs. What the answer did not use is
+    /// given back afterwards, and the `RateLimit` headers tell what is left then.
     cost: i32,
+    /// Points of a full budget.
     limit: i32,
+    /// Points left, this operation's highest cost already taken off.
     remaining: i32,
+    /// When the budget is full again, if nothing more is spent.
     reset_at: DateTime,
 }
 
@@ -195,7 +195,7 @@ struct BudgetQuery;
 
 #[Object]
 impl BudgetQuery {
-    /// This caller's budget.
+    /// This caller's budget. Anonymous callers have one for each address, signed-in ones for each account.
     async fn rate_limit(&self, ctx: &Context<'_>) -> Option<RateLimit> {
         let (budget, began_at) = ctx.scope().budget();
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);

@@ -152,7 +152,7 @@ fn failures_are_handled_and_not_unwrapped() {
 
 /// A part of the house and whom it may know. What is not in the list is told by
 /// [`every_part_knows_only_whom_it_may`].
-const KNOWS: [(&str, &str); 28] = [
+const KNOWS: [(&str, &str); 29] = [
     // Leaves.
     ("clock", ""),
     ("lifecycle", ""),
@@ -187,14 +187,15 @@ const KNOWS: [(&str, &str); 28] = [
     // The kit knows no domain, but for the shape of an amount and the interface that its macro writes into unions.
     ("graphql", "auth clock connection error idempotency ids lifecycle money page schema wallet"),
     ("schema", "accounts auth claims db error events graphql ids jobs lifecycle notifications realtime wallet"),
-    ("http", "auth clock db error events graphql ids lifecycle migrations realtime schema"),
+    ("http", "auth clock db demo error events graphql ids lifecycle migrations realtime schema"),
     // What nodes tell each other of their callers.
     ("gossip", "auth graphql lifecycle realtime"),
     // The process.
     ("config", "auth db graphql http money"),
     ("telemetry", "config http"),
     ("verify", "db"),
-    ("seed", "accounts app auth claims jobs wallet"),
+    ("demo", "auth"),
+    ("seed", "accounts app auth claims demo jobs wallet"),
     (
         "app",
         "accounts auth claims clock config db error events gossip graphql http ids jobs lifecycle migrations \

@@ -29,6 +29,8 @@ use tokio_tungstenite::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
+use super::codes;
+
 /// How long any single wait may last.
 const GUARD: Duration = Duration::from_secs(20);
 
@@ -302,6 +304,7 @@ async fn run(
         match frame {
             Some(Ok(Message::Text(text))) => {
                 let message: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+                codes::check(&message);
                 if message["type"] == "ping" {
                     let _ = stream.send(Message::text(json!({ "type": "pong" }).to_string())).await;
                 }
