@@ -43,12 +43,14 @@ const live = transport === 'socket'
   ? createSocket({ url: liveUrl, session, WebSocket: ToldWebSocket })
   : createStreams({ url: liveUrl, session });
 
+const file = async (name) => (await fetch(new URL(`/schema/${name}.json`, url))).json();
+
 // Each gives the page and what its cache holds: a map of ids to jobs.
 const fields = ({ id, version, title, status }) => ({ id, version, title, status });
 const libraries = {
   async apollo() {
     const { createApollo } = await import('../../examples/clients/apollo/client.js');
-    const client = createApollo({ url, session, live });
+    const client = createApollo({ url, session, live, possibleTypes: await file('possible-types') });
     const held = () => Object.values(client.cache.extract()).filter(({ __typename }) => __typename === 'Job');
     return { client, held, ...(await import('../../examples/clients/apollo/jobs.js')) };
   },
@@ -62,7 +64,7 @@ const libraries = {
       readData: async () => ({}),
       writeData: async (delta) => void Object.assign(records, delta),
     };
-    const client = createUrql({ url, session, live, updates, optimistic, storage });
+    const client = createUrql({ url, session, live, schema: await file('graphcache'), updates, optimistic, storage });
     const held = async () => {
       await new Promise((resolve) => setTimeout(resolve, 50));
       const jobs = {};

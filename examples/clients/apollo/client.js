@@ -5,11 +5,14 @@ import { OperationTypeNode } from 'graphql';
 import { map } from 'rxjs';
 import { createGuard } from '../guard.js';
 
-/** `live` carries the subscriptions: that of socket.js, or that of streams.js. */
-export function createApollo({ url, session, live }) {
+/**
+ * `live` carries the subscriptions: that of socket.js, or that of streams.js. `possibleTypes` are those that the server
+ * has as /schema/possible-types.json.
+ */
+export function createApollo({ url, session, live, possibleTypes }) {
   const guard = createGuard();
   return new ApolloClient({
-    cache: new InMemoryCache(),
+    cache: new InMemoryCache({ possibleTypes }),
     link: ApolloLink.from([
       new ApolloLink((operation, forward) => forward(operation).pipe(map(guard))),
       ApolloLink.split(

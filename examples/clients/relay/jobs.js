@@ -23,9 +23,8 @@ const CLAIM = graphql`
       job { ...jobs_job @relay(mask: false) }
       errors {
         __typename
-        ... on JobNotClaimableError { message job { ...jobs_job @relay(mask: false) } }
-        ... on ClaimLimitError { message }
-        ... on InputError { message }
+        ... on UserError { message }
+        ... on JobNotClaimableError { job { ...jobs_job @relay(mask: false) } }
       }
     }
   }

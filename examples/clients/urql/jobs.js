@@ -33,9 +33,8 @@ const CLAIM = gql`
       job { ...JobFields }
       errors {
         __typename
-        ... on JobNotClaimableError { message job { ...JobFields } }
-        ... on ClaimLimitError { message }
-        ... on InputError { message }
+        ... on UserError { message }
+        ... on JobNotClaimableError { job { ...JobFields } }
       }
     }
   }
