@@ -12,7 +12,10 @@ use super::{
     service::{ProfilePatch, SignUp},
 };
 use crate::{
-    auth::{actor::Roles, sessions::TokenPair},
+    auth::{
+        actor::{Actor, Principal, Roles},
+        sessions::TokenPair,
+    },
     claims::{
         Claims,
         graphql::{ClaimConnection, ClaimStatus},
@@ -336,14 +339,16 @@ pub(crate) struct SignInInput {
     password: String,
 }
 
-/// Trade a refresh token for a new pair. Each token works once; reuse ends the whole session family.
+/// Trade a refresh token for a new pair. Each token works once; reuse ends the whole session family. But for 10 s after its
+/// first use, and until the new one is used, it gives the same new refresh token again.
 #[derive(InputObject)]
 pub(crate) struct RefreshSessionInput {
     /// The `refreshToken` of the latest pair.
     refresh_token: String,
 }
 
-/// Change the password; ends all other sessions and their sockets.
+/// Change the password; ends all other sessions and their sockets. The session that this is sent from goes on, with its
+/// tokens and its sockets.
 #[derive(InputObject)]
 pub(crate) struct ChangePasswordInput {
     /// The password until now; a wrong one counts as a failed attempt at signing in.
@@ -426,8 +431,10 @@ pub(crate) struct SignOutPayload {
 /// Result of `changePassword`.
 #[derive(SimpleObject)]
 pub(crate) struct ChangePasswordPayload {
-    /// A new token pair for the caller; null if nothing was done.
+    /// New tokens of the same session; null if nothing was done. Those that the session has stay good.
     session: Option<SessionObject>,
+    /// The account whose password was changed; null if nothing was done.
+    viewer: Option<UserObject>,
     /// Why nothing was done; empty after a success.
     errors: Vec<AuthError>,
 }
@@ -462,9 +469,15 @@ pub(crate) struct SetUserSuspendedPayload {
 /// What came of opening or refreshing a session, in the parts of its payload.
 type Opened = (Option<SessionObject>, Option<UserObject>, Vec<AuthError>);
 
-fn opened(done: Result<(UserCard, TokenPair), AccountError>) -> Result<Opened> {
+/// From here on the payload is the account's own: it has just proved who it is.
+fn opened(ctx: &Context<'_>, done: Result<(UserCard, TokenPair), AccountError>) -> Result<Opened> {
     Ok(match done {
-        Ok((card, pair)) => (Some(pair.into()), Some(card.into()), Vec::new()),
+        Ok((card, pair)) => {
+            let TokenPair { session, access_expires_at: expires_at, .. } = pair;
+            let principal = Principal { user: card.id, session, roles: card.roles, expires_at, commits: None };
+            ctx.scope().prove(ctx, Actor::User(principal));
+            (Some(pair.into()), Some(card.into()), Vec::new())
+        }
         Err(error) => (None, None, vec![error.outward()?.try_into()?]),
     })
 }
@@ -527,7 +540,7 @@ impl AccountMutation {
             Roles { client: holds(SignUpRole::Client), freelancer: holds(SignUpRole::Freelancer), admin: false };
         let SignUpInput { email, password, display_name, .. } = input;
         let command = SignUp { email, password, display_name, roles };
-        let (session, user, errors) = opened(ctx.get::<Accounts>().sign_up(command, ctx.address()).await)?;
+        let (session, user, errors) = opened(ctx, ctx.get::<Accounts>().sign_up(command, ctx.address()).await)?;
         Ok(Some(SignUpPayload { session, user, errors }))
     }
 
@@ -538,7 +551,7 @@ impl AccountMutation {
         #[graphql(desc = "Whose account, and its password.")] input: SignInInput,
     ) -> Result<Option<SignInPayload>> {
         let done = ctx.get::<Accounts>().sign_in(&input.email, &input.password, ctx.address()).await;
-        let (session, user, errors) = opened(done)?;
+        let (session, user, errors) = opened(ctx, done)?;
         Ok(Some(SignInPayload { session, user, errors }))
     }
 
@@ -549,7 +562,7 @@ impl AccountMutation {
         #[graphql(desc = "The refresh token to trade in.")] input: RefreshSessionInput,
     ) -> Result<Option<RefreshSessionPayload>> {
         let done = ctx.get::<Accounts>().refresh(&input.refresh_token, ctx.address()).await;
-        let (session, user, errors) = opened(done)?;
+        let (session, user, errors) = opened(ctx, done)?;
         Ok(Some(RefreshSessionPayload { session, user, errors }))
     }
 
@@ -570,10 +583,8 @@ impl AccountMutation {
     ) -> Result<Option<ChangePasswordPayload>> {
         let ChangePasswordInput { current_password, new_password } = input;
         let done = ctx.get::<Accounts>().change_password(ctx.actor(), &current_password, &new_password).await;
-        Ok(Some(match done {
-            Ok(pair) => ChangePasswordPayload { session: Some(pair.into()), errors: Vec::new() },
-            Err(error) => ChangePasswordPayload { session: None, errors: vec![error.outward()?.try_into()?] },
-        }))
+        let (session, viewer, errors) = opened(ctx, done)?;
+        Ok(Some(ChangePasswordPayload { session, viewer, errors }))
     }
 
     /// Any signed-in user. Changes what others see of the caller.

@@ -18,15 +18,15 @@ use super::{
 };
 use crate::{
     auth::{
-        actor::{Actor, Denied, Roles},
+        actor::{Actor, Denied, Principal, Roles},
         attempts::{AttemptKey, Attempts},
         passwords::{Password, PasswordFault, Passwords, Verdict},
-        sessions::{NewRefreshToken, Refresh, Sessions, TokenPair},
+        sessions::{Refresh, Sessions, TokenPair},
     },
     clock::{Clock, Timestamp},
     db::{Db, Tx},
     error::{Fault, Invalid, InvalidKind},
-    ids::{Ids, SessionId, SkillId, UserId},
+    ids::{Ids, SkillId, UserId},
     text,
 };
 
@@ -207,7 +207,8 @@ impl Accounts {
         Ok((row.into(), self.sessions.pair(user, session, refresh)?))
     }
 
-    /// Trades a refresh token for a new pair. One that comes a second time ends its session.
+    /// Trades a refresh token for a new pair. One that comes a second time gets the same refresh token for a moment, and
+    /// ends its session afterwards.
     #[tracing::instrument(skip_all)]
     pub async fn refresh(&self, token: &str, from: IpAddr) -> Result<(UserCard, TokenPair), AccountError> {
         let attempt = self.attempts.begin(&[AttemptKey::Address(from)]).map_err(too_many)?;
@@ -235,10 +236,16 @@ impl Accounts {
         Ok(())
     }
 
-    /// Changes the password and ends all sessions but a new one, which it returns.
+    /// Changes the password and ends all sessions but the one that the caller came with, for which it returns new tokens.
+    /// The tokens that this session has stay good, and so do its sockets.
     #[tracing::instrument(skip_all)]
-    pub async fn change_password(&self, actor: Actor, current: &str, new: &str) -> Result<TokenPair, AccountError> {
-        let user = actor.signed_in()?;
+    pub async fn change_password(
+        &self,
+        actor: Actor,
+        current: &str,
+        new: &str,
+    ) -> Result<(UserCard, TokenPair), AccountError> {
+        let Actor::User(Principal { user, session, .. }) = actor else { return Err(Denied::Unauthenticated.into()) };
         let row = users::Entity::find_by_id(user).one(self.db.reader()).await?;
         let row = row.ok_or_else(|| Fault::corrupt("a session without its user"))?;
         let new = Password::parse(new).map_err(|rule| Invalid::value("newPassword", rule))?;
@@ -256,16 +263,19 @@ impl Accounts {
         let verdict = self.passwords.verify(&current, Some(&row.password_hash)).await.map_err(password_fault)?;
         let Verdict::Right { .. } = verdict else { return Err(wrong()) };
         let hash = &self.passwords.hash(&new).await.map_err(password_fault)?;
-        let (session, refresh): (SessionId, NewRefreshToken) = self
+        let refresh = self
             .db
             .transact(|tx| async move {
                 set_password_in(&tx, user, hash).await?;
-                self.sessions.end_all_in(&tx, user, "password changed").await?;
-                Ok::<_, AccountError>(self.sessions.open_in(&tx, user).await?)
+                if !self.sessions.end_others_in(&tx, user, session, "password changed").await? {
+                    // Ended since the request began, perhaps by the same change of password from elsewhere.
+                    return Err(Denied::Unauthenticated.into());
+                }
+                Ok::<_, AccountError>(self.sessions.renew_in(&tx, session).await?)
             })
             .await?;
         attempt.succeeded();
-        Ok(self.sessions.pair(user, session, refresh)?)
+        Ok((row.into(), self.sessions.pair(user, session, refresh)?))
     }
 
     /// Changes what others see of the caller.

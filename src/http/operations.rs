@@ -30,6 +30,7 @@ use crate::{
     clock::Clock,
     db::{
         Db,
+        receipt::Receipt,
         replica::{Replica, Snapshot, Viewer},
     },
     error::Fault,
@@ -51,6 +52,9 @@ use crate::{
         is_public_read,
     },
 };
+
+/// How long an answer waits for the place of its events, which usually comes before the answer is made.
+const CURSOR_PATIENCE: Duration = Duration::from_millis(250);
 
 /// What it takes to run an operation. Clones share everything.
 #[derive(Clone)]
@@ -249,7 +253,8 @@ impl Operations {
         let (kind, field) = (ready.kind, ready.field());
         let (payer, ceiling, reserved) = (caller(&ready.origin), ready.prepared.cost, ready.budget);
         let root_fields = ready.prepared.root_fields.clone();
-        let execution = AssertUnwindSafe(self.execute(ready)).catch_unwind();
+        let receipt = (kind == OperationType::Mutation).then(Arc::<Receipt>::default);
+        let execution = AssertUnwindSafe(self.execute(ready, receipt.clone())).catch_unwind();
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(fault))) => {
@@ -273,6 +278,9 @@ impl Operations {
             let cost = reserved.cost.saturating_sub(unused);
             Budget { cost, ..self.shared.budgets.give_back(payer, unused) }
         };
+        if let Some(receipt) = receipt {
+            self.tell_cursor(&mut response, &receipt).await;
+        }
         // Only names that the schema knows become labels: a document that failed validation has any it likes.
         let field = if is_request_error(&response) { "-".to_owned() } else { field };
         let seconds = began.elapsed().as_secs_f64();
@@ -282,7 +290,7 @@ impl Operations {
 
     /// Reads all of a public query on the replica, if there is one that may answer; else, or if it fails half way, on
     /// the primary.
-    async fn execute(&self, ready: Box<Ready>) -> Result<Response, Fault> {
+    async fn execute(&self, ready: Box<Ready>, receipt: Option<Arc<Receipt>>) -> Result<Response, Fault> {
         let Shared { services, db, .. } = &*self.shared;
         let asks_cursor = ready.prepared.root_fields.iter().any(|field| field == "streamCursor");
         let log = services.hub.log();
@@ -302,13 +310,23 @@ impl Operations {
         // Before any resolver reads: what the list beside the cursor does not show comes after it in the stream.
         let cursor = if asks_cursor { Some(log.cursor(log.stamp().await?)) } else { None };
         let scope = self.scope(&ready).at(cursor);
-        Ok(match author {
-            Some(author) => {
-                let services = Arc::new(services.on(&db.on_behalf_of(author)));
+        Ok(match receipt {
+            Some(receipt) => {
+                let db = author.map_or_else(|| db.clone(), |author| db.on_behalf_of(author)).noting(receipt);
+                let services = Arc::new(services.on(&db));
                 self.answer(ready, scope, |request| services.serve(request)).await
             }
             None => self.answer(ready, scope, |request| services.load_for(request)).await,
         })
+    }
+
+    /// Names in `extensions.cursor` where the events that a mutation has committed stand in the log: a stream that has
+    /// passed it has passed them. Left out where that cannot be had in a moment: the answer itself matters more.
+    async fn tell_cursor(&self, response: &mut Response, receipt: &Receipt) {
+        let cursor = self.shared.services.hub.log().cursor_of(receipt);
+        if let Ok(Some(cursor)) = tokio::time::timeout(CURSOR_PATIENCE, cursor).await {
+            response.extensions.insert("cursor".to_owned(), cursor.into());
+        }
     }
 
     /// Executes on what `serve` gives. Nearly all queries fail nowhere and are done by the swift schema; what fails is

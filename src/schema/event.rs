@@ -41,8 +41,8 @@ use crate::{
     field(
         name = "cursor",
         ty = "String",
-        desc = "Resume point: pass the last one seen as `after` to miss nothing of this subscription. Cursors compare as \
-                strings (`<`): the greater one is the later one. After CURSOR_EXPIRED begin anew with `streamCursor`."
+        desc = "Resume point: pass the last one seen as `after` to miss nothing. It speaks for its own subscription. Cursors \
+                compare as strings: the greater one is the later one. After CURSOR_EXPIRED begin anew with `streamCursor`."
     ),
     field(name = "occurred_at", ty = "DateTime", desc = "When the change was made.")
 )]
@@ -262,8 +262,8 @@ impl EventQuery {
     }
 
     /// Where the event stream stood when this request began. Read it with a list, pass it as `after`: no gap, no race.
-    /// Cursors of events, of pings, of answers to mutations and this one compare as strings (`<`): the greater one is
-    /// the later one.
+    /// Cursors of events, of pings, of answers to mutations and this one compare as strings: the greater one is the
+    /// later one.
     async fn stream_cursor(&self, ctx: &Context<'_>) -> Option<String> {
         ctx.scope().stream_cursor().map(ToOwned::to_owned)
     }

@@ -78,12 +78,15 @@ pub fn is_public_read(root_fields: &[String]) -> bool {
 #[derive(Default, MergedObject)]
 pub struct Query(AccountQuery, JobQuery, ClaimQuery, WalletQuery, node::NodeQuery, event::EventQuery, BudgetQuery);
 
-/// Writes. Expected failures are in `errors`; unexpected ones are top-level GraphQL errors with `extensions.code`.
+/// Writes. Expected failures are in `errors`; unexpected ones are top-level GraphQL errors with `extensions.code`. The
+/// answer to a mutation that changed something has `extensions.cursor`: a stream whose cursor is not less has shown the
+/// change.
 #[derive(Default, MergedObject)]
 pub struct Mutation(AccountMutation, JobMutation, ClaimMutation, WalletMutation, NotificationMutation);
 
 /// Live changes. `after` replays what was committed since that cursor, then goes live. A cursor older than the
-/// retention ends the subscription with `extensions.code: CURSOR_EXPIRED`: refetch, then subscribe again.
+/// retention ends the subscription with `extensions.code: CURSOR_EXPIRED`: refetch, then subscribe again. A cursor may also
+/// come as `after` in the payload of `connection_init`, or in the header `Last-Event-ID`: the later one counts.
 #[derive(Default, MergedSubscription)]
 pub struct Subscription(JobSubscription, ClaimSubscription, WalletSubscription, NotificationSubscription);
 

@@ -558,7 +558,8 @@ impl WalletUpdatedEvent {
         self.delivery.id().to_string().into()
     }
 
-    /// Resume point: pass the last one seen as `after` to miss nothing.
+    /// Resume point: pass the last one seen as `after` to miss nothing. Cursors compare as strings: the greater one is
+    /// the later one.
     pub(crate) async fn cursor(&self) -> String {
         self.delivery.cursor()
     }

@@ -33,6 +33,7 @@ mod closes;
 mod codes;
 mod connections;
 mod contract;
+mod cursors;
 mod delivery;
 mod deploys;
 mod descriptions;

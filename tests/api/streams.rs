@@ -334,8 +334,11 @@ async fn the_end_of_a_token_or_a_session_ends_its_streams_and_no_others() {
     let wallet = sse(&elsewhere, WALLET, json!({})).await;
     app.listening(2).await;
     let input = json!({ "currentPassword": PASSWORD, "newPassword": "another battery staple" });
-    elsewhere.mutate("changePassword", input, "session { accessToken }").await.good();
+    let third = elsewhere.sign_in_again().await;
+    let mut kept = sse(&third, TITLES, json!({ "after": start })).await;
+    third.mutate("changePassword", input, "session { accessToken }").await.good();
     assert_eq!(end(wallet).await, ("UNAUTHENTICATED".to_owned(), false));
+    assert_eq!(title(&kept.next().await), "While away", "the session that it was changed from goes on");
     assert_eq!(title(&public.next().await), "While away");
     app.finish().await;
 }
@@ -355,8 +358,8 @@ async fn nothing_remains_of_clients_that_vanish_and_their_places_are_free() {
         app.listening(20).await;
         let (status, refused) = sse(&app.anonymous(), TITLES, json!({})).await.refusal().await;
         assert_eq!((status, code(&refused)), (429, "RATE_LIMITED"));
-        let refusal = crate::support::socket::Socket::connect_raw(app.addr, &[]).await.expect_err("one limit for all");
-        assert_eq!(refusal.status.as_u16(), 429);
+        let socket = crate::support::socket::Socket::connect_raw(app.addr, &[]).await.expect("an upgrade");
+        assert_eq!(socket.closed().await.0, 1013, "one limit for all");
         drop(streams);
         app.listening(0).await;
         crate::support::app::until("their tasks are gone", || app.app.lifecycle.running() <= tasks + 1).await;

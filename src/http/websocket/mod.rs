@@ -11,6 +11,7 @@
 //! - [`registry`]: who is connected, and how all are sent home
 //! - [`protocol`] and [`close`]: the messages and codes, pure
 //! - [`backend`]: what the rest of the server gives
+//! - [`spelling`]: of the headers of an upgrade
 //!
 //! **From where a client goes on.** `connection_init` may carry `after`, a cursor: the client has seen everything up to
 //! there, of all that it is going to subscribe to on this socket. Each subscription begins after the later one of it and
@@ -40,7 +41,7 @@
 //! be closed from outside, and takes 143 KB a connection and 36.5 CPU-seconds a million deliveries. The connection is
 //! taken over whole after the upgrade, since axum's socket has a buffer of its own and no way to write without it.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -55,6 +56,7 @@ use axum::{
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tokio::time::timeout;
 use tungstenite::{
     error::{Error as WireError, ProtocolError},
     handshake::server::create_response_with_body,
@@ -65,8 +67,9 @@ use self::{
     pipe::Pipe,
     protocol::{Credential, SUBPROTOCOL},
     reader::Reader,
-    registry::Registry,
+    registry::{Registry, TurnedAway},
     session::Session,
+    spelling::spell,
     wire::Wire,
 };
 use super::server::Connection;
@@ -83,6 +86,7 @@ mod reader;
 mod registry;
 mod session;
 mod settings;
+mod spelling;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -159,9 +163,10 @@ impl<B: SocketBackend> Sockets<B> {
     /// Answers a request for an upgrade from `address`, the client's own behind any trusted proxy.
     ///
     /// Before 101: 405, 400 or 426 for what is no handshake (RFC 6455, 4.2), 403 for an `Origin` that is not listed,
-    /// 429 for an address with too many sockets, 503 while the process stops, each with GraphQL errors as JSON. Native
-    /// clients send no `Origin` and are let in. A client that does not offer `graphql-transport-ws` is upgraded and
-    /// closed with 4406, because it can read a close code and not a status.
+    /// 503 while the process stops, each with GraphQL errors as JSON. Native clients send no `Origin` and are let in. A
+    /// client that does not offer `graphql-transport-ws` is upgraded and closed with 4406, and one from an address with
+    /// too many sockets with 1013, because a page can read a close code and not a status; 429 where too many are being
+    /// told so already.
     pub fn upgrade(&self, parts: &mut Parts, address: IpAddr) -> Response {
         let shared = &self.0;
         if shared.lifecycle.is_stopping() {
@@ -176,14 +181,14 @@ impl<B: SocketBackend> Sockets<B> {
             return refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden, "This origin may not open sockets");
         }
         let seat = match shared.registry.admit(address) {
-            Ok(seat) => seat,
+            Ok(seat) => Ok(seat),
             Err(NoSeat::Stopping) => return stopping(),
             Err(NoSeat::Full) => {
                 metrics::refused("address");
-                let message = "Too many open sockets from this address";
-                let mut response = refusal(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, message);
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
-                return response;
+                match shared.registry.turn_away(address) {
+                    Some(turned_away) => Err(turned_away),
+                    None => return crowded(),
+                }
             }
         };
         let offered = offered(&parts.headers);
@@ -193,14 +198,23 @@ impl<B: SocketBackend> Sockets<B> {
         if let Some(chosen) = chosen.and_then(|chosen| HeaderValue::from_str(chosen).ok()) {
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chosen);
         }
+        spell(&mut response);
         let credential = Credential::from_header(parts.headers.get(AUTHORIZATION));
         // The task owns the seat: an upgrade that fails gives it back.
-        drop(shared.lifecycle.spawn(take_over(Arc::clone(shared), upgrade, seat, address, credential, speaks)));
+        drop(match seat {
+            Ok(seat) => {
+                shared.lifecycle.spawn(take_over(Arc::clone(shared), upgrade, seat, address, credential, speaks))
+            }
+            Err(turned_away) => shared.lifecycle.spawn(turn_away(Arc::clone(shared), upgrade, turned_away)),
+        });
         response
     }
 }
 
-/// Serves a connection from the moment at which HTTP lets go of it.
+/// How long a socket without a seat stays open after its upgrade.
+const TURN_AWAY: Duration = Duration::from_secs(3);
+
+/// Serves a connection that has a seat.
 async fn take_over<B: SocketBackend>(
     shared: Arc<Shared<B>>,
     upgrade: OnUpgrade,
@@ -209,10 +223,40 @@ async fn take_over<B: SocketBackend>(
     credential: Credential,
     speaks: bool,
 ) {
-    let Ok(upgraded) = upgrade.await else { return };
+    let Some((wire, mut reader)) = connect(&shared, upgrade).await else { return };
+    if speaks {
+        // A task of its own: this one keeps the place of everything that it took to get here.
+        let lifecycle = shared.lifecycle.clone();
+        drop(lifecycle.spawn(Box::new(Session::new(shared, seat, address, credential, wire)).run(reader)));
+    } else {
+        part(Close::Subprotocol, &wire, &mut reader).await;
+        drop(seat);
+    }
+}
+
+/// Tells a socket that there is no seat for it. Whether it is there to hear that is not waited for long.
+async fn turn_away<B: SocketBackend>(shared: Arc<Shared<B>>, upgrade: OnUpgrade, turned_away: TurnedAway) {
+    let told = async {
+        if let Some((wire, mut reader)) = connect(&shared, upgrade).await {
+            part(Close::Crowded, &wire, &mut reader).await;
+        }
+    };
+    let _ = timeout(TURN_AWAY, told).await;
+    drop(turned_away);
+}
+
+async fn part(close: Close, wire: &Wire, reader: &mut Reader) {
+    metrics::closed(close.label());
+    goodbye::part(close.into(), wire, reader).await;
+    wire.shut_down();
+}
+
+/// The connection of a socket, from the moment at which HTTP lets go of it.
+async fn connect<B: SocketBackend>(shared: &Shared<B>, upgrade: OnUpgrade) -> Option<(Arc<Wire>, Reader)> {
+    let upgraded = upgrade.await.ok()?;
     let Ok(connection) = upgraded.downcast::<TokioIo<Connection>>() else {
         tracing::error!("a socket came over something that the server has not accepted");
-        return;
+        return None;
     };
     // A copy: what was read early keeps all of HTTP's read buffer alive.
     let early = connection.read_buf.to_vec();
@@ -226,17 +270,8 @@ async fn take_over<B: SocketBackend>(
     };
     let wire = Arc::new(Wire::new(pipe, &shared.settings));
     let largest = usize::try_from(shared.settings.max_message_bytes.get()).unwrap_or(usize::MAX);
-    let mut reader = Reader::new(Arc::clone(&wire), early, largest);
-    if speaks {
-        // A task of its own: this one keeps the place of everything that it took to get here.
-        let lifecycle = shared.lifecycle.clone();
-        drop(lifecycle.spawn(Box::new(Session::new(shared, seat, address, credential, wire)).run(reader)));
-    } else {
-        let close = Close::Subprotocol;
-        metrics::closed(close.label());
-        goodbye::part(close.into(), &wire, &mut reader).await;
-        drop(seat);
-    }
+    let reader = Reader::new(Arc::clone(&wire), early, largest);
+    Some((wire, reader))
 }
 
 /// The response to a handshake, and the connection that will follow it.
@@ -277,6 +312,13 @@ fn stopping() -> Response {
     let message = "This server is restarting: try again";
     let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::RateLimited, message);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+fn crowded() -> Response {
+    let message = "Too many open sockets from this address";
+    let mut response = refusal(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, message);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
     response
 }
 

@@ -107,6 +107,11 @@ impl Operations {
         self.live.iter().any(|(live, _)| live == id)
     }
 
+    /// Bytes that long ids take.
+    pub(super) fn id_bytes(&self) -> usize {
+        self.live.iter().map(|(live, _)| live.long_bytes()).sum()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.live.len() + self.unheard.len() >= self.limit
     }

@@ -43,6 +43,9 @@ use crate::{
     ids::UserId,
 };
 
+/// Bytes that the long ids of one socket may take together: at least one of any length has room.
+const LONG_IDS: usize = 512 * 1024;
+
 /// How long mutations that run when their token ends may take to answer.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
@@ -351,6 +354,10 @@ impl<B: SocketBackend> Session<B> {
         if self.shared.lifecycle.is_stopping() {
             return self.leave();
         }
+        // What is answered at once has room for short ids only.
+        if id.is_long() && (self.operations.is_full() || self.operations.id_bytes() + id.long_bytes() > LONG_IDS) {
+            return Err(Close::TooManyOperations.into());
+        }
         if self.operations.is_full() {
             let limit = self.shared.settings.operations_per_socket;
             let message = format!("A socket runs at most {limit} operations: complete one first");
@@ -364,6 +371,9 @@ impl<B: SocketBackend> Session<B> {
             self.operations.start(id, operation);
         } else {
             tracing::error!("an operation panicked before it began");
+            if id.is_long() {
+                return Err(Close::Bug.into());
+            }
             self.respond(failure(&id));
         }
         Ok(())
