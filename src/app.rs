@@ -190,9 +190,15 @@ impl App {
         if let Some(tls) = tls.clone() {
             drop(lifecycle.spawn(tls.run_reload(clock.clone(), lifecycle.clone())));
         }
-        let origins = config.http.allowed_origins.clone();
-        let sockets =
-            Sockets::new(operations.clone(), config.sockets.clone(), &origins, clock.clone(), ids, lifecycle.clone());
+        let origins = Arc::new(config.http.origins());
+        let sockets = Sockets::new(
+            operations.clone(),
+            config.sockets.clone(),
+            Arc::clone(&origins),
+            clock.clone(),
+            ids,
+            lifecycle.clone(),
+        );
         let web = Web {
             operations,
             sockets,
@@ -201,7 +207,7 @@ impl App {
             hub,
             lifecycle: lifecycle.clone(),
             metrics,
-            allowed_origins: origins.into(),
+            origins,
             max_body_bytes: config.http.max_body_bytes,
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
             schema: Arc::default(),

@@ -4,13 +4,18 @@
 //! there is a certificate; [`client_address`] says whose they are behind a proxy; [`operations`] is the one path from a
 //! document to its answer, whatever transport it came by, and [`sharing`] says which subscriptions get the same one.
 
+mod authorization;
+mod bad_heads;
 pub mod client_address;
+pub mod cors;
 pub mod graphql;
+mod header_values;
 pub mod health;
 mod impatient;
 pub mod middleware;
 pub mod negotiation;
 pub mod operations;
+pub mod origins;
 pub mod pages;
 pub mod router;
 pub mod server;

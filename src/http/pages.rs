@@ -1,9 +1,9 @@
-//! Pages for people: the front door, GraphiQL, the schema, and the answer to a wrong address.
+//! Pages for people: the front door, GraphiQL, the schema, and the answers to a wrong address and method.
 //!
 //! Each page has a policy that allows what it uses and nothing else. GraphiQL comes in pinned versions.
 
 use axum::{
-    http::{StatusCode, header},
+    http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
@@ -37,7 +37,16 @@ pub async fn schema() -> Response {
 /// Any other address.
 pub async fn not_found() -> Response {
     let message = "There is nothing here. The API is at /graphql; / says what else there is.";
-    middleware::error(StatusCode::NOT_FOUND, ErrorCode::BadRequest, message)
+    middleware::error(StatusCode::NOT_FOUND, ErrorCode::NotFound, message)
+}
+
+/// A page asked for by another method than GET: `Allow`, which the router adds, says which there are.
+pub async fn method_not_allowed(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let message = format!("{method} is not served here. Ask by GET; the API is at /graphql, by POST.");
+    middleware::error(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::BadRequest, &message)
 }
 
 fn page(html: &'static str, policy: &'static str) -> Response {

@@ -34,6 +34,7 @@ mod connections;
 mod contract;
 mod delivery;
 mod deploys;
+mod door;
 mod duels;
 mod groups;
 mod guards;
