@@ -17,6 +17,7 @@ pub mod compat;
 mod m20261122_000001_initial;
 mod m20261125_000001_commit_marks;
 mod m20261125_000002_read_events;
+mod m20261127_000001_mailboxes;
 
 /// All steps, oldest first.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_initial::Migration),
             Box::new(m20261125_000001_commit_marks::Migration),
             Box::new(m20261125_000002_read_events::Migration),
+            Box::new(m20261127_000001_mailboxes::Migration),
         ]
     }
 }
