@@ -141,8 +141,8 @@ impl App {
             PaymentProvider::None => None,
         };
         let currency = config.marketplace.currency();
+        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone(), currency.clone());
         let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, sandbox_delay);
-        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone());
         let jobs =
             Jobs::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), wallets.clone(), notifications.clone());
         let claims = Claims::new(

@@ -18,6 +18,7 @@ mod m20261122_000001_initial;
 mod m20261125_000001_commit_marks;
 mod m20261125_000002_read_events;
 mod m20261127_000001_mailboxes;
+mod m20261127_000002_notification_details;
 
 /// All steps, oldest first.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000001_commit_marks::Migration),
             Box::new(m20261125_000002_read_events::Migration),
             Box::new(m20261127_000001_mailboxes::Migration),
+            Box::new(m20261127_000002_notification_details::Migration),
         ]
     }
 }

@@ -43,6 +43,7 @@ mod idempotency;
 mod limits;
 mod lists;
 mod nodes;
+mod notices;
 mod positions;
 mod process;
 mod races;
