@@ -34,7 +34,7 @@ use crate::{
     },
     notifications::{
         Notifications,
-        model::{NotificationKind, Subject},
+        model::{Details, NotificationKind, Part, Subject},
     },
     text,
 };
@@ -159,9 +159,9 @@ impl Claims {
                     let changes = &[JobChange::Status, JobChange::Claim];
                     let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
                     self.record_in(&tx, &claim, None, snapshot).await?;
-                    let title = format!("{name} claimed \"{}\"", job.title);
-                    self.notify_in(&tx, job.client_id, NotificationKind::JobClaimed, title, Subject::Job(job_id))
-                        .await?;
+                    let details = Details::new(Part::Client, &job.title).by(freelancer, &name);
+                    let (kind, subject) = (NotificationKind::JobClaimed, Subject::Job(job_id));
+                    self.notifications.notify_in(&tx, job.client_id, kind, details, subject).await?;
                     let made = Made { claim: claim.id, deliverable: None };
                     Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: None }))
                 })
@@ -215,9 +215,10 @@ impl Claims {
                 self.jobs.record_posted_in(&tx, &job).await?;
                 self.record_in(&tx, &claim, Some(was), snapshot).await?;
                 let name = self.accounts.card_in(&tx, claim.freelancer_id).await?.display_name;
-                let title = format!("{name} released \"{}\"; it is open again", job.title);
-                self.notify_in(&tx, job.client_id, NotificationKind::ClaimReleased, title, Subject::Job(job.id))
-                    .await?;
+                let mut details = Details::new(Part::Client, &job.title).by(claim.freelancer_id, &name);
+                details.reason.clone_from(reason);
+                let (kind, subject) = (NotificationKind::ClaimReleased, Subject::Job(job.id));
+                self.notifications.notify_in(&tx, job.client_id, kind, details, subject).await?;
                 Ok(Stepped { job, claim, deliverable: None })
             })
             .await
@@ -238,6 +239,7 @@ impl Claims {
                     if !claim.status.is_live() || !Step::Submit.works_from(before.status) {
                         return Err(refused(before, claim, Step::Submit));
                     }
+                    let name = self.accounts.card_in(&tx, freelancer).await?.display_name;
                     let latest = latest_deliverable_in(&tx, claim_id).await?;
                     let number = latest.as_ref().map_or(1, |latest| latest.number + 1);
                     if let Some(older) = latest.filter(|latest| latest.status == DeliverableStatus::Submitted) {
@@ -265,9 +267,9 @@ impl Claims {
                     let job = Job { status: JobStatus::InReview, ..before.clone() };
                     let (job, snapshot) = self.jobs.change_in(&tx, &before, job, &changes).await?;
                     self.record_in(&tx, &claim, Some(was), snapshot).await?;
-                    let title = format!("Work for \"{}\" is ready for your review", job.title);
-                    let subject = Subject::Claim(claim.id);
-                    self.notify_in(&tx, job.client_id, NotificationKind::WorkSubmitted, title, subject).await?;
+                    let details = Details::new(Part::Client, &job.title).by(freelancer, &name);
+                    let (kind, subject) = (NotificationKind::WorkSubmitted, Subject::Claim(claim.id));
+                    self.notifications.notify_in(&tx, job.client_id, kind, details, subject).await?;
                     let made = Made { claim: claim.id, deliverable: Some(deliverable.id) };
                     Ok((made, Stepped { job, claim, deliverable: Some(deliverable) }))
                 })
@@ -292,6 +294,7 @@ impl Claims {
             .transact(|tx| async move {
                 let (before, claim, deliverable) =
                     self.lock_for_review_in(&tx, &actor, deliverable_id, Step::RequestRevision).await?;
+                let name = self.accounts.card_in(&tx, before.client_id).await?.display_name;
                 let deliverable = Deliverable {
                     status: DeliverableStatus::RevisionRequested,
                     revision_note: Some(note.clone()),
@@ -305,9 +308,10 @@ impl Claims {
                 let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable];
                 let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
                 self.record_in(&tx, &claim, Some(was), snapshot).await?;
-                let title = format!("A revision of \"{}\" was requested", job.title);
-                let kind = NotificationKind::RevisionRequested;
-                self.notify_in(&tx, claim.freelancer_id, kind, title, Subject::Claim(claim.id)).await?;
+                let mut details = Details::new(Part::Freelancer, &job.title).by(job.client_id, &name);
+                details.reason = Some(note.clone());
+                let (kind, subject) = (NotificationKind::RevisionRequested, Subject::Claim(claim.id));
+                self.notifications.notify_in(&tx, claim.freelancer_id, kind, details, subject).await?;
                 Ok(Stepped { job, claim, deliverable: Some(deliverable) })
             })
             .await
@@ -325,6 +329,8 @@ impl Claims {
                 let approved = once_in(&tx, now, client, ("approveDeliverable", key), &deliverable_id, || async {
                     let (before, claim, deliverable) =
                         self.lock_for_review_in(&tx, &actor, deliverable_id, Step::Approve).await?;
+                    let parties = [before.client_id, claim.freelancer_id];
+                    let [payer, payee] = self.accounts.cards_in(&tx, parties).await?.map(|card| card.display_name);
                     let status = DeliverableStatus::Approved;
                     let deliverable = Deliverable { status, reviewed_at: Some(now), ..deliverable };
                     update_in(&tx, deliverable.clone()).await?;
@@ -342,15 +348,15 @@ impl Claims {
                     let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable, JobChange::Escrow];
                     let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
                     self.record_in(&tx, &claim, Some(was), snapshot).await?;
-                    let approved = format!("\"{}\" is completed", job.title);
-                    let currency = wallets.currency();
-                    let paid = currency.format(payment.amount);
-                    let paid = format!("You were paid {paid} {} for \"{}\"", currency.code(), job.title);
+                    let for_client = Details::new(Part::Client, &job.title).by(freelancer, &payee);
+                    let approved = Details::new(Part::Freelancer, &job.title).by(job.client_id, &payer);
+                    let paid = Details { amount: Some(payment.amount), ..approved.clone() };
+                    let notifications = &self.notifications;
                     let (kind, subject) = (NotificationKind::WorkApproved, Subject::Job(job.id));
-                    self.notify_in(&tx, job.client_id, kind, approved.clone(), subject).await?;
-                    self.notify_in(&tx, freelancer, kind, approved, subject).await?;
+                    notifications.notify_in(&tx, job.client_id, kind, for_client, subject).await?;
+                    notifications.notify_in(&tx, freelancer, kind, approved, subject).await?;
                     let (kind, subject) = (NotificationKind::PaymentReceived, Subject::Transaction(payment.id));
-                    self.notify_in(&tx, freelancer, kind, paid, subject).await?;
+                    notifications.notify_in(&tx, freelancer, kind, paid, subject).await?;
                     let made = Made { claim: claim.id, deliverable: Some(deliverable_id) };
                     Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: Some(deliverable) }))
                 })
@@ -358,17 +364,6 @@ impl Claims {
                 self.outcome_in(&tx, &actor, approved).await
             })
             .await
-    }
-
-    async fn notify_in(
-        &self,
-        tx: &Tx,
-        user: UserId,
-        kind: NotificationKind,
-        title: String,
-        subject: Subject,
-    ) -> Result<(), Fault> {
-        self.notifications.notify_in(tx, user, kind, title, subject).await
     }
 
     /// Locks the freelancer's own claim, after its job.

@@ -6,13 +6,18 @@
 //! [`pages`] and [`assets`] are what a browser is shown.
 
 pub mod assets;
+mod authorization;
+mod bad_heads;
 pub mod client_address;
+pub mod cors;
 pub mod graphql;
+mod header_values;
 pub mod health;
 mod impatient;
 pub mod middleware;
 pub mod negotiation;
 pub mod operations;
+pub mod origins;
 pub mod pages;
 pub mod router;
 mod schema_files;

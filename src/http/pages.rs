@@ -1,4 +1,4 @@
-//! Pages for people: the first page, the playground, and the answer to a wrong address.
+//! Pages for people: the first page, the playground, and the answers to a wrong address and method.
 //!
 //! Owns what each page may do: a policy that allows what it uses and nothing else. Nothing comes from another host.
 //! What a page says of this server comes from [`Site`] and from the request's `Host`, which a stranger has written: it
@@ -11,7 +11,7 @@ use std::{
 
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderName, StatusCode, header},
+    http::{HeaderMap, HeaderName, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -124,7 +124,16 @@ fn playground_page(html: &str, site: &Site, headers: &HeaderMap) -> Response {
 /// Any other address.
 pub async fn not_found() -> Response {
     let message = "There is nothing here. The API is at /graphql; / says what else there is.";
-    middleware::error(StatusCode::NOT_FOUND, ErrorCode::BadRequest, message)
+    middleware::error(StatusCode::NOT_FOUND, ErrorCode::NotFound, message)
+}
+
+/// A page asked for by another method than GET: `Allow`, which the router adds, says which there are.
+pub async fn method_not_allowed(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let message = format!("{method} is not served here. Ask by GET; the API is at /graphql, by POST.");
+    middleware::error(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::BadRequest, &message)
 }
 
 fn page(html: String, policy: &str) -> Response {

@@ -170,7 +170,7 @@ const KNOWS: [(&str, &str); 29] = [
     ("auth", "clock db error events ids"),
     // Domains: claims -> jobs -> {wallet, notifications} -> accounts.
     ("accounts", "auth clock db error ids text"),
-    ("notifications", "accounts auth clock db error events ids named_enum page text"),
+    ("notifications", "accounts auth clock db error events ids money named_enum page text"),
     ("wallet", "accounts auth clock db error events idempotency ids lifecycle money named_enum page text"),
     (
         "jobs",

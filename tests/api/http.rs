@@ -180,7 +180,7 @@ async fn people_get_pages_and_programs_get_json() {
         }
     }
     let lost = Reply::of(get(&app, "/nowhere").header(ACCEPT, "text/html")).await;
-    assert_eq!((lost.status.as_u16(), lost.code()), (404, "BAD_REQUEST"));
+    assert_eq!((lost.status.as_u16(), lost.code()), (404, "NOT_FOUND"));
     let schema = Reply::of(get(&app, "/schema.graphql")).await;
     assert_eq!(schema.body, include_str!("../../schema.graphql"));
     app.finish().await;
