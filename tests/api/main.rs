@@ -42,6 +42,7 @@ mod idempotency;
 mod limits;
 mod lists;
 mod nodes;
+mod playground;
 mod positions;
 mod process;
 mod races;
