@@ -14,8 +14,7 @@ use super::{
     backend::{Position, SubscribePayload},
     close::Close,
 };
-use crate::graphql::errors::ErrorCode;
-use crate::http::authorization::Authorization;
+use crate::{graphql::errors::ErrorCode, http::authorization::Authorization};
 
 /// The one subprotocol spoken here.
 pub(super) const SUBPROTOCOL: &str = "graphql-transport-ws";
