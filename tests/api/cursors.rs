@@ -128,7 +128,7 @@ on_both! {
 async fn another_nodes_stream_has_shown_it_by_then() {
     let app = TestApp::start_with(
         Database::Postgres,
-        "[sockets]\nping_interval_ms = 150\nmessages_per_minute = 6000",
+        "[sockets]\nping_interval_ms = 400",
         Clock::system(),
     )
     .await;
@@ -137,7 +137,7 @@ async fn another_nodes_stream_has_shown_it_by_then() {
     let socket = ada.at(&neighbour).socket().await;
     let feed = socket.subscribe("subscription { jobPosted { job { id } } }", json!({}));
     neighbour.listening(1).await;
-    for _ in 0..10 {
+    for _ in 0..4 {
         let reply = post(&ada).await;
         let own = text(&reply.body, "/extensions/cursor");
         loop {
