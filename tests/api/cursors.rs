@@ -126,12 +126,7 @@ on_both! {
 /// A stream that has passed the cursor of an answer has shown what was answered, at whichever node it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_nodes_stream_has_shown_it_by_then() {
-    let app = TestApp::start_with(
-        Database::Postgres,
-        "[sockets]\nping_interval_ms = 400",
-        Clock::system(),
-    )
-    .await;
+    let app = TestApp::start_with(Database::Postgres, "[sockets]\nping_interval_ms = 400", Clock::system()).await;
     let neighbour = app.neighbour().await;
     let ada = app.client("Ada").await;
     let socket = ada.at(&neighbour).socket().await;
