@@ -16,9 +16,11 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
 COPY migration/Cargo.toml migration/
-RUN mkdir -p src migration/src \
+# Of the workspace, though not of the server.
+COPY examples/clients/rust/Cargo.toml examples/clients/rust/
+RUN mkdir -p src migration/src examples/clients/rust/src \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs migration/src/lib.rs \
+    && touch src/lib.rs migration/src/lib.rs examples/clients/rust/src/lib.rs \
     && cargo build --release --locked --bin lancewire
 
 # Copied files keep their old times; without the touch cargo would take the stubs for the newer build.

@@ -142,8 +142,8 @@ impl App {
             PaymentProvider::None => None,
         };
         let currency = config.marketplace.currency();
+        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone(), currency.clone());
         let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, sandbox_delay);
-        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone());
         let jobs =
             Jobs::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), wallets.clone(), notifications.clone());
         let claims = Claims::new(
@@ -191,9 +191,15 @@ impl App {
         if let Some(tls) = tls.clone() {
             drop(lifecycle.spawn(tls.run_reload(clock.clone(), lifecycle.clone())));
         }
-        let origins = config.http.allowed_origins.clone();
-        let sockets =
-            Sockets::new(operations.clone(), config.sockets.clone(), &origins, clock.clone(), ids, lifecycle.clone());
+        let origins = Arc::new(config.http.origins());
+        let sockets = Sockets::new(
+            operations.clone(),
+            config.sockets.clone(),
+            Arc::clone(&origins),
+            clock.clone(),
+            ids,
+            lifecycle.clone(),
+        );
         let web = Web {
             operations,
             sockets,
@@ -202,7 +208,7 @@ impl App {
             hub,
             lifecycle: lifecycle.clone(),
             metrics,
-            allowed_origins: origins.into(),
+            origins,
             max_body_bytes: config.http.max_body_bytes,
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
             schema: Arc::default(),

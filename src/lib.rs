@@ -17,7 +17,8 @@
 //! | [`seed`] [`verify`] | what the command line does besides serving |
 //!
 //! Each domain has `mod.rs` (what it owns), `entity.rs` (tables), `model.rs` (pure rules), `service.rs` (use cases, and
-//! `_in(&tx, ..)` twins that join a neighbour's transaction), `error.rs` and `graphql.rs`.
+//! `_in(&tx, ..)` twins that join a neighbour's transaction), `error.rs` and `graphql.rs`, and where what is heard of it
+//! fills a file of its own, `subscription.rs`.
 //!
 //! # The one rule of direction
 //!

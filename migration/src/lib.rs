@@ -19,6 +19,8 @@ mod m20261125_000001_commit_marks;
 mod m20261125_000002_read_events;
 mod m20261125_000003_event_kinds;
 mod m20261127_000001_refresh_successors;
+mod m20261127_000002_mailboxes;
+mod m20261127_000003_notification_details;
 
 /// All steps, oldest first.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000002_read_events::Migration),
             Box::new(m20261125_000003_event_kinds::Migration),
             Box::new(m20261127_000001_refresh_successors::Migration),
+            Box::new(m20261127_000002_mailboxes::Migration),
+            Box::new(m20261127_000003_notification_details::Migration),
         ]
     }
 }

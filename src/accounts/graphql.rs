@@ -19,7 +19,7 @@ use crate::{
     claims::{
         Claims,
         graphql::{ClaimConnection, ClaimStatus},
-        service::ClaimScope,
+        list::ClaimScope,
     },
     error::Fault,
     graphql::{

@@ -14,7 +14,7 @@ use sea_orm::{
 use super::{
     entity::{skills, user_skills, users},
     error::AccountError,
-    model::{Email, Skill, UserCard, avatar_url},
+    model::{AccountName, Email, Skill, UserCard, avatar_url},
 };
 use crate::{
     auth::{
@@ -171,20 +171,17 @@ impl Accounts {
                 path: Vec::new(),
             })
         };
-        let email = Email::parse(email);
-        let account = email.as_ref().map_or("", Email::as_str);
-        let account = AttemptKey::account(account);
-        let attempt = self.attempts.begin(&[account, AttemptKey::Address(from)]).map_err(too_many)?;
-        let row = match &email {
-            Ok(email) => {
-                users::Entity::find()
-                    .filter(users::Column::Email.eq(email.as_str()))
-                    .filter(users::Column::SuspendedAt.is_null())
-                    .one(self.db.reader())
-                    .await?
-            }
-            Err(_) => None,
-        };
+        let account = AccountName::read(email);
+        let key = AttemptKey::account(account.key());
+        let attempt = self.attempts.begin(&[key, AttemptKey::Address(from)]).map_err(too_many)?;
+        let rows = users::Entity::find()
+            .filter(users::Column::Email.is_in(account.spellings()))
+            .filter(users::Column::SuspendedAt.is_null())
+            .all(self.db.reader())
+            .await?;
+        // The same spelling as ever comes before one that only means the same.
+        let row = account.spellings().last().and_then(|kept| rows.iter().find(|row| row.email == kept));
+        let row = row.or(rows.first()).cloned();
         let candidate = Password::candidate(password).map_err(|_| refused())?;
         let stored = row.as_ref().map(|row| row.password_hash.as_str());
         let rehash = match self.passwords.verify(&candidate, stored).await.map_err(password_fault)? {

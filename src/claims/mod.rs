@@ -7,8 +7,10 @@
 pub mod entity;
 pub mod error;
 pub(crate) mod graphql;
+pub mod list;
 pub mod model;
 pub mod service;
+pub(crate) mod subscription;
 
 pub use error::ClaimError;
 pub use service::Claims;

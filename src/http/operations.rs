@@ -15,6 +15,8 @@ mod event_execution;
 use event_execution::EventExecution;
 
 use super::{
+    authorization::Authorization,
+    graphql::Refusal as HttpRefusal,
     sharing::sharing_key,
     websocket::{
         Identity, NotJoined, Operation, OperationKind, Outcome, Position, Refused, SocketBackend, SubscribePayload,
@@ -103,13 +105,6 @@ pub struct Parts {
     pub ids: Ids,
 }
 
-/// The token in the value of an `Authorization` header.
-fn bearer(authorization: &[u8]) -> Result<&str, Unauthenticated> {
-    let value = std::str::from_utf8(authorization).ok().and_then(|value| value.split_once(' '));
-    let token = value.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    token.map(|(_, token)| token.trim()).ok_or(Unauthenticated::Invalid)
-}
-
 fn caller(origin: &Origin) -> Caller {
     origin.actor.user().map_or(Caller::Address(origin.address), Caller::User)
 }
@@ -188,20 +183,28 @@ impl Operations {
         self.shared.ids.next::<RequestId>().to_string()
     }
 
-    /// Whom the value of an `Authorization` header stands for; nobody without one.
-    pub async fn authenticate(&self, authorization: Option<&[u8]>) -> Result<Actor, Unauthenticated> {
-        let Some(value) = authorization else { return Ok(Actor::Anonymous) };
-        self.shared.sessions.authenticate(bearer(value)?).await.map(Actor::User)
+    /// Whom a request's `Authorization` stands for; nobody without one.
+    pub(super) async fn authenticate(&self, authorization: Authorization<'_>) -> Result<Actor, Unauthenticated> {
+        match authorization {
+            Authorization::Empty => Ok(Actor::Anonymous),
+            Authorization::Bearer(token) => self.shared.sessions.authenticate(token).await.map(Actor::User),
+            Authorization::Foreign => Err(Unauthenticated::Invalid),
+        }
     }
 
     /// The same, with word of the session's end for what lasts longer than a request.
-    pub async fn authenticate_and_watch(
+    pub(super) async fn authenticate_and_watch(
         &self,
-        authorization: Option<&[u8]>,
+        authorization: Authorization<'_>,
     ) -> Result<(Actor, Option<Watch>), Unauthenticated> {
-        let Some(value) = authorization else { return Ok((Actor::Anonymous, None)) };
-        let (principal, watch) = self.shared.sessions.authenticate_and_watch(bearer(value)?).await?;
-        Ok((Actor::User(principal), Some(watch)))
+        match authorization {
+            Authorization::Empty => Ok((Actor::Anonymous, None)),
+            Authorization::Bearer(token) => {
+                let (principal, watch) = self.shared.sessions.authenticate_and_watch(token).await?;
+                Ok((Actor::User(principal), Some(watch)))
+            }
+            Authorization::Foreign => Err(Unauthenticated::Invalid),
+        }
     }
 
     /// Reads an operation and charges for it. `may_run` is the transport's word on its kind.
@@ -499,6 +502,11 @@ impl SocketBackend for Operations {
 
     fn execute(&self, viewer: SocketViewer, payload: SubscribePayload, position: &Position) -> Operation {
         let request_id = self.request_id();
+        if payload.is_hash() {
+            let refused = Response::from_errors(vec![HttpRefusal::PersistedQuery.error()]);
+            let refused = Outcome::Errors(errors(refused));
+            return Operation::Outcomes(OperationKind::Query, stream::once(future::ready(refused)).boxed());
+        }
         let variables = payload.variables.unwrap_or_default();
         let variables = Variables::from_json(serde_json::Value::Object(variables));
         let document = Document { query: payload.query, operation_name: payload.operation_name, variables };

@@ -1,4 +1,4 @@
-//! Pages for people: the first page, the playground, and the answer to a wrong address.
+//! Pages for people: the first page, the playground, and the answers to a wrong address and method.
 //!
 //! Owns what each page may do: a policy that allows what it uses and nothing else. Nothing comes from another host.
 //! What a page says of this server comes from [`Site`] and from the request's `Host`, which a stranger has written: it
@@ -10,8 +10,8 @@ use std::{
 };
 
 use axum::{
-    extract::State,
-    http::{HeaderMap, HeaderName, StatusCode, header},
+    extract::{Path, State},
+    http::{HeaderMap, HeaderName, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -25,6 +25,8 @@ const HOME: &str = include_str!("pages/home.html");
 const DEMO: &str = include_str!("pages/demo.html");
 const NO_PLAYGROUND: &str = include_str!("pages/no_playground.html");
 const STYLE: &str = include_str!("pages/style.css");
+
+include!(concat!(env!("OUT_DIR"), "/docs.rs"));
 
 /// Where the playground's page expects its settings.
 const SETTINGS: &str = r#"data-settings="{}""#;
@@ -73,6 +75,7 @@ pub async fn home(State(web): State<Web>, headers: HeaderMap) -> Response {
         ("demo", if site.demo { demo_accounts(&base, &site.currency) } else { String::new() }),
         ("list", escape(&curl(&base, "-s", "", list))),
         ("live", escape(&curl(&base, "-sN", " -H 'accept: text/event-stream'", live))),
+        ("docs", docs()),
         ("socket", escape(&base.replacen("http", "ws", 1))),
     ];
     page(fill(HOME, &values), &PLAIN_POLICY)
@@ -121,10 +124,27 @@ fn playground_page(html: &str, site: &Site, headers: &HeaderMap) -> Response {
     page(html.replacen(SETTINGS, &settings, 1), &policy)
 }
 
+/// `/docs/{name}`: the documentation as it was written, to be read as text.
+pub async fn doc(Path(name): Path<String>) -> Response {
+    match DOCS.iter().find(|(doc, _)| *doc == name) {
+        Some((_, text)) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], *text).into_response(),
+        None => not_found().await,
+    }
+}
+
 /// Any other address.
 pub async fn not_found() -> Response {
     let message = "There is nothing here. The API is at /graphql; / says what else there is.";
-    middleware::error(StatusCode::NOT_FOUND, ErrorCode::BadRequest, message)
+    middleware::error(StatusCode::NOT_FOUND, ErrorCode::NotFound, message)
+}
+
+/// A page asked for by another method than GET: `Allow`, which the router adds, says which there are.
+pub async fn method_not_allowed(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let message = format!("{method} is not served here. Ask by GET; the API is at /graphql, by POST.");
+    middleware::error(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::BadRequest, &message)
 }
 
 fn page(html: String, policy: &str) -> Response {
@@ -140,6 +160,15 @@ fn fill(template: &str, values: &[(&str, String)]) -> String {
 /// Text as HTML, also between double quotes.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Links to the documentation, each with its first heading.
+fn docs() -> String {
+    let title = |text: &'static str| text.lines().find_map(|line| line.strip_prefix("# ")).unwrap_or_default();
+    let entry = |(name, text): &(&str, &'static str)| {
+        format!("<dt><a href=\"/docs/{0}\"><code>{0}</code></a></dt><dd>{1}</dd>\n", escape(name), escape(title(text)))
+    };
+    DOCS.iter().map(entry).collect()
 }
 
 /// One line of shell that runs an operation. `query` must hold no quotes of either kind.

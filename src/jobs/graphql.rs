@@ -1,16 +1,15 @@
-//! Jobs in the API: `Job`, the feed and search, what clients do, and the events `jobPosted` and `jobUpdated`.
+//! Jobs in the API: `Job`, the feed and search, and what clients do. Their events stand in `subscription`.
 //!
-//! Longer than most files, being declarations throughout: the API's largest type with its inputs, payloads, errors and
-//! events, in the one place where a domain speaks GraphQL.
+//! Longer than most files, being declarations throughout: the API's largest type with its inputs, payloads and errors,
+//! in the one place where a domain speaks GraphQL.
 
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
     JobError, Jobs,
     filter::JobFilter,
-    interest,
     list::{self, JobFilterInput, JobQuery as JobListQuery},
-    model::{self, Job, JobSnapshot, JobUpdate},
+    model::{self, Job, JobSnapshot},
     service::{JobPatch, NewJob},
 };
 use crate::{
@@ -18,14 +17,12 @@ use crate::{
         graphql::{SkillObject, UserObject, user},
         model::{Skill, UserCard},
     },
-    auth::actor::Actor,
     claims::graphql::{ClaimObject, DeliverableConnection, active_claim, deliverables_of, viewer_claim},
     connection,
     error::{Fault, Invalid},
-    events::{EventKind, Hearing},
     graphql::{
         connections::{PageArguments, edges},
-        context::{ContextExt, denied, signed_in},
+        context::{ContextExt, denied},
         errors::{ErrorCode, fault},
         patch::{clearable, not_null},
         scalars::{CurrencyCode, DateTime, Decimal, MoneyAmount, MoneyInput},
@@ -33,12 +30,7 @@ use crate::{
     },
     ids::{JobId, UserId},
     page::{Cursor, Page},
-    realtime::Delivery,
-    schema::{
-        Loaders,
-        event::{Pinned, listen, only, pinned},
-        user_errors::UserError,
-    },
+    schema::{Loaders, user_errors::UserError},
     user_errors,
     wallet::{
         Wallets,
@@ -47,9 +39,8 @@ use crate::{
     },
 };
 use async_graphql::{
-    ComplexObject, Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject, Subscription,
-    dataloader::Loader,
-    futures_util::{Stream, future::BoxFuture},
+    ComplexObject, Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject,
+    dataloader::Loader, futures_util::future::BoxFuture,
 };
 
 /// Job lifecycle: DRAFT > OPEN > CLAIMED > IN_REVIEW > COMPLETED, with CANCELLED, EXPIRED and DISPUTED as exits.
@@ -720,7 +711,7 @@ impl JobQuery {
 }
 
 /// An error of a read or of a subscription's arguments, which has no payload to tell it in.
-fn top_level(error: JobError) -> Error {
+pub(super) fn top_level(error: JobError) -> Error {
     match error {
         JobError::Invalid(invalid) => {
             let path = invalid.path.iter().skip(1).map(AsRef::as_ref).collect::<Vec<_>>().join(".");
@@ -818,190 +809,4 @@ impl JobMutation {
     ) -> Result<Option<CancelJobPayload>> {
         CancelJobPayload::of(ctx.get::<Jobs>().cancel(ctx.actor(), &input.id, input.reason.as_deref()).await)
     }
-}
-
-/// A `jobPosted` event in the API.
-#[derive(Clone)]
-pub(crate) struct JobPostedEvent {
-    delivery: Arc<Delivery>,
-    job: JobObject,
-}
-
-impl JobPostedEvent {
-    /// The event as everybody hears it.
-    pub(crate) fn of(delivery: Arc<Delivery>) -> Result<Self> {
-        let job = delivery.payload::<JobSnapshot>()?.into();
-        Ok(Self { delivery, job })
-    }
-}
-
-/// A job became OPEN for the first time, or again after its claim ended.
-#[Object]
-impl JobPostedEvent {
-    /// Unique for ever: drop an event whose id was seen before.
-    pub(crate) async fn id(&self) -> ID {
-        self.delivery.id().to_string().into()
-    }
-
-    /// Resume point: pass the last one seen as `after` to miss nothing. Cursors compare as strings: the greater one is
-    /// the later one.
-    pub(crate) async fn cursor(&self) -> String {
-        self.delivery.cursor()
-    }
-
-    /// When the change was made.
-    pub(crate) async fn occurred_at(&self) -> DateTime {
-        self.delivery.occurred_at().into()
-    }
-
-    /// The job as it was just after it opened.
-    async fn job(&self) -> JobObject {
-        self.job.clone()
-    }
-}
-
-/// A `jobUpdated` event in the API, with what this viewer may hear of the change.
-#[derive(Clone)]
-pub(crate) struct JobUpdatedEvent {
-    delivery: Arc<Delivery>,
-    job: JobObject,
-    changes: Vec<JobChange>,
-    previous_status: Option<JobStatus>,
-}
-
-impl JobUpdatedEvent {
-    /// What the viewer hears of a change, if anything.
-    pub(crate) fn heard(actor: &Actor, delivery: Arc<Delivery>) -> Result<Option<Self>> {
-        let hearing = delivery.audience().hearing(delivery.kind(), actor.user(), actor.is_admin());
-        hearing.map(|hearing| Self::of(delivery, hearing)).transpose()
-    }
-
-    /// The event as it is heard: all of it by a party to the job when it happened, the public part by others. Today's
-    /// rights decide the private fields of the job in it, when those are resolved. The first posting of a job is a change
-    /// for those who are party to it.
-    fn of(delivery: Arc<Delivery>, hearing: Hearing) -> Result<Self> {
-        if delivery.kind() == EventKind::JobPosted {
-            let snapshot = delivery.payload::<JobSnapshot>()?;
-            let drafted = snapshot.job.was_drafted();
-            let details = (!drafted).then_some(JobChange::Details);
-            let changes = details.into_iter().chain([JobChange::Status, JobChange::Escrow]).collect();
-            let (job, previous_status) = (snapshot.into(), drafted.then_some(JobStatus::Draft));
-            return Ok(Self { delivery, job, changes, previous_status });
-        }
-        let update = delivery.payload::<JobUpdate>()?;
-        let heard = |change: &model::JobChange| hearing == Hearing::Own || change.is_public();
-        let changes = update.changes.iter().copied().filter(heard).map(Into::into).collect();
-        let previous_status = update.previous_status.map(Into::into);
-        let job = (&update.snapshot).into();
-        Ok(Self { delivery, job, changes, previous_status })
-    }
-}
-
-/// A job changed. A job the viewer may no longer see arrives with only its public fields.
-#[Object]
-impl JobUpdatedEvent {
-    /// Unique for ever: drop an event whose id was seen before.
-    pub(crate) async fn id(&self) -> ID {
-        self.delivery.id().to_string().into()
-    }
-
-    /// Resume point: pass the last one seen as `after` to miss nothing. Cursors compare as strings: the greater one is
-    /// the later one.
-    pub(crate) async fn cursor(&self) -> String {
-        self.delivery.cursor()
-    }
-
-    /// When the change was made.
-    pub(crate) async fn occurred_at(&self) -> DateTime {
-        self.delivery.occurred_at().into()
-    }
-
-    /// The job as it was just after the change; its private fields by what the viewer may see now.
-    async fn job(&self) -> JobObject {
-        self.job.clone()
-    }
-
-    /// What changed, as far as the viewer may know: for others than the parties, DETAILS and STATUS alone.
-    async fn changes(&self) -> &[JobChange] {
-        &self.changes
-    }
-
-    /// The status before the change; null if the status stayed, or if the job is new.
-    async fn previous_status(&self) -> Option<JobStatus> {
-        self.previous_status
-    }
-}
-
-/// Live changes of jobs.
-#[derive(Default)]
-pub(crate) struct JobSubscription;
-
-#[Subscription]
-impl JobSubscription {
-    /// Public. New OPEN jobs that match `filter`.
-    async fn job_posted(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "Only jobs that match; null: all.")] filter: Option<JobFilterArgument>,
-        #[graphql(desc = "Events after this cursor are sent first; null: only what happens from now on.")]
-        after: Option<String>,
-    ) -> Result<impl Stream<Item = Result<JobPostedEvent>>> {
-        if let Some(Pinned(delivery, _)) = pinned(ctx) {
-            return Ok(only(JobPostedEvent::of(delivery)));
-        }
-        let filter = parse_filter(ctx, filter).await?;
-        listen(ctx, interest::in_posted(filter), after.as_deref()).await
-    }
-
-    /// Public for public fields; private fields only for participants. Jobs that match `filter` before or after the change, so that one
-    /// hears a job leave; or just `jobId`; with both, both must hold.
-    ///
-    /// With `mine: true` it is the stream of a page of one's own jobs: everything that happens to jobs the viewer is party to,
-    /// their first posting and own drafts included, and for a freelancer also the change by which the claim ended. It needs
-    /// a token. Admins hear in it what they are party to themselves.
-    async fn job_updated(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "Only this job, which the viewer must be able to see; null: any.")] job_id: Option<ID>,
-        #[graphql(desc = "Only jobs that match before or after the change; null: all.")] filter: Option<
-            JobFilterArgument,
-        >,
-        #[graphql(
-            default_with = "Some(false)",
-            desc = "True: only jobs that the viewer is party to, as client or freelancer, own drafts included."
-        )]
-        mine: Option<bool>,
-        #[graphql(desc = "Events after this cursor are sent first; null: only what happens from now on.")]
-        after: Option<String>,
-    ) -> Result<impl Stream<Item = Result<JobUpdatedEvent>>> {
-        if let Some(Pinned(delivery, hearing)) = pinned(ctx) {
-            return Ok(only(JobUpdatedEvent::of(delivery, hearing)));
-        }
-        let job = match job_id {
-            Some(id) => Some(visible_id(ctx, &id).await?),
-            None => None,
-        };
-        let filter = parse_filter(ctx, filter).await?;
-        let interest = if mine == Some(true) {
-            signed_in(ctx)?;
-            interest::in_mine(job, filter)
-        } else {
-            interest::in_updated(job, filter)
-        };
-        listen(ctx, interest, after.as_deref()).await
-    }
-}
-
-async fn parse_filter(ctx: &Context<'_>, filter: Option<JobFilterArgument>) -> Result<JobFilter> {
-    match filter {
-        Some(filter) => ctx.get::<Jobs>().parse_filter(filter.into()).await.map_err(top_level),
-        None => Ok(JobFilter::default()),
-    }
-}
-
-/// The id of a job that the viewer may see: a subscription to one that is not there would wait for ever.
-async fn visible_id(ctx: &Context<'_>, id: &ID) -> Result<JobId> {
-    let missing = || ErrorCode::BadUserInput.error("There is no such job. Check the id in jobId.");
-    let id: JobId = id.parse().map_err(|_| missing())?;
-    visible_job(ctx, id).await?.map(|_| id).ok_or_else(missing)
 }

@@ -30,7 +30,7 @@ use crate::{
     money::Money,
     notifications::{
         Notifications,
-        model::{NotificationKind, Subject},
+        model::{Details, NotificationKind, Part, Subject},
     },
     text,
     wallet::{Wallets, service::AmountInput},
@@ -316,9 +316,11 @@ impl Jobs {
                     self.accounts
                         .audit_in(&tx, caller, "cancelJob", &id.to_string(), reason.as_deref().unwrap_or(""))
                         .await?;
-                    let title = format!("An administrator cancelled \"{}\"", job.title);
+                    let mut details = Details::new(Part::Client, &job.title);
+                    details.amount = posted.then_some(job.budget);
+                    details.reason.clone_from(reason);
                     let kind = NotificationKind::JobCancelled;
-                    self.notifications.notify_in(&tx, job.client_id, kind, title, Subject::Job(id)).await?;
+                    self.notifications.notify_in(&tx, job.client_id, kind, details, Subject::Job(id)).await?;
                 }
                 Ok(job)
             })

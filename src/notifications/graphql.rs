@@ -9,7 +9,7 @@ use async_graphql::{
 
 use super::{
     NotificationError, Notifications,
-    model::{self, Notification, Subject},
+    model::{self, Details, Notification, Subject},
 };
 use crate::{
     accounts::graphql::{UserObject, user},
@@ -20,7 +20,7 @@ use crate::{
         connections::edges,
         context::{ContextExt, denied, signed_in},
         errors::fault,
-        scalars::DateTime,
+        scalars::{DateTime, MoneyAmount},
         user_errors::InputError,
     },
     ids::UserId,
@@ -83,9 +83,32 @@ impl NotificationObject {
         self.0.kind.into()
     }
 
-    /// One line to show to its reader. Plain text: render it as untrusted.
-    async fn title(&self) -> &str {
-        &self.0.title
+    /// One line to show to the inbox's owner, in English, from the part that they have in it. Plain text: render it as
+    /// untrusted. The other fields have what it is made of, for words of your own.
+    async fn title(&self, ctx: &Context<'_>) -> String {
+        self.0.worded(ctx.get::<Notifications>().currency())
+    }
+
+    /// Who did it; null where the marketplace did, and for old notifications, which have their title alone.
+    async fn actor(&self, ctx: &Context<'_>) -> Result<Option<UserObject>> {
+        let Some(actor) = self.details().and_then(|details| details.actor.as_ref()) else { return Ok(None) };
+        Ok(Some(user(ctx, actor.id).await?))
+    }
+
+    /// What the job was called at that time; null for old notifications, which have their title alone.
+    async fn job_title(&self) -> Option<&str> {
+        self.details().map(|details| details.job_title.as_str())
+    }
+
+    /// The money that moved into the owner's wallet; null where none did.
+    async fn amount(&self, ctx: &Context<'_>) -> Option<MoneyAmount> {
+        let amount = self.details().and_then(|details| details.amount)?;
+        Some(MoneyAmount::new(ctx.get::<Notifications>().currency(), amount))
+    }
+
+    /// Why, in the words of who did it; null where they gave no reason.
+    async fn reason(&self) -> Option<&str> {
+        self.details().and_then(|details| details.reason.as_deref())
     }
 
     /// What it points at; null if the reader may not see that any more.
@@ -112,6 +135,12 @@ impl NotificationObject {
     /// When it was marked read; null until then.
     async fn read_at(&self) -> Option<DateTime> {
         self.0.read_at.map(Into::into)
+    }
+}
+
+impl NotificationObject {
+    fn details(&self) -> Option<&Details> {
+        self.0.details.as_ref()
     }
 }
 

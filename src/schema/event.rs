@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     auth::actor::Actor,
-    claims::graphql::ClaimUpdatedEvent,
+    claims::subscription::ClaimUpdatedEvent,
     error::Fault,
     events::{EventKind, Hearing, Listener, ResumeError},
     graphql::{
@@ -27,7 +27,7 @@ use crate::{
     },
     jobs::{
         self,
-        graphql::{JobPostedEvent, JobUpdatedEvent},
+        subscription::{JobPostedEvent, JobUpdatedEvent},
     },
     notifications::graphql::NotificationReceivedEvent,
     realtime::{Delivery, Hub, Interest},

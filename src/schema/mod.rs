@@ -19,13 +19,15 @@ use crate::{
     },
     claims::{
         Claims,
-        graphql::{ClaimMutation, ClaimQuery, ClaimSubscription},
+        graphql::{ClaimMutation, ClaimQuery},
+        subscription::ClaimSubscription,
     },
     db::Db,
     graphql::{context::ContextExt, loader::Batches, nulls::Nulls, scalars::DateTime},
     jobs::{
         Jobs,
-        graphql::{JobMutation, JobQuery, JobSubscription},
+        graphql::{JobMutation, JobQuery},
+        subscription::JobSubscription,
     },
     notifications::{
         Notifications,

@@ -9,7 +9,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use crate::{
-    on_both,
+    on_both, on_both_clocked,
     support::{
         app::{Database, TestApp},
         http::Reply,
@@ -234,6 +234,59 @@ on_both! {
         sign_in(&app, &ada.email, "another long secret").await.good();
     }
 
+    async fn one_mailbox_has_one_account_however_it_is_spelled(app: TestApp) {
+        let sign_up = async |email: &str| app.anonymous().mutate("signUp", account(email), PAIR).await;
+        for (first, others) in [
+            ("mailbox@example.com", &[" MailBox@EXAMPLE.com ", "mailbox@ｅｘａｍｐｌｅ.ｃｏｍ", "ｍａｉｌｂｏｘ＠example。com", "mailbox@exam\u{AD}ple.com"][..]),
+            ("jose\u{301}@bücher.example", &["JOSÉ@BÜCHER.example", "josé@xn--bcher-kva.example", "josé@bu\u{308}cher.example"]),
+            ("x@xn--e1afmkfd.xn--p1ai", &["X@Пример.рф"]),
+        ] {
+            sign_up(first).await.good();
+            for other in others {
+                sign_up(other).await.refused("EMAIL_TAKEN");
+                sign_in(&app, other, PASSWORD).await.good();
+            }
+        }
+        // What mail systems may keep apart is kept apart.
+        for other in ["mailbox+tag@example.com", "mail.box@example.com", "mailbox@example.org"] {
+            sign_up(other).await.good();
+        }
+        assert_eq!(app.db_number("SELECT COUNT(*) FROM users WHERE email = 'josé@bücher.example'").await, 1);
+        let shown = app.app.services.accounts.create_admin("MAILBOX@ｅxample.com", PASSWORD, "Admin").await;
+        assert!(shown.is_err(), "not on the command line either");
+    }
+
+    async fn accounts_from_before_keep_their_owners(app: TestApp) {
+        let (ada, ben, eve) = (app.freelancer("Ada").await, app.freelancer("Ben").await, app.freelancer("Eve").await);
+        let (zoe, dan) = (app.freelancer("Zoe").await, app.freelancer("Dan").await);
+        let kept = async |person: &Person, email: &str| {
+            let sql = format!("UPDATE users SET email = '{email}' WHERE email = '{}'", person.email);
+            app.db_run(&sql).await;
+        };
+        // As they were kept in NFC and lower case alone.
+        kept(&ada, "ａda@xn--bcher-kva.example").await;
+        kept(&ben, "ben@@example.com").await;
+        kept(&eve, "zoe@ｅxample.com").await;
+        kept(&zoe, "zoe@example.com").await;
+        kept(&dan, "dan@пример.рф").await;
+        let owner = async |spelling: &str| text(&sign_in(&app, spelling, PASSWORD).await.good(), "/user/id");
+        assert_eq!(owner("ben@@example.com").await, ben.id, "no address, and still the name of an account");
+        assert_eq!(owner("Zoe@ｅxample.com").await, eve.id, "the spelling itself comes first");
+        assert_eq!(owner("zoe@example.com").await, zoe.id);
+        assert_eq!(owner("dan@xn--e1afmkfd.xn--p1ai").await, dan.id);
+
+        // The step is one of data: it can be run again.
+        app.db_run("DELETE FROM seaql_migrations WHERE version = 'm20261127_000002_mailboxes'").await;
+        app.db_migrate().await;
+        for spelling in ["ada@bücher.example", "ａda@xn--bcher-kva.example", "ADA@Bücher.example"] {
+            assert_eq!(owner(spelling).await, ada.id, "{spelling}");
+        }
+        app.anonymous().mutate("signUp", account("ada@bücher.example"), PAIR).await.refused("EMAIL_TAKEN");
+        assert_eq!(owner("ben@@example.com").await, ben.id);
+        assert_eq!(owner("zoe@ｅxample.com").await, eve.id, "whose mailbox has an account keeps the old spelling");
+        assert_eq!(owner("dan@пример.рф").await, dan.id);
+    }
+
     async fn a_profile_changes_where_it_is_said_to(app: TestApp) {
         let ada = app.freelancer("Ada").await;
         let update = async |input: Value| {
@@ -302,6 +355,19 @@ on_both! {
         ada.sign_in_again().await.run("{ viewer { id } }", json!({})).await.data();
         set(&admin.id, true).await.refused("INVALID");
         set("user_01j9zt5e9qf6sbf0yxv6xg5k8m", true).await.refused("NOT_FOUND");
+    }
+}
+
+on_both_clocked! {
+    async fn guesses_at_one_mailbox_count_together(app: TestApp, _clock: Clock) {
+        app.anonymous().mutate("signUp", account("guessed@bücher.example"), PAIR).await.good();
+        let spellings = ["guessed@bücher.example", "GUESSED@xn--bcher-kva.example", "guessed＠BÜCHER.example"];
+        for number in 0..6 {
+            sign_in(&app, spellings[number % 3], "a wrong password").await.refused("INVALID_CREDENTIALS");
+        }
+        for spelling in spellings {
+            sign_in(&app, spelling, PASSWORD).await.refused("TOO_MANY_ATTEMPTS");
+        }
     }
 }
 

@@ -16,7 +16,7 @@ if (!url) {
 }
 
 const { run } = await import('./differential/run.mjs');
-const { SEEDS } = await import('./differential/seeds.mjs');
+const { FOUND, SEEDS } = await import('./differential/seeds.mjs');
 
 const named = process.env.LANCEWIRE_DIFFERENTIAL_SEED;
 const random = () => [String(Math.floor(Math.random() * 1e9))];
@@ -25,5 +25,5 @@ const count = Number(process.env.LANCEWIRE_DIFFERENTIAL_COUNT ?? 1000);
 
 const say = (line) => console.log(line);
 if (named) say(`seeds: ${seeds}`);
-const agree = await run(url, { seeds, count, only, say });
+const agree = await run(url, { seeds, count, found: FOUND, only, say });
 process.exitCode = agree ? 0 : 1;

@@ -89,6 +89,14 @@ pub struct SubscribePayload {
     pub extensions: Option<Map<String, Value>>,
 }
 
+impl SubscribePayload {
+    /// Whether it has the hash of a document in place of the document.
+    pub fn is_hash(&self) -> bool {
+        let extensions = self.extensions.as_ref();
+        self.query.is_empty() && extensions.is_some_and(|extensions| extensions.contains_key("persistedQuery"))
+    }
+}
+
 /// Shows only the name: documents and variables may hold secrets and stay out of logs.
 impl fmt::Debug for SubscribePayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

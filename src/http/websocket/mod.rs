@@ -1,7 +1,7 @@
 //! GraphQL over WebSocket: the subprotocol `graphql-transport-ws`.
 //!
 //! Owns every open socket from the upgrade to the last byte. [`Sockets::upgrade`] is called by the router and decides
-//! everything that can be decided before 101: the process is not stopping, the `Origin` is listed, the address has not
+//! everything that can be decided before 101: the process is not stopping, the page may call, the address has not
 //! too many sockets. What needs the protocol is told by a close code afterwards, [`close`] lists them.
 //!
 //! - [`session`]: the loop of one socket, the only place where its state changes
@@ -48,7 +48,7 @@ use axum::{
     body::Body,
     http::{
         HeaderMap, HeaderValue, Method, Request, StatusCode, Version,
-        header::{ALLOW, AUTHORIZATION, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
+        header::{ALLOW, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
         request::Parts,
     },
     response::{IntoResponse, Response},
@@ -72,7 +72,10 @@ use self::{
     spelling::spell,
     wire::Wire,
 };
-use super::server::Connection;
+use super::{
+    origins::{Origins, Target},
+    server::{Connection, Served},
+};
 use crate::{clock::Clock, graphql::errors::ErrorCode, ids::Ids, lifecycle::Lifecycle};
 
 mod backend;
@@ -110,7 +113,7 @@ pub struct Sockets<B>(Arc<Shared<B>>);
 struct Shared<B> {
     backend: B,
     settings: SocketSettings,
-    origins: Origins,
+    origins: Arc<Origins>,
     clock: Clock,
     lifecycle: Lifecycle,
     registry: Registry,
@@ -119,12 +122,11 @@ struct Shared<B> {
 impl<B: SocketBackend> Sockets<B> {
     /// Ready to take sockets until `lifecycle` stops; then all are told to go (1012), spread over `drain_ms`.
     ///
-    /// `origins` are what browsers may come from, as they write it in `Origin` (`https://example.org`); `*` admits
-    /// every page and is for development. Must be called within a tokio runtime.
+    /// `origins` are the pages that may open sockets. Must be called within a tokio runtime.
     pub fn new(
         backend: B,
         settings: SocketSettings,
-        origins: &[String],
+        origins: Arc<Origins>,
         clock: Clock,
         ids: Ids,
         lifecycle: Lifecycle,
@@ -137,7 +139,6 @@ impl<B: SocketBackend> Sockets<B> {
                 registry.close_all(drain).await;
             }
         }));
-        let origins = Origins::new(origins);
         Self(Arc::new(Shared { backend, settings, origins, clock, lifecycle, registry }))
     }
 
@@ -162,7 +163,7 @@ impl<B: SocketBackend> Sockets<B> {
 
     /// Answers a request for an upgrade from `address`, the client's own behind any trusted proxy.
     ///
-    /// Before 101: 405, 400 or 426 for what is no handshake (RFC 6455, 4.2), 403 for an `Origin` that is not listed,
+    /// Before 101: 405, 400 or 426 for what is no handshake (RFC 6455, 4.2), 403 for a page that may not call,
     /// 503 while the process stops, each with GraphQL errors as JSON. Native clients send no `Origin` and are let in. A
     /// client that does not offer `graphql-transport-ws` is upgraded and closed with 4406, and one from an address with
     /// too many sockets with 1013, because a page can read a close code and not a status; 429 where too many are being
@@ -176,7 +177,8 @@ impl<B: SocketBackend> Sockets<B> {
             Ok(accepted) => accepted,
             Err(refusal) => return *refusal,
         };
-        if !shared.origins.admit(&parts.headers) {
+        let target = parts.extensions.remove::<Target>().unwrap_or_default();
+        if !shared.origins.admit(&parts.headers, &target) {
             metrics::refused("origin");
             return refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden, "This origin may not open sockets");
         }
@@ -199,7 +201,7 @@ impl<B: SocketBackend> Sockets<B> {
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chosen);
         }
         spell(&mut response);
-        let credential = Credential::from_header(parts.headers.get(AUTHORIZATION));
+        let credential = Credential::of_request(&parts.headers);
         // The task owns the seat: an upgrade that fails gives it back.
         drop(match seat {
             Ok(seat) => {
@@ -254,14 +256,14 @@ async fn part(close: Close, wire: &Wire, reader: &mut Reader) {
 /// The connection of a socket, from the moment at which HTTP lets go of it.
 async fn connect<B: SocketBackend>(shared: &Shared<B>, upgrade: OnUpgrade) -> Option<(Arc<Wire>, Reader)> {
     let upgraded = upgrade.await.ok()?;
-    let Ok(connection) = upgraded.downcast::<TokioIo<Connection>>() else {
+    let Ok(connection) = upgraded.downcast::<TokioIo<Served>>() else {
         tracing::error!("a socket came over something that the server has not accepted");
         return None;
     };
     // A copy: what was read early keeps all of HTTP's read buffer alive.
     let early = connection.read_buf.to_vec();
     drop(connection.read_buf);
-    let pipe = match connection.io.into_inner() {
+    let pipe = match connection.io.into_inner().into_inner() {
         Connection::Left(tcp) => Pipe::Plain(tcp.into_inner()),
         Connection::Right(secured) => {
             let (tcp, session) = secured.into_inner();
@@ -325,27 +327,4 @@ fn crowded() -> Response {
 fn refusal(status: StatusCode, code: ErrorCode, message: &str) -> Response {
     let body = json!({ "errors": [{ "message": message, "extensions": { "code": code.as_str() } }] });
     (status, Json(body)).into_response()
-}
-
-/// The pages that may open sockets.
-struct Origins {
-    all: bool,
-    listed: Vec<String>,
-}
-
-impl Origins {
-    fn new(origins: &[String]) -> Self {
-        Self {
-            all: origins.iter().any(|origin| origin == "*"),
-            listed: origins.iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect(),
-        }
-    }
-
-    /// Browsers always send exactly one `Origin`; a `null` one is an origin like any other.
-    fn admit(&self, headers: &HeaderMap) -> bool {
-        self.all
-            || headers.get_all(ORIGIN).iter().all(|origin| {
-                self.listed.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
-            })
-    }
 }

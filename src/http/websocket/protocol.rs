@@ -7,14 +7,14 @@
 
 use std::{fmt, sync::Arc};
 
-use axum::http::HeaderValue;
+use axum::http::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use super::{
     backend::{Position, SubscribePayload},
     close::Close,
 };
-use crate::graphql::errors::ErrorCode;
+use crate::{graphql::errors::ErrorCode, http::authorization::Authorization};
 
 /// The one subprotocol spoken here.
 pub(super) const SUBPROTOCOL: &str = "graphql-transport-ws";
@@ -44,7 +44,7 @@ pub(super) enum Invalid {
 /// What a client says about who it is. A token never shows in a log.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Credential {
-    /// Nothing, or null.
+    /// Nothing, null, or nothing in it.
     Absent,
     Token(String),
     /// An `Authorization` of another scheme: refused like a bad token.
@@ -62,21 +62,9 @@ impl fmt::Debug for Credential {
 }
 
 impl Credential {
-    /// The credential of an `Authorization` header.
-    pub(super) fn from_header(value: Option<&HeaderValue>) -> Self {
-        value.map_or(Self::Absent, |value| value.to_str().map_or(Self::Malformed, Self::bearer))
-    }
-
-    /// An empty value is what stock set-ups send for somebody who is not signed in.
-    fn bearer(value: &str) -> Self {
-        let value = value.trim();
-        if value.is_empty() {
-            return Self::Absent;
-        }
-        match value.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Self::Token(token.trim().to_owned()),
-            _ => Self::Malformed,
-        }
+    /// The credential of a request's `Authorization`.
+    pub(super) fn of_request(headers: &HeaderMap) -> Self {
+        Authorization::of_request(headers).into()
     }
 
     /// The first that is there. One that is no text is a bad token like any other: the application is asked for another.
@@ -85,7 +73,7 @@ impl Credential {
             None | Some(Value::Null) => Self::Absent,
             Some(Value::String(value)) if key == "authToken" && value.trim().is_empty() => Self::Absent,
             Some(Value::String(value)) if key == "authToken" => Self::Token(value.clone()),
-            Some(Value::String(value)) => Self::bearer(value),
+            Some(Value::String(value)) => Authorization::of(value).into(),
             Some(_) => Self::Malformed,
         };
         ["Authorization", "authorization", "authToken"].into_iter().map(found).fold(Self::Absent, Self::or)
@@ -94,6 +82,16 @@ impl Credential {
     /// This one, or `other` where nothing was said.
     pub(super) fn or(self, other: Self) -> Self {
         if self == Self::Absent { other } else { self }
+    }
+}
+
+impl From<Authorization<'_>> for Credential {
+    fn from(said: Authorization<'_>) -> Self {
+        match said {
+            Authorization::Empty => Self::Absent,
+            Authorization::Bearer(token) => Self::Token(token.to_owned()),
+            Authorization::Foreign => Self::Malformed,
+        }
     }
 }
 
@@ -210,8 +208,11 @@ fn optional_object(
 }
 
 fn subscribe_payload(mut payload: Map<String, Value>) -> Result<SubscribePayload, Invalid> {
-    let Some(Value::String(query)) = payload.remove("query") else {
-        return Err(Invalid::Field { field: "payload.query", expected: "a string" });
+    let query = match payload.remove("query") {
+        Some(Value::String(query)) => query,
+        // In its place is the hash of one: the backend has an answer to that.
+        None | Some(Value::Null) if has_persisted_query(payload.get("extensions")) => String::new(),
+        _ => return Err(Invalid::Field { field: "payload.query", expected: "a string" }),
     };
     let operation_name = match payload.remove("operationName") {
         None | Some(Value::Null) => None,
@@ -221,6 +222,10 @@ fn subscribe_payload(mut payload: Map<String, Value>) -> Result<SubscribePayload
     let variables = optional_object(&mut payload, "variables", "payload.variables")?;
     let extensions = optional_object(&mut payload, "extensions", "payload.extensions")?;
     Ok(SubscribePayload { operation_name, query, variables, extensions })
+}
+
+fn has_persisted_query(extensions: Option<&Value>) -> bool {
+    extensions.and_then(|extensions| extensions.get("persistedQuery")).is_some()
 }
 
 /// A message of the server's. Payloads are JSON already.
@@ -351,12 +356,15 @@ mod tests {
             (r#"{"authToken":false,"Authorization":"Bearer t"}"#, token.clone()),
             (r#"{"Authorization":null}"#, Credential::Absent),
             (r#"{"Authorization":" ","authorization":"","authToken":" "}"#, Credential::Absent),
+            (r#"{"Authorization":"Bearer "}"#, Credential::Absent),
             (r#"{"Authorization":"","authToken":"t"}"#, token.clone()),
+            (r#"{"Authorization":"","authorization":"Bearer t"}"#, token.clone()),
+            (r#"{"Authorization":"Bearer null"}"#, Credential::Token("null".into())),
+            (r#"{"Authorization":"null"}"#, Credential::Malformed),
         ] {
             let init = Incoming::parse(&format!(r#"{{"type":"connection_init","payload":{payload}}}"#));
             assert_eq!(init, Ok(Incoming::Init(expected, Position::Absent)), "{payload}");
         }
-        assert_eq!(Credential::from_header(Some(&HeaderValue::from_static(" "))), Credential::Absent);
         assert!(!format!("{token:?}").contains("\"t\""));
     }
 
@@ -374,6 +382,26 @@ mod tests {
             let init = Incoming::parse(&format!(r#"{{"type":"connection_init","payload":{{"after":{after}}}}}"#));
             assert_eq!(init, Ok(Incoming::Init(Credential::Absent, expected)), "{after}");
         }
+    }
+
+    #[test]
+    fn a_hash_may_stand_for_a_document() {
+        let subscribe = |payload: &str| {
+            Incoming::parse(&format!(r#"{{"type":"subscribe","id":"1","payload":{payload}}}"#)).map(|incoming| {
+                match incoming {
+                    Incoming::Subscribe(_, payload) => (payload.query.clone(), payload.is_hash()),
+                    other => panic!("{other:?}"),
+                }
+            })
+        };
+        let hashed = r#""extensions":{"persistedQuery":{"version":1,"sha256Hash":"x"}}"#;
+        assert_eq!(subscribe(&format!("{{{hashed}}}")), Ok((String::new(), true)));
+        assert_eq!(subscribe(&format!(r#"{{"query":null,{hashed}}}"#)), Ok((String::new(), true)));
+        assert_eq!(subscribe(&format!(r#"{{"query":"","variables":{{}},{hashed}}}"#)), Ok((String::new(), true)));
+        assert_eq!(subscribe(&format!(r#"{{"query":"{{a}}",{hashed}}}"#)), Ok(("{a}".to_owned(), false)));
+        assert_eq!(subscribe(r#"{"query":""}"#), Ok((String::new(), false)));
+        assert!(subscribe(r#"{"extensions":{}}"#).is_err());
+        assert!(subscribe(&format!(r#"{{"query":1,{hashed}}}"#)).is_err());
     }
 
     #[test]

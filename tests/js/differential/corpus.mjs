@@ -118,7 +118,8 @@ function again(random, { document, variables, operationName }) {
   const operations = document.definitions.filter((one) => one.kind === 'OperationDefinition');
   if (operations.length > 1) {
     const other = operations.find(({ name }) => name.value !== operationName);
-    return [{ operationName: other.name.value }, { operationName: 'Nothing', what: 'no such operation' }];
+    const none = random.chance(0.3) ? [{ operationName: 'Nothing', what: 'no such operation' }] : [];
+    return [{ operationName: other.name.value }, ...none];
   }
   const booleans = operations[0].variableDefinitions.filter(({ type }) => /Boolean/.test(print(type)));
   if (booleans.length === 0 || random.chance(0.7)) return [];

@@ -168,17 +168,15 @@ export class Generator {
       if (arg.name === 'after' && one.name !== 'events' && this.options.after) return true;
       return isRequiredArgument(arg) || random.chance(/^(after|before)$/.test(arg.name) ? 0.12 : 0.35);
     });
-    return random
-      .shuffle(wanted)
-      .map((arg) =>
-        argument(
-          arg.name,
-          literal(this.variables, this.schema, arg.type, {
-            hint: this.hint(one, arg),
-            locationHasDefault: arg.defaultValue !== undefined,
-          }),
-        ),
-      );
+    return random.shuffle(wanted).map((arg) =>
+      argument(
+        arg.name,
+        literal(this.variables, this.schema, arg.type, {
+          hint: this.hint(one, arg),
+          locationHasDefault: arg.defaultValue !== undefined,
+        }),
+      ),
+    );
   }
 
   // An id is looked up by what it is for.

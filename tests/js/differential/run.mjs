@@ -16,11 +16,14 @@ const PARALLEL = 8;
 // A server that is wrong throughout would fill the terminal.
 const SHOWN = Number(process.env.LANCEWIRE_DIFFERENTIAL_SHOWN ?? 60);
 
+// So many documents are a whole run, which must have come across everything.
+const WHOLE = 1000;
+
 // Faults of ours, which no document may cause.
 const FAULTS = new Set(['INTERNAL_SERVER_ERROR', 'TIMEOUT', undefined]);
 
-// True if all agree. `only` is a list of `seed:index`.
-export async function run(url, { seeds, count, only, say }) {
+// True if all agree. `found` and `only` are lists of `seed:index`; with `only`, nothing else is asked.
+export async function run(url, { seeds, count, found, only, say }) {
   proveShapes();
   const schema = loadSchema();
   const server = new Server(url);
@@ -37,13 +40,18 @@ export async function run(url, { seeds, count, only, say }) {
   };
   try {
     const pools = await server.pools();
-    const wanted = only?.length
-      ? only.map((label) => label.split(/[:+]/)).map(([seed, index]) => [seed, Number(index)])
-      : seeds.flatMap((seed) => Array.from({ length: Math.ceil(count / seeds.length) }, (_, index) => [seed, index]));
+    const named = (labels) => labels.map((label) => label.split(/[:+]/)).map(([seed, index]) => [seed, Number(index)]);
+    const each = Math.ceil(count / seeds.length);
+    const all = [
+      ...named(found),
+      ...seeds.flatMap((seed) => Array.from({ length: each }, (_, index) => [seed, index])),
+    ];
     const documents = function* documents() {
-      if (!only?.length) yield* CASES();
-      if (!only?.length) yield* ECHOES();
-      for (const [seed, index] of wanted) yield make(schema, pools, seed, index);
+      if (only.length === 0) {
+        yield* CASES();
+        yield* ECHOES();
+      }
+      for (const [seed, index] of only.length > 0 ? named(only) : all) yield make(schema, pools, seed, index);
     };
     const queue = documents();
     const worker = async () => {
@@ -55,7 +63,7 @@ export async function run(url, { seeds, count, only, say }) {
   } finally {
     await server.close();
   }
-  const flaws = only?.length ? [] : incomplete(tally, count);
+  const flaws = only.length > 0 || count < WHOLE ? [] : incomplete(tally, count);
   flaws.forEach((flaw) => say(`the generator itself: ${flaw}`));
   if (tally.disagree > SHOWN) say(`and ${tally.disagree - SHOWN} more`);
   for (const [sort, times] of [...tally.sorts].sort()) say(`  ${String(times).padStart(5)} ${sort}`);

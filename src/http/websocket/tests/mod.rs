@@ -187,9 +187,9 @@ impl Server {
         change(&mut settings);
         let start = DateTime::from_timestamp_millis(1_700_000_000_000).unwrap();
         let (fake, clock, lifecycle) = (Fake::new(start), Clock::manual(start), Lifecycle::new());
-        let origins = ["https://lance.example".to_owned()];
+        let origins = Arc::new(Origins::new(&["https://lance.example".to_owned()], &[]));
         let ids = Ids::seeded(clock.clone(), 1);
-        let sockets = Sockets::new(fake.clone(), settings, &origins, clock.clone(), ids, lifecycle.clone());
+        let sockets = Sockets::new(fake.clone(), settings, origins, clock.clone(), ids, lifecycle.clone());
         let app = Router::new().route("/graphql", any(upgrade)).with_state(sockets.clone());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -33,6 +33,11 @@ async fn a_bad_token_is_4403_and_never_anonymous() {
     let mut client = server.client("ada").await;
     client.send(json!({ "type": "ping", "payload": { "authToken": 7 } })).await;
     assert_eq!(client.closed().await.0, 4403, "in a ping, too");
+    for payload in [json!({ "Authorization": "" }), json!({ "authToken": " " }), json!({ "authorization": "Bearer" })] {
+        let mut client = server.open().await;
+        client.send(json!({ "type": "connection_init", "payload": payload })).await;
+        assert_eq!(client.next().await, json!({ "type": "connection_ack" }), "nothing is nobody: {payload}");
+    }
     assert_eq!(refused(&server, json!({ "authToken": "down" })).await.0, 1013);
     assert_eq!(refused(&server, json!({ "authToken": "boom" })).await.0, 1012, "a bug of ours");
     server.empty().await;
