@@ -25,7 +25,10 @@ use crate::{
     error::{Fault, cause},
     events::{self, EventLog},
     gossip,
-    graphql::budget::Budgets,
+    graphql::{
+        budget::Budgets,
+        language::{Documents, InvalidSchema},
+    },
     http::{
         operations::{Operations, Parts},
         router::{Web, router},
@@ -84,6 +87,9 @@ pub enum StartError {
     /// The tables do not fit.
     #[error(transparent)]
     Schema(#[from] migrations::Misfit),
+    /// The API's own schema.
+    #[error(transparent)]
+    Language(#[from] InvalidSchema),
     /// The signing keys.
     #[error(transparent)]
     Keys(#[from] crate::auth::keys::KeyError),
@@ -181,6 +187,7 @@ impl App {
             replica: replica.clone(),
             services: services.clone(),
             sessions: sessions.clone(),
+            documents: Documents::new(schema::language()?),
             limits: config.limits.clone(),
             budgets,
             timeout: Duration::from_millis(config.http.operation_timeout_ms),

@@ -2,7 +2,7 @@
 //!
 //! Owns the protocol (the GraphQL-over-HTTP draft) as plain functions; the handler in the router strings them together:
 //! [`negotiate`](super::negotiation::negotiate), [`read_body`], [`parse_get`] or [`parse_post`],
-//! [`prepare`](crate::graphql::document::prepare), [`check_transport`], the budget, the schema, [`respond`]. The
+//! [`Documents::prepare`](crate::graphql::language::Documents::prepare), [`check_transport`], the budget, the schema, [`respond`]. The
 //! npm package graphql-http audits the result (`tests/js/audit.mjs`): all 61 audits, optional ones included, pass.
 //!
 //! Invariants: mutations run by POST with `application/json` only, which a foreign page cannot send without asking

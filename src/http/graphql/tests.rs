@@ -12,7 +12,12 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::{
-    graphql::{classify::classify, document::prepare, limits::Limits, nulls::Nulls},
+    graphql::{
+        classify::classify,
+        language::{Documents, Language},
+        limits::Limits,
+        nulls::Nulls,
+    },
     http::negotiation::negotiate,
 };
 
@@ -54,12 +59,13 @@ async fn answer(method: &Method, uri: &Uri, headers: &HeaderMap, body: Body) -> 
         _ => return Err(Refusal::Method),
     };
     let (name, limits) = (incoming.operation_name.as_deref(), Limits::default());
-    let mut outcome = match prepare(&incoming.query, name, &incoming.variables, &limits, &[]) {
+    let schema = Schema::build(Query, Mutation, EmptySubscription).extension(Nulls).finish();
+    let documents = Documents::new(Language::new(&schema.sdl(), &[]).expect("a schema").into());
+    let mut outcome = match documents.prepare(&incoming.query, name, incoming.variables, &limits, &[]) {
         Err(errors) => Outcome::from_errors(errors),
         Ok(prepared) => {
             check_transport(method, prepared.operation)?;
-            let schema = Schema::build(Query, Mutation, EmptySubscription).extension(Nulls).finish();
-            schema.execute(prepared.into_request(incoming.query, incoming.variables)).await
+            schema.execute(prepared.request()).await
         }
     };
     classify(&mut outcome, "req-7");
