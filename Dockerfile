@@ -1,19 +1,31 @@
 # syntax=docker/dockerfile:1
 
+# The playground; its packages are installed again only when their list changes.
+FROM node:24-bookworm-slim AS web
+WORKDIR /build/web/graphiql
+COPY web/graphiql/package.json web/graphiql/package-lock.json ./
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY web/graphiql ./
+RUN npm run build
+
+
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 
 # The dependencies alone, behind stub sources: this layer is rebuilt only when a manifest changes.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
 COPY migration/Cargo.toml migration/
-RUN mkdir -p src migration/src \
+# Of the workspace, though not of the server.
+COPY examples/clients/rust/Cargo.toml examples/clients/rust/
+RUN mkdir -p src migration/src examples/clients/rust/src \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs migration/src/lib.rs \
+    && touch src/lib.rs migration/src/lib.rs examples/clients/rust/src/lib.rs \
     && cargo build --release --locked --bin lancewire
 
 # Copied files keep their old times; without the touch cargo would take the stubs for the newer build.
 COPY . .
+COPY --from=web /build/web/graphiql/dist web/graphiql/dist
 RUN find src migration/src -name '*.rs' -exec touch {} + \
     && cargo build --release --locked --bin lancewire
 

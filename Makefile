@@ -1,13 +1,17 @@
 # The usual errands. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster demo test test-fast soak prepare-tests bench schema verify clean-data
+.PHONY: help run web cluster demo test test-fast differential soak prepare-tests bench schema verify clean-data
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build, migrate an embedded database, seed it and serve
+	@scripts/build-web
 	cargo run
+
+web: ## build the playground for the next cargo build; needs Node 20.19 or newer
+	@scripts/build-web --required
 
 cluster: ## two nodes on PostgreSQL and Redis behind a balancer, as processes; see deploy/README.md
 	@scripts/cluster
@@ -15,13 +19,20 @@ cluster: ## two nodes on PostgreSQL and Redis behind a balancer, as processes; s
 demo: ## play the whole story against a running server
 	cargo run --example demo
 
-test: prepare-tests ## everything: format, lints, all tests
+test: prepare-tests web ## everything: format, lints, all tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace
 
-test-fast: prepare-tests ## all tests, without format and lints
+test-fast: prepare-tests web ## all tests, without format and lints
 	cargo test --workspace
+
+# LANCEWIRE_DIFFERENTIAL_SEED repeats a run: it prints its seed first. A seed that found a fault goes into
+# tests/js/differential/seeds.mjs.
+differential: prepare-tests ## LANCEWIRE_DIFFERENTIAL_COUNT documents (20000) of a random seed, judged by graphql-js and by us
+	LANCEWIRE_DIFFERENTIAL_SEED=$${LANCEWIRE_DIFFERENTIAL_SEED:-random} \
+	LANCEWIRE_DIFFERENTIAL_COUNT=$${LANCEWIRE_DIFFERENTIAL_COUNT:-20000} \
+		cargo test --test api differential:: -- --nocapture
 
 # A release build: a debug one is the bottleneck itself, and delivers a fifth. Each client takes files of several processes.
 soak: prepare-tests ## tests/api/faults for LANCEWIRE_SOAK_SECONDS a story (300), with LANCEWIRE_SOAK_CLIENTS (1000)
@@ -32,7 +43,7 @@ soak: prepare-tests ## tests/api/faults for LANCEWIRE_SOAK_SECONDS a story (300)
 		cargo test --release --test api faults:: -- --nocapture --test-threads=1; \
 	ended=$$?; cat target/tmp/faults/report.md; exit $$ended
 
-prepare-tests: ## PostgreSQL, Redis, HAProxy, Node and its packages, installed where they are missing
+prepare-tests: ## PostgreSQL, Redis, HAProxy, Chromium, Node and its packages, installed where they are missing
 	@scripts/prepare-tests
 
 bench: ## measure lancewire beside its peers; takes a while, see bench/README.md

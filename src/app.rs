@@ -31,6 +31,7 @@ use crate::{
     },
     http::{
         operations::{Operations, Parts},
+        pages::Site,
         router::{Web, router},
         server,
         tls::{Tls, TlsError},
@@ -147,8 +148,8 @@ impl App {
             PaymentProvider::None => None,
         };
         let currency = config.marketplace.currency();
+        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone(), currency.clone());
         let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, sandbox_delay);
-        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone());
         let jobs =
             Jobs::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), wallets.clone(), notifications.clone());
         let claims = Claims::new(
@@ -197,9 +198,15 @@ impl App {
         if let Some(tls) = tls.clone() {
             drop(lifecycle.spawn(tls.run_reload(clock.clone(), lifecycle.clone())));
         }
-        let origins = config.http.allowed_origins.clone();
-        let sockets =
-            Sockets::new(operations.clone(), config.sockets.clone(), &origins, clock.clone(), ids, lifecycle.clone());
+        let origins = Arc::new(config.http.origins());
+        let sockets = Sockets::new(
+            operations.clone(),
+            config.sockets.clone(),
+            Arc::clone(&origins),
+            clock.clone(),
+            ids,
+            lifecycle.clone(),
+        );
         let web = Web {
             operations,
             sockets,
@@ -208,11 +215,18 @@ impl App {
             hub,
             lifecycle: lifecycle.clone(),
             metrics,
-            allowed_origins: origins.into(),
+            origins,
             max_body_bytes: config.http.max_body_bytes,
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
             schema: Arc::default(),
             proxies: Arc::new(config.http.proxies()?),
+            site: Arc::new(Site {
+                playground: config.http.playground,
+                demo: config.environment == Environment::Development,
+                currency: config.marketplace.currency.clone(),
+                secured: config.tls.is_on(),
+                listen: config.http.listen,
+            }),
         };
         Ok(Self { config, db, replica, services, lifecycle, clock, router: router(web), tls })
     }

@@ -15,6 +15,7 @@ use crate::{
     graphql::{budget::BudgetSettings, limits::Limits},
     http::{
         client_address::{Proxies, ProxyHeader},
+        origins::{Origins, is_host},
         tls::TlsSettings,
         websocket::SocketSettings,
     },
@@ -91,9 +92,11 @@ pub struct Config {
 pub struct HttpSettings {
     pub listen: SocketAddr,
     pub allowed_origins: Vec<String>,
+    pub own_hosts: Vec<String>,
     pub trusted_proxies: Vec<String>,
     #[serde(deserialize_with = "choice")]
     pub proxy_header: ProxyHeader,
+    pub playground: bool,
     pub max_body_bytes: usize,
     pub operation_timeout_ms: u64,
     pub body_timeout_ms: u64,
@@ -102,6 +105,17 @@ pub struct HttpSettings {
 }
 
 impl HttpSettings {
+    /// The pages that may call.
+    pub fn origins(&self) -> Origins {
+        Origins::new(&self.allowed_origins, &self.own_hosts())
+    }
+
+    /// As a list in the environment is written: with blanks, or with nothing in it.
+    fn own_hosts(&self) -> Vec<String> {
+        let hosts = self.own_hosts.iter().map(|host| host.trim());
+        hosts.filter(|host| !host.is_empty()).map(ToOwned::to_owned).collect()
+    }
+
     /// Who may say for whom they call.
     pub fn proxies(&self) -> Result<Proxies, ConfigError> {
         // As a list in the environment is written: with blanks, or with nothing in it.
@@ -282,6 +296,7 @@ impl Config {
             .try_parsing(true)
             .list_separator(",")
             .with_list_parse_key("http.allowed_origins")
+            .with_list_parse_key("http.own_hosts")
             .with_list_parse_key("http.trusted_proxies");
         Self::build(sources.add_source(environment))
     }
@@ -391,6 +406,10 @@ impl Config {
                 &format!("must hold origins such as https://example.com, not {origin:?}"),
             )?;
         }
+        for host in self.http.own_hosts() {
+            let rule = format!("must hold hosts such as api.example.com or [::1]:4000, not {host:?}");
+            require(is_host(&host), "http.own_hosts", &rule)?;
+        }
         if self.environment == Environment::Production {
             require(
                 !self.http.allowed_origins.iter().any(|origin| origin == "*"),
@@ -464,6 +483,8 @@ mod tests {
             ("[database]\nurl = \"postgres://x/y\"\n[bus]\nkind = \"redis\"", "bus.redis_url"),
             ("[marketplace]\nfee_basis_points = 10001", "fee_basis_points"),
             ("[http]\nallowed_origins = [\"example.com\"]", "allowed_origins"),
+            ("[http]\nown_hosts = [\"https://example.com\"]", "http.own_hosts"),
+            ("[http]\nown_hosts = [\"a@example.com\"]", "http.own_hosts"),
         ] {
             let message = refusal(Environment::Development, overrides);
             assert!(message.contains(expected), "{message}");

@@ -39,12 +39,14 @@ use crate::{
 
 mod connect;
 mod pool;
+pub mod receipt;
 pub mod replica;
 mod standing;
 mod watch;
 mod writes;
 
 use pool::Common;
+use receipt::{Arrivals, Left, Receipt};
 use replica::Snapshot;
 use writes::Writes;
 
@@ -98,6 +100,8 @@ pub struct Db {
     reader: Arc<Reader>,
     /// Whose commits these are.
     author: Option<UserId>,
+    /// Who wants to know where their events stand.
+    receipt: Option<Arc<Receipt>>,
 }
 
 #[derive(Debug)]
@@ -112,6 +116,7 @@ struct Shared {
     /// Whether a replica may be read, so that commits must be marked.
     marks: bool,
     writes: Writes,
+    arrivals: Arrivals,
 }
 
 /// Where reads outside a transaction go.
@@ -153,8 +158,10 @@ impl Db {
             ids,
             marks: !settings.replica_url.is_empty(),
             writes: Writes::default(),
+            arrivals: Arrivals::default(),
         };
-        Ok(Self { shared: Arc::new(shared), reader: Arc::new(Reader::Pool(reader)), author: None })
+        let reader = Arc::new(Reader::Pool(reader));
+        Ok(Self { shared: Arc::new(shared), reader, author: None, receipt: None })
     }
 
     /// The same database with its reads answered from `snapshot`.
@@ -167,6 +174,17 @@ impl Db {
     #[must_use]
     pub fn on_behalf_of(&self, author: UserId) -> Self {
         Self { author: self.shared.marks.then_some(author), ..self.clone() }
+    }
+
+    /// The same database, which notes in `receipt` what its commits leave in the event log.
+    #[must_use]
+    pub fn noting(&self, receipt: Arc<Receipt>) -> Self {
+        Self { receipt: Some(receipt), ..self.clone() }
+    }
+
+    /// The events that are waited for; for the tail, which comes to all of them.
+    pub fn arrivals(&self) -> &Arrivals {
+        &self.shared.arrivals
     }
 
     /// Whether commits are marked.
@@ -305,7 +323,7 @@ impl Db {
             Backend::Sqlite => (writer.begin_by_first_statement().await?, vec![command("BEGIN IMMEDIATE")]),
             Backend::Postgres => (writer.begin("BEGIN").await?, Vec::new()),
         };
-        let tx = Tx(Arc::new(Running { transaction, waiting: Mutex::new(waiting) }));
+        let tx = Tx(Arc::new(Running { transaction, waiting: Mutex::new(waiting), left: Mutex::default() }));
         let outcome = match work(tx.clone()).await {
             // Last, so that the row is held for no longer than the commit takes, and nothing is waited for while it is.
             Ok(value) => self.mark(&tx).await.map(|()| value).map_err(E::from),
@@ -313,7 +331,16 @@ impl Db {
         };
         let tx = Arc::into_inner(tx.0).ok_or_else(|| DbErr::Custom("the transaction outlived its closure".into()))?;
         match outcome {
-            Ok(value) => tx.commit().await.map(|()| value).map_err(E::from),
+            Ok(value) => {
+                // Before the commit, or the tail might come to the event before anybody waits for it.
+                let receipt = self.receipt.as_ref().zip(tx.left());
+                let place = receipt.and_then(|(_, left)| Receipt::expect(&self.shared.arrivals, left));
+                tx.commit().await?;
+                if let Some((receipt, _)) = receipt {
+                    receipt.committed(place);
+                }
+                Ok(value)
+            }
             Err(error) => {
                 // Nobody waits for its locks when the error is told. If it fails it is tried again, beside us.
                 let _ = tx.transaction.rollback().await;
@@ -385,6 +412,7 @@ pub struct Running {
     /// `BEGIN` and writes that go over with the next statement, in order. Always empty on `PostgreSQL`, whose protocol
     /// takes one prepared statement at a time.
     waiting: Mutex<Vec<Statement>>,
+    left: Mutex<Option<Left>>,
 }
 
 impl Deref for Tx {
@@ -409,6 +437,11 @@ impl Tx {
     /// Runs one write and returns how many rows it changed; `?` stands for each value.
     pub async fn execute<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<u64, DbErr> {
         Ok(self.execute_raw(statement(self.backend(), sql, values)).await?.rows_affected())
+    }
+
+    /// Notes what stands in the event log when this is committed. The last word counts.
+    pub fn leaves(&self, left: Left) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
     }
 
     /// A write whose answer nobody needs; it returns no rows and `?` stands for each value.
@@ -436,6 +469,10 @@ impl Tx {
 }
 
 impl Running {
+    fn left(&self) -> Option<Left> {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Statement>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

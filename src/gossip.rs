@@ -33,6 +33,9 @@ pub async fn run(bus: Arc<dyn Bus>, budgets: Arc<Budgets>, attempts: Attempts, l
                 for spent in budgets.take_spent().chunks(ENTRIES) {
                     tell(&*bus, Topic::Spending, &spent);
                 }
+                for given_back in budgets.take_given_back().chunks(ENTRIES) {
+                    tell(&*bus, Topic::GivenBack, &given_back);
+                }
             }
             words = attempts.said(ENTRIES) => tell(&*bus, Topic::Attempts, &words),
             gossip = bus.told() => hear(&gossip, &budgets, &attempts),
@@ -51,6 +54,9 @@ fn hear(gossip: &Gossip, budgets: &Budgets, attempts: &Attempts) {
     match gossip.topic {
         Topic::Spending => {
             read::<(Caller, u32)>(gossip).for_each(|(caller, points)| budgets.spent_elsewhere(caller, points));
+        }
+        Topic::GivenBack => {
+            read::<(Caller, u32)>(gossip).for_each(|(caller, points)| budgets.given_back_elsewhere(caller, points));
         }
         Topic::Attempts => read::<Word>(gossip).for_each(|word| attempts.hear(word)),
     }
@@ -98,6 +104,11 @@ mod tests {
             tokio::task::yield_now().await;
         }
         two.0.spend(caller, 100).expect_err("it was spent on the other node");
+        // Long after it was told.
+        one.0.give_back(caller, 900);
+        while two.0.spend(caller, 100).is_err() {
+            tokio::task::yield_now().await;
+        }
         let keys = [AttemptKey::account("ada@example.org")];
         (0..6).for_each(|_| drop(one.1.begin(&keys).expect("is free")));
         while two.1.begin(&keys).map(Attempt::not_tried).is_ok() {

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     clock::Timestamp,
-    db::Tx,
+    db::{Tx, receipt::Left},
     error::{DbErrorKind, Fault, Invalid},
     ids::UserId,
 };
@@ -108,6 +108,7 @@ where
             return Err(KeyConflict::Reused.into());
         }
         let stored: String = row.try_get("", "effect")?;
+        tx.leaves(Left::Earlier);
         return Ok(Once::Before(serde_json::from_str(&stored).map_err(Fault::corrupt)?));
     }
     let (made, outcome) = effect().await?;

@@ -13,11 +13,12 @@
 //! | [`auth`] | who is calling |
 //! | [`gossip`] | limits that hold for all nodes together |
 //! | [`app`] [`config`] [`lifecycle`] [`migrations`] [`telemetry`] | the process |
-//! | [`db`] [`clock`] [`ids`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
+//! | [`db`] [`clock`] [`demo`] [`ids`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
 //! | [`seed`] [`verify`] | what the command line does besides serving |
 //!
 //! Each domain has `mod.rs` (what it owns), `entity.rs` (tables), `model.rs` (pure rules), `service.rs` (use cases, and
-//! `_in(&tx, ..)` twins that join a neighbour's transaction), `error.rs` and `graphql.rs`.
+//! `_in(&tx, ..)` twins that join a neighbour's transaction), `error.rs` and `graphql.rs`, and where what is heard of it
+//! fills a file of its own, `subscription.rs`.
 //!
 //! # The one rule of direction
 //!
@@ -32,6 +33,7 @@ pub mod claims;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod demo;
 pub mod error;
 pub mod events;
 pub mod gossip;

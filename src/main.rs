@@ -8,6 +8,7 @@ use lancewire::{
     app::{App, open_database, open_existing_database},
     clock::Clock,
     config::{Config, Environment},
+    http::assets,
     ids::Ids,
     lifecycle::Lifecycle,
     schema, seed, telemetry,
@@ -31,7 +32,11 @@ enum Command {
     /// Brings the database up to date.
     Migrate,
     /// Prints the GraphQL schema.
-    Schema,
+    Schema {
+        /// In which form.
+        #[arg(long, value_enum, default_value = "sdl")]
+        format: SchemaFormat,
+    },
     /// Fills an empty database with demo people, jobs and wallets.
     Seed,
     /// Proves that the books and the event log of a database are right; exits with 1 if they are not.
@@ -39,6 +44,18 @@ enum Command {
     /// What only the operator may do.
     #[command(subcommand)]
     Admin(AdminCommand),
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum SchemaFormat {
+    /// The schema definition language, as in schema.graphql.
+    Sdl,
+    /// The answer to the introspection query, for code generators.
+    Introspection,
+    /// The short introspection that urql's graphcache takes as `schema`.
+    Graphcache,
+    /// What Apollo's InMemoryCache takes as `possibleTypes`.
+    PossibleTypes,
 }
 
 #[derive(Subcommand)]
@@ -82,8 +99,13 @@ fn one_line(error: &anyhow::Error) -> String {
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
-    if let Command::Schema = command {
-        print!("{}", schema::sdl());
+    if let Command::Schema { format } = command {
+        match format {
+            SchemaFormat::Sdl => print!("{}", schema::sdl()),
+            SchemaFormat::Introspection => println!("{:#}", schema::introspection()),
+            SchemaFormat::Graphcache => println!("{:#}", schema::graphcache()),
+            SchemaFormat::PossibleTypes => println!("{:#}", schema::possible_types()),
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let mut config = Config::load()?;
@@ -91,7 +113,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let clock = Clock::system();
     let ids = Ids::from_entropy(clock.clone());
     match command {
-        Command::Schema => {}
+        Command::Schema { .. } => {}
         Command::Migrate => {
             config.database.migrate = true;
             open_database(&config, ids, Lifecycle::new()).await?;
@@ -145,7 +167,7 @@ async fn serve(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<ExitCod
     let address = app.serve(listener)?;
     tracing::info!(%address, "serving");
     if development {
-        greet(&address.to_string(), app.config.tls.is_on());
+        greet(&address.to_string(), &app.config);
     }
     tokio::select! {
         () = stop.next() => {}
@@ -182,13 +204,18 @@ impl StopSignals {
 }
 
 /// Tells a newcomer where to go. Nobody may be listening: a closed standard output is no reason to end.
-fn greet(address: &str, secured: bool) {
-    let s = if secured { "s" } else { "" };
+fn greet(address: &str, config: &Config) {
+    let s = if config.tls.is_on() { "s" } else { "" };
+    let playground = match (config.http.playground, assets::playground()) {
+        (false, _) => "switched off (http.playground)".to_owned(),
+        (true, None) => "not built: needs Node 20.19 or newer, then `make run`".to_owned(),
+        (true, Some(_)) => format!("http{s}://{address}/graphql"),
+    };
     let logins = seed::PEOPLE.map(|(email, name, _)| format!("    {email:22} {name}")).join("\n");
     let password = seed::PASSWORD;
     let text = format!(
         "\n  lancewire is at http{s}://{address}/\n\n\
-         \x20 GraphiQL     http{s}://{address}/graphql\n\
+         \x20 playground   {playground}\n\
          \x20 subscribe    ws{s}://{address}/graphql   (graphql-transport-ws)\n\
          \x20 schema       http{s}://{address}/schema.graphql\n\
          \x20 operations   http{s}://{address}/health/ready   http{s}://{address}/metrics\n\n\

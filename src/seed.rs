@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use chrono::TimeDelta;
 
+pub use crate::demo::{PASSWORD, PEOPLE};
 use crate::{
     accounts::{model::UserCard, service::ProfilePatch, service::SignUp},
     app::App,
@@ -15,26 +16,6 @@ use crate::{
     jobs::{model::Job, service::NewJob},
     wallet::{model::SettlementOutcome, service::AmountInput},
 };
-
-/// The password of every demo account.
-pub const PASSWORD: &str = "correct-horse-battery";
-
-/// The demo accounts: email, name, roles.
-pub const PEOPLE: [(&str, &str, Roles); 9] = [
-    ("ada@example.com", "Ada Client", CLIENT),
-    ("brian@example.com", "Brian Client", CLIENT),
-    ("chandra@example.com", "Chandra Client", CLIENT),
-    ("ben@example.com", "Ben Freelancer", FREELANCER),
-    ("dina@example.com", "Dina Freelancer", FREELANCER),
-    ("emeka@example.com", "Emeka Freelancer", FREELANCER),
-    ("fumiko@example.com", "Fumiko Freelancer", FREELANCER),
-    ("gregor@example.com", "Gregor Freelancer", FREELANCER),
-    ("root@example.com", "Rosa Admin", ADMIN),
-];
-
-const CLIENT: Roles = Roles { client: true, freelancer: false, admin: false };
-const FREELANCER: Roles = Roles { client: false, freelancer: true, admin: false };
-const ADMIN: Roles = Roles { client: false, freelancer: false, admin: true };
 
 /// The skill vocabulary: slug and name.
 pub const SKILLS: [(&str, &str); 12] = [

@@ -97,9 +97,30 @@ const CHECKS: &[Check] = &[
                   ELSE NOT {forgotten} OR w.updated_at > COALESCE((SELECT MIN(occurred_at) FROM events), w.updated_at) END",
     },
     Check {
-        invariant: "7 a draft has none",
-        sql: "SELECT e.event_id AS subject, 'event of a job that was never posted' AS detail FROM events e \
-              JOIN jobs j ON j.id = e.subject_id WHERE j.posted_at IS NULL",
+        invariant: "7 what happened to a draft is its author's alone",
+        sql: "SELECT e.event_id AS subject, e.kind || ' of a draft' AS detail FROM events e \
+              JOIN jobs j ON j.id = e.subject_id \
+              WHERE (j.posted_at IS NULL AND e.kind <> 'DRAFT_UPDATED') OR (e.kind = 'DRAFT_UPDATED' \
+                  AND (e.is_public OR e.owner_id <> j.client_id OR e.claimant_id IS NOT NULL))",
+    },
+    Check {
+        invariant: "7 what happened to a claim is told to its two sides alone, once for each version",
+        sql: "SELECT e.event_id AS subject, 'version ' || e.subject_version || ' of ' || COALESCE(c.version, 0) AS detail FROM events e \
+              LEFT JOIN claims c ON c.id = e.subject_id LEFT JOIN jobs j ON j.id = c.job_id \
+              WHERE e.kind = 'CLAIM_UPDATED' AND (c.id IS NULL OR e.is_public OR e.owner_id <> j.client_id \
+                  OR e.claimant_id IS NULL OR e.claimant_id <> c.freelancer_id OR e.subject_version > c.version \
+                  OR EXISTS (SELECT 1 FROM events o WHERE o.subject_id = e.subject_id AND o.kind = e.kind \
+                      AND o.subject_version = e.subject_version AND o.event_id <> e.event_id))",
+    },
+    Check {
+        // Only of those that say so: a version of the server that knows no `claimUpdated` may have made the others.
+        invariant: "7 each change of a claim that a job's event speaks of has its own event",
+        sql: "SELECT s.job_id AS subject, COALESCE(t.told, 0) || ' of ' || s.said || ' changes' AS detail \
+              FROM (SELECT subject_id AS job_id, COUNT(*) AS said FROM events \
+                  WHERE kind = 'JOB_UPDATED' AND payload LIKE '%\"claim_told\":true%' GROUP BY subject_id) s \
+              LEFT JOIN (SELECT c.job_id, COUNT(*) AS told FROM events e JOIN claims c ON c.id = e.subject_id \
+                  WHERE e.kind = 'CLAIM_UPDATED' GROUP BY c.job_id) t ON t.job_id = s.job_id \
+              WHERE COALESCE(t.told, 0) < s.said",
     },
     Check {
         invariant: "12 positions are contiguous",

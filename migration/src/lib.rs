@@ -17,6 +17,10 @@ pub mod compat;
 mod m20261122_000001_initial;
 mod m20261125_000001_commit_marks;
 mod m20261125_000002_read_events;
+mod m20261125_000003_event_kinds;
+mod m20261127_000001_refresh_successors;
+mod m20261127_000002_mailboxes;
+mod m20261127_000003_notification_details;
 
 /// All steps, oldest first.
 #[derive(Debug)]
@@ -28,6 +32,10 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_initial::Migration),
             Box::new(m20261125_000001_commit_marks::Migration),
             Box::new(m20261125_000002_read_events::Migration),
+            Box::new(m20261125_000003_event_kinds::Migration),
+            Box::new(m20261127_000001_refresh_successors::Migration),
+            Box::new(m20261127_000002_mailboxes::Migration),
+            Box::new(m20261127_000003_notification_details::Migration),
         ]
     }
 }

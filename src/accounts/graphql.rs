@@ -12,11 +12,14 @@ use super::{
     service::{ProfilePatch, SignUp},
 };
 use crate::{
-    auth::{actor::Roles, sessions::TokenPair},
+    auth::{
+        actor::{Actor, Principal, Roles},
+        sessions::TokenPair,
+    },
     claims::{
         Claims,
         graphql::{ClaimConnection, ClaimStatus},
-        service::ClaimScope,
+        list::ClaimScope,
     },
     error::Fault,
     graphql::{
@@ -41,15 +44,20 @@ use crate::{
 /// What an account may do. One account may hold several roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub(crate) enum Role {
+    /// May post jobs and approve work.
     Client,
+    /// May claim jobs and submit work.
     Freelancer,
+    /// May settle transactions, set roles, suspend accounts and cancel OPEN jobs.
     Admin,
 }
 
 /// Roles one may take at sign-up. ADMIN cannot be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub(crate) enum SignUpRole {
+    /// Post jobs and pay for work.
     Client,
+    /// Claim jobs and be paid for work.
     Freelancer,
 }
 
@@ -66,14 +74,17 @@ impl From<UserCard> for UserObject {
 /// A person on the marketplace. Everything but the fields marked *private* is public.
 #[Object(name = "User")]
 impl UserObject {
+    /// Opaque, globally unique and permanent: pass it to `node(id:)`, and never parse it.
     pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
 
+    /// The name that others see. Plain text: render it as untrusted.
     async fn display_name(&self) -> &str {
         &self.0.display_name
     }
 
+    /// A picture of them; null without one. It lies on somebody else's server.
     async fn avatar_url(&self) -> Option<Url> {
         self.0.avatar_url.clone().map(Url)
     }
@@ -87,15 +98,18 @@ impl UserObject {
         held.into_iter().filter_map(|(role, holds)| holds.then_some(role)).collect()
     }
 
+    /// What they say they can do.
     async fn skills(&self, ctx: &Context<'_>) -> Result<Vec<SkillObject>> {
         let skills = Box::pin(ctx.get::<Loaders>().accounts().load_one(SkillsOf(self.0.id))).await?;
         Ok(skills.unwrap_or_default().into_iter().map(SkillObject).collect())
     }
 
+    /// Jobs that were approved, as client or freelancer.
     async fn completed_job_count(&self) -> i32 {
         self.0.completed_job_count
     }
 
+    /// When the account was opened.
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
@@ -115,10 +129,13 @@ impl UserObject {
     async fn posted_jobs(
         &self,
         ctx: &Context<'_>,
-        status: Option<Vec<JobStatus>>,
+        #[graphql(desc = "Only jobs in one of these statuses; null or empty: any.")] status: Option<Vec<JobStatus>>,
+        #[graphql(desc = "How many rows from the beginning, 1 to 100; 20 if neither `first` nor `last` is given.")]
         first: Option<i32>,
+        #[graphql(desc = "Only rows after this cursor, which a row or `pageInfo` of the same list gave.")]
         after: Option<String>,
-        last: Option<i32>,
+        #[graphql(desc = "How many rows from the end, 1 to 100. Give `first` or `last`, not both.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor, which a row or `pageInfo` of the same list gave.")]
         before: Option<String>,
     ) -> Result<Option<Box<JobConnection>>> {
         if !self.shows_private_fields(ctx) {
@@ -138,10 +155,13 @@ impl UserObject {
     async fn claims(
         &self,
         ctx: &Context<'_>,
-        status: Option<Vec<ClaimStatus>>,
+        #[graphql(desc = "Only claims in one of these statuses; null or empty: any.")] status: Option<Vec<ClaimStatus>>,
+        #[graphql(desc = "How many rows from the beginning, 1 to 100; 20 if neither `first` nor `last` is given.")]
         first: Option<i32>,
+        #[graphql(desc = "Only rows after this cursor, which a row or `pageInfo` of the same list gave.")]
         after: Option<String>,
-        last: Option<i32>,
+        #[graphql(desc = "How many rows from the end, 1 to 100. Give `first` or `last`, not both.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor, which a row or `pageInfo` of the same list gave.")]
         before: Option<String>,
     ) -> Result<Option<Box<ClaimConnection>>> {
         if !self.shows_private_fields(ctx) {
@@ -162,10 +182,15 @@ impl UserObject {
     async fn notifications(
         &self,
         ctx: &Context<'_>,
-        #[graphql(default_with = "Some(false)")] unread_only: Option<bool>,
+        #[graphql(default_with = "Some(false)", desc = "True leaves out what was marked read.")] unread_only: Option<
+            bool,
+        >,
+        #[graphql(desc = "How many rows from the beginning, 1 to 100; 20 if neither `first` nor `last` is given.")]
         first: Option<i32>,
+        #[graphql(desc = "Only rows after this cursor, which a row or `pageInfo` of the same list gave.")]
         after: Option<String>,
-        last: Option<i32>,
+        #[graphql(desc = "How many rows from the end, 1 to 100. Give `first` or `last`, not both.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor, which a row or `pageInfo` of the same list gave.")]
         before: Option<String>,
     ) -> Result<Option<Box<NotificationConnection>>> {
         if !self.shows_private_fields(ctx) {
@@ -192,14 +217,17 @@ pub(crate) struct SkillObject(pub(crate) Skill);
 /// A skill from the curated vocabulary.
 #[Object(name = "Skill")]
 impl SkillObject {
+    /// Opaque, globally unique and permanent: pass it to `node(id:)`, and never parse it.
     pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
 
+    /// The short name that filters and inputs take, e.g. `rust`.
     async fn slug(&self) -> &str {
         &self.0.slug
     }
 
+    /// The name to show to people.
     async fn name(&self) -> &str {
         &self.0.name
     }
@@ -267,9 +295,13 @@ fn input_error(error: AccountError) -> Result<InputError, Error> {
 #[derive(SimpleObject)]
 #[graphql(name = "Session")]
 pub(crate) struct SessionObject {
+    /// A signed token (JWT), good for 15 minutes unless the server is set otherwise.
     access_token: String,
+    /// When the access token stops working; refresh before that.
     access_token_expires_at: DateTime,
+    /// For `refreshSession`, once. Keep it secret.
     refresh_token: String,
+    /// When the refresh token stops working; after that, sign in again.
     refresh_token_expires_at: DateTime,
 }
 
@@ -284,123 +316,168 @@ impl From<TokenPair> for SessionObject {
     }
 }
 
-/// New account.
+/// New account. It is signed in at once.
 #[derive(InputObject)]
 pub(crate) struct SignUpInput {
+    /// An email address of at most 254 bytes; one address is one account.
     email: String,
+    /// 10 to 128 characters; very common passwords are refused.
     password: String,
+    /// The name that others see: one line of 1 to 80 characters.
     display_name: String,
+    /// What the account may do; one or both.
     #[graphql(default_with = "vec![SignUpRole::Freelancer]")]
     roles: Vec<SignUpRole>,
 }
 
-/// Existing account.
+/// Existing account. A new session of it begins.
 #[derive(InputObject)]
 pub(crate) struct SignInInput {
+    /// The account's email address; upper and lower case are the same.
     email: String,
+    /// The account's password.
     password: String,
 }
 
-/// Trade a refresh token for a new pair. Each token works once; reuse ends the whole session family.
+/// Trade a refresh token for a new pair. Each token works once; reuse ends the whole session family. But for 10 s after its
+/// first use, and until the new one is used, it gives the same new refresh token again.
 #[derive(InputObject)]
 pub(crate) struct RefreshSessionInput {
+    /// The `refreshToken` of the latest pair.
     refresh_token: String,
 }
 
-/// Change the password; ends all other sessions and their sockets.
+/// Change the password; ends all other sessions and their sockets. The session that this is sent from goes on, with its
+/// tokens and its sockets.
 #[derive(InputObject)]
 pub(crate) struct ChangePasswordInput {
+    /// The password until now; a wrong one counts as a failed attempt at signing in.
     current_password: String,
+    /// 10 to 128 characters; very common passwords are refused.
     new_password: String,
 }
 
 /// Fields left out stay as they are.
 #[derive(InputObject)]
 pub(crate) struct UpdateProfileInput {
+    /// The name that others see: one line of 1 to 80 characters; null is refused.
     display_name: MaybeUndefined<String>,
+    /// An `https:` address of at most 2,048 bytes; null removes the picture.
     avatar_url: MaybeUndefined<Url>,
+    /// Slugs from the query `skills`, at most 20; they take the place of the old ones. Null is refused.
     skills: MaybeUndefined<Vec<String>>,
 }
 
 /// Roles of an account.
 #[derive(InputObject)]
 pub(crate) struct SetUserRolesInput {
+    /// Whose roles. An admin cannot take ADMIN from themselves.
     user_id: ID,
+    /// All roles that the account has from now on. Its sockets are closed, to come back with these.
     roles: Vec<Role>,
 }
 
 /// Shut an account out, or let it in again; ends its sessions and sockets.
 #[derive(InputObject)]
 pub(crate) struct SetUserSuspendedInput {
+    /// Which account; not the caller's own.
     user_id: ID,
+    /// True shuts the account out, false lets it in again.
     suspended: bool,
+    /// Kept in the audit log: 1 to 500 characters.
     reason: String,
 }
 
 /// Result of `signUp`.
 #[derive(SimpleObject)]
 pub(crate) struct SignUpPayload {
+    /// The token pair; null if nothing was done.
     session: Option<SessionObject>,
+    /// The account that is signed in now; null if nothing was done.
     user: Option<UserObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<AuthError>,
 }
 
 /// Result of `signIn`.
 #[derive(SimpleObject)]
 pub(crate) struct SignInPayload {
+    /// The token pair; null if nothing was done.
     session: Option<SessionObject>,
+    /// The account that is signed in now; null if nothing was done.
     user: Option<UserObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<AuthError>,
 }
 
 /// Result of `refreshSession`.
 #[derive(SimpleObject)]
 pub(crate) struct RefreshSessionPayload {
+    /// The token pair; null if nothing was done.
     session: Option<SessionObject>,
+    /// The account that is signed in now; null if nothing was done.
     user: Option<UserObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<AuthError>,
 }
 
 /// Result of `signOut`.
 #[derive(SimpleObject)]
 pub(crate) struct SignOutPayload {
+    /// Why nothing was done; empty after a success.
     errors: Vec<AuthError>,
 }
 
 /// Result of `changePassword`.
 #[derive(SimpleObject)]
 pub(crate) struct ChangePasswordPayload {
+    /// New tokens of the same session; null if nothing was done. Those that the session has stay good.
     session: Option<SessionObject>,
+    /// The account whose password was changed; null if nothing was done.
+    viewer: Option<UserObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<AuthError>,
 }
 
 /// Result of `updateProfile`.
 #[derive(SimpleObject)]
 pub(crate) struct UpdateProfilePayload {
+    /// The caller after the change; null if nothing was done.
     viewer: Option<UserObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<InputError>,
 }
 
 /// Result of `setUserRoles`.
 #[derive(SimpleObject)]
 pub(crate) struct SetUserRolesPayload {
+    /// The account after the change; null if nothing was done.
     user: Option<UserObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<InputError>,
 }
 
 /// Result of `setUserSuspended`.
 #[derive(SimpleObject)]
 pub(crate) struct SetUserSuspendedPayload {
+    /// The account after the change; null if nothing was done.
     user: Option<UserObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<InputError>,
 }
 
 /// What came of opening or refreshing a session, in the parts of its payload.
 type Opened = (Option<SessionObject>, Option<UserObject>, Vec<AuthError>);
 
-fn opened(done: Result<(UserCard, TokenPair), AccountError>) -> Result<Opened> {
+/// From here on the payload is the account's own: it has just proved who it is.
+fn opened(ctx: &Context<'_>, done: Result<(UserCard, TokenPair), AccountError>) -> Result<Opened> {
     Ok(match done {
-        Ok((card, pair)) => (Some(pair.into()), Some(card.into()), Vec::new()),
+        Ok((card, pair)) => {
+            let TokenPair { session, access_expires_at: expires_at, .. } = pair;
+            let principal = Principal { user: card.id, session, roles: card.roles, expires_at, commits: None };
+            ctx.scope().prove(ctx, Actor::User(principal));
+            (Some(pair.into()), Some(card.into()), Vec::new())
+        }
         Err(error) => (None, None, vec![error.outward()?.try_into()?]),
     })
 }
@@ -426,12 +503,15 @@ impl AccountQuery {
         }
     }
 
-    /// The skill vocabulary.
+    /// The skill vocabulary. Public; sorted by name.
     async fn skills(
         &self,
         ctx: &Context<'_>,
+        #[graphql(
+            desc = "Only skills whose slug or name begins with this, in any case; at most 100 bytes. Null: all."
+        )]
         prefix: Option<String>,
-        #[graphql(default = 20)] first: i32,
+        #[graphql(default = 20, desc = "How many skills, 1 to 100, sorted by name.")] first: i32,
     ) -> Result<Option<Vec<SkillObject>>> {
         let first = u64::try_from(first).ok().filter(|first| (1..=100).contains(first));
         let first = first.ok_or_else(|| ErrorCode::BadUserInput.error("first must be between 1 and 100."))?;
@@ -449,32 +529,40 @@ pub(crate) struct AccountMutation;
 
 #[Object]
 impl AccountMutation {
-    /// Anonymous.
-    async fn sign_up(&self, ctx: &Context<'_>, input: SignUpInput) -> Result<Option<SignUpPayload>> {
+    /// Anonymous. Opens an account and signs it in.
+    async fn sign_up(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The account to open.")] input: SignUpInput,
+    ) -> Result<Option<SignUpPayload>> {
         let holds = |role| input.roles.contains(&role);
         let roles =
             Roles { client: holds(SignUpRole::Client), freelancer: holds(SignUpRole::Freelancer), admin: false };
         let SignUpInput { email, password, display_name, .. } = input;
         let command = SignUp { email, password, display_name, roles };
-        let (session, user, errors) = opened(ctx.get::<Accounts>().sign_up(command, ctx.address()).await)?;
+        let (session, user, errors) = opened(ctx, ctx.get::<Accounts>().sign_up(command, ctx.address()).await)?;
         Ok(Some(SignUpPayload { session, user, errors }))
     }
 
     /// Anonymous. The same answer and the same time for an unknown email and a wrong password.
-    async fn sign_in(&self, ctx: &Context<'_>, input: SignInInput) -> Result<Option<SignInPayload>> {
+    async fn sign_in(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Whose account, and its password.")] input: SignInInput,
+    ) -> Result<Option<SignInPayload>> {
         let done = ctx.get::<Accounts>().sign_in(&input.email, &input.password, ctx.address()).await;
-        let (session, user, errors) = opened(done)?;
+        let (session, user, errors) = opened(ctx, done)?;
         Ok(Some(SignInPayload { session, user, errors }))
     }
 
-    /// Anonymous.
+    /// Anonymous. The next token pair of a session.
     async fn refresh_session(
         &self,
         ctx: &Context<'_>,
-        input: RefreshSessionInput,
+        #[graphql(desc = "The refresh token to trade in.")] input: RefreshSessionInput,
     ) -> Result<Option<RefreshSessionPayload>> {
         let done = ctx.get::<Accounts>().refresh(&input.refresh_token, ctx.address()).await;
-        let (session, user, errors) = opened(done)?;
+        let (session, user, errors) = opened(ctx, done)?;
         Ok(Some(RefreshSessionPayload { session, user, errors }))
     }
 
@@ -487,25 +575,23 @@ impl AccountMutation {
         Ok(Some(SignOutPayload { errors }))
     }
 
-    /// Any signed-in user.
+    /// Any signed-in user. Sets another password for the caller's own account.
     async fn change_password(
         &self,
         ctx: &Context<'_>,
-        input: ChangePasswordInput,
+        #[graphql(desc = "The old and the new password.")] input: ChangePasswordInput,
     ) -> Result<Option<ChangePasswordPayload>> {
         let ChangePasswordInput { current_password, new_password } = input;
         let done = ctx.get::<Accounts>().change_password(ctx.actor(), &current_password, &new_password).await;
-        Ok(Some(match done {
-            Ok(pair) => ChangePasswordPayload { session: Some(pair.into()), errors: Vec::new() },
-            Err(error) => ChangePasswordPayload { session: None, errors: vec![error.outward()?.try_into()?] },
-        }))
+        let (session, viewer, errors) = opened(ctx, done)?;
+        Ok(Some(ChangePasswordPayload { session, viewer, errors }))
     }
 
-    /// Any signed-in user.
+    /// Any signed-in user. Changes what others see of the caller.
     async fn update_profile(
         &self,
         ctx: &Context<'_>,
-        input: UpdateProfileInput,
+        #[graphql(desc = "What to change about the caller's profile.")] input: UpdateProfileInput,
     ) -> Result<Option<UpdateProfilePayload>> {
         let patch = (|| {
             Ok(ProfilePatch {
@@ -525,8 +611,12 @@ impl AccountMutation {
         Ok(Some(UpdateProfilePayload { viewer, errors }))
     }
 
-    /// Admin.
-    async fn set_user_roles(&self, ctx: &Context<'_>, input: SetUserRolesInput) -> Result<Option<SetUserRolesPayload>> {
+    /// Admin. Gives and takes roles; the account's sockets come back with the new ones.
+    async fn set_user_roles(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Whose roles, and which.")] input: SetUserRolesInput,
+    ) -> Result<Option<SetUserRolesPayload>> {
         let holds = |role| input.roles.contains(&role);
         let roles =
             Roles { client: holds(Role::Client), freelancer: holds(Role::Freelancer), admin: holds(Role::Admin) };
@@ -534,11 +624,11 @@ impl AccountMutation {
         Ok(Some(SetUserRolesPayload { user, errors }))
     }
 
-    /// Admin.
+    /// Admin. Shuts an account out at once, or lets it in again.
     async fn set_user_suspended(
         &self,
         ctx: &Context<'_>,
-        input: SetUserSuspendedInput,
+        #[graphql(desc = "Whom to shut out or let in, and why.")] input: SetUserSuspendedInput,
     ) -> Result<Option<SetUserSuspendedPayload>> {
         let SetUserSuspendedInput { user_id, suspended, reason } = input;
         let done = ctx.get::<Accounts>().set_suspended(ctx.actor(), &user_id, suspended, &reason).await;

@@ -14,19 +14,19 @@ use sea_orm::{
 use super::{
     entity::{skills, user_skills, users},
     error::AccountError,
-    model::{Email, Skill, UserCard, avatar_url},
+    model::{AccountName, Email, Skill, UserCard, avatar_url},
 };
 use crate::{
     auth::{
-        actor::{Actor, Denied, Roles},
+        actor::{Actor, Denied, Principal, Roles},
         attempts::{AttemptKey, Attempts},
         passwords::{Password, PasswordFault, Passwords, Verdict},
-        sessions::{NewRefreshToken, Refresh, Sessions, TokenPair},
+        sessions::{Refresh, Sessions, TokenPair},
     },
     clock::{Clock, Timestamp},
     db::{Db, Tx},
     error::{Fault, Invalid, InvalidKind},
-    ids::{Ids, SessionId, SkillId, UserId},
+    ids::{Ids, SkillId, UserId},
     text,
 };
 
@@ -171,20 +171,17 @@ impl Accounts {
                 path: Vec::new(),
             })
         };
-        let email = Email::parse(email);
-        let account = email.as_ref().map_or("", Email::as_str);
-        let account = AttemptKey::account(account);
-        let attempt = self.attempts.begin(&[account, AttemptKey::Address(from)]).map_err(too_many)?;
-        let row = match &email {
-            Ok(email) => {
-                users::Entity::find()
-                    .filter(users::Column::Email.eq(email.as_str()))
-                    .filter(users::Column::SuspendedAt.is_null())
-                    .one(self.db.reader())
-                    .await?
-            }
-            Err(_) => None,
-        };
+        let account = AccountName::read(email);
+        let key = AttemptKey::account(account.key());
+        let attempt = self.attempts.begin(&[key, AttemptKey::Address(from)]).map_err(too_many)?;
+        let rows = users::Entity::find()
+            .filter(users::Column::Email.is_in(account.spellings()))
+            .filter(users::Column::SuspendedAt.is_null())
+            .all(self.db.reader())
+            .await?;
+        // The same spelling as ever comes before one that only means the same.
+        let row = account.spellings().last().and_then(|kept| rows.iter().find(|row| row.email == kept));
+        let row = row.or(rows.first()).cloned();
         let candidate = Password::candidate(password).map_err(|_| refused())?;
         let stored = row.as_ref().map(|row| row.password_hash.as_str());
         let rehash = match self.passwords.verify(&candidate, stored).await.map_err(password_fault)? {
@@ -207,7 +204,8 @@ impl Accounts {
         Ok((row.into(), self.sessions.pair(user, session, refresh)?))
     }
 
-    /// Trades a refresh token for a new pair. One that comes a second time ends its session.
+    /// Trades a refresh token for a new pair. One that comes a second time gets the same refresh token for a moment, and
+    /// ends its session afterwards.
     #[tracing::instrument(skip_all)]
     pub async fn refresh(&self, token: &str, from: IpAddr) -> Result<(UserCard, TokenPair), AccountError> {
         let attempt = self.attempts.begin(&[AttemptKey::Address(from)]).map_err(too_many)?;
@@ -235,10 +233,16 @@ impl Accounts {
         Ok(())
     }
 
-    /// Changes the password and ends all sessions but a new one, which it returns.
+    /// Changes the password and ends all sessions but the one that the caller came with, for which it returns new tokens.
+    /// The tokens that this session has stay good, and so do its sockets.
     #[tracing::instrument(skip_all)]
-    pub async fn change_password(&self, actor: Actor, current: &str, new: &str) -> Result<TokenPair, AccountError> {
-        let user = actor.signed_in()?;
+    pub async fn change_password(
+        &self,
+        actor: Actor,
+        current: &str,
+        new: &str,
+    ) -> Result<(UserCard, TokenPair), AccountError> {
+        let Actor::User(Principal { user, session, .. }) = actor else { return Err(Denied::Unauthenticated.into()) };
         let row = users::Entity::find_by_id(user).one(self.db.reader()).await?;
         let row = row.ok_or_else(|| Fault::corrupt("a session without its user"))?;
         let new = Password::parse(new).map_err(|rule| Invalid::value("newPassword", rule))?;
@@ -256,16 +260,19 @@ impl Accounts {
         let verdict = self.passwords.verify(&current, Some(&row.password_hash)).await.map_err(password_fault)?;
         let Verdict::Right { .. } = verdict else { return Err(wrong()) };
         let hash = &self.passwords.hash(&new).await.map_err(password_fault)?;
-        let (session, refresh): (SessionId, NewRefreshToken) = self
+        let refresh = self
             .db
             .transact(|tx| async move {
                 set_password_in(&tx, user, hash).await?;
-                self.sessions.end_all_in(&tx, user, "password changed").await?;
-                Ok::<_, AccountError>(self.sessions.open_in(&tx, user).await?)
+                if !self.sessions.end_others_in(&tx, user, session, "password changed").await? {
+                    // Ended since the request began, perhaps by the same change of password from elsewhere.
+                    return Err(Denied::Unauthenticated.into());
+                }
+                Ok::<_, AccountError>(self.sessions.renew_in(&tx, session).await?)
             })
             .await?;
         attempt.succeeded();
-        Ok(self.sessions.pair(user, session, refresh)?)
+        Ok((row.into(), self.sessions.pair(user, session, refresh)?))
     }
 
     /// Changes what others see of the caller.

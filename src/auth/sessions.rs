@@ -1,8 +1,16 @@
 //! Sessions and their refresh tokens, and the answer to "who does this access token stand for now?".
 //!
-//! A refresh token is 32 random bytes, kept as a SHA-256 hash, good for one use (RFC 9700, section 4.14): each use
-//! gives the next one of the same family. A token that comes a second time was stolen from somebody, so the whole
-//! family ends. The end of a session is an event of the log, recorded in the same transaction, so that every node hears
+//! A refresh token is 32 bytes that nobody can guess, kept as a SHA-256 hash, good for one use (RFC 9700, section 4.14):
+//! each use gives the next one of the same family. A token that comes a second time was stolen from somebody, so the
+//! whole family ends.
+//!
+//! But for [`GRACE_SECONDS`] after its first use, and while the next one has not been used, a token gives that same next
+//! one again: two tabs refresh at the same moment, and an answer can be lost. The next token is made of the one that was
+//! presented and a salt that is stored beside the latter's hash, so that it can be made again by whoever has the token
+//! and by nobody who has only the table. The next refresh after that time takes the salt away. The time is the
+//! database's, and counts from the first use.
+//!
+//! The end of a session is an event of the log, recorded in the same transaction, so that every node hears
 //! of it and closes what is open for it ([`Sessions::hear`]): in order with everything else that happens, and never
 //! lost.
 
@@ -21,15 +29,23 @@ use super::{
 };
 use crate::{
     clock::{Clock, Timestamp},
-    db::{Db, Tx},
+    db::{Backend, Db, Tx},
     error::Fault,
     events::{self, Audience, EventKind, NewEvent},
     ids::{Ids, RefreshTokenId, SessionId, UserId},
 };
 
+/// How long after its first use a refresh token gives the same successor again.
+pub const GRACE_SECONDS: u32 = 10;
+
+/// When the grace of tokens that run out of it now began, by `PostgreSQL`'s clock; [`GRACE_SECONDS`] ago.
+const GRACE_BEGAN: &str = "clock_timestamp() - interval '10 seconds'";
+
 /// A token pair as the API hands it out.
 #[derive(Clone)]
 pub struct TokenPair {
+    /// Whose tokens they are.
+    pub session: SessionId,
     /// Signed, short-lived.
     pub access: String,
     /// When it ends.
@@ -53,6 +69,9 @@ pub enum Unauthenticated {
     #[error(transparent)]
     Fault(#[from] Fault),
 }
+
+/// What a refresh token is made of.
+type Secret = [u8; 32];
 
 /// What became of a refresh token.
 #[derive(Debug)]
@@ -153,13 +172,18 @@ impl Sessions {
         let session: SessionId = self.ids.next();
         let sql = "INSERT INTO sessions (id, user_id, created_at) VALUES (?, ?, ?) RETURNING 1";
         tx.query(sql, [session.into(), user.into(), self.clock.now().into()]).await?;
-        Ok((session, self.next_token_in(tx, session).await?))
+        Ok((session, self.next_token_in(tx, session, self.ids.secret()).await?))
+    }
+
+    /// One more refresh token for a session that lives.
+    pub async fn renew_in(&self, tx: &Tx, session: SessionId) -> Result<NewRefreshToken, DbErr> {
+        self.next_token_in(tx, session, self.ids.secret()).await
     }
 
     /// Trades a refresh token for the next one of its family.
     pub async fn refresh_in(&self, tx: &Tx, token: &str) -> Result<Refresh, DbErr> {
-        let Some(hash) = hash(token) else { return Ok(Refresh::Refused) };
-        let now = self.clock.now();
+        let Some(secret) = secret(token) else { return Ok(Refresh::Refused) };
+        let hash = Sha256::digest(secret).to_vec();
         let found = tx
             .query(
                 "SELECT t.id, t.session_id, t.expires_at, t.used_at IS NOT NULL AS used, s.user_id FROM refresh_tokens t \
@@ -169,18 +193,81 @@ impl Sessions {
             )
             .await?;
         let Some(row) = found.first() else { return Ok(Refresh::Refused) };
-        let session: SessionId = row.try_get("", "session_id")?;
+        let (session, user): (SessionId, UserId) = (row.try_get("", "session_id")?, row.try_get("", "user_id")?);
+        let id: RefreshTokenId = row.try_get("", "id")?;
+        let salt: [u8; 32] = self.ids.secret();
         // The conditional update decides, not the row read above: of two that race, one uses the token.
-        let sql = "UPDATE refresh_tokens SET used_at = ? WHERE id = ? AND used_at IS NULL RETURNING 1";
-        let used = tx.query(sql, [now.into(), row.try_get::<RefreshTokenId>("", "id")?.into()]).await?;
+        let used = match tx.backend() {
+            Backend::Postgres => {
+                let sql = "UPDATE refresh_tokens SET used_at = clock_timestamp(), successor_salt = ? \
+                           WHERE id = ? AND used_at IS NULL RETURNING 1";
+                tx.query(sql, [salt.to_vec().into(), id.into()]).await?
+            }
+            Backend::Sqlite => {
+                let sql = "UPDATE refresh_tokens SET used_at = ?, successor_salt = ? \
+                           WHERE id = ? AND used_at IS NULL RETURNING 1";
+                tx.query(sql, [self.clock.now().into(), salt.to_vec().into(), id.into()]).await?
+            }
+        };
         if used.is_empty() {
-            self.end_in(tx, session, "refresh token reused").await?;
-            return Ok(Refresh::Reused(session));
+            return match self.same_successor_in(tx, id, &secret).await? {
+                Some(successor) => Ok(Refresh::Rotated(user, session, successor)),
+                None => {
+                    self.end_in(tx, session, "refresh token reused").await?;
+                    Ok(Refresh::Reused(session))
+                }
+            };
         }
-        if row.try_get::<Timestamp>("", "expires_at")? <= now {
+        if row.try_get::<Timestamp>("", "expires_at")? <= self.clock.now() {
             return Ok(Refresh::Refused);
         }
-        Ok(Refresh::Rotated(row.try_get("", "user_id")?, session, self.next_token_in(tx, session).await?))
+        self.forget_salts_in(tx, session).await?;
+        let successor = self.next_token_in(tx, session, successor(&secret, &salt)).await?;
+        Ok(Refresh::Rotated(user, session, successor))
+    }
+
+    /// Takes away the salts that have served: with an old token and the table somebody could follow them to the newest one.
+    async fn forget_salts_in(&self, tx: &Tx, session: SessionId) -> Result<(), DbErr> {
+        let forget = "UPDATE refresh_tokens SET successor_salt = NULL \
+                      WHERE session_id = ? AND successor_salt IS NOT NULL AND used_at <= ";
+        match tx.backend() {
+            Backend::Postgres => tx.later(&format!("{forget}{GRACE_BEGAN}"), [session.into()]).await,
+            Backend::Sqlite => tx.later(&format!("{forget}?"), [session.into(), self.grace_began().into()]).await,
+        }
+    }
+
+    /// By the clock of the process, which is that of `SQLite`.
+    fn grace_began(&self) -> Timestamp {
+        self.clock.now() - TimeDelta::seconds(i64::from(GRACE_SECONDS))
+    }
+
+    /// The successor that a used token has been given, if that was a moment ago and nobody has used it yet.
+    async fn same_successor_in(
+        &self,
+        tx: &Tx,
+        token: RefreshTokenId,
+        secret: &Secret,
+    ) -> Result<Option<NewRefreshToken>, DbErr> {
+        let now = self.clock.now();
+        // Read anew: the twin that used it has committed in between.
+        let find = "SELECT successor_salt FROM refresh_tokens \
+                    WHERE id = ? AND successor_salt IS NOT NULL AND used_at > ";
+        let found = match tx.backend() {
+            Backend::Postgres => tx.query(&format!("{find}{GRACE_BEGAN}"), [token.into()]).await?,
+            Backend::Sqlite => {
+                // A clock that was set back does not prolong it.
+                let sql = format!("{find}? AND used_at <= ?");
+                tx.query(&sql, [token.into(), self.grace_began().into(), now.into()]).await?
+            }
+        };
+        let Some(row) = found.first() else { return Ok(None) };
+        let salt: Vec<u8> = row.try_get("", "successor_salt")?;
+        let successor = successor(secret, &salt);
+        let sql = "SELECT expires_at FROM refresh_tokens WHERE hash = ? AND used_at IS NULL";
+        let found = tx.query(sql, [Sha256::digest(successor).to_vec().into()]).await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        let expires_at: Timestamp = row.try_get("", "expires_at")?;
+        Ok((expires_at > now).then(|| NewRefreshToken { text: BASE64_URL_SAFE_NO_PAD.encode(successor), expires_at }))
     }
 
     /// Ends one session.
@@ -199,6 +286,18 @@ impl Sessions {
         self.record_ends_in(tx, &ended).await
     }
 
+    /// Ends all sessions of a user but this one; false if this one has ended itself.
+    pub async fn end_others_in(&self, tx: &Tx, user: UserId, kept: SessionId, reason: &str) -> Result<bool, DbErr> {
+        let sql = "UPDATE sessions SET ended_at = ?, end_reason = ? WHERE user_id = ? AND id <> ? AND ended_at IS NULL \
+                   RETURNING id, user_id";
+        let ended = tx.query(sql, [self.clock.now().into(), reason.into(), user.into(), kept.into()]).await?;
+        self.record_ends_in(tx, &ended).await?;
+        // Its row is held until the commit: an end that comes at the same moment waits, and comes after this.
+        let lock = if tx.backend() == Backend::Postgres { " FOR UPDATE" } else { "" };
+        let sql = format!("SELECT id FROM sessions WHERE id = ? AND user_id = ? AND ended_at IS NULL{lock}");
+        Ok(!tx.query(&sql, [kept.into(), user.into()]).await?.is_empty())
+    }
+
     /// What a user may do has changed: whatever is open for them is closed and comes back with the new rights.
     pub async fn rights_changed_in(&self, tx: &Tx, user: UserId) -> Result<(), DbErr> {
         events::record(tx, self.event(EventKind::RightsChanged, user.into(), user)).await
@@ -212,6 +311,8 @@ impl Sessions {
             EventKind::RightsChanged => self.revocations.end_user(event.subject.into()),
             EventKind::JobPosted
             | EventKind::JobUpdated
+            | EventKind::DraftUpdated
+            | EventKind::ClaimUpdated
             | EventKind::WalletUpdated
             | EventKind::NotificationReceived
             | EventKind::Unknown => {}
@@ -243,6 +344,7 @@ impl Sessions {
     pub fn pair(&self, user: UserId, session: SessionId, refresh: NewRefreshToken) -> Result<TokenPair, Fault> {
         let access = self.tokens.issue(user, session).map_err(|fault| Fault::Unavailable(fault.to_string()))?;
         Ok(TokenPair {
+            session,
             access: access.text,
             access_expires_at: access.expires_at,
             refresh: refresh.text,
@@ -250,8 +352,7 @@ impl Sessions {
         })
     }
 
-    async fn next_token_in(&self, tx: &Tx, session: SessionId) -> Result<NewRefreshToken, DbErr> {
-        let secret: [u8; 32] = self.ids.secret();
+    async fn next_token_in(&self, tx: &Tx, session: SessionId, secret: Secret) -> Result<NewRefreshToken, DbErr> {
         let now = self.clock.now();
         let expires_at = now + self.refresh_lifetime;
         let sql = "INSERT INTO refresh_tokens (id, session_id, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?) \
@@ -263,8 +364,31 @@ impl Sessions {
     }
 }
 
-/// The stored form of a token, or nothing for a text that no token of ours has.
-fn hash(token: &str) -> Option<Vec<u8>> {
-    let secret: [u8; 32] = BASE64_URL_SAFE_NO_PAD.decode(token.get(..43)?).ok()?.try_into().ok()?;
-    (token.len() == 43).then(|| Sha256::digest(secret).to_vec())
+/// The bytes of a token, or nothing for a text that no token of ours has.
+fn secret(token: &str) -> Option<Secret> {
+    let secret = BASE64_URL_SAFE_NO_PAD.decode(token.get(..43)?).ok()?.try_into().ok()?;
+    (token.len() == 43).then_some(secret)
+}
+
+/// The token after this one. All that is hashed has a length of its own, so no two of them can run into each other.
+fn successor(secret: &Secret, salt: &[u8]) -> Secret {
+    let digest = Sha256::new().chain_update(b"lancewire: the refresh token after this one");
+    digest.chain_update(secret).chain_update(salt).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_successor_follows_from_token_and_salt_together_and_from_nothing_less() {
+        let first = successor(&[1; 32], &[2; 32]);
+        assert_eq!(first, successor(&[1; 32], &[2; 32]));
+        for other in [successor(&[1; 32], &[3; 32]), successor(&[2; 32], &[2; 32]), successor(&[2; 32], &[1; 32])] {
+            assert_ne!(first, other);
+        }
+        let text = BASE64_URL_SAFE_NO_PAD.encode(first);
+        assert_eq!(secret(&text), Some(first));
+        assert_eq!((secret(&text[1..]), secret(&format!("{text}A")), secret("é")), (None, None, None));
+    }
 }

@@ -8,8 +8,9 @@ use async_graphql::{
 
 use super::{
     ClaimError, Claims,
+    list::ClaimScope,
     model::{self, Claim, Deliverable},
-    service::{ClaimScope, Stepped},
+    service::Stepped,
 };
 use crate::{
     accounts::graphql::{UserObject, user},
@@ -41,13 +42,21 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "model::ClaimStatus")]
 pub(crate) enum ClaimStatus {
+    /// The freelancer works; nothing was submitted yet.
     Active,
+    /// Work was submitted and waits for the client.
     InReview,
+    /// The client sent the last submission back; the freelancer works again.
     RevisionRequested,
+    /// The client accepted the work and the freelancer was paid. Final.
     Approved,
+    /// The freelancer gave it back; the job reopened. Final.
     Released,
+    /// `expiresAt` passed without a submission; the job reopened. Final. Reserved: nothing acts on `expiresAt` yet.
     Expired,
+    /// An admin ended it when a dispute was resolved for the client. Final. Reserved: there are no disputes yet.
     Cancelled,
+    /// An admin decides; escrow is frozen meanwhile. Reserved: there are no disputes yet.
     Disputed,
 }
 
@@ -55,9 +64,13 @@ pub(crate) enum ClaimStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "model::DeliverableStatus")]
 pub(crate) enum DeliverableStatus {
+    /// Waits for the client's review.
     Submitted,
+    /// The client sent it back with a note.
     RevisionRequested,
+    /// The client accepted it; this is the work that was paid.
     Approved,
+    /// The freelancer submitted a newer one before it was reviewed.
     Superseded,
 }
 
@@ -74,28 +87,34 @@ impl From<Claim> for ClaimObject {
 /// One freelancer's exclusive hold on one job.
 #[Object(name = "Claim")]
 impl ClaimObject {
+    /// Opaque, globally unique and permanent: pass it to `node(id:)`, and never parse it.
     pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
 
+    /// Grows by one with each committed change of the claim. Keep the object with the higher version.
     async fn version(&self) -> i64 {
         self.0.version
     }
 
+    /// Where the claim is in its life.
     async fn status(&self) -> ClaimStatus {
         self.0.status.into()
     }
 
+    /// What is claimed.
     async fn job(&self, ctx: &Context<'_>) -> Result<JobObject> {
         // A job that was claimed has been posted, and is public.
         let job = Box::pin(ctx.get::<Loaders>().jobs().load_one(self.0.job_id)).await?;
         Ok(job.ok_or_else(|| Fault::corrupt(format!("{} is missing", self.0.job_id)))?.into())
     }
 
+    /// Who holds or held it.
     async fn freelancer(&self, ctx: &Context<'_>) -> Result<UserObject> {
         user(ctx, self.0.freelancer_id).await
     }
 
+    /// When the job was claimed.
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
@@ -110,6 +129,7 @@ impl ClaimObject {
         self.0.auto_approve_at.map(Into::into)
     }
 
+    /// When it was approved, released, expired or cancelled; null while it is live.
     async fn ended_at(&self) -> Option<DateTime> {
         self.0.ended_at.map(Into::into)
     }
@@ -143,6 +163,7 @@ impl ClaimConnection {
 
 #[ComplexObject]
 impl ClaimConnection {
+    /// All claims of the list, not of this page alone.
     async fn total_count(&self, ctx: &Context<'_>) -> Result<i32> {
         let count = ctx.get::<Claims>().count(self.scope.0, &self.scope.1).await?;
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
@@ -162,36 +183,44 @@ impl From<Deliverable> for DeliverableObject {
 /// One numbered submission of work for a claim.
 #[Object(name = "Deliverable")]
 impl DeliverableObject {
+    /// Opaque, globally unique and permanent: pass it to `node(id:)`, and never parse it.
     pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
 
+    /// Counts the submissions of one claim from 1, without holes.
     async fn number(&self) -> i32 {
         self.0.number
     }
 
+    /// What became of it.
     async fn status(&self) -> DeliverableStatus {
         self.0.status.into()
     }
 
+    /// The claim that it was submitted for.
     async fn claim(&self, ctx: &Context<'_>) -> Result<ClaimObject> {
         // Whoever may see the work may see the claim.
         let claim = Box::pin(ctx.get::<Loaders>().claims().load_one(self.0.claim_id)).await?;
         Ok(claim.ok_or_else(|| Fault::corrupt(format!("{} is missing", self.0.claim_id)))?.into())
     }
 
+    /// What the freelancer says about it. Plain text: render it as untrusted.
     async fn note(&self) -> &str {
         &self.0.note
     }
 
+    /// What the client wants changed; null unless it was sent back.
     async fn revision_note(&self) -> Option<&str> {
         self.0.revision_note.as_deref()
     }
 
+    /// When it was handed in.
     async fn submitted_at(&self) -> DateTime {
         self.0.submitted_at.into()
     }
 
+    /// When the client approved it or sent it back; null before that.
     async fn reviewed_at(&self) -> Option<DateTime> {
         self.0.reviewed_at.map(Into::into)
     }
@@ -286,18 +315,26 @@ pub(crate) async fn deliverables_of(
 /// Somebody else was faster, or the job is not OPEN. Carries the job as it is now, so the cache heals itself.
 #[derive(Clone, SimpleObject)]
 pub(crate) struct JobNotClaimableError {
+    /// Says what happened and what to do; safe to show to a person.
     pub(crate) message: String,
+    /// A stable code: branch on it, never on `message`.
     pub(crate) code: UserErrorCode,
+    /// Where in the variables the value stands that was refused; null if it is about no single one.
     pub(crate) path: Option<Vec<String>>,
+    /// The job as it is now.
     job: JobObject,
 }
 
 /// The freelancer already holds as many live claims as allowed.
 #[derive(Clone, SimpleObject)]
 pub(crate) struct ClaimLimitError {
+    /// Says what happened and what to do; safe to show to a person.
     pub(crate) message: String,
+    /// A stable code: branch on it, never on `message`.
     pub(crate) code: UserErrorCode,
+    /// Where in the variables the value stands that was refused; null if it is about no single one.
     pub(crate) path: Option<Vec<String>>,
+    /// How many live claims one freelancer may hold at once.
     limit: i32,
 }
 
@@ -349,73 +386,106 @@ user_errors! {
 /// Claim an OPEN job. `expectedVersion` refuses a job whose terms changed since it was read.
 #[derive(InputObject)]
 pub(crate) struct ClaimJobInput {
+    /// An OPEN job of somebody else.
     job_id: ID,
+    /// The `Job.version` that the caller decided on. If the job has changed since, nothing is done and
+    /// `VersionConflictError` tells. Null: any version.
     expected_version: Option<i32>,
+    /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
+    /// with the same input has no second effect.
     idempotency_key: String,
 }
 
 /// Give a claim back; the job reopens.
 #[derive(InputObject)]
 pub(crate) struct ReleaseClaimInput {
+    /// A claim of the caller's own: ACTIVE or REVISION_REQUESTED.
     claim_id: ID,
+    /// Shown to the client as `Claim.endReason`: 1 to 500 characters. Left out or null: none is given.
     reason: Option<String>,
 }
 
 /// Hand work in.
 #[derive(InputObject)]
 pub(crate) struct SubmitDeliverableInput {
+    /// A live claim of the caller's own.
     claim_id: ID,
+    /// What was done and where it is: 1 to 5,000 characters.
     note: String,
+    /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
+    /// with the same input has no second effect.
     idempotency_key: String,
 }
 
 /// Send work back.
 #[derive(InputObject)]
 pub(crate) struct RequestRevisionInput {
+    /// The latest submission of a claim on one of the caller's own jobs; an older one is refused.
     deliverable_id: ID,
+    /// What should change: 1 to 5,000 characters.
     note: String,
 }
 
 /// Accept work: pays the freelancer and completes the job, in one transaction.
 #[derive(InputObject)]
 pub(crate) struct ApproveDeliverableInput {
+    /// The latest submission of a claim on one of the caller's own jobs; an older one is refused.
     deliverable_id: ID,
+    /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
+    /// with the same input has no second effect.
     idempotency_key: String,
 }
 
 /// Result of `claimJob`.
 #[derive(SimpleObject)]
 pub(crate) struct ClaimJobPayload {
+    /// The caller's new claim; null if nothing was done.
     claim: Option<ClaimObject>,
+    /// The new claim as a row of `User.claims`, to put at the head of a cached list; null if nothing was done.
     claim_edge: Option<ClaimEdge>,
+    /// The job after this step; null if nothing was done.
     job: Option<JobObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<ClaimJobError>,
 }
 
 /// Result of `releaseClaim`.
 #[derive(SimpleObject)]
 pub(crate) struct ReleaseClaimPayload {
+    /// The claim after this step; null if nothing was done.
     claim: Option<ClaimObject>,
+    /// The job after this step; null if nothing was done.
     job: Option<JobObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<JobStepError>,
 }
 
 /// Result of `submitDeliverable`.
 #[derive(SimpleObject)]
 pub(crate) struct SubmitDeliverablePayload {
+    /// The new submission; null if nothing was done, or if a repeated request may no longer see it.
     deliverable: Option<DeliverableObject>,
+    /// The new submission as a row of `Job.deliverables`, to put at the head of a cached list; null as `deliverable`
+    /// is.
     deliverable_edge: Option<DeliverableEdge>,
+    /// The claim after this step; null if nothing was done.
     claim: Option<ClaimObject>,
+    /// The job after this step; null if nothing was done.
     job: Option<JobObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<JobStepError>,
 }
 
 /// Result of `requestRevision`.
 #[derive(SimpleObject)]
 pub(crate) struct RequestRevisionPayload {
+    /// The reviewed submission; null if nothing was done, or if a repeated request may no longer see it.
     deliverable: Option<DeliverableObject>,
+    /// The claim after this step; null if nothing was done.
     claim: Option<ClaimObject>,
+    /// The job after this step; null if nothing was done.
     job: Option<JobObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<JobStepError>,
 }
 
@@ -423,20 +493,26 @@ pub(crate) struct RequestRevisionPayload {
 #[derive(SimpleObject)]
 #[graphql(complex)]
 pub(crate) struct ApproveDeliverablePayload {
+    /// The reviewed submission; null if nothing was done, or if a repeated request may no longer see it.
     deliverable: Option<DeliverableObject>,
+    /// The claim after this step; null if nothing was done.
     claim: Option<ClaimObject>,
+    /// The job after this step; null if nothing was done.
     job: Option<JobObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<JobStepError>,
 }
 
 #[ComplexObject]
 impl ApproveDeliverablePayload {
     // The caller's own line in the history: the client's side of the payment.
+    /// The client's side of the payment: it leaves escrow and changes nothing in `available`; null if nothing was done.
     async fn transaction(&self, ctx: &Context<'_>) -> Result<Option<TransactionObject>> {
         let Some(job) = &self.job else { return Ok(None) };
         Ok(ctx.get::<Wallets>().release_of(job.job.client_id, job.job.id.into()).await?.map(Into::into))
     }
 
+    /// The client's wallet after the payment; null if nothing was done.
     async fn wallet(&self, ctx: &Context<'_>) -> Result<Option<WalletObject>> {
         let Some(job) = &self.job else { return Ok(None) };
         Ok(ctx.get::<Wallets>().find(ctx.actor(), wallet_of(job.job.client_id)).await?.map(Into::into))
@@ -467,7 +543,11 @@ pub(crate) struct ClaimQuery;
 #[Object]
 impl ClaimQuery {
     /// One claim. Its freelancer, its job's client and admins.
-    async fn claim(&self, ctx: &Context<'_>, id: ID) -> Result<Option<ClaimObject>> {
+    async fn claim(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As `Claim.id` gives it; an id of something else finds nothing.")] id: ID,
+    ) -> Result<Option<ClaimObject>> {
         let actor = signed_in(ctx)?;
         let Ok(id) = id.parse() else { return Ok(None) };
         Ok(ctx.get::<Claims>().find(&actor, id).await?.map(|(claim, _)| claim.into()))
@@ -478,11 +558,17 @@ impl ClaimQuery {
     async fn claims(
         &self,
         ctx: &Context<'_>,
+        #[graphql(
+            desc = "Only claims on this job; on the viewer's own one, everybody's. Null: the viewer's claims on any job."
+        )]
         job_id: Option<ID>,
-        status: Option<Vec<ClaimStatus>>,
+        #[graphql(desc = "Only claims in one of these statuses; null or empty: any.")] status: Option<Vec<ClaimStatus>>,
+        #[graphql(desc = "How many rows from the beginning, 1 to 100; 20 if neither `first` nor `last` is given.")]
         first: Option<i32>,
+        #[graphql(desc = "Only rows after this cursor, which a row or `pageInfo` of the same list gave.")]
         after: Option<String>,
-        last: Option<i32>,
+        #[graphql(desc = "How many rows from the end, 1 to 100. Give `first` or `last`, not both.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor, which a row or `pageInfo` of the same list gave.")]
         before: Option<String>,
     ) -> Result<Option<ClaimConnection>> {
         let actor = signed_in(ctx)?;
@@ -509,8 +595,13 @@ pub(crate) struct ClaimMutation;
 
 #[Object]
 impl ClaimMutation {
-    /// Freelancer. Of any number of simultaneous callers exactly one succeeds. Emits `jobUpdated`.
-    async fn claim_job(&self, ctx: &Context<'_>, input: ClaimJobInput) -> Result<Option<ClaimJobPayload>> {
+    /// Freelancer. Of any number of simultaneous callers exactly one succeeds. Emits `jobUpdated`. To the two sides of the
+    /// claim it emits `claimUpdated`, as every step of its life does.
+    async fn claim_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which job to claim.")] input: ClaimJobInput,
+    ) -> Result<Option<ClaimJobPayload>> {
         let ClaimJobInput { job_id, expected_version, idempotency_key } = input;
         let claims = ctx.get::<Claims>();
         let done = claims.claim(ctx.actor(), &job_id, expected_version.map(Into::into), &idempotency_key).await;
@@ -528,18 +619,22 @@ impl ClaimMutation {
         }))
     }
 
-    /// Freelancer, own claim. Emits `jobUpdated` and `jobPosted`.
-    async fn release_claim(&self, ctx: &Context<'_>, input: ReleaseClaimInput) -> Result<Option<ReleaseClaimPayload>> {
+    /// Freelancer, own claim. Emits `jobUpdated` and `jobPosted`. The job is OPEN again.
+    async fn release_claim(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which claim to give back, and why.")] input: ReleaseClaimInput,
+    ) -> Result<Option<ReleaseClaimPayload>> {
         let done = ctx.get::<Claims>().release(ctx.actor(), &input.claim_id, input.reason.as_deref()).await;
         let Step { claim, job, errors, .. } = step(done)?;
         Ok(Some(ReleaseClaimPayload { claim, job, errors }))
     }
 
-    /// Freelancer, own claim. Emits `jobUpdated`.
+    /// Freelancer, own claim. Emits `jobUpdated`. Hands work in; a submission that still waits is superseded.
     async fn submit_deliverable(
         &self,
         ctx: &Context<'_>,
-        input: SubmitDeliverableInput,
+        #[graphql(desc = "The work, and the claim that it is for.")] input: SubmitDeliverableInput,
     ) -> Result<Option<SubmitDeliverablePayload>> {
         let SubmitDeliverableInput { claim_id, note, idempotency_key } = input;
         let done = ctx.get::<Claims>().submit(ctx.actor(), &claim_id, &note, &idempotency_key).await;
@@ -549,11 +644,11 @@ impl ClaimMutation {
         Ok(Some(SubmitDeliverablePayload { deliverable, deliverable_edge, claim, job, errors }))
     }
 
-    /// Client, own job. Emits `jobUpdated`.
+    /// Client, own job. Emits `jobUpdated`. Sends the latest submission back.
     async fn request_revision(
         &self,
         ctx: &Context<'_>,
-        input: RequestRevisionInput,
+        #[graphql(desc = "Which submission to send back, and what should change.")] input: RequestRevisionInput,
     ) -> Result<Option<RequestRevisionPayload>> {
         let RequestRevisionInput { deliverable_id, note } = input;
         let done = ctx.get::<Claims>().request_revision(ctx.actor(), &deliverable_id, &note).await;
@@ -561,11 +656,11 @@ impl ClaimMutation {
         Ok(Some(RequestRevisionPayload { deliverable: deliverable.map(Into::into), claim, job, errors }))
     }
 
-    /// Client, own job. Emits `jobUpdated`, and `walletUpdated` to both sides.
+    /// Client, own job. Emits `jobUpdated`, and `walletUpdated` to both sides. Pays the freelancer and completes the job.
     async fn approve_deliverable(
         &self,
         ctx: &Context<'_>,
-        input: ApproveDeliverableInput,
+        #[graphql(desc = "Which submission to accept and pay.")] input: ApproveDeliverableInput,
     ) -> Result<Option<ApproveDeliverablePayload>> {
         let ApproveDeliverableInput { deliverable_id, idempotency_key } = input;
         let done = ctx.get::<Claims>().approve(ctx.actor(), &deliverable_id, &idempotency_key).await;

@@ -1,14 +1,16 @@
 //! Claims: who works on a job, and the work.
 //!
-//! Owns `claims` and `deliverables`, and with them a job's life from CLAIMED to COMPLETED. At most one claim of a job is
+//! Owns `claims` and `deliverables`, the event `claimUpdated`, and with them a job's life from CLAIMED to COMPLETED. At most one claim of a job is
 //! live: the job's row is locked, its status decides, and a partial unique index stands behind both. The highest of the
 //! domains: it moves jobs, pays through `wallet` and tells both sides through `notifications`, all in one transaction.
 
 pub mod entity;
 pub mod error;
 pub(crate) mod graphql;
+pub mod list;
 pub mod model;
 pub mod service;
+pub(crate) mod subscription;
 
 pub use error::ClaimError;
 pub use service::Claims;

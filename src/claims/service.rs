@@ -7,8 +7,7 @@ use std::collections::HashMap;
 
 use chrono::TimeDelta;
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    Select,
+    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
     sea_query::{Expr, LockType},
 };
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     entity::{claims, deliverables},
     error::ClaimError,
-    model::{Claim, ClaimStatus, Deliverable, DeliverableStatus},
+    model::{Claim, ClaimStatus, ClaimUpdate, Deliverable, DeliverableStatus},
 };
 use crate::{
     accounts::{Accounts, entity::users},
@@ -25,29 +24,29 @@ use crate::{
     config::MarketplaceSettings,
     db::{Db, Tx},
     error::{Fault, Invalid, InvalidKind},
+    events::{self, Audience, EventKind, NewEvent},
     idempotency::{IdempotencyKey, Once, once_in},
     ids::{ClaimId, DeliverableId, Ids, JobId, UserId},
     jobs::{
         Jobs,
-        model::{Job, JobChange, JobStatus, Step},
+        model::{Job, JobChange, JobSnapshot, JobStatus, Step},
         service::{check_version, parse_id},
     },
     notifications::{
         Notifications,
-        model::{NotificationKind, Subject},
+        model::{Details, NotificationKind, Part, Subject},
     },
-    page::{Page, PageRequest},
     text,
 };
 
 /// The claims. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Claims {
-    db: Db,
+    pub(super) db: Db,
     clock: Clock,
     ids: Ids,
     accounts: Accounts,
-    jobs: Jobs,
+    pub(super) jobs: Jobs,
     notifications: Notifications,
     rules: ClaimRules,
 }
@@ -157,10 +156,12 @@ impl Claims {
                     };
                     tx.later_built(&claims::Entity::insert(claims::ActiveModel::from(claim.clone()))).await?;
                     let job = Job { status: JobStatus::Claimed, claimant_id: Some(freelancer), ..before.clone() };
-                    let job = self.jobs.change_in(&tx, &before, job, &[JobChange::Status, JobChange::Claim]).await?;
-                    let title = format!("{name} claimed \"{}\"", job.title);
-                    self.notify_in(&tx, job.client_id, NotificationKind::JobClaimed, title, Subject::Job(job_id))
-                        .await?;
+                    let changes = &[JobChange::Status, JobChange::Claim];
+                    let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
+                    self.record_in(&tx, &claim, None, snapshot).await?;
+                    let details = Details::new(Part::Client, &job.title).by(freelancer, &name);
+                    let (kind, subject) = (NotificationKind::JobClaimed, Subject::Job(job_id));
+                    self.notifications.notify_in(&tx, job.client_id, kind, details, subject).await?;
                     let made = Made { claim: claim.id, deliverable: None };
                     Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: None }))
                 })
@@ -196,6 +197,7 @@ impl Claims {
                 if !claim.status.can_be_released() || !Step::Release.works_from(before.status) {
                     return Err(refused(before, claim, Step::Release));
                 }
+                let was = claim.status;
                 let claim = self
                     .save_in(
                         &tx,
@@ -208,12 +210,15 @@ impl Claims {
                     )
                     .await?;
                 let job = Job { status: JobStatus::Open, claimant_id: None, ..before.clone() };
-                let job = self.jobs.change_in(&tx, &before, job, &[JobChange::Status, JobChange::Claim]).await?;
+                let changes = &[JobChange::Status, JobChange::Claim];
+                let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
                 self.jobs.record_posted_in(&tx, &job).await?;
+                self.record_in(&tx, &claim, Some(was), snapshot).await?;
                 let name = self.accounts.card_in(&tx, claim.freelancer_id).await?.display_name;
-                let title = format!("{name} released \"{}\"; it is open again", job.title);
-                self.notify_in(&tx, job.client_id, NotificationKind::ClaimReleased, title, Subject::Job(job.id))
-                    .await?;
+                let mut details = Details::new(Part::Client, &job.title).by(claim.freelancer_id, &name);
+                details.reason.clone_from(reason);
+                let (kind, subject) = (NotificationKind::ClaimReleased, Subject::Job(job.id));
+                self.notifications.notify_in(&tx, job.client_id, kind, details, subject).await?;
                 Ok(Stepped { job, claim, deliverable: None })
             })
             .await
@@ -234,6 +239,7 @@ impl Claims {
                     if !claim.status.is_live() || !Step::Submit.works_from(before.status) {
                         return Err(refused(before, claim, Step::Submit));
                     }
+                    let name = self.accounts.card_in(&tx, freelancer).await?.display_name;
                     let latest = latest_deliverable_in(&tx, claim_id).await?;
                     let number = latest.as_ref().map_or(1, |latest| latest.number + 1);
                     if let Some(older) = latest.filter(|latest| latest.status == DeliverableStatus::Submitted) {
@@ -251,7 +257,7 @@ impl Claims {
                     };
                     let row = deliverables::ActiveModel::from(deliverable.clone());
                     tx.later_built(&deliverables::Entity::insert(row)).await?;
-                    let auto_approve_at = Some(now + self.rules.review);
+                    let (auto_approve_at, was) = (Some(now + self.rules.review), claim.status);
                     let claim = Claim { status: ClaimStatus::InReview, expires_at: None, auto_approve_at, ..claim };
                     let claim = self.save_in(&tx, claim).await?;
                     let mut changes = vec![JobChange::Claim, JobChange::Deliverable];
@@ -259,10 +265,11 @@ impl Claims {
                         changes.push(JobChange::Status);
                     }
                     let job = Job { status: JobStatus::InReview, ..before.clone() };
-                    let job = self.jobs.change_in(&tx, &before, job, &changes).await?;
-                    let title = format!("Work for \"{}\" is ready for your review", job.title);
-                    let subject = Subject::Claim(claim.id);
-                    self.notify_in(&tx, job.client_id, NotificationKind::WorkSubmitted, title, subject).await?;
+                    let (job, snapshot) = self.jobs.change_in(&tx, &before, job, &changes).await?;
+                    self.record_in(&tx, &claim, Some(was), snapshot).await?;
+                    let details = Details::new(Part::Client, &job.title).by(freelancer, &name);
+                    let (kind, subject) = (NotificationKind::WorkSubmitted, Subject::Claim(claim.id));
+                    self.notifications.notify_in(&tx, job.client_id, kind, details, subject).await?;
                     let made = Made { claim: claim.id, deliverable: Some(deliverable.id) };
                     Ok((made, Stepped { job, claim, deliverable: Some(deliverable) }))
                 })
@@ -287,6 +294,7 @@ impl Claims {
             .transact(|tx| async move {
                 let (before, claim, deliverable) =
                     self.lock_for_review_in(&tx, &actor, deliverable_id, Step::RequestRevision).await?;
+                let name = self.accounts.card_in(&tx, before.client_id).await?.display_name;
                 let deliverable = Deliverable {
                     status: DeliverableStatus::RevisionRequested,
                     revision_note: Some(note.clone()),
@@ -294,14 +302,16 @@ impl Claims {
                     ..deliverable
                 };
                 update_in(&tx, deliverable.clone()).await?;
-                let status = ClaimStatus::RevisionRequested;
+                let (status, was) = (ClaimStatus::RevisionRequested, claim.status);
                 let claim = self.save_in(&tx, Claim { status, auto_approve_at: None, ..claim }).await?;
                 let job = Job { status: JobStatus::Claimed, ..before.clone() };
                 let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable];
-                let job = self.jobs.change_in(&tx, &before, job, changes).await?;
-                let title = format!("A revision of \"{}\" was requested", job.title);
-                let kind = NotificationKind::RevisionRequested;
-                self.notify_in(&tx, claim.freelancer_id, kind, title, Subject::Claim(claim.id)).await?;
+                let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
+                self.record_in(&tx, &claim, Some(was), snapshot).await?;
+                let mut details = Details::new(Part::Freelancer, &job.title).by(job.client_id, &name);
+                details.reason = Some(note.clone());
+                let (kind, subject) = (NotificationKind::RevisionRequested, Subject::Claim(claim.id));
+                self.notifications.notify_in(&tx, claim.freelancer_id, kind, details, subject).await?;
                 Ok(Stepped { job, claim, deliverable: Some(deliverable) })
             })
             .await
@@ -319,9 +329,12 @@ impl Claims {
                 let approved = once_in(&tx, now, client, ("approveDeliverable", key), &deliverable_id, || async {
                     let (before, claim, deliverable) =
                         self.lock_for_review_in(&tx, &actor, deliverable_id, Step::Approve).await?;
+                    let parties = [before.client_id, claim.freelancer_id];
+                    let [payer, payee] = self.accounts.cards_in(&tx, parties).await?.map(|card| card.display_name);
                     let status = DeliverableStatus::Approved;
                     let deliverable = Deliverable { status, reviewed_at: Some(now), ..deliverable };
                     update_in(&tx, deliverable.clone()).await?;
+                    let was = claim.status;
                     let ended =
                         Claim { status: ClaimStatus::Approved, auto_approve_at: None, ended_at: Some(now), ..claim };
                     let claim = self.save_in(&tx, ended).await?;
@@ -333,16 +346,17 @@ impl Claims {
                     self.accounts.count_completed_job_in(&tx, [before.client_id, freelancer]).await?;
                     let job = Job { status: JobStatus::Completed, ..before.clone() };
                     let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable, JobChange::Escrow];
-                    let job = self.jobs.change_in(&tx, &before, job, changes).await?;
-                    let approved = format!("\"{}\" is completed", job.title);
-                    let currency = wallets.currency();
-                    let paid = currency.format(payment.amount);
-                    let paid = format!("You were paid {paid} {} for \"{}\"", currency.code(), job.title);
+                    let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
+                    self.record_in(&tx, &claim, Some(was), snapshot).await?;
+                    let for_client = Details::new(Part::Client, &job.title).by(freelancer, &payee);
+                    let approved = Details::new(Part::Freelancer, &job.title).by(job.client_id, &payer);
+                    let paid = Details { amount: Some(payment.amount), ..approved.clone() };
+                    let notifications = &self.notifications;
                     let (kind, subject) = (NotificationKind::WorkApproved, Subject::Job(job.id));
-                    self.notify_in(&tx, job.client_id, kind, approved.clone(), subject).await?;
-                    self.notify_in(&tx, freelancer, kind, approved, subject).await?;
+                    notifications.notify_in(&tx, job.client_id, kind, for_client, subject).await?;
+                    notifications.notify_in(&tx, freelancer, kind, approved, subject).await?;
                     let (kind, subject) = (NotificationKind::PaymentReceived, Subject::Transaction(payment.id));
-                    self.notify_in(&tx, freelancer, kind, paid, subject).await?;
+                    notifications.notify_in(&tx, freelancer, kind, paid, subject).await?;
                     let made = Made { claim: claim.id, deliverable: Some(deliverable_id) };
                     Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: Some(deliverable) }))
                 })
@@ -350,17 +364,6 @@ impl Claims {
                 self.outcome_in(&tx, &actor, approved).await
             })
             .await
-    }
-
-    async fn notify_in(
-        &self,
-        tx: &Tx,
-        user: UserId,
-        kind: NotificationKind,
-        title: String,
-        subject: Subject,
-    ) -> Result<(), Fault> {
-        self.notifications.notify_in(tx, user, kind, title, subject).await
     }
 
     /// Locks the freelancer's own claim, after its job.
@@ -424,6 +427,30 @@ impl Claims {
         if saved.rows_affected == 1 { Ok(claim) } else { Err(changed()) }
     }
 
+    /// Records what a step did to a claim, for its freelancer and the job's client. Every step calls this, after the job's
+    /// own change, in the transaction in which it saved the claim.
+    async fn record_in(
+        &self,
+        tx: &Tx,
+        claim: &Claim,
+        previous_status: Option<ClaimStatus>,
+        job: JobSnapshot,
+    ) -> Result<(), Fault> {
+        let owner = job.job.client_id;
+        let previous_status = previous_status.filter(|previous| *previous != claim.status);
+        let update = ClaimUpdate { claim: claim.clone(), job, previous_status };
+        let event = NewEvent {
+            id: self.ids.next(),
+            kind: EventKind::ClaimUpdated,
+            subject: claim.id.into(),
+            subject_version: claim.version,
+            audience: Audience { public: false, owner, claimant: Some(claim.freelancer_id) },
+            payload: serde_json::to_string(&update).map_err(Fault::corrupt)?,
+            occurred_at: self.clock.now(),
+        };
+        Ok(events::record(tx, event).await?)
+    }
+
     /// What a step left behind: as it left it, or as it is by now. A repeated request may find that its caller has lost
     /// the work meanwhile.
     async fn outcome_in(&self, tx: &Tx, actor: &Actor, outcome: Once<Made, Stepped>) -> Result<Stepped, ClaimError> {
@@ -483,89 +510,6 @@ impl Claims {
             .await?;
         // In the order of their making, so the latest is the one that stays.
         rows.into_iter().map(|row| Ok((row.job_id, row.try_into()?))).collect()
-    }
-
-    /// What a list of claims shows the actor: those on a job of their own (or any job, for admins), or else their own.
-    pub async fn scope(&self, actor: &Actor, job: Option<JobId>) -> Result<ClaimScope, ClaimError> {
-        let viewer = actor.signed_in()?;
-        let Some(job) = job else { return Ok(ClaimScope { freelancer: Some(viewer), job: None }) };
-        let owner = self.jobs.find(actor, job).await?.is_some_and(|found| found.is_own(actor) || actor.is_admin());
-        Ok(ClaimScope { freelancer: (!owner).then_some(viewer), job: Some(job) })
-    }
-
-    /// A page of claims, newest first.
-    pub async fn page(
-        &self,
-        scope: ClaimScope,
-        statuses: &[ClaimStatus],
-        request: PageRequest,
-    ) -> Result<Page<Claim>, Fault> {
-        let id = Expr::col(claims::Column::Id);
-        let rows = scope
-            .select(statuses)
-            .filter(request.bounds(&Order::Desc, &id, |cursor| Expr::value(cursor.id)))
-            .order_by(claims::Column::Id, request.direction(Order::Desc))
-            .limit(request.limit())
-            .all(self.db.reader())
-            .await?;
-        request.page(rows).try_map(Claim::try_from)
-    }
-
-    /// How many claims [`Claims::page`] pages through.
-    pub async fn count(&self, scope: ClaimScope, statuses: &[ClaimStatus]) -> Result<u64, Fault> {
-        Ok(scope.select(statuses).count(self.db.reader()).await?)
-    }
-
-    /// A page of the work handed in for a job, newest first: all of it for its client and admins, their own for its
-    /// claimant. Nothing for anybody else.
-    pub async fn deliverables(
-        &self,
-        actor: &Actor,
-        job: &Job,
-        request: PageRequest,
-    ) -> Result<Page<Deliverable>, Fault> {
-        let rows = claims::Entity::find().filter(claims::Column::JobId.eq(job.id)).all(self.db.reader()).await?;
-        let mut shown = Vec::new();
-        for row in rows {
-            let claim = Claim::try_from(row)?;
-            if claim.shows_work_to(job, actor) {
-                shown.push(claim.id);
-            }
-        }
-        let id = Expr::col(deliverables::Column::Id);
-        let rows = deliverables::Entity::find()
-            .filter(deliverables::Column::ClaimId.is_in(shown))
-            .filter(request.bounds(&Order::Desc, &id, |cursor| Expr::value(cursor.id)))
-            .order_by(deliverables::Column::Id, request.direction(Order::Desc))
-            .limit(request.limit())
-            .all(self.db.reader())
-            .await?;
-        request.page(rows).try_map(Deliverable::try_from)
-    }
-}
-
-/// Which claims a list is about.
-#[derive(Clone, Copy, Debug)]
-pub struct ClaimScope {
-    /// Only this freelancer's.
-    pub freelancer: Option<UserId>,
-    /// Only those on this job.
-    pub job: Option<JobId>,
-}
-
-impl ClaimScope {
-    fn select(self, statuses: &[ClaimStatus]) -> Select<claims::Entity> {
-        let mut condition = Condition::all();
-        if let Some(freelancer) = self.freelancer {
-            condition = condition.add(claims::Column::FreelancerId.eq(freelancer));
-        }
-        if let Some(job) = self.job {
-            condition = condition.add(claims::Column::JobId.eq(job));
-        }
-        if !statuses.is_empty() {
-            condition = condition.add(claims::Column::Status.is_in(statuses.iter().map(|status| status.as_str())));
-        }
-        claims::Entity::find().filter(condition)
     }
 }
 

@@ -9,12 +9,17 @@ use crate::{
 };
 
 named_enum! {
-    /// What happened: one kind a subscription field, and what the nodes themselves must hear of.
+    /// What happened, and what the nodes themselves must hear of.
     pub enum EventKind {
         /// A job became OPEN.
         JobPosted = "JOB_POSTED",
         /// A job changed.
         JobUpdated = "JOB_UPDATED",
+        /// A job changed that was never posted: its author alone may hear of it. A kind of its own, so that no
+        /// subscription to the changes of jobs hears of drafts unless it asks for them.
+        DraftUpdated = "DRAFT_UPDATED",
+        /// A claim was made or changed.
+        ClaimUpdated = "CLAIM_UPDATED",
         /// A wallet changed.
         WalletUpdated = "WALLET_UPDATED",
         /// Something reached an inbox.
@@ -54,7 +59,11 @@ impl EventKind {
     /// Whether the parties to such an event hear more of it than everybody, by the event itself.
     pub const fn has_parties(self) -> bool {
         match self {
-            Self::JobUpdated | Self::WalletUpdated | Self::NotificationReceived => true,
+            Self::JobUpdated
+            | Self::DraftUpdated
+            | Self::ClaimUpdated
+            | Self::WalletUpdated
+            | Self::NotificationReceived => true,
             Self::JobPosted | Self::SessionEnded | Self::RightsChanged | Self::Unknown => false,
         }
     }
@@ -68,7 +77,12 @@ impl EventKind {
     pub const fn is_internal(self) -> bool {
         match self {
             Self::SessionEnded | Self::RightsChanged | Self::Unknown => true,
-            Self::JobPosted | Self::JobUpdated | Self::WalletUpdated | Self::NotificationReceived => false,
+            Self::JobPosted
+            | Self::JobUpdated
+            | Self::DraftUpdated
+            | Self::ClaimUpdated
+            | Self::WalletUpdated
+            | Self::NotificationReceived => false,
         }
     }
 
@@ -77,6 +91,8 @@ impl EventKind {
         match self {
             Self::JobUpdated => true,
             Self::JobPosted
+            | Self::DraftUpdated
+            | Self::ClaimUpdated
             | Self::WalletUpdated
             | Self::NotificationReceived
             | Self::SessionEnded
@@ -87,12 +103,18 @@ impl EventKind {
 }
 
 impl Audience {
+    /// The users whom the event names, each once.
+    pub fn parties(&self) -> impl Iterator<Item = UserId> + use<> {
+        let owner = self.owner;
+        std::iter::once(owner).chain(self.claimant.filter(|claimant| *claimant != owner))
+    }
+
     /// As whom this user, or an anonymous listener, hears an event of this kind; not at all if that is none.
     pub fn hearing(&self, kind: EventKind, user: Option<UserId>, admin: bool) -> Option<Hearing> {
         if kind.is_internal() {
             return None;
         }
-        let named = user.is_some_and(|user| self.owner == user || self.claimant == Some(user));
+        let named = user.is_some_and(|user| self.parties().any(|party| party == user));
         if kind.has_parties() && (named || (admin && kind.is_told_to_admins())) {
             Some(Hearing::Own)
         } else {

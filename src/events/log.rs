@@ -21,13 +21,17 @@ use uuid::Uuid;
 use super::{Audience, Event, EventCursor, EventKind, NewEvent};
 use crate::{
     clock::Timestamp,
-    db::{Backend, Db, Tx},
+    db::{
+        Backend, Db, Tx,
+        receipt::{Arrivals, Left, Place, Receipt},
+    },
     error::Fault,
     ids::UserId,
 };
 
 /// Records an event in the transaction of the fact.
 pub async fn record(tx: &Tx, event: NewEvent) -> Result<(), DbErr> {
+    // The positions of one transaction's events are in the order in which they are recorded.
     let values: [Value; 9] = [
         event.id.into(),
         event.kind.as_str().into(),
@@ -39,6 +43,7 @@ pub async fn record(tx: &Tx, event: NewEvent) -> Result<(), DbErr> {
         event.payload.into(),
         event.occurred_at.into(),
     ];
+    tx.leaves(Left::Event(event.id));
     let sql = "INSERT INTO events (event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, \
                payload, occurred_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
     tx.later(sql, values).await
@@ -61,9 +66,9 @@ pub enum ResumeError {
         "The cursor is older than the events that are kept. Read the list anew, with streamCursor, and subscribe from there."
     )]
     Expired,
-    /// It is not a cursor of this server.
-    #[error("after is not a cursor of this event log. Pass on one that an event or streamCursor gave, as it is.")]
-    NotOurs,
+    /// It is not a cursor of this server; the name is that of the argument, field or header which it came in.
+    #[error("{0} is not a cursor of this event log. Pass on one that an event, a ping or streamCursor gave, as it is.")]
+    NotOurs(&'static str),
     /// Nobody can tell now.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -300,16 +305,16 @@ impl EventLog {
         Ok(events)
     }
 
-    /// Reads a cursor as a client sent it back. It must be of this log, not ahead of it, and what came after it must
-    /// still be kept.
-    pub async fn resume_point(&self, cursor: &str) -> Result<i64, ResumeError> {
-        let cursor = EventCursor::decode(cursor).ok_or(ResumeError::NotOurs)?;
+    /// Reads a cursor as a client sent it back in `name`. It must be of this log, not ahead of it, and what came after
+    /// it must still be kept.
+    pub async fn resume_point(&self, name: &'static str, cursor: &str) -> Result<i64, ResumeError> {
+        let cursor = EventCursor::decode(cursor).ok_or(ResumeError::NotOurs(name))?;
         if cursor.log != self.identity {
             return Err(ResumeError::Expired);
         }
         let head = self.stamp().await.map_err(Fault::from)?;
         if cursor.position > head {
-            return Err(ResumeError::NotOurs);
+            return Err(ResumeError::NotOurs(name));
         }
         // The first event after the cursor is the one that retention would have taken first.
         let kept = cursor.position == head || self.oldest().await?.is_some_and(|oldest| oldest <= cursor.position + 1);
@@ -332,6 +337,23 @@ impl EventLog {
                    AND position < (SELECT MIN(position) FROM events) + ?";
         let values = [moment.into(), i64::from(limit).into()];
         Ok(self.db.writer().execute_raw(self.db.statement(sql, values)).await?.rows_affected())
+    }
+
+    /// The cursor of the last event that the commits of an operation have left; of one that repeats what was done before,
+    /// where the log stands now. None if they have left nothing, or if nobody can tell.
+    ///
+    /// May wait for as long as the tail takes: the caller has a deadline.
+    pub async fn cursor_of(&self, receipt: &Receipt) -> Option<String> {
+        let position = match receipt.take()? {
+            Place::Coming(arrival) => arrival.position().await,
+            Place::Earlier => self.stamp().await.ok(),
+        };
+        position.map(|position| self.cursor(position))
+    }
+
+    /// For the tail alone, which says there what it has come to.
+    pub fn arrivals(&self) -> &Arrivals {
+        self.db.arrivals()
     }
 
     /// A position as clients hold it.

@@ -15,3 +15,6 @@ pub use cursor::EventCursor;
 pub use event::{Audience, Event, EventKind, Hearing, NewEvent};
 pub use log::{Advance, EventLog, Listener, ResumeError, record};
 pub use retention::run as run_retention;
+
+/// The events that are waited for in this process.
+pub use crate::db::receipt::Arrivals;

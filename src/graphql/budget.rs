@@ -1,33 +1,30 @@
 //! How many points a caller may spend.
 //!
 //! Owns the point budgets: each signed-in user and each anonymous address has one that is full at first and refills
-//! evenly over a minute. The transports spend an operation's cost ([`super::limits`]) before they run it, also for
-//! operations that turn out wrong. Refills and bursts are [`governor`]'s (GCRA: one timestamp a caller, no timers).
+//! evenly over a minute. The transports spend the most that an operation can cost ([`super::limits`]) before they run it,
+//! also for operations that turn out wrong; what its answer did not use ([`super::returned`]) is given back afterwards.
+//! Own code, since `governor`'s GCRA cannot give back: one timestamp a caller and no timers, as there.
 //!
-//! Invariants: what is refused costs nothing; a caller's balance never exceeds the burst; whoever has a full budget
+//! Invariants: what is refused costs nothing; a caller's balance never exceeds the burst; a caller with a full budget
 //! takes no memory after the next [`Budgets::sweep`].
 //!
 //! **Several nodes** have one budget for a caller. No request waits for another node: each decides by itself and tells
 //! the others a moment later what it has let through ([`Budgets::take_spent`], carried by `gossip`), and they take it
 //! off ([`Budgets::spent_elsewhere`]), as a debt where there is not enough left. So a caller who asks all nodes at once
 //! may spend more for as long as that moment lasts, and waits for it afterwards: over any longer time they get what one
-//! budget refills.
+//! budget refills. What is given back is told in the same way ([`Budgets::take_given_back`]): nearly always both within
+//! one moment, so that the other nodes only hear of the difference.
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher, Hash, RandomState},
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_graphql::ServerError;
-use governor::{
-    Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
-    middleware::StateInformationMiddleware,
-    state::keyed::DashMapStateStore,
-};
 use serde::{Deserialize, Serialize};
 
 use super::{errors::ErrorCode, limits::failure};
@@ -37,6 +34,10 @@ use crate::ids::UserId;
 const MAX_DEBT: u32 = 8;
 /// Callers whose spending may wait to be told to the other nodes; of more, it is not told.
 const MAX_UNTOLD: usize = 50_000;
+/// A minute in nanoseconds.
+const MINUTE: u64 = 60_000_000_000;
+/// Locks among which callers are spread.
+const SHARDS: usize = 16;
 
 /// Budgets in points a minute; as many can be spent at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -112,7 +113,7 @@ impl Refused {
             Self::Spent { budget: Budget { cost, limit, remaining, .. }, retry_after } => {
                 let millis = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
                 let message = format!(
-                    "This operation costs {cost} points and {remaining} of {limit} are left. Try again in {millis} ms."
+                    "This operation may cost {cost} points and {remaining} of {limit} are left. Try again in {millis} ms."
                 );
                 let mut error = failure(ErrorCode::RateLimited, message, None);
                 error.extensions.get_or_insert_default().set("retryAfterMs", millis);
@@ -120,7 +121,7 @@ impl Refused {
             }
             Self::TooExpensive { cost, limit } => {
                 let message = format!(
-                    "This operation costs {cost} points, more than your full budget of {limit}. Ask for smaller \
+                    "This operation may cost {cost} points, more than your full budget of {limit}. Ask for smaller \
                      pages, or sign in for a larger budget."
                 );
                 failure(ErrorCode::OperationTooComplex, message, None)
@@ -129,15 +130,17 @@ impl Refused {
     }
 }
 
-/// All callers' budgets. `C` is a clock for tests, [`governor::clock::FakeRelativeClock`].
-pub struct Budgets<C: Clock = DefaultClock> {
-    users: Pool<UserId, C>,
-    addresses: Pool<IpAddr, C>,
-    /// What the other nodes do not know of yet; none if there are no others.
-    untold: Option<Mutex<HashMap<Caller, u32>>>,
+/// All callers' budgets.
+pub struct Budgets {
+    users: Pool<UserId>,
+    addresses: Pool<IpAddr>,
+    /// What the other nodes do not know of yet: spent, or given back where it is negative. None if there are no others.
+    untold: Option<Mutex<HashMap<Caller, i64>>>,
+    /// Time since some moment of the past, on the machine's monotonic clock but in tests.
+    now: Box<dyn Fn() -> Duration + Send + Sync>,
 }
 
-impl<C: Clock> std::fmt::Debug for Budgets<C> {
+impl std::fmt::Debug for Budgets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Budgets").field("known", &self.known()).finish_non_exhaustive()
     }
@@ -146,67 +149,101 @@ impl<C: Clock> std::fmt::Debug for Budgets<C> {
 impl Budgets {
     /// Full budgets for everyone, on the machine's monotonic clock.
     pub fn new(settings: BudgetSettings) -> Self {
-        Self::with_clock(settings, &DefaultClock::default())
+        let began = Instant::now();
+        Self::with_clock(settings, move || began.elapsed())
     }
 
     /// The same, shared with other nodes.
     pub fn shared(settings: BudgetSettings) -> Self {
         Self { untold: Some(Mutex::default()), ..Self::new(settings) }
     }
-}
 
-impl<C: Clock> Budgets<C> {
     /// The same on another clock.
-    pub fn with_clock(settings: BudgetSettings, clock: &C) -> Self
-    where
-        C: Clone,
-    {
-        Self {
-            users: Pool::new(settings.signed_in, clock),
-            addresses: Pool::new(settings.anonymous, clock),
-            untold: None,
-        }
+    pub fn with_clock(settings: BudgetSettings, now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        let (users, addresses) = (Pool::new(settings.signed_in), Pool::new(settings.anonymous));
+        Self { users, addresses, untold: None, now: Box::new(now) }
     }
 
     /// Takes `cost` points, at least one.
     pub fn spend(&self, caller: Caller, cost: u32) -> Result<Budget, Refused> {
-        let caller = caller.folded();
+        let (caller, now) = (caller.folded(), self.now());
         let budget = match &caller {
-            Caller::User(user) => self.users.spend(user, cost),
-            Caller::Address(address) => self.addresses.spend(address, cost),
+            Caller::User(user) => self.users.spend(user, cost, now),
+            Caller::Address(address) => self.addresses.spend(address, cost, now),
         }?;
-        if let Some(untold) = &self.untold {
-            let mut untold = lock(untold);
-            if untold.len() < MAX_UNTOLD || untold.contains_key(&caller) {
-                let points = untold.entry(caller).or_default();
-                *points = points.saturating_add(budget.cost);
-            }
-        }
+        self.note(caller, i64::from(budget.cost));
         Ok(budget)
+    }
+
+    /// Gives back what was spent on an operation that cost less, and returns what is left then; its cost is not known
+    /// here and 0.
+    pub fn give_back(&self, caller: Caller, points: u32) -> Budget {
+        let (caller, now) = (caller.folded(), self.now());
+        let budget = match &caller {
+            Caller::User(user) => self.users.give_back(user, points, now),
+            Caller::Address(address) => self.addresses.give_back(address, points, now),
+        };
+        self.note(caller, -i64::from(points));
+        budget
     }
 
     /// What callers have spent here since this was last asked, for the other nodes.
     pub fn take_spent(&self) -> Vec<(Caller, u32)> {
-        self.untold.as_ref().map_or_else(Vec::new, |untold| lock(untold).drain().collect())
+        self.take(|points| points >= 0)
+    }
+
+    /// What callers were given back here since this was last asked, beyond what they have spent meanwhile.
+    pub fn take_given_back(&self) -> Vec<(Caller, u32)> {
+        self.take(|points| points < 0)
     }
 
     /// Takes off what a caller has spent on another node. What is not there is owed.
     pub fn spent_elsewhere(&self, caller: Caller, points: u32) {
         match caller.folded() {
-            Caller::User(user) => self.users.owe(&user, points),
-            Caller::Address(address) => self.addresses.owe(&address, points),
+            Caller::User(user) => self.users.owe(&user, points, self.now()),
+            Caller::Address(address) => self.addresses.owe(&address, points, self.now()),
         }
+    }
+
+    /// Gives back what a caller was given back on another node.
+    pub fn given_back_elsewhere(&self, caller: Caller, points: u32) {
+        match caller.folded() {
+            Caller::User(user) => self.users.give_back(&user, points, self.now()),
+            Caller::Address(address) => self.addresses.give_back(&address, points, self.now()),
+        };
     }
 
     /// Forgets callers whose budgets are full. To be called every minute or so.
     pub fn sweep(&self) {
-        self.users.sweep();
-        self.addresses.sweep();
+        self.users.sweep(self.now());
+        self.addresses.sweep(self.now());
     }
 
     /// Callers in memory, for the metrics.
     pub fn known(&self) -> usize {
-        self.users.limiter.len() + self.addresses.limiter.len()
+        self.users.known() + self.addresses.known()
+    }
+
+    /// Notes what the other nodes are to hear of.
+    fn note(&self, caller: Caller, points: i64) {
+        let Some(untold) = &self.untold else { return };
+        let mut untold = lock(untold);
+        if untold.len() < MAX_UNTOLD || untold.contains_key(&caller) {
+            let noted = untold.entry(caller).or_default();
+            *noted = noted.saturating_add(points);
+        }
+    }
+
+    /// Takes what is to be told and `is` so.
+    fn take(&self, is: impl Fn(i64) -> bool) -> Vec<(Caller, u32)> {
+        let Some(untold) = &self.untold else { return Vec::new() };
+        let taken = lock(untold).extract_if(|_, points| is(*points)).collect::<Vec<_>>();
+        let small = |points: i64| u32::try_from(points.unsigned_abs()).unwrap_or(u32::MAX);
+        taken.into_iter().filter(|(_, points)| *points != 0).map(|(caller, points)| (caller, small(points))).collect()
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from((self.now)().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -231,105 +268,89 @@ fn subscriber(address: IpAddr) -> IpAddr {
     }
 }
 
-struct Pool<K: std::hash::Hash + Eq + Clone, C: Clock> {
-    limiter: RateLimiter<K, DashMapStateStore<K>, C, StateInformationMiddleware>,
+/// The budgets of one kind of caller.
+///
+/// A token bucket in one number a caller: the moment at which the budget will be full again, if nothing more is spent
+/// (the theoretical arrival time of GCRA). Spending moves it into the future, giving back moves it back, and a debt is a
+/// moment that lies further off than an empty budget takes to fill.
+struct Pool<K> {
+    shards: [Mutex<HashMap<K, u64>>; SHARDS],
+    hasher: RandomState,
     limit: NonZeroU32,
-    /// Points that were spent on other nodes and could not be taken off yet.
-    debts: Mutex<HashMap<K, u32>>,
+    /// How long one point takes to come back, in nanoseconds.
+    interval: u64,
 }
 
-impl<K: std::hash::Hash + Eq + Clone, C: Clock> Pool<K, C> {
-    fn new(limit: NonZeroU32, clock: &C) -> Self
-    where
-        C: Clone,
-    {
-        let quota = Quota::per_minute(limit).allow_burst(limit);
-        Self {
-            limiter: RateLimiter::new(quota, DashMapStateStore::default(), clock.clone()),
-            limit,
-            debts: Mutex::default(),
+impl<K: Hash + Eq + Clone> Pool<K> {
+    fn new(limit: NonZeroU32) -> Self {
+        let interval = MINUTE / u64::from(limit.get());
+        Self { shards: Default::default(), hasher: RandomState::new(), limit, interval }
+    }
+
+    fn spend(&self, key: &K, cost: u32, now: u64) -> Result<Budget, Refused> {
+        let (cost, limit) = (cost.max(1), self.limit.get());
+        if cost > limit {
+            return Err(Refused::TooExpensive { cost, limit });
+        }
+        let mut shard = self.shard(key);
+        let full_at = shard.get(key).copied().unwrap_or_default().max(now);
+        let spent = full_at.saturating_add(self.worth(cost));
+        let empty = now.saturating_add(self.worth(limit));
+        if spent > empty {
+            let retry_after = Duration::from_nanos(spent - empty);
+            return Err(Refused::Spent { budget: self.budget(cost, full_at, now), retry_after });
+        }
+        shard.insert(key.clone(), spent);
+        Ok(self.budget(cost, spent, now))
+    }
+
+    fn owe(&self, key: &K, points: u32, now: u64) {
+        let mut shard = self.shard(key);
+        let full_at = shard.get(key).copied().unwrap_or_default().max(now);
+        let most = self.worth(self.limit.get()).saturating_mul(1 + u64::from(MAX_DEBT)).saturating_add(now);
+        shard.insert(key.clone(), full_at.saturating_add(self.worth(points)).min(most));
+    }
+
+    /// Never more than what makes the budget full.
+    fn give_back(&self, key: &K, points: u32, now: u64) -> Budget {
+        let mut shard = self.shard(key);
+        let full_at = shard.get(key).copied().unwrap_or_default().saturating_sub(self.worth(points)).max(now);
+        if full_at == now {
+            shard.remove(key);
+        } else {
+            shard.insert(key.clone(), full_at);
+        }
+        self.budget(0, full_at, now)
+    }
+
+    fn budget(&self, cost: u32, full_at: u64, now: u64) -> Budget {
+        let (limit, missing) = (self.limit.get(), full_at - now);
+        let left = self.worth(limit).saturating_sub(missing) / self.interval.max(1);
+        let remaining = u32::try_from(left).unwrap_or(limit).min(limit);
+        Budget { cost, limit, remaining, reset_after: Duration::from_nanos(missing) }
+    }
+
+    /// How long so many points take to come back.
+    fn worth(&self, points: u32) -> u64 {
+        self.interval.saturating_mul(u64::from(points))
+    }
+
+    fn sweep(&self, now: u64) {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            shard.retain(|_, full_at| *full_at > now);
+            shard.shrink_to_fit();
         }
     }
 
-    fn spend(&self, key: &K, cost: u32) -> Result<Budget, Refused> {
-        let mut debts = lock(&self.debts);
-        let debt = if debts.is_empty() { 0 } else { self.pay(&mut debts, key) };
-        drop(debts);
-        if debt > 0 {
-            let (cost, limit) = (cost.max(1), self.limit.get());
-            if cost > limit {
-                // To come back later would not help.
-                return Err(Refused::TooExpensive { cost, limit });
-            }
-            let interval = Duration::from_mins(1) / limit;
-            let budget = Budget { cost, limit, remaining: 0, reset_after: interval * limit.saturating_add(debt) };
-            return Err(Refused::Spent { budget, retry_after: interval * cost.saturating_add(debt) });
-        }
-        self.take(key, cost)
+    fn known(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    fn owe(&self, key: &K, points: u32) {
-        let mut debts = lock(&self.debts);
-        let debt = debts.entry(key.clone()).or_default();
-        *debt = debt.saturating_add(points).min(self.limit.get().saturating_mul(MAX_DEBT));
-        self.pay(&mut debts, key);
-    }
-
-    /// Pays a debt as far as there is something to pay it with; returns what is left of it.
-    fn pay(&self, debts: &mut HashMap<K, u32>, key: &K) -> u32 {
-        let Some(debt) = debts.get_mut(key) else { return 0 };
-        while *debt > 0 {
-            let part = (*debt).min(self.limit.get());
-            match self.take(key, part) {
-                Ok(_) => *debt -= part,
-                Err(Refused::Spent { budget: Budget { remaining, .. }, .. }) if remaining > 0 => {
-                    let paid = self.take(key, remaining).map_or(0, |budget| budget.cost);
-                    *debt -= paid.min(*debt);
-                    if paid == 0 {
-                        break;
-                    }
-                }
-                Err(_) => break,
-            }
-        }
-        let left = *debt;
-        if left == 0 {
-            debts.remove(key);
-        }
-        left
-    }
-
-    fn sweep(&self) {
-        let mut debts = lock(&self.debts);
-        let keys: Vec<K> = debts.keys().cloned().collect();
-        for key in keys {
-            self.pay(&mut debts, &key);
-        }
-        debts.shrink_to_fit();
-        drop(debts);
-        self.limiter.retain_recent();
-        self.limiter.shrink_to_fit();
-    }
-
-    fn take(&self, key: &K, cost: u32) -> Result<Budget, Refused> {
-        let points = NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN);
-        let (cost, limit) = (points.get(), self.limit.get());
-        let interval = Duration::from_mins(1) / limit;
-        let budget = |remaining: u32| {
-            let remaining = remaining.min(limit);
-            Budget { cost, limit, remaining, reset_after: interval * (limit - remaining) }
-        };
-        match self.limiter.check_key_n(key, points) {
-            Ok(Ok(state)) => Ok(budget(state.remaining_burst_capacity())),
-            Ok(Err(refusal)) => {
-                let retry_after = refusal.wait_time_from(self.limiter.clock().now());
-                // What is missing is what refills in the time to wait.
-                let missing = retry_after.as_nanos().div_ceil(interval.as_nanos().max(1));
-                let missing = u32::try_from(missing).unwrap_or(u32::MAX);
-                Err(Refused::Spent { budget: budget(cost.saturating_sub(missing)), retry_after })
-            }
-            Err(_) => Err(Refused::TooExpensive { cost, limit }),
-        }
+    fn shard(&self, key: &K) -> MutexGuard<'_, HashMap<K, u64>> {
+        // The remainder is below the number of shards.
+        let shard = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or_default();
+        lock(&self.shards[shard])
     }
 }
 
@@ -340,14 +361,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use governor::clock::FakeRelativeClock;
+    use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering};
 
     use super::*;
     use crate::{clock, graphql::classify::code, ids::Ids};
 
-    fn budgets() -> (Budgets<FakeRelativeClock>, FakeRelativeClock) {
-        let clock = FakeRelativeClock::default();
-        (Budgets::with_clock(BudgetSettings::default(), &clock), clock)
+    /// A clock that stands until it is advanced.
+    struct FakeClock(Arc<AtomicU64>);
+
+    impl FakeClock {
+        fn advance(&self, by: Duration) {
+            self.0.fetch_add(u64::try_from(by.as_nanos()).expect("short"), Ordering::Relaxed);
+        }
+    }
+
+    fn budgets() -> (Budgets, FakeClock) {
+        let clock = FakeClock(Arc::new(AtomicU64::new(1)));
+        let now = Arc::clone(&clock.0);
+        let now = move || Duration::from_nanos(now.load(Ordering::Relaxed));
+        (Budgets::with_clock(BudgetSettings::default(), now), clock)
     }
 
     fn address(text: &str) -> Caller {
@@ -426,6 +458,32 @@ mod tests {
             budgets.sweep();
         }
         assert_eq!(budgets.spend(ada, 1).expect("a debt has its limit").remaining, 999);
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_spent_again_and_never_fills_more_than_the_budget() {
+        let (budgets, clock) = budgets();
+        let budgets = Budgets { untold: Some(Mutex::default()), ..budgets };
+        let ada = address("192.0.2.1");
+        budgets.spend(ada, 900).expect("full");
+        budgets.spend(ada, 200).expect_err("the most that it can cost must be there");
+        let left = budgets.give_back(ada, 850);
+        assert_eq!((left.remaining, left.reset_after), (950, Duration::from_secs(3)));
+        assert_eq!(budgets.take_spent(), [(ada, 50)], "the others hear of the difference alone");
+        assert_eq!(budgets.take_given_back(), []);
+        clock.advance(Duration::from_mins(1));
+        assert_eq!(budgets.give_back(ada, 500).remaining, 1_000);
+        assert_eq!(budgets.spend(ada, 1_000).expect("a full budget").remaining, 0);
+        budgets.take_spent();
+        // What was told before is told back.
+        budgets.give_back(ada, 400);
+        assert_eq!((budgets.take_spent(), budgets.take_given_back()), (vec![], vec![(ada, 400)]));
+        budgets.given_back_elsewhere(ada, 100);
+        assert_eq!(budgets.spend(ada, 500).expect("given back here and there").remaining, 0);
+        budgets.spent_elsewhere(ada, 300);
+        budgets.given_back_elsewhere(ada, 300);
+        clock.advance(Duration::from_secs(6));
+        assert_eq!(budgets.spend(ada, 100).expect("a debt that was given back is none").remaining, 0);
     }
 
     #[test]

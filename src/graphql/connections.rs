@@ -58,9 +58,13 @@ impl PageArguments {
 /// Position in a connection (Relay Cursor Connections).
 #[derive(Clone, Debug, SimpleObject)]
 pub struct PageInfo {
+    /// Whether there are rows after this page.
     pub(crate) has_next_page: bool,
+    /// Whether there are rows before this page.
     pub(crate) has_previous_page: bool,
+    /// Cursor of the first row, for `before`; null on an empty page.
     pub(crate) start_cursor: Option<String>,
+    /// Cursor of the last row, for `after`; null on an empty page of most lists.
     pub(crate) end_cursor: Option<String>,
 }
 
@@ -92,8 +96,11 @@ macro_rules! connection {
         #[derive(async_graphql::SimpleObject)]
         $($attributes)*
         pub(crate) struct $connection {
+            /// The rows of this page with their cursors.
             edges: Vec<$edge>,
+            /// The rows of this page alone.
             nodes: Vec<$node>,
+            /// Where this page stands in the list.
             page_info: $crate::graphql::connections::PageInfo,
             $($scope)*
         }
@@ -101,7 +108,9 @@ macro_rules! connection {
         #[derive(Clone, async_graphql::SimpleObject)]
         $($edge_attributes)*
         pub(crate) struct $edge {
+            /// Where this row stands in its list: pass it as `after` or `before`.
             cursor: String,
+            /// The row itself.
             node: $node,
         }
     };

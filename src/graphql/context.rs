@@ -3,16 +3,20 @@
 //! Each operation runs in a [`Scope`]: who asks, from where, at what cost. A resolver whose answer depends on the viewer
 //! asks [`ContextExt::actor`], and that marks the execution as *private*: it may not be shared with another viewer. A
 //! resolver that never asks gives everybody the same answer.
+//!
+//! A mutation that lets somebody prove who they are ([`Scope::prove`]) shows them their own account: below that root field,
+//! and below no other, they are the viewer. Root fields of a mutation run one after the other, and each is resolved to
+//! its end before the next one begins.
 
 use std::{
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use async_graphql::{Context, Result};
+use async_graphql::{Context, QueryPathNode, QueryPathSegment, Result};
 
 use super::{budget::Budget, errors::ErrorCode, scalars::MoneyAmount};
 use crate::{
@@ -30,13 +34,15 @@ pub struct Scope {
     began_at: Timestamp,
     stream_cursor: Option<String>,
     private: AtomicBool,
+    /// Who has proved who they are, and by which root field.
+    proven: OnceLock<(String, Actor)>,
 }
 
 impl Scope {
     /// A scope for one operation.
     pub fn new(actor: Actor, address: IpAddr, budget: Budget, clock: &Clock) -> Self {
         let (began_at, private) = (clock.now(), AtomicBool::new(false));
-        Self { actor, address, budget, began_at, stream_cursor: None, private }
+        Self { actor, address, budget, began_at, stream_cursor: None, private, proven: OnceLock::new() }
     }
 
     /// The same with the place where the event stream stood before anything was read.
@@ -48,6 +54,15 @@ impl Scope {
     /// Where the event stream stood when the operation began, if it asks.
     pub fn stream_cursor(&self) -> Option<&str> {
         self.stream_cursor.as_deref()
+    }
+
+    /// Below the root field of `ctx` the viewer is `actor` from now on. Once for an operation: a request may hold one
+    /// mutation that does this.
+    pub fn prove(&self, ctx: &Context<'_>, actor: Actor) {
+        if let Some(root) = root_field(ctx.path_node.as_ref()) {
+            // A second one would go on being shown what everybody is.
+            let _ = self.proven.set((root.to_owned(), actor));
+        }
     }
 
     /// Whether any resolver asked who the viewer is.
@@ -79,7 +94,10 @@ impl<'a> ContextExt<'a> for Context<'a> {
     fn actor(&self) -> Actor {
         let scope = self.scope();
         scope.private.store(true, Ordering::Relaxed);
-        scope.actor
+        match scope.proven.get() {
+            Some((root, actor)) if root_field(self.path_node.as_ref()) == Some(root) => *actor,
+            _ => scope.actor,
+        }
     }
 
     fn address(&self) -> IpAddr {
@@ -97,6 +115,18 @@ impl<'a> ContextExt<'a> for Context<'a> {
 
     fn money(&self, amount: Money) -> MoneyAmount {
         MoneyAmount::new(self.get::<Currency>(), amount)
+    }
+}
+
+/// The root field that a field is below, by the name that it has in the answer.
+fn root_field<'a>(node: Option<&QueryPathNode<'a>>) -> Option<&'a str> {
+    let mut node = node?;
+    while let Some(parent) = node.parent {
+        node = parent;
+    }
+    match node.segment {
+        QueryPathSegment::Name(name) => Some(name),
+        QueryPathSegment::Index(_) => None,
     }
 }
 

@@ -30,8 +30,10 @@ pub enum ErrorCode {
     OperationTooDeep,
     /// The caller's budget is spent; `retryAfterMs` says when to come back.
     RateLimited,
-    /// Persisted queries are not kept here: send the whole document.
-    PersistedQueryNotFound,
+    /// Persisted queries are not kept here: send whole documents.
+    PersistedQueryNotSupported,
+    /// There is no such address.
+    NotFound,
     /// The cursor is older than the event log reaches.
     CursorExpired,
     /// The operation took longer than allowed and was abandoned.
@@ -54,7 +56,8 @@ impl ErrorCode {
             Self::OperationTooComplex => "OPERATION_TOO_COMPLEX",
             Self::OperationTooDeep => "OPERATION_TOO_DEEP",
             Self::RateLimited => "RATE_LIMITED",
-            Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
+            Self::PersistedQueryNotSupported => "PERSISTED_QUERY_NOT_SUPPORTED",
+            Self::NotFound => "NOT_FOUND",
             Self::CursorExpired => "CURSOR_EXPIRED",
             Self::Timeout => "TIMEOUT",
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",

@@ -25,6 +25,9 @@ use serde::Deserialize;
 
 use super::errors::ErrorCode;
 
+/// What a root field of a mutation adds to the cost.
+pub(super) const MUTATION_POINTS: u64 = 10;
+
 /// How many bytes of a document's text are free, and how many more cost a point: reading them takes as long as what else
 /// costs one.
 const FREE_BYTES: usize = 4096;

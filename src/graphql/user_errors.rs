@@ -9,31 +9,49 @@ use crate::error::{Invalid, InvalidKind};
 
 /// Stable codes. Branch on these, never on `message`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-#[expect(missing_docs, reason = "the names are the API's own, and what they mean stands with each error type")]
 pub enum UserErrorCode {
+    /// An input value is not acceptable; `path` and `message` say which and why.
     Invalid,
+    /// There is no such object, or it is not the caller's to change.
     NotFound,
+    /// Reserved: what a role does not allow is a GraphQL error with `extensions.code` FORBIDDEN.
     Forbidden,
+    /// The object has changed since the version in `expectedVersion`.
     VersionConflict,
+    /// A request with this key is still running; send the same one again in a moment.
     IdempotencyInProgress,
+    /// The key was used with other input; take a new key for a new request.
     IdempotencyKeyReused,
+    /// The wallet's `available` is lower than what would be spent.
     InsufficientFunds,
+    /// Somebody else was faster, or the job is not OPEN.
     JobNotClaimable,
+    /// Nobody claims their own job.
     OwnJob,
+    /// The freelancer holds as many live claims as one may.
     ClaimLimitReached,
+    /// The job or claim is in a status from which this step does not work.
     InvalidTransition,
+    /// The transaction was settled before.
     TransactionNotPending,
+    /// There is an account with this email address.
     EmailTaken,
+    /// Email, password or refresh token is wrong, or the account is shut out.
     InvalidCredentials,
+    /// Too many failed attempts; `retryAfterMs` says when to try again.
     TooManyAttempts,
+    /// Reserved: there are no files yet.
     FileRejected,
 }
 
 /// An input value is not acceptable, or the object is missing or not the caller's to change.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct InputError {
+    /// Says what happened and what to do; safe to show to a person.
     pub(crate) message: String,
+    /// A stable code: branch on it, never on `message`.
     pub(crate) code: UserErrorCode,
+    /// Where in the variables the value stands that was refused; null if it is about no single one.
     pub(crate) path: Option<Vec<String>>,
 }
 
@@ -55,9 +73,13 @@ impl From<Invalid> for InputError {
 /// The key is in use by a request still running (retry after `retryAfterMs`), or was used with other input.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct IdempotencyError {
+    /// Says what happened and what to do; safe to show to a person.
     pub(crate) message: String,
+    /// A stable code: branch on it, never on `message`.
     pub(crate) code: UserErrorCode,
+    /// Where in the variables the value stands that was refused; null if it is about no single one.
     pub(crate) path: Option<Vec<String>>,
+    /// When to send the same request again, in milliseconds; null if the key was used with other input.
     retry_after_ms: Option<i32>,
 }
 
@@ -79,9 +101,13 @@ impl From<crate::idempotency::KeyConflict> for IdempotencyError {
 /// Too many failed attempts for this account or from this address.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct TooManyAttemptsError {
+    /// Says what happened and what to do; safe to show to a person.
     pub(crate) message: String,
+    /// A stable code: branch on it, never on `message`.
     pub(crate) code: UserErrorCode,
+    /// Where in the variables the value stands that was refused; null if it is about no single one.
     pub(crate) path: Option<Vec<String>>,
+    /// When the next attempt is looked at, in milliseconds.
     retry_after_ms: i32,
 }
 

@@ -15,7 +15,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header::FORWARDED};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::header_values::{members, with_parameters};
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The header in which the proxies in front say for whom they call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -71,6 +75,36 @@ impl Proxies {
             }
         }
         client
+    }
+
+    /// The hosts that clients of trusted proxies have called, as the proxies say, and whether one was called over TLS.
+    ///
+    /// Nothing, if the peer is not trusted. All that is said counts: each proxy may name the host that it was called by.
+    pub(super) fn called(&self, peer: IpAddr, headers: &HeaderMap) -> (Vec<String>, bool) {
+        if !self.trusts(peer.to_canonical()) {
+            return (Vec::new(), false);
+        }
+        let texts = |name| headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+        let (mut hosts, mut secure) = (Vec::new(), false);
+        match self.header {
+            ProxyHeader::XForwardedFor => {
+                hosts.extend(texts(X_FORWARDED_HOST).flat_map(members).map(ToOwned::to_owned));
+                secure = texts(X_FORWARDED_PROTO).flat_map(members).any(|scheme| scheme.eq_ignore_ascii_case("https"));
+            }
+            ProxyHeader::Forwarded => {
+                for element in texts(FORWARDED).flat_map(members) {
+                    // The first pair is no different from the others.
+                    for (name, value) in with_parameters(&format!(";{element}")).1 {
+                        if name.eq_ignore_ascii_case("host") {
+                            hosts.push(value.into_owned());
+                        } else if name.eq_ignore_ascii_case("proto") {
+                            secure |= value.eq_ignore_ascii_case("https");
+                        }
+                    }
+                }
+            }
+        }
+        (hosts, secure)
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -228,6 +262,21 @@ mod tests {
         assert_eq!(proxies.client(ip(BALANCER), &headers), ip(BALANCER));
         headers.insert(X_FORWARDED_FOR, HeaderValue::from_static("198.51.100.1"));
         assert_eq!(proxies.client(ip(BALANCER), &headers), ip("198.51.100.1"));
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_which_host_was_called() {
+        let mut headers = HeaderMap::new();
+        headers.insert(X_FORWARDED_HOST, HeaderValue::from_static("api.example, inner.example:8443"));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https,http"));
+        let forwarded = "for=192.0.2.1;host=\"rfc.example:443\";proto=https, host=b.example; for=\"[2001:db8::1]\"";
+        headers.insert(FORWARDED, HeaderValue::from_static(forwarded));
+        let networks = [BALANCER.to_owned()];
+        let called = |header, peer| Proxies::new(&networks, header).expect("networks").called(ip(peer), &headers);
+        let named = |hosts: [&str; 2]| (hosts.map(ToOwned::to_owned).to_vec(), true);
+        assert_eq!(called(ProxyHeader::XForwardedFor, BALANCER), named(["api.example", "inner.example:8443"]));
+        assert_eq!(called(ProxyHeader::Forwarded, BALANCER), named(["rfc.example:443", "b.example"]));
+        assert_eq!(called(ProxyHeader::XForwardedFor, "203.0.113.9"), (Vec::new(), false), "from a stranger");
     }
 
     #[test]

@@ -20,9 +20,13 @@ use axum::{
 };
 use futures_util::StreamExt;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::negotiation::MediaType;
+use super::{
+    header_values::{members, with_parameters},
+    json::{Unreadable, marked_halves},
+    negotiation::{MediaType, is_utf8},
+};
 use crate::graphql::{
     budget::Budget,
     classify::{code, is_request_error},
@@ -33,6 +37,12 @@ use crate::graphql::{
 /// The largest body that is read, in bytes.
 pub const MAX_BODY: usize = 256 * 1024;
 
+/// The methods of `/graphql`.
+pub const ALLOWED: &str = "GET, HEAD, POST, OPTIONS";
+
+/// Apollo's and urql's clients look for exactly this text. Then they send whole documents, once each.
+pub const PERSISTED_QUERY_NOT_SUPPORTED: &str = "PersistedQueryNotSupported";
+
 /// The parameters of one request. Unknown ones are ignored, as the draft wants it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Incoming {
@@ -42,7 +52,7 @@ pub struct Incoming {
     pub operation_name: Option<String>,
     /// Values of its variables.
     pub variables: Variables,
-    /// For protocol extensions; none is known but `persistedQuery`, which is declined.
+    /// For protocol extensions; none is known but `persistedQuery`: a hash without its document is declined.
     pub extensions: Map<String, Value>,
 }
 
@@ -59,11 +69,15 @@ pub enum Refusal {
     Subscription,
     /// A POST of something else than JSON: 415.
     ContentType,
+    /// A compressed body: 415.
+    ContentEncoding,
     /// A body above the limit, in bytes: 413.
     TooLarge(usize),
     /// Not the parameters of a GraphQL request, and why: 400.
     Malformed(String),
-    /// A hash without its document; the client sends both next.
+    /// Parameters that no text can hold.
+    Unreadable(Unreadable),
+    /// A hash without its document. None is kept here, so the client sends whole documents from now on: 200.
     PersistedQuery,
 }
 
@@ -82,17 +96,21 @@ impl Refusal {
             Self::ContentType => {
                 "Send the body as JSON, with the header \"Content-Type: application/json\" (UTF-8).".to_owned()
             }
+            Self::ContentEncoding => {
+                "Send the body as it is, without Content-Encoding: compressed bodies are not read here.".to_owned()
+            }
             Self::TooLarge(limit) => format!("The body is larger than {limit} bytes. Send less."),
             Self::Malformed(why) => why.clone(),
-            // Apollo's clients look for exactly this text.
-            Self::PersistedQuery => "PersistedQueryNotFound".to_owned(),
+            Self::Unreadable(unreadable) => unreadable.error().message,
+            Self::PersistedQuery => PERSISTED_QUERY_NOT_SUPPORTED.to_owned(),
         }
     }
 
     /// The refusal as a GraphQL error.
     pub fn error(&self) -> ServerError {
         let code = match self {
-            Self::PersistedQuery => ErrorCode::PersistedQueryNotFound,
+            Self::Unreadable(unreadable) => return unreadable.error(),
+            Self::PersistedQuery => ErrorCode::PersistedQueryNotSupported,
             _ => ErrorCode::BadRequest,
         };
         failure(code, self.message(), None)
@@ -104,24 +122,34 @@ impl Refusal {
         let status = match self {
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Method | Self::MutationByGet => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ContentType | Self::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Subscription | Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::PersistedQuery => response.status(),
+            Self::Unreadable(_) => response.status(),
+            // In every media type: clients for phones look at no body of another status, and would never send the whole
+            // document.
+            Self::PersistedQuery => StatusCode::OK,
         };
         *response.status_mut() = status;
-        let allow = match self {
-            Self::Method => HeaderValue::from_static("GET, POST"),
-            Self::MutationByGet => HeaderValue::from_static("POST"),
+        let (name, value) = match self {
+            Self::Method => (header::ALLOW, ALLOWED),
+            Self::MutationByGet => (header::ALLOW, "POST"),
+            // What to send instead (RFC 9110, section 15.5.16).
+            Self::ContentType => (header::ACCEPT, "application/json"),
+            Self::ContentEncoding => (header::ACCEPT_ENCODING, "identity"),
             _ => return response,
         };
-        response.headers_mut().insert(header::ALLOW, allow);
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
         response
     }
 }
 
-/// Reads a body of at most `limit` bytes. Cancel safe, but what was read is lost.
+/// Reads a body of at most `limit` bytes that is not compressed. Cancel safe, but what was read is lost.
 pub async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    if !is_plain(headers) {
+        discard(body).await;
+        return Err(Refusal::ContentEncoding);
+    }
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|announced| announced > limit as u64) {
         discard(body).await;
@@ -163,8 +191,10 @@ pub fn parse_get(query: Option<&str>) -> Result<Incoming, Refusal> {
         let value = match name.as_ref() {
             "query" | "operationName" => Value::String(value.into_owned()),
             "variables" | "extensions" if value.is_empty() => continue,
-            "variables" | "extensions" => serde_json::from_str(&value)
-                .map_err(|error| Refusal::Malformed(format!("\"{name}\" is not JSON: {error}.")))?,
+            "variables" | "extensions" => serde_json::from_str(&value).map_err(|error| {
+                let half = marked_halves(&value).map(|value| unreadable(&json!({ &*name: value })));
+                half.unwrap_or_else(|| Refusal::Malformed(format!("\"{name}\" is not JSON: {error}.")))
+            })?,
             _ => continue,
         };
         if parameters.insert(name.to_string(), value).is_some() {
@@ -188,21 +218,34 @@ pub fn parse_post(headers: &HeaderMap, body: &[u8]) -> Result<Incoming, Refusal>
             Err(Refusal::Malformed("Batches are not served. Send each operation in a request of its own.".to_owned()))
         }
         Ok(other) => Err(Refusal::Malformed(format!("The body must be a JSON object, but is {}.", kind(&other)))),
-        Err(error) => Err(Refusal::Malformed(format!("The body is not JSON: {error}."))),
+        Err(error) => {
+            let half = std::str::from_utf8(body).ok().and_then(marked_halves);
+            let half = half.as_ref().map(unreadable);
+            Err(half.unwrap_or_else(|| Refusal::Malformed(format!("The body is not JSON: {error}."))))
+        }
     }
 }
 
+fn unreadable(parameters: &Value) -> Refusal {
+    Refusal::Unreadable(Unreadable::half(parameters))
+}
+
+/// Whether every type that the request names is JSON in UTF-8. One is usual; a proxy may have written it twice.
 fn is_json(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(only), None) = (types.next().and_then(|value| value.to_str().ok()), types.next()) else { return false };
-    let mut parts = only.split(';').map(str::trim);
-    parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
-        && parts.all(|parameter| match parameter.split_once('=') {
-            Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
-                value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
-            }
-            _ => true,
+    let lines = headers.get_all(header::CONTENT_TYPE).iter().map(|value| value.to_str().unwrap_or("?"));
+    let mut types = lines.flat_map(members).peekable();
+    types.peek().is_some()
+        && types.all(|media_type| {
+            let (essence, mut parameters) = with_parameters(media_type);
+            essence.eq_ignore_ascii_case("application/json")
+                && parameters.all(|(name, value)| !name.eq_ignore_ascii_case("charset") || is_utf8(&value))
         })
+}
+
+/// Whether the body comes as it is: not compressed.
+fn is_plain(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?"));
+    lines.flat_map(members).all(|coding| coding.eq_ignore_ascii_case("identity"))
 }
 
 fn incoming(mut parameters: Map<String, Value>) -> Result<Incoming, Refusal> {

@@ -3,16 +3,25 @@
 //! The only layer that knows axum. [`router`] puts the routes together; [`server`] accepts connections, over [`tls`] if
 //! there is a certificate; [`client_address`] says whose they are behind a proxy; [`operations`] is the one path from a
 //! document to its answer, whatever transport it came by, and [`sharing`] says which subscriptions get the same one.
+//! [`pages`] and [`assets`] are what a browser is shown.
 
+pub mod assets;
+mod authorization;
+mod bad_heads;
 pub mod client_address;
+pub mod cors;
 pub mod graphql;
+mod header_values;
 pub mod health;
 mod impatient;
+pub mod json;
 pub mod middleware;
 pub mod negotiation;
 pub mod operations;
+pub mod origins;
 pub mod pages;
 pub mod router;
+mod schema_files;
 pub mod server;
 mod sharing;
 pub mod streams;

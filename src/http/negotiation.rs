@@ -7,6 +7,8 @@
 
 use axum::http::{HeaderMap, header};
 
+use super::header_values::{members, with_parameters};
+
 /// What an answer can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaType {
@@ -41,8 +43,9 @@ impl MediaType {
 /// By quality first, then by order in `offers`. Wildcards mean [`MediaType::Json`], if it is offered.
 pub fn negotiate(headers: &HeaderMap, offers: &[MediaType]) -> Option<MediaType> {
     let json = || offers.contains(&MediaType::Json).then_some(MediaType::Json);
-    let entries = headers.get_all(header::ACCEPT).iter().flat_map(|value| value.to_str().unwrap_or("?").split(','));
-    let mut entries = entries.map(str::trim).filter(|entry| !entry.is_empty()).peekable();
+    // What is no text is a member that nobody can mean.
+    let lines = headers.get_all(header::ACCEPT).iter().map(|value| value.to_str().unwrap_or("?"));
+    let mut entries = lines.flat_map(members).peekable();
     if entries.peek().is_none() {
         return json();
     }
@@ -63,47 +66,80 @@ struct Range<'a> {
     quality: u16,
     /// Whether Apollo's protocol for subscriptions is named.
     subscriptions: bool,
+    /// Whether it has parameters that are none of ours: meant for what somebody else sends.
+    foreign: bool,
 }
 
+/// What an entry says; nothing where it cannot be meant for what we send, or its weight is no weight.
 fn range(entry: &str) -> Option<Range<'_>> {
-    let mut parts = entry.split(';').map(str::trim);
-    let essence = parts.next().filter(|essence| essence.contains('/'))?;
-    let mut quality = 1_000;
-    let mut subscriptions = false;
-    for part in parts {
-        let (name, value) = part.split_once('=')?;
-        let value = value.trim().trim_matches('"');
-        match name.trim() {
-            "q" | "Q" => quality = thousandths(value)?,
-            name if name.eq_ignore_ascii_case("subscriptionSpec") => subscriptions = value == "1.0",
+    let (essence, parameters) = with_parameters(entry);
+    let essence = match essence {
+        // Java's HttpURLConnection before 19 sends it.
+        "*" => "*/*",
+        other => Some(other).filter(|essence| essence.contains('/'))?,
+    };
+    let mut range = Range { essence, quality: 1_000, subscriptions: false, foreign: false };
+    for (name, value) in parameters {
+        if name.eq_ignore_ascii_case("q") {
+            range.quality = thousandths(&value)?;
+            // What follows was once an extension of Accept and says nothing of the type.
+            break;
+        }
+        if name.eq_ignore_ascii_case("charset") {
             // All we send is UTF-8.
-            "charset" if !value.eq_ignore_ascii_case("utf-8") => return None,
-            _ => {}
+            if !is_utf8(&value) {
+                return None;
+            }
+        } else if name.eq_ignore_ascii_case("subscriptionSpec") {
+            range.subscriptions = value == "1.0";
+        } else if !name.eq_ignore_ascii_case("boundary") {
+            range.foreign = true;
         }
     }
-    Some(Range { essence, quality, subscriptions })
+    Some(range)
 }
 
-/// `0.85` is 850; nothing if it is no quality.
+/// Whether a charset is UTF-8, in either of the spellings that are sent.
+pub(super) fn is_utf8(charset: &str) -> bool {
+    charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")
+}
+
+/// `0.85` is 850, and so is `.85`; nothing if it is no quality. Digits after the third are of no weight.
 fn thousandths(text: &str) -> Option<u16> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
         return None;
     }
-    let fraction: u16 = format!("{fraction:0<3}").parse().ok()?;
-    let whole: u16 = whole.parse().ok()?;
-    (whole <= 1).then_some((whole * 1_000 + fraction).min(1_000))
+    let thousandths = fraction.bytes().chain(*b"000").take(3).fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
+    match whole.trim_start_matches('0') {
+        "" => Some(thousandths),
+        "1" if thousandths == 0 => Some(1_000),
+        _ => None,
+    }
 }
 
-/// The quality of an offer: that of the most specific range that matches it.
+/// The quality of an offer: that of the most specific range that matches it. A range with parameters that are not ours
+/// (`application/json;odata=verbose`) is taken to mean the type itself, where nothing better does.
 fn quality(ranges: &[Range<'_>], offer: MediaType) -> u16 {
-    let find = |essence: &str| {
-        let mut meant = ranges.iter().filter(|range| offer != MediaType::Multipart || range.subscriptions);
-        meant.find(|range| range.essence.eq_ignore_ascii_case(essence))
+    let (offered_type, _) = offer.essence().split_once('/').unwrap_or_default();
+    let rank = |range: &Range<'_>| {
+        if range.essence.eq_ignore_ascii_case(offer.essence()) {
+            if offer == MediaType::Multipart && !range.subscriptions {
+                return None;
+            }
+            // That those parameters are not wanted says nothing of what has none.
+            return if range.foreign { Some(2).filter(|_| range.quality > 0) } else { Some(3) };
+        }
+        let (main, rest) = range.essence.split_once('/').filter(|_| offer == MediaType::Json)?;
+        match (main, rest) {
+            ("*", "*") => Some(0),
+            (main, "*") if main.eq_ignore_ascii_case(offered_type) => Some(1),
+            _ => None,
+        }
     };
-    let named = find(offer.essence());
-    let wildcard = || (offer == MediaType::Json).then(|| find("application/*").or_else(|| find("*/*"))).flatten();
-    named.or_else(wildcard).map_or(0, |range| range.quality)
+    let ranked = ranges.iter().filter_map(|range| Some((rank(range)?, range.quality)));
+    ranked.max().map_or(0, |(_, quality)| quality)
 }
 
 #[cfg(test)]
@@ -140,7 +176,36 @@ mod tests {
             ("application/xml", None),
             ("application/json;q=2", None),
             ("application/json;q=high", None),
+            ("application/json;q=", None),
+            ("application/json;q=-1", None),
+            ("application/json;q=1.5", None),
+            ("application/json;q=.", None),
             ("", Some(Json)),
+            (" , ,", Some(Json)),
+            // As RFC 9110 allows it, and as clients send it.
+            ("application/json;", Some(Json)),
+            ("application/json ; ; ;", Some(Json)),
+            ("application/json;q=.8", Some(Json)),
+            ("application/json;q=1.", Some(Json)),
+            ("application/json;q=\"0.5\"", Some(Json)),
+            ("application/json; Q = 0.3333333;", Some(Json)),
+            ("application/json; charset=utf8", Some(Json)),
+            ("application/json; CharSet=\"UTF-8\"", Some(Json)),
+            ("application/json;odata=verbose", Some(Json)),
+            ("application/json;v=\"1,2;q=0\"", Some(Json)),
+            ("application/json;foo", Some(Json)),
+            ("*;q=.2", Some(Json)),
+            ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", Some(Json)),
+            (", application/graphql-response+json ,", Some(GraphqlResponse)),
+            ("APPLICATION/*;q=0.1", Some(Json)),
+            ("application/json;q=0, application/graphql-response+json;q=.001", Some(GraphqlResponse)),
+            ("application/json;q=0.0001", None),
+            ("application/*;q=0, */*", None),
+            ("application/json;odata=verbose;q=0, */*", Some(Json)),
+            ("application/json;odata=verbose;q=0.9, application/json;q=0, */*", None),
+            ("application/json;q=0.2, application/json;q=0.9, application/graphql-response+json;q=.5", Some(Json)),
+            ("*/json", None),
+            ("json", None),
         ] {
             assert_eq!(pick(accept, &offers), expected, "{accept}");
         }

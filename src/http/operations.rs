@@ -15,9 +15,12 @@ mod event_execution;
 use event_execution::EventExecution;
 
 use super::{
+    authorization::Authorization,
+    graphql::Refusal as HttpRefusal,
     sharing::sharing_key,
     websocket::{
-        Identity, NotJoined, Operation, OperationKind, Outcome, Refused, SocketBackend, SubscribePayload, Subscription,
+        Identity, NotJoined, Operation, OperationKind, Outcome, Position, Refused, SocketBackend, SubscribePayload,
+        Subscription,
     },
 };
 use crate::{
@@ -29,6 +32,7 @@ use crate::{
     clock::Clock,
     db::{
         Db,
+        receipt::Receipt,
         replica::{Replica, Snapshot, Viewer},
     },
     error::Fault,
@@ -40,15 +44,19 @@ use crate::{
         language::{Documents, Prepared},
         limits::{Limits, failure, reading_cost},
         loader::Batches,
+        returned::charge,
     },
     ids::{Ids, RequestId},
     realtime::{Feed, Outlet},
     schema::{
         SINGLE_MUTATIONS, Schema, Services,
-        event::{Beginning, Begun},
+        event::{Beginning, Begun, Resume},
         is_public_read,
     },
 };
+
+/// How long an answer waits for the place of its events, which usually comes before the answer is made.
+const CURSOR_PATIENCE: Duration = Duration::from_millis(250);
 
 /// What it takes to run an operation. Clones share everything.
 #[derive(Clone)]
@@ -95,13 +103,6 @@ pub struct Parts {
     pub clock: Clock,
     /// For the ids of requests.
     pub ids: Ids,
-}
-
-/// The token in the value of an `Authorization` header.
-fn bearer(authorization: &[u8]) -> Result<&str, Unauthenticated> {
-    let value = std::str::from_utf8(authorization).ok().and_then(|value| value.split_once(' '));
-    let token = value.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    token.map(|(_, token)| token.trim()).ok_or(Unauthenticated::Invalid)
 }
 
 fn caller(origin: &Origin) -> Caller {
@@ -179,20 +180,28 @@ impl Operations {
         self.shared.ids.next::<RequestId>().to_string()
     }
 
-    /// Whom the value of an `Authorization` header stands for; nobody without one.
-    pub async fn authenticate(&self, authorization: Option<&[u8]>) -> Result<Actor, Unauthenticated> {
-        let Some(value) = authorization else { return Ok(Actor::Anonymous) };
-        self.shared.sessions.authenticate(bearer(value)?).await.map(Actor::User)
+    /// Whom a request's `Authorization` stands for; nobody without one.
+    pub(super) async fn authenticate(&self, authorization: Authorization<'_>) -> Result<Actor, Unauthenticated> {
+        match authorization {
+            Authorization::Empty => Ok(Actor::Anonymous),
+            Authorization::Bearer(token) => self.shared.sessions.authenticate(token).await.map(Actor::User),
+            Authorization::Foreign => Err(Unauthenticated::Invalid),
+        }
     }
 
     /// The same, with word of the session's end for what lasts longer than a request.
-    pub async fn authenticate_and_watch(
+    pub(super) async fn authenticate_and_watch(
         &self,
-        authorization: Option<&[u8]>,
+        authorization: Authorization<'_>,
     ) -> Result<(Actor, Option<Watch>), Unauthenticated> {
-        let Some(value) = authorization else { return Ok((Actor::Anonymous, None)) };
-        let (principal, watch) = self.shared.sessions.authenticate_and_watch(bearer(value)?).await?;
-        Ok((Actor::User(principal), Some(watch)))
+        match authorization {
+            Authorization::Empty => Ok((Actor::Anonymous, None)),
+            Authorization::Bearer(token) => {
+                let (principal, watch) = self.shared.sessions.authenticate_and_watch(token).await?;
+                Ok((Actor::User(principal), Some(watch)))
+            }
+            Authorization::Foreign => Err(Unauthenticated::Invalid),
+        }
     }
 
     /// Reads an operation and charges for it. `may_run` is the transport's word on its kind.
@@ -237,11 +246,15 @@ impl Operations {
         Scope::new(ready.origin.actor, ready.origin.address, ready.budget, &self.shared.clock)
     }
 
-    /// Runs a query or a mutation to its answer.
-    pub async fn run(&self, ready: Box<Ready>, request_id: &str) -> Response {
+    /// Runs a query or a mutation to its answer, and gives back what it cost less than was taken off the budget. Returns
+    /// what is left of that, too.
+    pub async fn run(&self, ready: Box<Ready>, request_id: &str) -> (Response, Budget) {
         let began = tokio::time::Instant::now();
         let (kind, field) = (ready.kind, ready.field());
-        let execution = AssertUnwindSafe(self.execute(ready)).catch_unwind();
+        let (payer, ceiling, reserved) = (caller(&ready.origin), ready.prepared.cost, ready.budget);
+        let root_fields = ready.prepared.root_fields.clone();
+        let receipt = (kind == OperationType::Mutation).then(Arc::<Receipt>::default);
+        let execution = AssertUnwindSafe(self.execute(ready, receipt.clone())).catch_unwind();
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(fault))) => {
@@ -258,16 +271,26 @@ impl Operations {
             }
         };
         classify(&mut response, request_id);
+        let unused = ceiling.saturating_sub(charge(&response, kind, &root_fields, ceiling));
+        let budget = if unused == 0 {
+            reserved
+        } else {
+            let cost = reserved.cost.saturating_sub(unused);
+            Budget { cost, ..self.shared.budgets.give_back(payer, unused) }
+        };
+        if let Some(receipt) = receipt {
+            self.tell_cursor(&mut response, &receipt).await;
+        }
         // Only names that the schema knows become labels: a document that failed validation has any it likes.
         let field = if is_request_error(&response) { "-".to_owned() } else { field };
         let seconds = began.elapsed().as_secs_f64();
         metrics::histogram!("lancewire_operation_seconds", "kind" => kind_name(kind), "field" => field).record(seconds);
-        response
+        (response, budget)
     }
 
     /// Reads all of a public query on the replica, if there is one that may answer; else, or if it fails half way, on
     /// the primary.
-    async fn execute(&self, ready: Box<Ready>) -> Result<Response, Fault> {
+    async fn execute(&self, ready: Box<Ready>, receipt: Option<Arc<Receipt>>) -> Result<Response, Fault> {
         let Shared { services, db, .. } = &*self.shared;
         let asks_cursor = ready.prepared.root_fields.iter().any(|field| field == "streamCursor");
         let log = services.hub.log();
@@ -287,13 +310,23 @@ impl Operations {
         // Before any resolver reads: what the list beside the cursor does not show comes after it in the stream.
         let cursor = if asks_cursor { Some(log.cursor(log.stamp().await?)) } else { None };
         let scope = self.scope(&ready).at(cursor);
-        Ok(match author {
-            Some(author) => {
-                let services = Arc::new(services.on(&db.on_behalf_of(author)));
+        Ok(match receipt {
+            Some(receipt) => {
+                let db = author.map_or_else(|| db.clone(), |author| db.on_behalf_of(author)).noting(receipt);
+                let services = Arc::new(services.on(&db));
                 self.answer(ready, scope, |request| services.serve(request)).await
             }
             None => self.answer(ready, scope, |request| services.load_for(request)).await,
         })
+    }
+
+    /// Names in `extensions.cursor` where the events that a mutation has committed stand in the log: a stream that has
+    /// passed it has passed them. Left out where that cannot be had in a moment: the answer itself matters more.
+    async fn tell_cursor(&self, response: &mut Response, receipt: &Receipt) {
+        let cursor = self.shared.services.hub.log().cursor_of(receipt);
+        if let Ok(Some(cursor)) = tokio::time::timeout(CURSOR_PATIENCE, cursor).await {
+            response.extensions.insert("cursor".to_owned(), cursor.into());
+        }
     }
 
     /// Executes on what `serve` gives. Nearly all queries fail nowhere and are done by the swift schema; what fails is
@@ -327,12 +360,12 @@ impl Operations {
     }
 
     /// Takes a subscription to the hub: its root field runs once now, to check the viewer and to say what is meant.
-    /// Each event is then executed for all who subscribe in the same words together. A cursor to resume after takes the
-    /// place of the document's own.
+    /// Each event is then executed for all who subscribe in the same words together. It begins after the later one of
+    /// `resume` and the document's own cursor.
     pub(super) async fn join(
         &self,
         ready: Box<Ready>,
-        resume: Option<&str>,
+        resume: Option<Resume>,
         request_id: &str,
         outlet: Arc<dyn Outlet>,
     ) -> Result<(Feed, Listening), Box<Refusal>> {
@@ -345,7 +378,7 @@ impl Operations {
     }
 
     /// Has the root field check its arguments and the viewer.
-    async fn begin(&self, ready: &Ready, resume: Option<&str>, request_id: &str) -> Result<Begun, Box<Refusal>> {
+    async fn begin(&self, ready: &Ready, resume: Option<Resume>, request_id: &str) -> Result<Begun, Box<Refusal>> {
         let beginning = Beginning::resuming(resume);
         let (request, batches) = self.request(ready);
         let request = request.data(Arc::new(self.scope(ready))).data(beginning.clone());
@@ -461,8 +494,13 @@ impl SocketBackend for Operations {
         }
     }
 
-    fn execute(&self, viewer: SocketViewer, payload: SubscribePayload) -> Operation {
+    fn execute(&self, viewer: SocketViewer, payload: SubscribePayload, position: &Position) -> Operation {
         let request_id = self.request_id();
+        if payload.is_hash() {
+            let refused = Response::from_errors(vec![HttpRefusal::PersistedQuery.error()]);
+            let refused = Outcome::Errors(errors(refused));
+            return Operation::Outcomes(OperationKind::Query, stream::once(future::ready(refused)).boxed());
+        }
         let variables = payload.variables.unwrap_or_default();
         let variables = Variables::from_json(serde_json::Value::Object(variables));
         let document = Document { query: payload.query, operation_name: payload.operation_name, variables };
@@ -475,9 +513,15 @@ impl SocketBackend for Operations {
             }
             Admitted::Ready(ready) if ready.kind == OperationType::Subscription => {
                 let operations = self.clone();
+                let name = "connection_init payload.after";
+                let resume = match position {
+                    Position::Absent => None,
+                    Position::Cursor(cursor) => Some(Resume { name, cursor: Some(Arc::clone(cursor)) }),
+                    Position::Malformed => Some(Resume { name, cursor: None }),
+                };
                 Operation::Subscription(Box::new(move |outlet| {
                     async move {
-                        match operations.join(ready, None, &request_id, outlet).await {
+                        match operations.join(ready, resume, &request_id, outlet).await {
                             // The viewer's watch must not end before what runs for them.
                             Ok((feed, listening)) => Ok(Subscription { feed, guard: Box::new((listening, viewer)) }),
                             Err(refused) if refused.unavailable => Err(NotJoined::Unavailable),
@@ -494,7 +538,7 @@ impl SocketBackend for Operations {
                 };
                 let operations = self.clone();
                 let answer = async move {
-                    let response = operations.run(ready, &request_id).await;
+                    let (response, _) = operations.run(ready, &request_id).await;
                     if is_request_error(&response) {
                         Outcome::Errors(errors(response))
                     } else {

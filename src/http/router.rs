@@ -1,4 +1,4 @@
-//! The routes, and the handler of `/graphql`: queries and mutations over HTTP, GraphiQL for browsers, streams for
+//! The routes, and the handler of `/graphql`: queries and mutations over HTTP, the playground for browsers, streams for
 //! subscriptions, and the upgrade to a socket.
 
 use std::{
@@ -12,21 +12,26 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderValue, Method, Uri, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::{any, get},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
+    assets,
+    authorization::Authorization,
     client_address::Proxies,
-    graphql::{Refusal, check_transport, discard, parse_get, parse_post, read_body, respond, tell_budget},
+    cors::cors,
+    graphql::{ALLOWED, Refusal, check_transport, discard, parse_get, parse_post, read_body, respond, tell_budget},
     health, middleware,
     negotiation::{MediaType, negotiate},
     operations::{Admitted, Document, Operations},
-    pages,
+    origins::Origins,
+    pages::{self, Site},
+    schema_files,
     streams::{self, Opening, Transport},
     websocket::Sockets,
 };
@@ -61,56 +66,40 @@ pub struct Web {
     pub lifecycle: Lifecycle,
     /// What `/metrics` prints.
     pub metrics: Option<PrometheusHandle>,
-    /// Origins of pages that may call.
-    pub allowed_origins: Arc<[String]>,
+    /// The pages that may call.
+    pub origins: Arc<Origins>,
     /// The largest body.
     pub max_body_bytes: usize,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
     /// Who may say for whom they call.
     pub proxies: Arc<Proxies>,
+    /// What the pages say of this server.
+    pub site: Arc<Site>,
 }
 
 /// Everything the server answers.
 pub fn router(web: Web) -> Router {
-    let cors = cors(&web.allowed_origins);
+    let assets = if web.site.playground {
+        Router::new().route("/assets/graphiql/{name}", get(assets::file))
+    } else {
+        Router::new()
+    };
     Router::new()
+        .merge(assets)
         .route("/", get(pages::home))
         .route("/graphql", any(endpoint))
-        .route("/schema.graphql", get(pages::schema))
+        .merge(schema_files::routes())
         .route("/.well-known/jwks.json", get(jwks))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(health::metrics))
         .fallback(pages::not_found)
+        .method_not_allowed_fallback(pages::method_not_allowed)
         .layer(CatchPanicLayer::custom(middleware::panicked))
-        .layer(cors)
+        .layer(from_fn_with_state(web.clone(), cors))
         .layer(from_fn_with_state(web.clone(), middleware::around))
         .with_state(web)
-}
-
-fn cors(origins: &[String]) -> CorsLayer {
-    let cors = CorsLayer::new()
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            header::ACCEPT,
-            streams::LAST_EVENT_ID,
-            middleware::REQUEST_ID,
-        ])
-        .expose_headers([
-            middleware::REQUEST_ID,
-            header::RETRY_AFTER,
-            header::HeaderName::from_static("ratelimit-limit"),
-            header::HeaderName::from_static("ratelimit-remaining"),
-            header::HeaderName::from_static("ratelimit-reset"),
-        ])
-        .max_age(Duration::from_hours(1));
-    if origins.iter().any(|origin| origin == "*") {
-        return cors.allow_origin(tower_http::cors::Any);
-    }
-    cors.allow_origin(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect::<Vec<_>>())
 }
 
 /// `/graphql` in all its forms.
@@ -120,7 +109,12 @@ async fn endpoint(State(web): State<Web>, ConnectInfo(peer): ConnectInfo<SocketA
     if wants_socket(&parts.headers) {
         return web.sockets.upgrade(&mut parts, client);
     }
-    let offers: &[MediaType] = if parts.method == Method::GET && parts.uri.query().is_none() {
+    if parts.method == Method::OPTIONS {
+        return (StatusCode::NO_CONTENT, [(header::ALLOW, ALLOWED)]).into_response();
+    }
+    // Of an answer to HEAD the server sends no more than the head.
+    let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    let offers: &[MediaType] = if reads && parts.uri.query().is_none() {
         &[MediaType::GraphqlResponse, MediaType::Json, MediaType::Html, MediaType::EventStream]
     } else {
         &[MediaType::GraphqlResponse, MediaType::Json, MediaType::EventStream]
@@ -131,12 +125,20 @@ async fn endpoint(State(web): State<Web>, ConnectInfo(peer): ConnectInfo<SocketA
         return Refusal::NotAcceptable.respond(MediaType::Json);
     };
     if media == MediaType::Html {
-        return pages::graphiql();
+        let mut page = pages::playground(&web.site, &parts.headers);
+        page.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
+        return page;
     }
     let request_id = middleware::request_id(&parts);
     answer(&web, client, (&parts.method, &parts.uri, &parts.headers), body, (media, many), &request_id)
         .await
-        .unwrap_or_else(|refusal| refusal.respond(media))
+        .unwrap_or_else(|refusal| match Transport::of(media) {
+            // About the document, so that it is written as its client reads all that is about documents.
+            Some(transport) if matches!(refusal, Refusal::PersistedQuery | Refusal::Unreadable(_)) => {
+                streams::refuse(async_graphql::Response::from_errors(vec![refusal.error()]), transport, media)
+            }
+            _ => refusal.respond(media),
+        })
 }
 
 async fn answer(
@@ -148,7 +150,7 @@ async fn answer(
     request_id: &str,
 ) -> Result<Response, Refusal> {
     let incoming = match *method {
-        Method::GET => parse_get(uri.query())?,
+        Method::GET | Method::HEAD => parse_get(uri.query())?,
         Method::POST => {
             let body = read_body(headers, body, web.max_body_bytes);
             let Ok(body) = tokio::time::timeout(web.body_timeout, body).await else {
@@ -161,8 +163,9 @@ async fn answer(
             return Err(Refusal::Method);
         }
     };
-    let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    let many = many.and_then(Transport::of);
+    let authorization = Authorization::of_request(headers);
+    // A stream without a body would only cost.
+    let many = many.filter(|_| *method != Method::HEAD).and_then(Transport::of);
     let authenticated = match many {
         Some(_) => web.operations.authenticate_and_watch(authorization).await,
         None => web.operations.authenticate(authorization).await.map(|actor| (actor, None)),
@@ -185,15 +188,14 @@ async fn answer(
     let (mut response, budget) = match (web.operations.admit(origin, document, may_run)?, many) {
         (Admitted::Ready(ready), Some(transport)) if ready.kind == OperationType::Subscription => {
             let budget = ready.budget;
-            let resume = headers.get(streams::LAST_EVENT_ID).filter(|_| transport == Transport::Sse);
-            let resume = resume.map(|cursor| String::from_utf8_lossy(cursor.as_bytes()).into_owned());
+            let resume = headers.get(streams::LAST_EVENT_ID);
+            let resume = resume.map(|cursor| String::from_utf8_lossy(cursor.as_bytes()).trim().into());
             let request_id = request_id.to_owned();
             let opening = Opening { transport, media, ready, origin, watch, resume, request_id };
             (streams::open(web, opening).await, Some(budget))
         }
         (Admitted::Ready(ready), _) => {
-            let budget = ready.budget;
-            let outcome = web.operations.run(ready, request_id).await;
+            let (outcome, budget) = web.operations.run(ready, request_id).await;
             let response = match once {
                 Some(transport) => streams::once(outcome, transport),
                 None => respond(outcome, media),

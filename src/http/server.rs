@@ -14,7 +14,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use super::{impatient::Impatient, tls::Tls};
+use super::{
+    bad_heads::{BadHeads, MAX_HEADERS},
+    impatient::Impatient,
+    origins::OverTls,
+    tls::Tls,
+};
 use crate::lifecycle::Lifecycle;
 
 /// How long a client may keep a connection waiting.
@@ -31,6 +36,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// What HTTP is served on, and what a socket gets after the upgrade: TCP, or TLS over it.
 pub(super) type Connection = Either<Impatient<TcpStream>, Box<TlsStream<Impatient<TcpStream>>>>;
+
+/// What hyper holds: it gives words to hyper's own refusals.
+pub(super) type Served = BadHeads<Connection>;
 
 /// Serves `router` on `listener`, over TLS if there is a certificate, until the process stops.
 pub async fn serve(listener: TcpListener, router: Router, timeouts: Timeouts, tls: Option<Tls>, lifecycle: Lifecycle) {
@@ -76,8 +84,12 @@ async fn connection(
             Either::Right(secured)
         }
     };
+    let over_tls = matches!(stream, Either::Right(_)).then_some(OverTls);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        if let Some(over_tls) = over_tls {
+            request.extensions_mut().insert(over_tls);
+        }
         let mut router = router.clone();
         async move { Ok::<_, Infallible>(call(&mut router, request).await) }
     });
@@ -85,8 +97,8 @@ async fn connection(
         .timer(TokioTimer::new())
         // Runs from the end of the last request to the end of the next one's head: hyper has one timer for both.
         .header_read_timeout(timeouts.idle)
-        .max_headers(64)
-        .serve_connection(TokioIo::new(stream), service)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(Served::new(stream)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     tokio::select! {

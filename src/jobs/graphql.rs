@@ -1,16 +1,15 @@
-//! Jobs in the API: `Job`, the feed and search, what clients do, and the events `jobPosted` and `jobUpdated`.
+//! Jobs in the API: `Job`, the feed and search, and what clients do. Their events stand in `subscription`.
 //!
-//! Longer than most files, being declarations throughout: the API's largest type with its inputs, payloads, errors and
-//! events, in the one place where a domain speaks GraphQL.
+//! Longer than most files, being declarations throughout: the API's largest type with its inputs, payloads and errors,
+//! in the one place where a domain speaks GraphQL.
 
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
     JobError, Jobs,
     filter::JobFilter,
-    interest,
     list::{self, JobFilterInput, JobQuery as JobListQuery},
-    model::{self, Job, JobSnapshot, JobUpdate},
+    model::{self, Job, JobSnapshot},
     service::{JobPatch, NewJob},
 };
 use crate::{
@@ -18,11 +17,9 @@ use crate::{
         graphql::{SkillObject, UserObject, user},
         model::{Skill, UserCard},
     },
-    auth::actor::Actor,
     claims::graphql::{ClaimObject, DeliverableConnection, active_claim, deliverables_of, viewer_claim},
     connection,
     error::{Fault, Invalid},
-    events::Hearing,
     graphql::{
         connections::{PageArguments, edges},
         context::{ContextExt, denied},
@@ -33,12 +30,7 @@ use crate::{
     },
     ids::{JobId, UserId},
     page::{Cursor, Page},
-    realtime::Delivery,
-    schema::{
-        Loaders,
-        event::{Pinned, listen, only, pinned},
-        user_errors::UserError,
-    },
+    schema::{Loaders, user_errors::UserError},
     user_errors,
     wallet::{
         Wallets,
@@ -47,22 +39,29 @@ use crate::{
     },
 };
 use async_graphql::{
-    ComplexObject, Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject, Subscription,
-    dataloader::Loader,
-    futures_util::{Stream, future::BoxFuture},
+    ComplexObject, Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject,
+    dataloader::Loader, futures_util::future::BoxFuture,
 };
 
 /// Job lifecycle: DRAFT > OPEN > CLAIMED > IN_REVIEW > COMPLETED, with CANCELLED, EXPIRED and DISPUTED as exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "model::JobStatus")]
 pub(crate) enum JobStatus {
+    /// Written down, not posted: its author and admins alone see it.
     Draft,
+    /// Can be claimed; the budget sits in escrow.
     Open,
+    /// A freelancer works on it, for the first time or after a revision was requested.
     Claimed,
+    /// Work was submitted and waits for the client.
     InReview,
+    /// The work was approved and the freelancer was paid. Final.
     Completed,
+    /// Called off before it was claimed; escrow went back to the client. Final.
     Cancelled,
+    /// Nobody claimed it before its deadline; escrow went back. Final. Reserved: nothing expires by itself yet.
     Expired,
+    /// An admin decides; escrow is frozen meanwhile. Reserved: there are no disputes yet.
     Disputed,
 }
 
@@ -70,10 +69,15 @@ pub(crate) enum JobStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "model::JobChange")]
 pub(crate) enum JobChange {
+    /// Title, description, budget, skills or deadline. Everybody is told.
     Details,
+    /// The status. Everybody is told.
     Status,
+    /// It was claimed, or its claim took a step. Told to the job's client, its freelancer and admins.
     Claim,
+    /// Work was submitted or reviewed. Told to the job's client, its freelancer and admins.
     Deliverable,
+    /// Money moved into or out of escrow. Told to the job's client, its freelancer and admins.
     Escrow,
 }
 
@@ -128,6 +132,7 @@ impl JobObject {
 /// A piece of work a client pays for. While OPEN, CLAIMED, IN_REVIEW or DISPUTED its budget sits in escrow.
 #[Object(name = "Job")]
 impl JobObject {
+    /// Opaque, globally unique and permanent: pass it to `node(id:)`, and never parse it.
     pub(crate) async fn id(&self) -> ID {
         self.job.id.to_string().into()
     }
@@ -137,6 +142,7 @@ impl JobObject {
         self.job.version
     }
 
+    /// One line of 3 to 140 characters. Plain text: render it as untrusted.
     async fn title(&self) -> &str {
         &self.job.title
     }
@@ -146,14 +152,17 @@ impl JobObject {
         &self.job.description
     }
 
+    /// Where the job is in its life.
     async fn status(&self) -> JobStatus {
         self.job.status.into()
     }
 
+    /// What the freelancer's work is paid with, the platform's fee included.
     async fn budget(&self, ctx: &Context<'_>) -> MoneyAmount {
         ctx.money(self.job.budget)
     }
 
+    /// What it asks for, in the order its client gave.
     async fn skills(&self, ctx: &Context<'_>) -> Result<Vec<SkillObject>> {
         let skills = if let Some(snapshot) = &self.snapshot {
             snapshot.0.clone()
@@ -164,6 +173,7 @@ impl JobObject {
         Ok(skills.into_iter().map(SkillObject).collect())
     }
 
+    /// Who posted it and pays.
     async fn client(&self, ctx: &Context<'_>) -> Result<UserObject> {
         match &self.snapshot {
             Some(snapshot) => Ok(UserObject(Arc::clone(&snapshot.1))),
@@ -171,18 +181,22 @@ impl JobObject {
         }
     }
 
+    /// Until when it may be claimed; null without one. Reserved: nothing expires by itself yet.
     async fn deadline(&self) -> Option<DateTime> {
         self.job.deadline.map(Into::into)
     }
 
+    /// When it became OPEN for the first time; null while it never was. A job is public from then on.
     async fn posted_at(&self) -> Option<DateTime> {
         self.job.posted_at.map(Into::into)
     }
 
+    /// When it was written down.
     async fn created_at(&self) -> DateTime {
         self.job.created_at.into()
     }
 
+    /// When it last changed.
     async fn updated_at(&self) -> DateTime {
         self.job.updated_at.into()
     }
@@ -201,9 +215,12 @@ impl JobObject {
     async fn deliverables(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "How many rows from the beginning, 1 to 100; 20 if neither `first` nor `last` is given.")]
         first: Option<i32>,
+        #[graphql(desc = "Only rows after this cursor, which a row or `pageInfo` of the same list gave.")]
         after: Option<String>,
-        last: Option<i32>,
+        #[graphql(desc = "How many rows from the end, 1 to 100. Give `first` or `last`, not both.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor, which a row or `pageInfo` of the same list gave.")]
         before: Option<String>,
     ) -> Result<Option<Box<DeliverableConnection>>> {
         Box::pin(self.page_of_deliverables(ctx, PageArguments { first, after, last, before })).await
@@ -214,6 +231,7 @@ impl JobObject {
         self.job.can_be_claimed_by(&ctx.actor())
     }
 
+    /// True for the job's own client while it is DRAFT or OPEN.
     async fn viewer_can_update(&self, ctx: &Context<'_>) -> bool {
         self.job.can_be_updated_by(&ctx.actor())
     }
@@ -279,21 +297,28 @@ impl JobEdge {
 #[derive(Clone, Default, InputObject)]
 #[graphql(name = "JobFilter")]
 pub(crate) struct JobFilterArgument {
+    /// In one of these statuses; left out, null or empty: any, and in the feed OPEN.
     status: Option<Vec<JobStatus>>,
     /// Slugs; a job matches when it has at least one.
     any_skill: Option<Vec<String>>,
     /// Slugs; a job matches when it has all.
     all_skills: Option<Vec<String>>,
+    /// Paying within these bounds.
     budget: Option<MoneyRange>,
+    /// Posted by this user.
     client_id: Option<ID>,
+    /// Posted for the first time later than this moment.
     posted_after: Option<DateTime>,
 }
 
 /// Inclusive bounds in one currency.
 #[derive(Clone, InputObject)]
 pub(crate) struct MoneyRange {
+    /// The marketplace's currency, which is `USD` unless it was set otherwise; another one is refused.
     currency_code: CurrencyCode,
+    /// At least this much; null: no lower bound.
     min: Option<Decimal>,
+    /// At most this much, not below `min`; null: no upper bound.
     max: Option<Decimal>,
 }
 
@@ -315,16 +340,22 @@ impl From<JobFilterArgument> for JobFilterInput {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "list::JobOrderField")]
 pub(crate) enum JobOrderField {
+    /// When the job was first posted.
     PostedAt,
+    /// What it pays.
     Budget,
+    /// Until when it may be claimed; jobs without a deadline count as the latest.
     Deadline,
+    /// How well it answers `query`, which must be given. The first 1,000 hits can be paged through.
     Relevance,
 }
 
 /// Ascending or descending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub(crate) enum OrderDirection {
+    /// Smallest, oldest or least relevant first.
     Asc,
+    /// Largest, newest or most relevant first.
     Desc,
 }
 
@@ -332,7 +363,9 @@ pub(crate) enum OrderDirection {
 #[derive(Clone, Copy, InputObject)]
 #[graphql(name = "JobOrder")]
 pub(crate) struct JobOrderArgument {
+    /// What to sort by.
     field: JobOrderField,
+    /// Which way; for RELEVANCE, DESC is best first.
     direction: OrderDirection,
 }
 
@@ -373,20 +406,30 @@ pub(crate) async fn visible_job(ctx: &Context<'_>, id: JobId) -> Result<Option<J
 /// The move is not in the state machine. `allowed`: the statuses from which this mutation works.
 #[derive(Clone, SimpleObject)]
 pub(crate) struct InvalidTransitionError {
+    /// Says what happened and what to do; safe to show to a person.
     pub(crate) message: String,
+    /// A stable code: branch on it, never on `message`.
     pub(crate) code: UserErrorCode,
+    /// Where in the variables the value stands that was refused; null if it is about no single one.
     pub(crate) path: Option<Vec<String>>,
+    /// The job as it is now.
     pub(crate) job: JobObject,
+    /// The claim as it is now, for steps on a claim; else null.
     pub(crate) claim: Option<ClaimObject>,
+    /// The statuses of a job from which this mutation works.
     pub(crate) allowed: Vec<JobStatus>,
 }
 
 /// `expectedVersion` is stale. Carries the current job.
 #[derive(Clone, SimpleObject)]
 pub(crate) struct VersionConflictError {
+    /// Says what happened and what to do; safe to show to a person.
     pub(crate) message: String,
+    /// A stable code: branch on it, never on `message`.
     pub(crate) code: UserErrorCode,
+    /// Where in the variables the value stands that was refused; null if it is about no single one.
     pub(crate) path: Option<Vec<String>>,
+    /// The job as it is now.
     job: JobObject,
 }
 
@@ -438,22 +481,36 @@ user_errors! {
 /// Post a job: OPEN at once; its budget moves to escrow.
 #[derive(InputObject)]
 pub(crate) struct PostJobInput {
+    /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
+    /// with the same input has no second effect.
     idempotency_key: String,
+    /// One line of 3 to 140 characters.
     title: String,
+    /// What is wanted, as CommonMark: 1 to 20,000 characters.
     description: String,
+    /// What the job pays. It moves from `available` into escrow with this mutation.
     budget: MoneyInput,
+    /// Slugs from the query `skills`, at most 20; an empty list asks for none.
     skills: Vec<String>,
+    /// Until when the job may be claimed: a moment in the future. Null: no deadline.
     deadline: Option<DateTime>,
 }
 
 /// Write a job down without posting it.
 #[derive(InputObject)]
 pub(crate) struct DraftJobInput {
+    /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
+    /// with the same input has no second effect.
     idempotency_key: String,
+    /// One line of 3 to 140 characters.
     title: String,
+    /// What is wanted, as CommonMark: 1 to 20,000 characters.
     description: String,
+    /// What the job will pay. No money moves before the draft is published.
     budget: MoneyInput,
+    /// Slugs from the query `skills`, at most 20; an empty list asks for none.
     skills: Vec<String>,
+    /// Until when the job may be claimed: a moment in the future. Null: no deadline.
     deadline: Option<DateTime>,
 }
 
@@ -461,10 +518,15 @@ pub(crate) struct DraftJobInput {
 #[derive(InputObject)]
 #[graphql(name = "JobPatch")]
 pub(crate) struct JobPatchInput {
+    /// One line of 3 to 140 characters; null is refused.
     title: MaybeUndefined<String>,
+    /// CommonMark of 1 to 20,000 characters; null is refused.
     description: MaybeUndefined<String>,
+    /// What the job pays from now on; null is refused. For an OPEN job the difference moves into or out of escrow.
     budget: MaybeUndefined<MoneyInput>,
+    /// Slugs from the query `skills`, at most 20; they take the place of the old ones. Null is refused.
     skills: MaybeUndefined<Vec<String>>,
+    /// A moment in the future; null removes the deadline.
     deadline: MaybeUndefined<DateTime>,
 }
 
@@ -485,22 +547,31 @@ impl TryFrom<JobPatchInput> for JobPatch {
 /// Change an OPEN or DRAFT job.
 #[derive(InputObject)]
 pub(crate) struct UpdateJobInput {
+    /// A DRAFT or OPEN job of the caller's own.
     id: ID,
+    /// The `Job.version` that the caller decided on. If the job has changed since, nothing is done and
+    /// `VersionConflictError` tells. Null: any version.
     expected_version: Option<i32>,
+    /// What to change; a patch that changes nothing does nothing and emits nothing.
     patch: JobPatchInput,
 }
 
 /// Move a draft to OPEN.
 #[derive(InputObject)]
 pub(crate) struct PublishJobInput {
+    /// A DRAFT job of the caller's own.
     id: ID,
+    /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
+    /// with the same input has no second effect.
     idempotency_key: String,
 }
 
 /// Cancel a DRAFT or OPEN job; escrow returns to the client.
 #[derive(InputObject)]
 pub(crate) struct CancelJobInput {
+    /// A DRAFT or OPEN job of the caller's own; admins may name any OPEN job.
     id: ID,
+    /// Shown to everybody as `Job.cancelReason`: 1 to 500 characters. Left out or null: none is given.
     reason: Option<String>,
 }
 
@@ -511,7 +582,9 @@ macro_rules! job_payload {
         #[derive(SimpleObject)]
         #[graphql(complex)]
         pub(crate) struct $payload {
+            /// The job after this step; null if nothing was done.
             job: Option<JobObject>,
+            /// Why nothing was done; empty after a success.
             errors: Vec<$error>,
         }
 
@@ -526,6 +599,7 @@ macro_rules! job_payload {
 
         #[ComplexObject]
         impl $payload {
+            /// The wallet of the job's client as it is now, for that client and admins; null if nothing was done.
             async fn wallet(&self, ctx: &Context<'_>) -> Result<Option<WalletObject>> {
                 let Some(job) = &self.job else { return Ok(None) };
                 let wallet = ctx.get::<Wallets>().find(ctx.actor(), wallet_of(job.job.client_id));
@@ -553,17 +627,24 @@ job_payload! {
 /// Result of `postJob`.
 #[derive(SimpleObject)]
 pub(crate) struct PostJobPayload {
+    /// The new job; null if nothing was done.
     job: Option<JobObject>,
+    /// The new job as a row of the feed, newest first, to put at the head of a cached list; null if nothing was done.
     job_edge: Option<JobEdge>,
+    /// The caller's wallet after the budget moved into escrow; null if nothing was done.
     wallet: Option<WalletObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<PostJobError>,
 }
 
 /// Result of `draftJob`.
 #[derive(SimpleObject)]
 pub(crate) struct DraftJobPayload {
+    /// The new draft; null if nothing was done.
     job: Option<JobObject>,
+    /// The new draft as a row of `User.postedJobs`, to put at the head of a cached list; null if nothing was done.
     job_edge: Option<JobEdge>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<PostJobError>,
 }
 
@@ -574,7 +655,11 @@ pub(crate) struct JobQuery;
 #[Object]
 impl JobQuery {
     /// One job. Public unless it is a draft.
-    async fn job(&self, ctx: &Context<'_>, id: ID) -> Result<Option<JobObject>> {
+    async fn job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As `Job.id` gives it; an id of something else finds nothing.")] id: ID,
+    ) -> Result<Option<JobObject>> {
         match id.parse() {
             Ok(id) => visible_job(ctx, id).await,
             Err(_) => Ok(None),
@@ -586,12 +671,19 @@ impl JobQuery {
     async fn jobs(
         &self,
         ctx: &Context<'_>,
+        #[graphql(
+            desc = "Words that must all stand in the title or description, at most 200 characters. Null or empty: any."
+        )]
         query: Option<String>,
-        filter: Option<JobFilterArgument>,
-        order_by: Option<JobOrderArgument>,
-        first: Option<i32>,
+        #[graphql(desc = "Which jobs; null: all that are OPEN.")] filter: Option<JobFilterArgument>,
+        #[graphql(desc = "How to sort them; null: newest first.")] order_by: Option<JobOrderArgument>,
+        #[graphql(desc = "How many rows from the beginning, 1 to 100; `first` or `last` is required.")] first: Option<
+            i32,
+        >,
+        #[graphql(desc = "Only rows after this cursor, which a row or `pageInfo` of the same list gave.")]
         after: Option<String>,
-        last: Option<i32>,
+        #[graphql(desc = "How many rows from the end, 1 to 100. Give `first` or `last`, not both.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor, which a row or `pageInfo` of the same list gave.")]
         before: Option<String>,
     ) -> Result<Option<JobConnection>> {
         let words = JobListQuery::words(query.as_deref()).map_err(|invalid| top_level(invalid.into()))?;
@@ -619,7 +711,7 @@ impl JobQuery {
 }
 
 /// An error of a read or of a subscription's arguments, which has no payload to tell it in.
-fn top_level(error: JobError) -> Error {
+pub(super) fn top_level(error: JobError) -> Error {
     match error {
         JobError::Invalid(invalid) => {
             let path = invalid.path.iter().skip(1).map(AsRef::as_ref).collect::<Vec<_>>().join(".");
@@ -635,8 +727,12 @@ pub(crate) struct JobMutation;
 
 #[Object]
 impl JobMutation {
-    /// Client. Emits `jobPosted` and `walletUpdated`.
-    async fn post_job(&self, ctx: &Context<'_>, input: PostJobInput) -> Result<Option<PostJobPayload>> {
+    /// Client. Emits `jobPosted` and `walletUpdated`. The job is OPEN at once, and its budget in escrow.
+    async fn post_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is wanted, and what it pays.")] input: PostJobInput,
+    ) -> Result<Option<PostJobPayload>> {
         let PostJobInput { idempotency_key, title, description, budget, skills, deadline } = input;
         let deadline = deadline.map(|deadline| deadline.0);
         let job = NewJob { title, description, budget: budget.into(), skills, deadline };
@@ -656,8 +752,12 @@ impl JobMutation {
         }))
     }
 
-    /// Client. Emits nothing: only its author sees a draft.
-    async fn draft_job(&self, ctx: &Context<'_>, input: DraftJobInput) -> Result<Option<DraftJobPayload>> {
+    /// Client. Emits nothing: only its author sees a draft. The author alone is told, by `jobUpdated(mine: true)`.
+    async fn draft_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The job to write down.")] input: DraftJobInput,
+    ) -> Result<Option<DraftJobPayload>> {
         let DraftJobInput { idempotency_key, title, description, budget, skills, deadline } = input;
         let deadline = deadline.map(|deadline| deadline.0);
         let job = NewJob { title, description, budget: budget.into(), skills, deadline };
@@ -673,13 +773,22 @@ impl JobMutation {
         }))
     }
 
-    /// Client, own job. Emits `jobPosted` and `walletUpdated`.
-    async fn publish_job(&self, ctx: &Context<'_>, input: PublishJobInput) -> Result<Option<PublishJobPayload>> {
+    /// Client, own job. Emits `jobPosted` and `walletUpdated`. A draft becomes OPEN.
+    async fn publish_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which draft to post.")] input: PublishJobInput,
+    ) -> Result<Option<PublishJobPayload>> {
         PublishJobPayload::of(ctx.get::<Jobs>().publish(ctx.actor(), &input.id, &input.idempotency_key).await)
     }
 
     /// Client, own job. A new budget moves only the difference. Emits `jobUpdated`, and `walletUpdated` if money moved; for a draft nothing.
-    async fn update_job(&self, ctx: &Context<'_>, input: UpdateJobInput) -> Result<Option<UpdateJobPayload>> {
+    /// The author alone is told of a draft, by `jobUpdated(mine: true)`.
+    async fn update_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which job, and what to change about it.")] input: UpdateJobInput,
+    ) -> Result<Option<UpdateJobPayload>> {
         let UpdateJobInput { id, expected_version, patch } = input;
         let done = match JobPatch::try_from(patch) {
             Ok(patch) => ctx.get::<Jobs>().update(ctx.actor(), &id, expected_version.map(Into::into), patch).await,
@@ -691,154 +800,13 @@ impl JobMutation {
         UpdateJobPayload::of(done)
     }
 
-    /// Client, own job; admins. Emits `jobUpdated` and `walletUpdated`, for a draft nothing.
-    async fn cancel_job(&self, ctx: &Context<'_>, input: CancelJobInput) -> Result<Option<CancelJobPayload>> {
+    /// Client, own job; admins. Emits `jobUpdated` and `walletUpdated`, for a draft nothing. The author alone is told of a
+    /// draft, by `jobUpdated(mine: true)`.
+    async fn cancel_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which job to call off, and why.")] input: CancelJobInput,
+    ) -> Result<Option<CancelJobPayload>> {
         CancelJobPayload::of(ctx.get::<Jobs>().cancel(ctx.actor(), &input.id, input.reason.as_deref()).await)
     }
-}
-
-/// A `jobPosted` event in the API.
-#[derive(Clone)]
-pub(crate) struct JobPostedEvent {
-    delivery: Arc<Delivery>,
-    job: JobObject,
-}
-
-impl JobPostedEvent {
-    /// The event as everybody hears it.
-    pub(crate) fn of(delivery: Arc<Delivery>) -> Result<Self> {
-        let job = delivery.payload::<JobSnapshot>()?.into();
-        Ok(Self { delivery, job })
-    }
-}
-
-/// A job became OPEN for the first time, or again after its claim ended.
-#[Object]
-impl JobPostedEvent {
-    pub(crate) async fn id(&self) -> ID {
-        self.delivery.id().to_string().into()
-    }
-
-    pub(crate) async fn cursor(&self) -> String {
-        self.delivery.cursor()
-    }
-
-    pub(crate) async fn occurred_at(&self) -> DateTime {
-        self.delivery.occurred_at().into()
-    }
-
-    async fn job(&self) -> JobObject {
-        self.job.clone()
-    }
-}
-
-/// A `jobUpdated` event in the API, with what this viewer may hear of the change.
-#[derive(Clone)]
-pub(crate) struct JobUpdatedEvent {
-    delivery: Arc<Delivery>,
-    job: JobObject,
-    changes: Vec<JobChange>,
-    previous_status: Option<JobStatus>,
-}
-
-impl JobUpdatedEvent {
-    /// What the viewer hears of a change, if anything.
-    pub(crate) fn heard(actor: &Actor, delivery: Arc<Delivery>) -> Result<Option<Self>> {
-        let hearing = delivery.audience().hearing(delivery.kind(), actor.user(), actor.is_admin());
-        hearing.map(|hearing| Self::of(delivery, hearing)).transpose()
-    }
-
-    /// The event as it is heard: all of it by a party to the job when it happened, the public part by others. Today's
-    /// rights decide the private fields of the job in it, when those are resolved.
-    fn of(delivery: Arc<Delivery>, hearing: Hearing) -> Result<Self> {
-        let update = delivery.payload::<JobUpdate>()?;
-        let heard = |change: &model::JobChange| hearing == Hearing::Own || change.is_public();
-        let changes = update.changes.iter().copied().filter(heard).map(Into::into).collect();
-        let previous_status = update.previous_status.map(Into::into);
-        let job = (&update.snapshot).into();
-        Ok(Self { delivery, job, changes, previous_status })
-    }
-}
-
-/// A job changed. A job the viewer may no longer see arrives with only its public fields.
-#[Object]
-impl JobUpdatedEvent {
-    pub(crate) async fn id(&self) -> ID {
-        self.delivery.id().to_string().into()
-    }
-
-    pub(crate) async fn cursor(&self) -> String {
-        self.delivery.cursor()
-    }
-
-    pub(crate) async fn occurred_at(&self) -> DateTime {
-        self.delivery.occurred_at().into()
-    }
-
-    async fn job(&self) -> JobObject {
-        self.job.clone()
-    }
-
-    async fn changes(&self) -> &[JobChange] {
-        &self.changes
-    }
-
-    async fn previous_status(&self) -> Option<JobStatus> {
-        self.previous_status
-    }
-}
-
-/// Live changes of jobs.
-#[derive(Default)]
-pub(crate) struct JobSubscription;
-
-#[Subscription]
-impl JobSubscription {
-    /// Public. New OPEN jobs that match `filter`.
-    async fn job_posted(
-        &self,
-        ctx: &Context<'_>,
-        filter: Option<JobFilterArgument>,
-        after: Option<String>,
-    ) -> Result<impl Stream<Item = Result<JobPostedEvent>>> {
-        if let Some(Pinned(delivery, _)) = pinned(ctx) {
-            return Ok(only(JobPostedEvent::of(delivery)));
-        }
-        let filter = parse_filter(ctx, filter).await?;
-        listen(ctx, interest::in_posted(filter), after.as_deref()).await
-    }
-
-    /// Public for public fields; private fields only for participants. Jobs that match `filter` before or after the change, so that one
-    /// hears a job leave; or just `jobId`; with both, both must hold.
-    async fn job_updated(
-        &self,
-        ctx: &Context<'_>,
-        job_id: Option<ID>,
-        filter: Option<JobFilterArgument>,
-        after: Option<String>,
-    ) -> Result<impl Stream<Item = Result<JobUpdatedEvent>>> {
-        if let Some(Pinned(delivery, hearing)) = pinned(ctx) {
-            return Ok(only(JobUpdatedEvent::of(delivery, hearing)));
-        }
-        let job = match job_id {
-            Some(id) => Some(visible_id(ctx, &id).await?),
-            None => None,
-        };
-        let filter = parse_filter(ctx, filter).await?;
-        listen(ctx, interest::in_updated(job, filter), after.as_deref()).await
-    }
-}
-
-async fn parse_filter(ctx: &Context<'_>, filter: Option<JobFilterArgument>) -> Result<JobFilter> {
-    match filter {
-        Some(filter) => ctx.get::<Jobs>().parse_filter(filter.into()).await.map_err(top_level),
-        None => Ok(JobFilter::default()),
-    }
-}
-
-/// The id of a job that the viewer may see: a subscription to one that is not there would wait for ever.
-async fn visible_id(ctx: &Context<'_>, id: &ID) -> Result<JobId> {
-    let missing = || ErrorCode::BadUserInput.error("There is no such job. Check the id in jobId.");
-    let id: JobId = id.parse().map_err(|_| missing())?;
-    visible_job(ctx, id).await?.map(|_| id).ok_or_else(missing)
 }

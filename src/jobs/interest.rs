@@ -2,27 +2,35 @@
 //!
 //! Called by `graphql` for subscriptions and by the hub for events. A filter's terms are the fewest of which each answer
 //! must carry one; its other conditions are looked at only for the events that do.
+//!
+//! **Whose jobs.** [`in_mine`] is what a page of one's own jobs asks for: all that happens to the jobs to which the
+//! listener is party, be it public or not. Its events are those of three kinds: changes of posted jobs, of drafts, and the
+//! first posting, which is a change too. Who the listener is decides the event's own audience, so listeners who ask in the
+//! same words share a group like all others.
 
 use uuid::Uuid;
 
 use super::{
     filter::JobFilter,
-    model::{JobSnapshot, JobUpdate},
+    model::{JobFacts, JobSnapshot, JobStatus, JobUpdate},
 };
 use crate::{
     error::Fault,
     events::EventKind,
-    ids::{JobId, SkillId},
+    ids::{JobId, SkillId, UserId},
     realtime::{Delivery, Interest, Terms},
 };
 
+/// What happens to a job; changes first, since that is what is subscribed to.
+const MINE: &[EventKind] = &[EventKind::JobUpdated, EventKind::DraftUpdated, EventKind::JobPosted];
+
 /// What an event of a job can be found by: the job, its client, and its skills before and after.
 pub(crate) fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, Fault> {
-    let (snapshot, before): (_, &[SkillId]) = if delivery.kind() == EventKind::JobUpdated {
+    let (snapshot, before): (_, &[SkillId]) = if delivery.kind() == EventKind::JobPosted {
+        (delivery.payload::<JobSnapshot>()?, &[])
+    } else {
         let update = delivery.payload::<JobUpdate>()?;
         (&update.snapshot, &update.before.skills)
-    } else {
-        (delivery.payload::<JobSnapshot>()?, &[])
     };
     let after = snapshot.skills.iter().map(|skill| skill.id);
     let gone = before.iter().copied().filter(|skill| snapshot.skills.iter().all(|kept| kept.id != *skill));
@@ -40,10 +48,37 @@ pub(super) fn in_posted(filter: JobFilter) -> Interest {
 /// Changes of this job, if one is named, that answer the filter before or after.
 pub(super) fn in_updated(job: Option<JobId>, filter: JobFilter) -> Interest {
     Interest::matching(EventKind::JobUpdated, terms_of(&filter, job), move |delivery| {
-        let update = delivery.payload::<JobUpdate>()?;
-        let meant = job.is_none_or(|job| job == update.snapshot.job.id);
-        Ok(meant && (filter.matches(&(&update.before).into()) || filter.matches(&(&update.snapshot).into())))
+        Ok(answers(delivery.payload::<JobUpdate>()?, job, &filter))
     })
+}
+
+/// The same for those who are party to the job, or were until this change: drafts and the first posting included.
+pub(super) fn in_mine(job: Option<JobId>, filter: JobFilter) -> Interest {
+    Interest::of_parties(MINE, terms_of(&filter, job), left, move |delivery| {
+        if delivery.kind() != EventKind::JobPosted {
+            return Ok(answers(delivery.payload::<JobUpdate>()?, job, &filter));
+        }
+        // A job that opens again has told so by a change.
+        let snapshot = delivery.payload::<JobSnapshot>()?;
+        let before =
+            JobFacts { status: JobStatus::Draft, posted_at: None, ..JobFacts::of(&snapshot.job, &snapshot.skills) };
+        let meant = snapshot.job.is_just_posted() && job.is_none_or(|job| job == snapshot.job.id);
+        let left_drafts = snapshot.job.was_drafted() && filter.matches(&(&before).into());
+        Ok(meant && (left_drafts || filter.matches(&snapshot.into())))
+    })
+}
+
+fn answers(update: &JobUpdate, job: Option<JobId>, filter: &JobFilter) -> bool {
+    job.is_none_or(|job| job == update.snapshot.job.id)
+        && (filter.matches(&(&update.before).into()) || filter.matches(&(&update.snapshot).into()))
+}
+
+/// Who was party to the job until this change.
+fn left(delivery: &Delivery) -> Option<UserId> {
+    match delivery.kind() {
+        EventKind::JobUpdated => delivery.payload::<JobUpdate>().ok()?.left,
+        _ => None,
+    }
 }
 
 fn terms_of(filter: &JobFilter, job: Option<JobId>) -> Terms {

@@ -13,6 +13,7 @@ pub(crate) mod interest;
 pub mod list;
 pub mod model;
 pub mod service;
+pub(crate) mod subscription;
 
 pub use error::JobError;
 pub use service::Jobs;

@@ -174,6 +174,16 @@ impl Job {
         actor.roles().client && self.is_own(actor) && Step::Update.works_from(self.status)
     }
 
+    /// Whether this is the job as it was first posted, and not after any later change.
+    pub fn is_just_posted(&self) -> bool {
+        self.posted_at == Some(self.updated_at)
+    }
+
+    /// Whether a job that was just posted had been a draft: one that is posted at once is in its first version.
+    pub const fn was_drafted(&self) -> bool {
+        self.version > 1
+    }
+
     /// Who may hear of a change to it.
     pub const fn audience(&self, public: bool) -> Audience {
         Audience { public, owner: self.client_id, claimant: self.claimant_id }
@@ -232,6 +242,12 @@ pub struct JobUpdate {
     pub previous_status: Option<JobStatus>,
     /// What a filter looks at, before the change.
     pub before: JobFacts,
+    /// Who was party to the job until this change and is no more: the freelancer whose claim ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<UserId>,
+    /// Whether a `claimUpdated` event of the same transaction tells what happened to the claim. `verify` looks for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claim_told: bool,
 }
 
 #[cfg(test)]

@@ -26,11 +26,11 @@ use crate::{
     error::{Fault, Invalid},
     events::{self, EventKind, NewEvent},
     idempotency::{IdempotencyKey, Once, once_in},
-    ids::{Ids, JobId, SkillId},
+    ids::{Ids, JobId, SkillId, UserId},
     money::Money,
     notifications::{
         Notifications,
-        model::{NotificationKind, Subject},
+        model::{Details, NotificationKind, Part, Subject},
     },
     text,
     wallet::{Wallets, service::AmountInput},
@@ -132,7 +132,7 @@ impl Jobs {
         self.create(actor, input, ("postJob", key), JobStatus::Open).await
     }
 
-    /// Writes a job down. Nobody but its author and admins ever hears of it.
+    /// Writes a job down. Nobody but its author ever hears of it.
     #[tracing::instrument(skip_all)]
     pub async fn draft(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, JobError> {
         self.create(actor, input, ("draftJob", key), JobStatus::Draft).await
@@ -172,10 +172,14 @@ impl Jobs {
                     };
                     tx.later_built(&jobs::Entity::insert(jobs::ActiveModel::from(job.clone()))).await?;
                     insert_skills_in(&tx, job.id, &skills).await?;
+                    let around = Around { skills, client: self.accounts.card_in(&tx, client).await? };
                     if status == JobStatus::Open {
-                        let around = Around { skills, client: self.accounts.card_in(&tx, client).await? };
                         self.wallets.hold_in(&tx, &around.client, job.budget, job.id.into()).await?;
                         self.record_posted_knowing_in(&tx, &job, around).await?;
+                    } else {
+                        let (facts, changes) =
+                            (JobFacts::of(&job, &around.skills), &[JobChange::Details, JobChange::Status]);
+                        self.record_updated_in(&tx, facts, None, &job, changes, around).await?;
                     }
                     Ok::<_, JobError>((Made { job: job.id }, job))
                 })
@@ -265,20 +269,18 @@ impl Jobs {
                     tx.later("DELETE FROM job_skills WHERE job_id = ?", [id.into()]).await?;
                     insert_skills_in(&tx, id, &skills).await?;
                 }
-                if job.status == JobStatus::Open {
-                    let mut changes = vec![JobChange::Details];
-                    if job.budget != before.budget {
-                        changes.push(JobChange::Escrow);
-                        let difference = job.budget.minus(before.budget)?;
-                        if difference.is_positive() {
-                            self.wallets.hold_in(&tx, &client, difference, id.into()).await?;
-                        } else {
-                            self.wallets.refund_in(&tx, &client, difference.negated()?, id.into()).await?;
-                        }
+                let mut changes = vec![JobChange::Details];
+                if job.status == JobStatus::Open && job.budget != before.budget {
+                    changes.push(JobChange::Escrow);
+                    let difference = job.budget.minus(before.budget)?;
+                    if difference.is_positive() {
+                        self.wallets.hold_in(&tx, &client, difference, id.into()).await?;
+                    } else {
+                        self.wallets.refund_in(&tx, &client, difference.negated()?, id.into()).await?;
                     }
-                    let facts = JobFacts::of(&before, &skills_before);
-                    self.record_updated_in(&tx, facts, &job, changes, Around { skills, client }).await?;
                 }
+                let facts = JobFacts::of(&before, &skills_before);
+                self.record_updated_in(&tx, facts, None, &job, &changes, Around { skills, client }).await?;
                 self.save_in(&tx, &before, &job).await?;
                 Ok(job)
             })
@@ -308,15 +310,17 @@ impl Jobs {
                 if posted {
                     self.wallets.refund_in(&tx, &around.client, job.budget, id.into()).await?;
                 }
-                let changes = &[JobChange::Status, JobChange::Escrow];
-                let job = self.change_knowing_in(&tx, &before, job, changes, around).await?;
+                let changes: &[_] = if posted { &[JobChange::Status, JobChange::Escrow] } else { &[JobChange::Status] };
+                let (job, _) = self.change_knowing_in(&tx, &before, job, changes, around).await?;
                 if !own {
                     self.accounts
                         .audit_in(&tx, caller, "cancelJob", &id.to_string(), reason.as_deref().unwrap_or(""))
                         .await?;
-                    let title = format!("An administrator cancelled \"{}\"", job.title);
+                    let mut details = Details::new(Part::Client, &job.title);
+                    details.amount = posted.then_some(job.budget);
+                    details.reason.clone_from(reason);
                     let kind = NotificationKind::JobCancelled;
-                    self.notifications.notify_in(&tx, job.client_id, kind, title, Subject::Job(id)).await?;
+                    self.notifications.notify_in(&tx, job.client_id, kind, details, Subject::Job(id)).await?;
                 }
                 Ok(job)
             })
@@ -342,9 +346,15 @@ impl Jobs {
         Ok(job.ok_or_else(|| Invalid::not_found(field, "job"))?)
     }
 
-    /// Writes the next version of a locked job and records `jobUpdated`; a job that was never posted is written
-    /// silently.
-    pub async fn change_in(&self, tx: &Tx, before: &Job, job: Job, changes: &[JobChange]) -> Result<Job, Fault> {
+    /// Writes the next version of a locked job and records `jobUpdated`. Returns the job as it is now, and as an event
+    /// keeps it. Who changes its claim records `claimUpdated` beside it.
+    pub async fn change_in(
+        &self,
+        tx: &Tx,
+        before: &Job,
+        job: Job,
+        changes: &[JobChange],
+    ) -> Result<(Job, JobSnapshot), Fault> {
         let around = self.around_in(tx, before).await?;
         self.change_knowing_in(tx, before, job, changes, around).await
     }
@@ -356,15 +366,14 @@ impl Jobs {
         mut job: Job,
         changes: &[JobChange],
         around: Around,
-    ) -> Result<Job, Fault> {
+    ) -> Result<(Job, JobSnapshot), Fault> {
         job.version = before.version + 1;
         job.updated_at = self.clock.now();
-        if job.posted_at.is_some() {
-            let facts = JobFacts::of(before, &around.skills);
-            self.record_updated_in(tx, facts, &job, changes.to_vec(), around).await?;
-        }
+        let facts = JobFacts::of(before, &around.skills);
+        let left = before.claimant_id.filter(|claimant| job.claimant_id != Some(*claimant));
+        let snapshot = self.record_updated_in(tx, facts, left, &job, changes, around).await?;
         self.save_in(tx, before, &job).await?;
-        Ok(job)
+        Ok((job, snapshot))
     }
 
     /// Writes a job whose row is locked. Last of all, since what was put off goes over with it; with `RETURNING`, since
@@ -391,20 +400,26 @@ impl Jobs {
         self.record_in(tx, EventKind::JobPosted, job, true, &around.snapshot(job)).await
     }
 
+    /// Records a change of a job, which its author alone hears of as long as it was never posted.
     async fn record_updated_in(
         &self,
         tx: &Tx,
         before: JobFacts,
+        left: Option<UserId>,
         job: &Job,
-        changes: Vec<JobChange>,
+        changes: &[JobChange],
         around: Around,
-    ) -> Result<(), Fault> {
-        let changes: Vec<JobChange> = changes.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-        let public = changes.iter().any(|change| change.is_public());
+    ) -> Result<JobSnapshot, Fault> {
+        let changes: Vec<JobChange> = changes.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let posted = job.posted_at.is_some();
+        let kind = if posted { EventKind::JobUpdated } else { EventKind::DraftUpdated };
+        let public = posted && changes.iter().any(|change| change.is_public());
         let previous_status = (before.status != job.status).then_some(before.status);
         let snapshot = around.snapshot(job);
-        let update = JobUpdate { snapshot, changes, previous_status, before };
-        self.record_in(tx, EventKind::JobUpdated, job, public, &update).await
+        let claim_told = changes.contains(&JobChange::Claim);
+        let update = JobUpdate { snapshot, changes, previous_status, before, left, claim_told };
+        self.record_in(tx, kind, job, public, &update).await?;
+        Ok(update.snapshot)
     }
 
     /// The skills and the client of a job, which are there, in one statement: a row for each skill, or one without.

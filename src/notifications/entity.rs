@@ -20,6 +20,7 @@ pub struct Model {
     pub user_id: UserId,
     pub kind: String,
     pub title: String,
+    pub details: Option<String>,
     pub subject_kind: String,
     pub subject_id: Uuid,
     pub created_at: Timestamp,
@@ -41,6 +42,8 @@ impl TryFrom<Model> for Notification {
             user_id: row.user_id,
             kind: NotificationKind::from_column(&row.kind)?,
             title: row.title,
+            // What a newer version has written in another shape is read as the sentence beside it.
+            details: row.details.and_then(|details| serde_json::from_str(&details).ok()),
             subject: Subject::from_columns(&row.subject_kind, row.subject_id)?,
             created_at: row.created_at,
             read_at: row.read_at,

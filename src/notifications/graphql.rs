@@ -9,7 +9,7 @@ use async_graphql::{
 
 use super::{
     NotificationError, Notifications,
-    model::{self, Notification, Subject},
+    model::{self, Details, Notification, Subject},
 };
 use crate::{
     accounts::graphql::{UserObject, user},
@@ -20,7 +20,7 @@ use crate::{
         connections::edges,
         context::{ContextExt, denied, signed_in},
         errors::fault,
-        scalars::DateTime,
+        scalars::{DateTime, MoneyAmount},
         user_errors::InputError,
     },
     ids::UserId,
@@ -38,15 +38,25 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "model::NotificationKind")]
 pub(crate) enum NotificationKind {
+    /// To the client: a freelancer claimed the job.
     JobClaimed,
+    /// To the client: the freelancer gave the claim back and the job is open again.
     ClaimReleased,
+    /// To the client: work waits for review.
     WorkSubmitted,
+    /// To the freelancer: the client sent the work back.
     RevisionRequested,
+    /// To both sides: the work was approved and the job is completed.
     WorkApproved,
+    /// To the freelancer: the payment reached the wallet.
     PaymentReceived,
+    /// To the client: an admin cancelled the job.
     JobCancelled,
+    /// To the client: nobody claimed the job in time. Reserved: nothing expires by itself yet.
     JobExpired,
+    /// To both sides and admins: a dispute began. Reserved: there are no disputes yet.
     DisputeOpened,
+    /// To both sides: an admin decided a dispute. Reserved: there are no disputes yet.
     DisputeResolved,
 }
 
@@ -63,18 +73,45 @@ impl From<Notification> for NotificationObject {
 /// Something that happened and concerns the viewer.
 #[Object(name = "Notification")]
 impl NotificationObject {
+    /// Opaque, globally unique and permanent: pass it to `node(id:)`, and never parse it.
     pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
 
+    /// What it is about: branch on this.
     async fn kind(&self) -> NotificationKind {
         self.0.kind.into()
     }
 
-    async fn title(&self) -> &str {
-        &self.0.title
+    /// One line for the inbox's owner, in English, from the part that they have in it. The other fields have what it is
+    /// made of, for words of your own.
+    async fn title(&self, ctx: &Context<'_>) -> String {
+        self.0.worded(ctx.get::<Notifications>().currency())
     }
 
+    /// Who did it; null where the marketplace did, and for old notifications, which have their title alone.
+    async fn actor(&self, ctx: &Context<'_>) -> Result<Option<UserObject>> {
+        let Some(actor) = self.details().and_then(|details| details.actor.as_ref()) else { return Ok(None) };
+        Ok(Some(user(ctx, actor.id).await?))
+    }
+
+    /// What the job was called at that time; null for old notifications, which have their title alone.
+    async fn job_title(&self) -> Option<&str> {
+        self.details().map(|details| details.job_title.as_str())
+    }
+
+    /// The money that moved into the owner's wallet; null where none did.
+    async fn amount(&self, ctx: &Context<'_>) -> Option<MoneyAmount> {
+        let amount = self.details().and_then(|details| details.amount)?;
+        Some(MoneyAmount::new(ctx.get::<Notifications>().currency(), amount))
+    }
+
+    /// Why, in the words of who did it; null where they gave no reason.
+    async fn reason(&self) -> Option<&str> {
+        self.details().and_then(|details| details.reason.as_deref())
+    }
+
+    /// What it points at; null if the reader may not see that any more.
     async fn subject(&self, ctx: &Context<'_>) -> Result<Option<Node>> {
         Ok(match self.0.subject {
             Subject::Job(id) => visible_job(ctx, id).await?.map(Node::Job),
@@ -90,12 +127,20 @@ impl NotificationObject {
         })
     }
 
+    /// When it reached the inbox.
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
+    /// When it was marked read; null until then.
     async fn read_at(&self) -> Option<DateTime> {
         self.0.read_at.map(Into::into)
+    }
+}
+
+impl NotificationObject {
+    fn details(&self) -> Option<&Details> {
+        self.0.details.as_ref()
     }
 }
 
@@ -119,6 +164,7 @@ impl NotificationConnection {
 
 #[ComplexObject]
 impl NotificationConnection {
+    /// Unread notifications in the whole inbox, not on this page alone.
     async fn unread_count(&self, ctx: &Context<'_>) -> Result<i32> {
         let count = ctx.get::<Notifications>().unread_count(self.scope).await?;
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
@@ -139,13 +185,16 @@ impl NotificationError {
 /// Mark notifications read, up to and including this one.
 #[derive(InputObject)]
 pub(crate) struct MarkNotificationsReadInput {
+    /// A notification of the caller's own inbox: it and all older ones are marked.
     up_to_id: ID,
 }
 
 /// Result of `markNotificationsRead`.
 #[derive(SimpleObject)]
 pub(crate) struct MarkNotificationsReadPayload {
+    /// The caller after the change; null if nothing was done.
     viewer: Option<UserObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<InputError>,
 }
 
@@ -155,11 +204,11 @@ pub(crate) struct NotificationMutation;
 
 #[Object]
 impl NotificationMutation {
-    /// Any signed-in user.
+    /// Any signed-in user. Marks the caller's own inbox as read.
     async fn mark_notifications_read(
         &self,
         ctx: &Context<'_>,
-        input: MarkNotificationsReadInput,
+        #[graphql(desc = "Up to which notification.")] input: MarkNotificationsReadInput,
     ) -> Result<Option<MarkNotificationsReadPayload>> {
         let actor = signed_in(ctx)?;
         Ok(Some(match ctx.get::<Notifications>().mark_read(actor, &input.up_to_id).await {
@@ -190,18 +239,23 @@ impl NotificationReceivedEvent {
 /// A notification reached the viewer's inbox.
 #[Object]
 impl NotificationReceivedEvent {
+    /// Unique for ever: drop an event whose id was seen before.
     pub(crate) async fn id(&self) -> ID {
         self.delivery.id().to_string().into()
     }
 
+    /// Resume point: pass the last one seen as `after` to miss nothing. Cursors compare as strings: the greater one is
+    /// the later one.
     pub(crate) async fn cursor(&self) -> String {
         self.delivery.cursor()
     }
 
+    /// When the change was made.
     pub(crate) async fn occurred_at(&self) -> DateTime {
         self.delivery.occurred_at().into()
     }
 
+    /// The notification, not read yet.
     async fn notification(&self) -> NotificationObject {
         self.notification.clone()
     }
@@ -213,10 +267,11 @@ pub(crate) struct NotificationSubscription;
 
 #[Subscription]
 impl NotificationSubscription {
-    /// The viewer's own inbox.
+    /// The viewer's own inbox. Each notification as it arrives.
     async fn notification_received(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "Events after this cursor are sent first; null: only what happens from now on.")]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<NotificationReceivedEvent>>> {
         if let Some(Pinned(delivery, _)) = pinned(ctx) {

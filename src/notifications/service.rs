@@ -8,7 +8,7 @@ use sea_orm::{
 use super::{
     entity::{self, Column, Entity},
     error::NotificationError,
-    model::{Notification, NotificationKind, Subject},
+    model::{Details, Notification, NotificationKind, Subject},
 };
 use crate::{
     auth::actor::Actor,
@@ -17,6 +17,7 @@ use crate::{
     error::{Fault, Invalid},
     events::{self, Audience, EventKind, NewEvent},
     ids::{Ids, NotificationId, UserId},
+    money::Currency,
     page::{Page, PageRequest},
 };
 
@@ -26,12 +27,18 @@ pub struct Notifications {
     db: Db,
     clock: Clock,
     ids: Ids,
+    currency: Currency,
 }
 
 impl Notifications {
-    /// Inboxes on these tools.
-    pub const fn new(db: Db, clock: Clock, ids: Ids) -> Self {
-        Self { db, clock, ids }
+    /// Inboxes on these tools; amounts in their words are in `currency`.
+    pub const fn new(db: Db, clock: Clock, ids: Ids, currency: Currency) -> Self {
+        Self { db, clock, ids, currency }
+    }
+
+    /// The currency that amounts are in.
+    pub const fn currency(&self) -> &Currency {
+        &self.currency
     }
 
     /// The same on another view of the database.
@@ -46,18 +53,27 @@ impl Notifications {
         tx: &Tx,
         user: UserId,
         kind: NotificationKind,
-        title: String,
+        details: Details,
         subject: Subject,
     ) -> Result<(), Fault> {
         let now = self.clock.now();
-        let notification =
-            Notification { id: self.ids.next(), user_id: user, kind, title, subject, created_at: now, read_at: None };
+        let notification = Notification {
+            id: self.ids.next(),
+            user_id: user,
+            kind,
+            title: details.title(kind, &self.currency),
+            details: Some(details),
+            subject,
+            created_at: now,
+            read_at: None,
+        };
         let (subject_kind, subject_id) = subject.to_columns();
         let row = entity::ActiveModel {
             id: Set(notification.id),
             user_id: Set(user),
             kind: Set(kind.as_str().to_owned()),
             title: Set(notification.title.clone()),
+            details: Set(Some(serde_json::to_string(&notification.details).map_err(Fault::corrupt)?)),
             subject_kind: Set(subject_kind.to_owned()),
             subject_id: Set(subject_id),
             created_at: Set(now),

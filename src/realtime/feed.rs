@@ -165,11 +165,9 @@ impl Feed {
         self.may_hear(delivery).filter(|_| self.seat.group.interest().wants(delivery))
     }
 
-    /// As whom the viewer hears this event, whatever they ask for within its kind.
+    /// As whom the viewer hears this event, whatever they ask for within its kinds.
     fn may_hear(&self, delivery: &Delivery) -> Option<Hearing> {
-        let (actor, kind) = (&self.member.viewer.actor, delivery.kind());
-        let hearing = delivery.audience().hearing(kind, actor.user(), actor.is_admin());
-        hearing.filter(|_| kind == self.seat.group.interest().kind)
+        self.seat.group.interest().circle(delivery).hearing(&self.member.viewer.actor)
     }
 
     async fn offer(&mut self, waiting: &mut Vec<Payload>) -> Result<(), FeedEnd> {

@@ -34,11 +34,7 @@ use super::{
     members::{Lagging, Member, Members, OwnPayloads, Place},
     outlet::Payload,
 };
-use crate::{
-    auth::actor::Origin,
-    clock::Clock,
-    events::{Audience, Hearing},
-};
+use crate::{auth::actor::Origin, clock::Clock, events::Hearing};
 
 /// Events worked off at a time, at the most.
 const BATCH: usize = 64;
@@ -145,7 +141,7 @@ impl Group {
 
     /// Whether any member may want this event.
     pub(super) fn wants(&self, delivery: &Delivery) -> bool {
-        self.interest.wants(delivery) && self.members().any_hears(delivery.kind(), &delivery.audience())
+        self.interest.wants(delivery) && self.members().any_hears(&self.interest.circle(delivery))
     }
 
     /// Puts the next event in the backlog; true if somebody must now [`work_off`](Self::work_off) the backlog.
@@ -231,20 +227,19 @@ impl Group {
         let mut own = OwnPayloads::new();
         let mut parties_places = Vec::new();
         for delivery in events {
-            let Audience { public, .. } = delivery.audience();
-            let (parties, members) = {
+            let circle = self.interest.circle(delivery);
+            let (mut singles, members) = {
                 let members = self.members();
-                (members.parties(delivery.kind(), &delivery.audience()), members.len())
+                (members.parties(&circle), members.len())
             };
-            let mut singles: Vec<(Place, Origin, Hearing)> =
-                parties.iter().map(|(place, viewer)| (*place, *viewer, Hearing::Own)).collect();
-            if public && members > parties.len() {
+            if circle.everybody && members > singles.len() {
                 if let Some(response) = self.shared(delivery).await {
                     shared.push(Payload { response, position: delivery.position() });
                 } else {
                     let others = self.members().all().into_iter();
-                    let others = others.filter(|(place, _)| !parties.iter().any(|(party, _)| party == place));
-                    singles.extend(others.map(|(place, viewer)| (place, viewer, Hearing::Public)));
+                    let others = others.filter(|(place, _)| !singles.iter().any(|(party, ..)| party == place));
+                    let others: Vec<_> = others.map(|(place, viewer)| (place, viewer, Hearing::Public)).collect();
+                    singles.extend(others);
                 }
             }
             let executions = singles.into_iter().map(|(place, viewer, hearing)| async move {

@@ -147,14 +147,15 @@ impl Hub {
             let clock = self.shared.clock.clone();
             let name = (published.last_group, key);
             let group = Arc::new(Group::new(name, interest, Box::new(execution), sharing, clock));
-            published.index[group.interest().kind as usize].insert(&group);
+            for kind in group.interest().kinds() {
+                published.index[*kind as usize].insert(&group);
+            }
             published.groups.insert(key, Seated { group: Arc::clone(&group), seats: 1 });
             metrics::gauge!("lancewire_groups").increment(1.0);
             group
         };
-        let kind = group.interest().kind;
-        let user = viewer.actor.user().filter(|_| kind.has_parties());
-        let admin = viewer.actor.is_admin() && kind.is_told_to_admins();
+        let user = viewer.actor.user().filter(|_| group.interest().has_parties());
+        let admin = viewer.actor.is_admin() && group.interest().is_told_to_admins();
         let begun: Vec<Party> = parties(user, admin).filter(|party| count_up(&mut published.parties, *party)).collect();
         // Under the lock, or one that has just left might let go after this one has begun.
         for party in begun {
@@ -164,10 +165,11 @@ impl Hub {
         Feed::new(Seat { hub: self.clone(), group, user, admin }, viewer, outlet, position)
     }
 
-    /// How many subscriptions listen to this kind.
+    /// How many subscriptions listen to this kind; one to several kinds counts for the first of them.
     pub fn listeners(&self, kind: EventKind) -> usize {
         let published = self.lock();
-        published.groups.values().filter(|seated| seated.group.interest().kind == kind).map(|seated| seated.seats).sum()
+        let listens = |seated: &&Seated| seated.group.interest().kinds().first() == Some(&kind);
+        published.groups.values().filter(listens).map(|seated| seated.seats).sum()
     }
 
     /// How many groups there are: one for all who subscribe in the same words.
@@ -180,24 +182,50 @@ impl Hub {
         self.lock().head
     }
 
-    /// Reads a cursor as a client sent it back. One that the ring reaches back to costs no query.
-    pub async fn resume_point(&self, cursor: &str) -> Result<i64, ResumeError> {
-        if let Some(cursor) = EventCursor::decode(cursor).filter(|cursor| cursor.log == self.log().identity()) {
-            let published = self.lock();
-            if cursor.position == published.head || published.ring.reaches(cursor.position) {
-                return Ok(cursor.position);
+    /// The later of the places that a client sent back, each with the name of what it came in; none without any. One
+    /// that the ring reaches back to costs no query.
+    ///
+    /// Each says that its reader has seen everything up to there, so the latest is enough. One of another log, or older
+    /// than what is kept, is earlier than any that is good: with a good one beside it, it does not matter. What is no
+    /// cursor is refused all the same: it is a mistake in the client's program.
+    pub async fn resume_point(&self, cursors: &[(&'static str, &str)]) -> Result<Option<i64>, ResumeError> {
+        let resumed = match self.latest(cursors) {
+            Ok(Some((name, cursor))) => {
+                let position = EventCursor::decode(cursor).map_or(i64::MAX, |cursor| cursor.position);
+                {
+                    let published = self.lock();
+                    if position == published.head || published.ring.reaches(position) {
+                        return Ok(Some(position));
+                    }
+                }
+                self.log().resume_point(name, cursor).await.map(Some)
             }
-        }
-        let resumed = self.log().resume_point(cursor).await;
+            Ok(None) if cursors.is_empty() => return Ok(None),
+            Ok(None) => Err(ResumeError::Expired),
+            Err(refused) => Err(refused),
+        };
         let outcome = match &resumed {
             Ok(_) | Err(ResumeError::Fault(_)) => None,
             Err(ResumeError::Expired) => Some("expired"),
-            Err(ResumeError::NotOurs) => Some("refused"),
+            Err(ResumeError::NotOurs(_)) => Some("refused"),
         };
         if let Some(outcome) = outcome {
             metrics::counter!("lancewire_recoveries_total", "outcome" => outcome).increment(1);
         }
         resumed
+    }
+
+    /// The latest cursor of this log; none if all are of other logs.
+    fn latest<'a>(&self, cursors: &[(&'static str, &'a str)]) -> Result<Option<(&'static str, &'a str)>, ResumeError> {
+        let mut latest = None;
+        for &(name, text) in cursors {
+            let cursor = EventCursor::decode(text).ok_or(ResumeError::NotOurs(name))?;
+            if cursor.log == self.log().identity() {
+                let place = (cursor.position, (name, text));
+                latest = latest.filter(|(position, _)| *position >= cursor.position).or(Some(place));
+            }
+        }
+        Ok(latest.map(|(_, cursor)| cursor))
     }
 
     /// Whether this node hears the others at once; else it finds out by polling the log.
@@ -293,7 +321,9 @@ impl Drop for Seat {
         seated.seats -= 1;
         if seated.seats == 0 {
             let ended = published.groups.remove(&key);
-            published.index[self.group.interest().kind as usize].remove(&self.group);
+            for kind in self.group.interest().kinds() {
+                published.index[*kind as usize].remove(&self.group);
+            }
             drop(published);
             metrics::gauge!("lancewire_groups").decrement(1.0);
             drop(ended);

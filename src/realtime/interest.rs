@@ -4,12 +4,18 @@
 //! predicate for the rest. Terms are opaque here. [`Index`] finds the groups that may want an event by its terms, so that
 //! ten thousand filters on skills are not ten thousand predicates an event.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt, slice, sync::Arc};
 
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::{Delivery, group::Group};
-use crate::{error::Fault, events::EventKind};
+use crate::{
+    auth::actor::Actor,
+    error::Fault,
+    events::{EventKind, Hearing},
+    ids::UserId,
+};
 
 /// Decides on what the terms leave open.
 type Predicate = Box<dyn Fn(&Delivery) -> Result<bool, Fault> + Send + Sync>;
@@ -23,18 +29,45 @@ pub enum Terms {
     OneOf(Vec<Uuid>),
 }
 
+/// Says who was party to what an event is about until it happened, and is no more.
+pub type Leaving = fn(&Delivery) -> Option<UserId>;
+
 /// The events that a subscription asks for. The same for all who subscribe in the same words: it must not depend on the
 /// viewer.
 pub struct Interest {
-    pub(super) kind: EventKind,
+    kinds: &'static [EventKind],
     pub(super) terms: Terms,
+    /// Asks for what concerns the listener alone, be the event public or not.
+    parties: Option<Leaving>,
     predicate: Option<Predicate>,
+}
+
+/// Who hears an event that an interest asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Circle {
+    /// Whether everybody does.
+    pub(super) everybody: bool,
+    /// Whether admins hear it as their own.
+    pub(super) admins: bool,
+    /// Who hears it in a way of their own.
+    pub(super) parties: SmallVec<[(UserId, Hearing); 3]>,
+}
+
+impl Circle {
+    /// As whom this viewer hears the event; not at all if that is none.
+    pub(super) fn hearing(&self, actor: &Actor) -> Option<Hearing> {
+        if self.admins && actor.is_admin() {
+            return Some(Hearing::Own);
+        }
+        let own = self.parties.iter().find(|(party, _)| actor.is(*party)).map(|(_, hearing)| *hearing);
+        own.or(self.everybody.then_some(Hearing::Public))
+    }
 }
 
 impl Interest {
     /// Every event of a kind.
     pub const fn all(kind: EventKind) -> Self {
-        Self { kind, terms: Terms::Any, predicate: None }
+        Self { kinds: alone(kind), terms: Terms::Any, parties: None, predicate: None }
     }
 
     /// The events of a kind that carry one of `terms` and satisfy `predicate`.
@@ -43,19 +76,72 @@ impl Interest {
         terms: Terms,
         predicate: impl Fn(&Delivery) -> Result<bool, Fault> + Send + Sync + 'static,
     ) -> Self {
-        Self { kind, terms, predicate: Some(Box::new(predicate)) }
+        Self { kinds: alone(kind), terms, parties: None, predicate: Some(Box::new(predicate)) }
+    }
+
+    /// The events of these kinds that carry one of `terms` and satisfy `predicate`, for those alone whom each names, and
+    /// for whom it names no more: they hear what is public of it.
+    pub fn of_parties(
+        kinds: &'static [EventKind],
+        terms: Terms,
+        leaving: Leaving,
+        predicate: impl Fn(&Delivery) -> Result<bool, Fault> + Send + Sync + 'static,
+    ) -> Self {
+        Self { kinds, terms, parties: Some(leaving), predicate: Some(Box::new(predicate)) }
+    }
+
+    /// The kinds of events that it asks for; at least one.
+    pub(super) const fn kinds(&self) -> &'static [EventKind] {
+        self.kinds
+    }
+
+    /// Whether its listeners may hear what others may not.
+    pub(super) fn has_parties(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.has_parties())
+    }
+
+    /// Whether admins hear all of it.
+    pub(super) fn is_told_to_admins(&self) -> bool {
+        self.parties.is_none() && self.kinds.iter().any(|kind| kind.is_told_to_admins())
+    }
+
+    /// Who hears this event, if it is wanted. By the event's own audience, for what was so when it happened.
+    pub(super) fn circle(&self, delivery: &Delivery) -> Circle {
+        let (kind, audience) = (delivery.kind(), delivery.audience());
+        if kind.is_internal() || !self.kinds.contains(&kind) {
+            return Circle::default();
+        }
+        let named = audience.parties().map(|party| (party, Hearing::Own));
+        match self.parties {
+            None if kind.has_parties() => {
+                Circle { everybody: audience.public, admins: kind.is_told_to_admins(), parties: named.collect() }
+            }
+            None => Circle { everybody: audience.public, ..Circle::default() },
+            Some(leaving) => {
+                let left = audience.public.then(|| leaving(delivery)).flatten();
+                let left = left.filter(|left| audience.parties().all(|party| party != *left));
+                let left = left.map(|left| (left, Hearing::Public));
+                Circle { parties: named.chain(left).collect(), ..Circle::default() }
+            }
+        }
     }
 
     /// Whether it asks for this event. One whose snapshot cannot be read is wanted: its listeners must hear of the fault.
     pub(super) fn wants(&self, delivery: &Delivery) -> bool {
         let satisfied = |predicate: &Predicate| predicate(delivery).unwrap_or(true);
-        self.kind == delivery.kind() && self.predicate.as_ref().is_none_or(satisfied)
+        self.kinds.contains(&delivery.kind()) && self.predicate.as_ref().is_none_or(satisfied)
     }
+}
+
+/// A list of one kind.
+const fn alone(kind: EventKind) -> &'static [EventKind] {
+    // In the order of their numbers.
+    slice::from_ref(&EventKind::ALL[kind as usize])
 }
 
 impl fmt::Debug for Interest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Interest").field("kind", &self.kind).field("terms", &self.terms).finish_non_exhaustive()
+        f.debug_struct("Interest").field("kinds", &self.kinds).field("terms", &self.terms).finish_non_exhaustive()
     }
 }
 

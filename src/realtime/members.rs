@@ -5,12 +5,11 @@
 
 use std::{collections::HashMap, hint::black_box, sync::Arc};
 
-use super::outlet::{Offer, Outlet, Payload};
-use crate::{
-    auth::actor::Origin,
-    events::{Audience, EventKind, Hearing},
-    ids::UserId,
+use super::{
+    interest::Circle,
+    outlet::{Offer, Outlet, Payload},
 };
+use crate::{auth::actor::Origin, events::Hearing, ids::UserId};
 
 /// Results for single members, by number, in order of position.
 pub(super) type OwnPayloads = HashMap<u64, Vec<Payload>>;
@@ -95,28 +94,26 @@ impl Members {
     }
 
     /// Whether anybody may hear of an event.
-    pub(super) fn any_hears(&self, kind: EventKind, audience: &Audience) -> bool {
-        let named = || std::iter::once(audience.owner).chain(audience.claimant);
-        audience.public
-            || named().any(|user| self.users.contains_key(&user))
-            || (kind.is_told_to_admins() && !self.admins.is_empty())
+    pub(super) fn any_hears(&self, circle: &Circle) -> bool {
+        circle.everybody
+            || circle.parties.iter().any(|(user, _)| self.users.contains_key(user))
+            || (circle.admins && !self.admins.is_empty())
     }
 
-    /// Who hears an event as their own.
-    pub(super) fn parties(&self, kind: EventKind, audience: &Audience) -> Vec<(Place, Origin)> {
-        if !kind.has_parties() {
-            return Vec::new();
-        }
-        let users = [Some(audience.owner), audience.claimant.filter(|claimant| *claimant != audience.owner)];
-        let named = users.into_iter().flatten().filter_map(|user| self.users.get(&user)).flatten();
-        let admins = self.admins.iter().filter(|_| kind.is_told_to_admins());
-        let viewer = |place: &Place| Some((*place, self.places.get(place.index)?.as_ref()?.1.viewer));
-        let mut parties: Vec<(Place, Origin)> = named.chain(admins).filter_map(viewer).collect();
-        parties.sort_unstable_by_key(|(place, _)| place.index);
-        parties.dedup_by_key(|(place, _)| place.index);
-        debug_assert!(parties.iter().all(|(_, viewer)| {
-            audience.hearing(kind, viewer.actor.user(), viewer.actor.is_admin()) == Some(Hearing::Own)
-        }));
+    /// Who hears an event in a way of their own.
+    pub(super) fn parties(&self, circle: &Circle) -> Vec<(Place, Origin, Hearing)> {
+        let named = circle
+            .parties
+            .iter()
+            .flat_map(|(user, hearing)| self.users.get(user).into_iter().flatten().map(move |place| (place, *hearing)));
+        let admins = self.admins.iter().filter(|_| circle.admins).map(|place| (place, Hearing::Own));
+        let viewer = |(place, hearing): (&Place, Hearing)| {
+            Some((*place, self.places.get(place.index)?.as_ref()?.1.viewer, hearing))
+        };
+        let mut parties: Vec<_> = named.chain(admins).filter_map(viewer).collect();
+        parties.sort_unstable_by_key(|(place, ..)| place.index);
+        parties.dedup_by_key(|(place, ..)| place.index);
+        debug_assert!(parties.iter().all(|(_, viewer, hearing)| circle.hearing(&viewer.actor) == Some(*hearing)));
         parties
     }
 
@@ -213,6 +210,7 @@ mod tests {
     use std::sync::Mutex;
 
     use futures_util::future::{BoxFuture, FutureExt, pending};
+    use smallvec::SmallVec;
 
     use super::*;
     use crate::{
@@ -295,16 +293,19 @@ mod tests {
             .zip(&outlets)
             .map(|(actor, to)| members.insert(member(actor, to, 0)))
             .collect();
-        let named = |kind, audience: &Audience| -> Vec<usize> {
-            members.parties(kind, audience).iter().map(|(place, _)| place.index).collect()
+        let named = |circle: &Circle| -> Vec<(usize, Hearing)> {
+            members.parties(circle).iter().map(|(place, _, hearing)| (place.index, *hearing)).collect()
         };
-        let audience = Audience { public: false, owner, claimant: Some(claimant) };
-        assert_eq!(named(EventKind::JobUpdated, &audience), [0, 1, 2]);
-        assert_eq!(named(EventKind::WalletUpdated, &Audience { claimant: None, ..audience }), [0]);
-        assert_eq!(named(EventKind::JobPosted, &Audience { public: true, ..audience }), [0; 0]);
-        let nobody = Audience { public: false, owner: ids.next(), claimant: None };
-        assert!(!members.any_hears(EventKind::NotificationReceived, &nobody));
-        assert!(members.any_hears(EventKind::JobUpdated, &nobody), "admins hear of every job");
+        let (own, public) = (Hearing::Own, Hearing::Public);
+        let parties: SmallVec<_> = [(owner, own), (claimant, public)].into_iter().collect();
+        let circle = Circle { everybody: false, admins: true, parties };
+        assert_eq!(named(&circle), [(0, own), (1, public), (2, own)]);
+        assert_eq!(named(&Circle { admins: false, ..circle.clone() }), [(0, own), (1, public)]);
+        assert_eq!(named(&Circle { everybody: true, ..Circle::default() }), []);
+        let somebody: SmallVec<_> = std::iter::once((ids.next(), own)).collect();
+        let nobody = Circle { parties: somebody, ..Circle::default() };
+        assert!(!members.any_hears(&nobody));
+        assert!(members.any_hears(&Circle { admins: true, ..nobody }), "admins hear of every job");
 
         let own = OwnPayloads::from([(places[0].number, payloads(&[2, 3]))]);
         members.offer(0..4, &payloads(&[1, 3]), &own);

@@ -33,7 +33,7 @@ pub use delivery::{Delivery, SharingKey};
 pub use feed::{Feed, FeedEnd, Live, Progress};
 pub use group::{Executed, Execution};
 pub use hub::{Hub, HubSettings, TermsOf};
-pub use interest::{Interest, Terms};
+pub use interest::{Interest, Leaving, Terms};
 pub use outlet::{Offer, Outlet, Payload};
 pub use tail::{Pace, Tail};
 

@@ -22,7 +22,7 @@ use tokio::{
 use super::{Bus, Delivery, Heard, Hub, Signal};
 use crate::{
     error::Fault,
-    events::{Advance, NewEvent},
+    events::{Advance, Arrivals, NewEvent},
     lifecycle::Lifecycle,
 };
 
@@ -124,6 +124,10 @@ impl Tail {
     pub async fn run(mut self) {
         let lifecycle = self.lifecycle.clone();
         let (bus, doorbell) = (Arc::clone(&self.bus), Arc::clone(&self.doorbell));
+        let arrivals = self.hub.log().arrivals().clone();
+        arrivals.open();
+        // Whichever way this ends.
+        let _closing = Closing(arrivals);
         let mut beat_at = Instant::now();
         let mut ending = pin!(async {
             tokio::select! {
@@ -228,12 +232,14 @@ impl Tail {
                     tracing::info!(position = self.last, "the event log answers again");
                 }
                 (self.away, self.pause) = (false, self.pace.poll);
+                self.hub.log().arrivals().open();
             }
             Err(fault) => {
                 if !self.away {
                     tracing::error!(error = %fault, "the event log cannot be read; trying again");
                 }
                 (self.away, self.pause) = (true, (self.pause * 2).min(LONGEST_PAUSE));
+                self.hub.log().arrivals().close();
             }
         }
         if self.hub.log().is_replaced() {
@@ -312,13 +318,25 @@ impl Tail {
             (self.witness)(&delivery.event().recorded);
         }
         let before = self.last;
-        let kinds: Vec<_> = deliveries.iter().map(|delivery| (delivery.position(), delivery.kind())).collect();
+        let kinds: Vec<_> =
+            deliveries.iter().map(|delivery| (delivery.position(), delivery.kind(), delivery.id())).collect();
         self.last = self.hub.publish(deliveries).max(before);
-        for (_, kind) in kinds.iter().filter(|(position, _)| *position <= self.last) {
+        let published = kinds.iter().filter(|(position, ..)| *position <= self.last);
+        self.hub.log().arrivals().arrived(published.clone().map(|(position, _, event)| (*event, *position)));
+        for (_, kind, _) in published {
             metrics::counter!("lancewire_events_total", "kind" => kind.as_str()).increment(1);
             metrics::counter!("lancewire_tailed_events_total", "from" => from).increment(1);
         }
         self.early = self.early.split_off(&(self.last + 1));
+    }
+}
+
+/// Lets nobody wait for a tail that has ended.
+struct Closing(Arrivals);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     auth::actor::Actor,
+    claims::subscription::ClaimUpdatedEvent,
     error::Fault,
     events::{EventKind, Hearing, Listener, ResumeError},
     graphql::{
@@ -26,7 +27,7 @@ use crate::{
     },
     jobs::{
         self,
-        graphql::{JobPostedEvent, JobUpdatedEvent},
+        subscription::{JobPostedEvent, JobUpdatedEvent},
     },
     notifications::graphql::NotificationReceivedEvent,
     realtime::{Delivery, Hub, Interest},
@@ -36,13 +37,19 @@ use crate::{
 /// A committed change. Delivery is at least once and in order; drop an `id` already seen.
 #[derive(Clone, Interface)]
 #[graphql(
-    field(name = "id", ty = "ID"),
-    field(name = "cursor", ty = "String", desc = "Resume point: pass the last one seen as `after` to miss nothing."),
-    field(name = "occurred_at", ty = "DateTime")
+    field(name = "id", ty = "ID", desc = "Unique for ever: drop an event whose id was seen before."),
+    field(
+        name = "cursor",
+        ty = "String",
+        desc = "Resume point: pass the last one seen as `after` to miss nothing. It speaks for its own subscription. Cursors \
+                compare as strings: the greater one is the later one. After CURSOR_EXPIRED begin anew with `streamCursor`."
+    ),
+    field(name = "occurred_at", ty = "DateTime", desc = "When the change was made.")
 )]
 pub(crate) enum Event {
     JobPosted(JobPostedEvent),
     JobUpdated(JobUpdatedEvent),
+    ClaimUpdated(ClaimUpdatedEvent),
     WalletUpdated(WalletUpdatedEvent),
     NotificationReceived(NotificationReceivedEvent),
 }
@@ -52,7 +59,10 @@ impl Event {
     fn heard(actor: &Actor, delivery: Arc<Delivery>) -> Result<Option<Self>> {
         Ok(match delivery.kind() {
             EventKind::JobPosted => Some(Self::JobPosted(JobPostedEvent::of(delivery)?)),
-            EventKind::JobUpdated => JobUpdatedEvent::heard(actor, delivery)?.map(Self::JobUpdated),
+            EventKind::JobUpdated | EventKind::DraftUpdated => {
+                JobUpdatedEvent::heard(actor, delivery)?.map(Self::JobUpdated)
+            }
+            EventKind::ClaimUpdated => Some(Self::ClaimUpdated(ClaimUpdatedEvent::of(delivery)?)),
             EventKind::WalletUpdated => Some(Self::WalletUpdated(WalletUpdatedEvent::of(delivery)?)),
             EventKind::NotificationReceived => {
                 Some(Self::NotificationReceived(NotificationReceivedEvent::of(delivery)?))
@@ -79,15 +89,23 @@ pub struct Begun {
 /// checked all the same.
 #[derive(Clone, Default)]
 pub struct Beginning {
-    /// A cursor from outside of the document, which knows better than `after` what the reader has seen.
-    resume: Option<Arc<str>>,
+    resume: Option<Resume>,
     begun: Arc<Mutex<Option<Begun>>>,
 }
 
+/// A place that came beside the document. The subscription goes on from the later one of it and its own `after`.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    /// What it came in, for the error that refuses it.
+    pub name: &'static str,
+    /// The cursor; none where something else stood that is no text.
+    pub cursor: Option<Arc<str>>,
+}
+
 impl Beginning {
-    /// One that goes on after this cursor, whatever the document says; after that of the document without one.
-    pub fn resuming(cursor: Option<&str>) -> Self {
-        Self { resume: cursor.map(Arc::from), begun: Arc::default() }
+    /// One that goes on after the later one of this place and the document's own.
+    pub fn resuming(resume: Option<Resume>) -> Self {
+        Self { resume, begun: Arc::default() }
     }
 
     /// What will be heard, once the root field has run.
@@ -119,10 +137,12 @@ pub(crate) async fn listen<T: Send + 'static>(
 ) -> Result<BoxStream<'static, Result<T>>> {
     let hub = ctx.get::<Hub>();
     let beginning = ctx.get::<Beginning>();
-    let after = match beginning.resume.as_deref().or(after) {
-        Some(cursor) => Some(hub.resume_point(cursor).await.map_err(refused_cursor)?),
-        None => None,
-    };
+    let outside = beginning.resume.as_ref().map(|resume| match &resume.cursor {
+        Some(cursor) => Ok((resume.name, &**cursor)),
+        None => Err(refused_cursor(ResumeError::NotOurs(resume.name))),
+    });
+    let cursors: Vec<_> = after.map(|cursor| ("after", cursor)).into_iter().chain(outside.transpose()?).collect();
+    let after = hub.resume_point(&cursors).await.map_err(refused_cursor)?;
     *beginning.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(Begun { interest, after });
     Ok(stream::empty().boxed())
 }
@@ -130,8 +150,9 @@ pub(crate) async fn listen<T: Send + 'static>(
 /// What an event can be found by, in the terms of the interests that the domains describe.
 pub fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, Fault> {
     match delivery.kind() {
-        EventKind::JobPosted | EventKind::JobUpdated => jobs::interest::terms(delivery),
-        EventKind::WalletUpdated
+        EventKind::JobPosted | EventKind::JobUpdated | EventKind::DraftUpdated => jobs::interest::terms(delivery),
+        EventKind::ClaimUpdated
+        | EventKind::WalletUpdated
         | EventKind::NotificationReceived
         | EventKind::SessionEnded
         | EventKind::RightsChanged
@@ -142,7 +163,7 @@ pub fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, Fault> {
 fn refused_cursor(error: ResumeError) -> Error {
     match error {
         ResumeError::Expired => ErrorCode::CursorExpired.error(error.to_string()),
-        ResumeError::NotOurs => ErrorCode::BadUserInput.error(error.to_string()),
+        ResumeError::NotOurs(_) => ErrorCode::BadUserInput.error(error.to_string()),
         ResumeError::Fault(fault) => fault.into(),
     }
 }
@@ -150,15 +171,20 @@ fn refused_cursor(error: ResumeError) -> Error {
 /// A page of events.
 #[derive(SimpleObject)]
 pub(crate) struct EventConnection {
+    /// The events of this page with their cursors, oldest first.
     edges: Vec<EventEdge>,
+    /// The events of this page alone.
     nodes: Vec<Event>,
+    /// Where the page stands; its `endCursor` is how far the log was read, also of an empty page.
     page_info: PageInfo,
 }
 
 /// An event in a page of events.
 #[derive(SimpleObject)]
 pub(crate) struct EventEdge {
+    /// The event's own cursor.
     cursor: String,
+    /// The event, as one of the types that implement `Event`.
     node: Event,
 }
 
@@ -172,10 +198,18 @@ impl EventQuery {
     async fn events(
         &self,
         ctx: &Context<'_>,
-        first: Option<i32>,
-        after: Option<String>,
-        last: Option<i32>,
-        before: Option<String>,
+        #[graphql(desc = "How many events from the oldest on, 1 to 100; `first` or `last` is required.")] first: Option<
+            i32,
+        >,
+        #[graphql(desc = "Only events after this cursor, which an event or `streamCursor` gave.")] after: Option<
+            String,
+        >,
+        #[graphql(desc = "How many events up to the newest, 1 to 100. Give `first` or `last`, not both.")] last: Option<
+            i32,
+        >,
+        #[graphql(desc = "Only events before this cursor, which an event or `streamCursor` gave.")] before: Option<
+            String,
+        >,
     ) -> Result<Option<EventConnection>> {
         let refused = |message: &str| ErrorCode::BadUserInput.error(message);
         let (size, backward) = match (first, last) {
@@ -191,11 +225,11 @@ impl EventQuery {
         let head = log.stamp().await?;
         // By the log alone: what the ring still has of forgotten events cannot be read here.
         let after = match &after {
-            Some(cursor) => log.resume_point(cursor).await.map_err(refused_cursor)?,
+            Some(cursor) => log.resume_point("after", cursor).await.map_err(refused_cursor)?,
             None => 0,
         };
         let before = match &before {
-            Some(cursor) => log.resume_point(cursor).await.map_err(refused_cursor)?,
+            Some(cursor) => log.resume_point("before", cursor).await.map_err(refused_cursor)?,
             None => head + 1,
         };
         let actor = ctx.actor();
@@ -228,6 +262,8 @@ impl EventQuery {
     }
 
     /// Where the event stream stood when this request began. Read it with a list, pass it as `after`: no gap, no race.
+    /// Cursors of events, of pings, of answers to mutations and this one compare as strings: the greater one is the
+    /// later one.
     async fn stream_cursor(&self, ctx: &Context<'_>) -> Option<String> {
         ctx.scope().stream_cursor().map(ToOwned::to_owned)
     }

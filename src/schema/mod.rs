@@ -6,10 +6,11 @@
 use std::sync::{Arc, OnceLock};
 
 use async_graphql::{
-    Context, MergedObject, MergedSubscription, Object, SDLExportOptions, Schema as GraphqlSchema, SchemaBuilder,
-    SimpleObject, ValidationMode,
+    Context, MergedObject, MergedSubscription, Object, Schema as GraphqlSchema, SchemaBuilder, SimpleObject,
+    ValidationMode,
 };
 pub(crate) use loaders::Loaders;
+pub use published::{graphcache, introspection, possible_types, sdl};
 
 use crate::{
     accounts::{
@@ -19,6 +20,7 @@ use crate::{
     claims::{
         Claims,
         graphql::{ClaimMutation, ClaimQuery},
+        subscription::ClaimSubscription,
     },
     db::Db,
     graphql::{
@@ -30,7 +32,8 @@ use crate::{
     },
     jobs::{
         Jobs,
-        graphql::{JobMutation, JobQuery, JobSubscription},
+        graphql::{JobMutation, JobQuery},
+        subscription::JobSubscription,
     },
     notifications::{
         Notifications,
@@ -46,6 +49,7 @@ use crate::{
 pub mod event;
 mod loaders;
 pub mod node;
+mod published;
 pub mod user_errors;
 
 /// Mutations of which one request may hold one: a second guess at a password, or a second movement of money, must not
@@ -82,14 +86,17 @@ pub fn is_public_read(root_fields: &[String]) -> bool {
 #[derive(Default, MergedObject)]
 pub struct Query(AccountQuery, JobQuery, ClaimQuery, WalletQuery, node::NodeQuery, event::EventQuery, BudgetQuery);
 
-/// Writes. Expected failures are in `errors`; unexpected ones are top-level GraphQL errors with `extensions.code`.
+/// Writes. Expected failures are in `errors`; unexpected ones are top-level GraphQL errors with `extensions.code`. The
+/// answer to a mutation that changed something has `extensions.cursor`: a stream whose cursor is not less has shown the
+/// change.
 #[derive(Default, MergedObject)]
 pub struct Mutation(AccountMutation, JobMutation, ClaimMutation, WalletMutation, NotificationMutation);
 
 /// Live changes. `after` replays what was committed since that cursor, then goes live. A cursor older than the
-/// retention ends the subscription with `extensions.code: CURSOR_EXPIRED`: refetch, then subscribe again.
+/// retention ends the subscription with `extensions.code: CURSOR_EXPIRED`: refetch, then subscribe again. A cursor may also
+/// come as `after` in the payload of `connection_init`, or in the header `Last-Event-ID`: the later one counts.
 #[derive(Default, MergedSubscription)]
-pub struct Subscription(JobSubscription, WalletSubscription, NotificationSubscription);
+pub struct Subscription(JobSubscription, ClaimSubscription, WalletSubscription, NotificationSubscription);
 
 /// The executable schema.
 pub type Schema = GraphqlSchema<Query, Mutation, Subscription>;
@@ -169,12 +176,6 @@ impl Services {
     }
 }
 
-/// The schema in the schema definition language, as `schema.graphql` holds it.
-pub fn sdl() -> String {
-    let options = SDLExportOptions::new().include_specified_by().prefer_single_line_descriptions();
-    builder().finish().sdl_with_options(options)
-}
-
 /// What documents are checked against. Made once for the process.
 ///
 /// # Errors
@@ -185,7 +186,7 @@ pub fn language() -> Result<Arc<Language>, InvalidSchema> {
     if let Some(language) = LANGUAGE.get() {
         return Ok(Arc::clone(language));
     }
-    let language = Arc::new(Language::new(&sdl(), &SCALARS)?);
+    let language = Arc::new(Language::new(sdl(), &SCALARS)?);
     Ok(Arc::clone(LANGUAGE.get_or_init(|| language)))
 }
 
@@ -199,10 +200,14 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
 /// Points left for this caller. Also sent as `RateLimit` response headers.
 #[derive(SimpleObject)]
 struct RateLimit {
-    /// What this operation costs.
+    /// What this operation costs. At most, that is: so much is taken off before it runs. What the answer did not use is
+    /// given back afterwards, and the `RateLimit` headers tell what is left then.
     cost: i32,
+    /// Points of a full budget.
     limit: i32,
+    /// Points left, this operation's highest cost already taken off.
     remaining: i32,
+    /// When the budget is full again, if nothing more is spent.
     reset_at: DateTime,
 }
 
@@ -211,7 +216,7 @@ struct BudgetQuery;
 
 #[Object]
 impl BudgetQuery {
-    /// This caller's budget.
+    /// This caller's budget. Anonymous callers have one for each address, signed-in ones for each account.
     async fn rate_limit(&self, ctx: &Context<'_>) -> Option<RateLimit> {
         let (budget, began_at) = ctx.scope().budget();
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);

@@ -42,12 +42,20 @@ pub(crate) struct NodeQuery;
 #[Object]
 impl NodeQuery {
     /// Refetch any object. Null when it does not exist or the viewer may not see it.
-    async fn node(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Node>> {
+    async fn node(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The id of any object that implements `Node`.")] id: ID,
+    ) -> Result<Option<Node>> {
         find(ctx, &id).await
     }
 
     /// Refetch several, in the order asked; at most 100.
-    async fn nodes(&self, ctx: &Context<'_>, ids: Vec<ID>) -> Result<Vec<Option<Node>>> {
+    async fn nodes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Up to 100 ids of objects that implement `Node`.")] ids: Vec<ID>,
+    ) -> Result<Vec<Option<Node>>> {
         if ids.len() > 100 {
             return Err(
                 ErrorCode::BadUserInput.error("ids must name at most 100 objects; ask for the rest separately.")

@@ -13,7 +13,7 @@ use crate::{
 #[derive(Interface)]
 #[graphql(
     field(name = "message", ty = "&String", desc = "Safe to show to a person."),
-    field(name = "code", ty = "&UserErrorCode"),
+    field(name = "code", ty = "&UserErrorCode", desc = "A stable code: branch on it, never on `message`."),
     field(
         name = "path",
         ty = "&Option<Vec<String>>",

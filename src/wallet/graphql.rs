@@ -41,12 +41,19 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "model::TransactionType")]
 pub(crate) enum TransactionType {
+    /// Money came in from outside.
     Deposit,
+    /// Money goes out to `destination`.
     Withdrawal,
+    /// A job's budget moved from the client's `available` into escrow.
     EscrowHold,
+    /// A job was approved: the freelancer's pay, or the client's side of it.
     EscrowRelease,
+    /// A cancelled job's or a lowered budget's money came back to the client.
     EscrowRefund,
+    /// The platform's share of a payment. Reserved: it stands in `fee` of the release.
     PlatformFee,
+    /// An equal, opposite transaction that undoes a posted one. Reserved: no mutation makes one yet.
     Reversal,
 }
 
@@ -54,9 +61,13 @@ pub(crate) enum TransactionType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "model::TransactionStatus")]
 pub(crate) enum TransactionStatus {
+    /// Waits for `confirmTransaction`; a withdrawal has left `available` already.
     Pending,
+    /// The money moved. Final.
     Posted,
+    /// Called off; nothing moved. Final.
     Voided,
+    /// The bank or payment provider refused it; nothing moved. Final.
     Failed,
 }
 
@@ -64,8 +75,11 @@ pub(crate) enum TransactionStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "model::SettlementOutcome")]
 pub(crate) enum SettlementOutcome {
+    /// The money moved: the transaction becomes POSTED.
     Post,
+    /// It was called off: VOIDED, and what was reserved goes back.
     Void,
+    /// The bank or payment provider refused it: FAILED, and what was reserved goes back.
     Fail,
 }
 
@@ -86,14 +100,17 @@ impl From<Wallet> for WalletObject {
 /// A user's money in one currency. `available` is never negative; every change has exactly one transaction behind it.
 #[Object(name = "Wallet")]
 impl WalletObject {
+    /// Opaque, globally unique and permanent: pass it to `node(id:)`, and never parse it.
     pub(crate) async fn id(&self) -> ID {
         self.wallet.id.to_string().into()
     }
 
+    /// Grows by one with each committed change of the wallet. Keep the object with the higher version.
     async fn version(&self) -> i64 {
         self.wallet.version
     }
 
+    /// Whose money it is.
     async fn owner(&self, ctx: &Context<'_>) -> Result<UserObject> {
         match &self.owner {
             Some(card) => Ok(UserObject(Arc::clone(card))),
@@ -121,17 +138,24 @@ impl WalletObject {
         ctx.money(self.wallet.pending_out)
     }
 
+    /// When it last changed.
     async fn updated_at(&self) -> DateTime {
         self.wallet.updated_at.into()
     }
 
+    /// The wallet's history, newest first.
     async fn transactions(
         &self,
         ctx: &Context<'_>,
-        #[graphql(name = "type")] kind: Option<Vec<TransactionType>>,
+        #[graphql(name = "type", desc = "Only transactions of these types; null: any.")] kind: Option<
+            Vec<TransactionType>,
+        >,
+        #[graphql(desc = "How many rows from the beginning, 1 to 100; 20 if neither `first` nor `last` is given.")]
         first: Option<i32>,
+        #[graphql(desc = "Only rows after this cursor, which a row or `pageInfo` of the same list gave.")]
         after: Option<String>,
-        last: Option<i32>,
+        #[graphql(desc = "How many rows from the end, 1 to 100. Give `first` or `last`, not both.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor, which a row or `pageInfo` of the same list gave.")]
         before: Option<String>,
     ) -> Result<Option<TransactionConnection>> {
         let request = PageArguments { first, after, last, before }.nested()?;
@@ -154,19 +178,23 @@ impl From<Transaction> for TransactionObject {
 /// An immutable, double-entry movement of money, seen from this wallet.
 #[Object(name = "Transaction")]
 impl TransactionObject {
+    /// Opaque, globally unique and permanent: pass it to `node(id:)`, and never parse it.
     pub(crate) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
 
+    /// Grows by one with each committed change of the transaction.
     async fn version(&self) -> i64 {
         self.0.version
     }
 
+    /// Why the money moved.
     #[graphql(name = "type")]
     async fn kind(&self) -> TransactionType {
         self.0.kind.into()
     }
 
+    /// How far it has come.
     async fn status(&self) -> TransactionStatus {
         self.0.status.into()
     }
@@ -176,10 +204,12 @@ impl TransactionObject {
         ctx.money(self.0.amount)
     }
 
+    /// The wallet's `available` just after this transaction began.
     async fn available_after(&self, ctx: &Context<'_>) -> MoneyAmount {
         ctx.money(self.0.available_after)
     }
 
+    /// The job that it paid for, if it did and the viewer may see it; else null.
     async fn job(&self, ctx: &Context<'_>) -> Result<Option<JobObject>> {
         match self.0.reference {
             Some(reference) => visible_job(ctx, reference.into()).await,
@@ -192,16 +222,19 @@ impl TransactionObject {
         self.0.fee.map(|fee| ctx.money(fee))
     }
 
+    /// The transaction that this one undoes; null unless it is a REVERSAL.
     async fn reverses(&self, ctx: &Context<'_>) -> Result<Option<TransactionObject>> {
         let Some(id) = self.0.reverses else { return Ok(None) };
         // The same wallet's, so whoever may see the one may see the other.
         Ok(Box::pin(ctx.get::<Loaders>().wallets().load_one(id)).await?.map(Into::into))
     }
 
+    /// When it was made.
     async fn created_at(&self) -> DateTime {
         self.0.created_at.into()
     }
 
+    /// When it was posted, voided or failed; null while it is PENDING.
     async fn settled_at(&self) -> Option<DateTime> {
         self.0.settled_at.map(Into::into)
     }
@@ -249,22 +282,27 @@ pub(crate) struct InsufficientFundsError {
 /// Not enough `available`. Carries the shortfall.
 #[Object]
 impl InsufficientFundsError {
+    /// Says what happened and what to do; safe to show to a person.
     pub(crate) async fn message(&self) -> &String {
         &self.message
     }
 
+    /// A stable code: branch on it, never on `message`.
     pub(crate) async fn code(&self) -> &UserErrorCode {
         &self.code
     }
 
+    /// Where in the variables the value stands that was refused; null if it is about no single one.
     pub(crate) async fn path(&self) -> &Option<Vec<String>> {
         &self.path
     }
 
+    /// The caller's wallet as it is now.
     async fn wallet(&self) -> WalletObject {
         self.wallet.clone()
     }
 
+    /// How much is missing in `available`.
     async fn shortfall(&self, ctx: &Context<'_>) -> MoneyAmount {
         ctx.money(self.shortfall)
     }
@@ -273,9 +311,13 @@ impl InsufficientFundsError {
 /// The transaction has already been settled. Carries it as it is.
 #[derive(Clone, SimpleObject)]
 pub(crate) struct TransactionNotPendingError {
+    /// Says what happened and what to do; safe to show to a person.
     pub(crate) message: String,
+    /// A stable code: branch on it, never on `message`.
     pub(crate) code: UserErrorCode,
+    /// Where in the variables the value stands that was refused; null if it is about no single one.
     pub(crate) path: Option<Vec<String>>,
+    /// The transaction as it is now.
     transaction: TransactionObject,
 }
 
@@ -309,51 +351,71 @@ user_errors! {
     pub(crate) enum WalletMutationError { InputError, InsufficientFundsError, TransactionNotPendingError, IdempotencyError }
 }
 
-/// Add money.
+/// Add money. It is `available` once the deposit is settled.
 #[derive(InputObject)]
 pub(crate) struct DepositInput {
+    /// Greater than zero, in the marketplace's currency, within the largest amount that it allows.
     amount: MoneyInput,
+    /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
+    /// with the same input has no second effect.
     idempotency_key: String,
 }
 
 /// Take money out.
 #[derive(InputObject)]
 pub(crate) struct WithdrawInput {
+    /// Greater than zero, in the marketplace's currency, at most what is `available`.
     amount: MoneyInput,
+    /// Where the money goes, such as an IBAN: 1 to 200 characters.
     destination: String,
+    /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
+    /// with the same input has no second effect.
     idempotency_key: String,
 }
 
 /// Settle a PENDING deposit or withdrawal.
 #[derive(InputObject)]
 pub(crate) struct ConfirmTransactionInput {
+    /// A deposit or withdrawal that is PENDING.
     transaction_id: ID,
+    /// How it ends: the money moved, or not.
     #[graphql(default_with = "SettlementOutcome::Post")]
     outcome: SettlementOutcome,
+    /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
+    /// with the same input has no second effect.
     idempotency_key: String,
 }
 
 /// Result of `deposit`.
 #[derive(SimpleObject)]
 pub(crate) struct DepositPayload {
+    /// The wallet after this step; null if nothing was done.
     wallet: Option<WalletObject>,
+    /// The new deposit: PENDING until it is settled; null if nothing was done.
     transaction: Option<TransactionObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<WalletMutationError>,
 }
 
 /// Result of `withdraw`.
 #[derive(SimpleObject)]
 pub(crate) struct WithdrawPayload {
+    /// The wallet after this step; null if nothing was done.
     wallet: Option<WalletObject>,
+    /// The new withdrawal: PENDING until it is settled; null if nothing was done.
     transaction: Option<TransactionObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<WalletMutationError>,
 }
 
 /// Result of `confirmTransaction`.
 #[derive(SimpleObject)]
 pub(crate) struct ConfirmTransactionPayload {
+    /// The wallet after this step; null if nothing was done.
     wallet: Option<WalletObject>,
+    /// The transaction as it is now; null if nothing was done.
     transaction: Option<TransactionObject>,
+    /// Why nothing was done; empty after a success.
     errors: Vec<WalletMutationError>,
 }
 
@@ -377,7 +439,11 @@ pub(crate) struct WalletQuery;
 #[Object]
 impl WalletQuery {
     /// The viewer's wallet, or by id for admins.
-    async fn wallet(&self, ctx: &Context<'_>, id: Option<ID>) -> Result<Option<WalletObject>> {
+    async fn wallet(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The id of a wallet; null: the viewer's own.")] id: Option<ID>,
+    ) -> Result<Option<WalletObject>> {
         let actor = signed_in(ctx)?;
         let wallets = ctx.get::<Wallets>();
         let Some(id) = id else {
@@ -392,10 +458,15 @@ impl WalletQuery {
     async fn transactions(
         &self,
         ctx: &Context<'_>,
-        status: Option<Vec<TransactionStatus>>,
+        #[graphql(desc = "Only transactions in one of these statuses; null: any.")] status: Option<
+            Vec<TransactionStatus>,
+        >,
+        #[graphql(desc = "How many rows from the beginning, 1 to 100; 20 if neither `first` nor `last` is given.")]
         first: Option<i32>,
+        #[graphql(desc = "Only rows after this cursor, which a row or `pageInfo` of the same list gave.")]
         after: Option<String>,
-        last: Option<i32>,
+        #[graphql(desc = "How many rows from the end, 1 to 100. Give `first` or `last`, not both.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor, which a row or `pageInfo` of the same list gave.")]
         before: Option<String>,
     ) -> Result<Option<TransactionConnection>> {
         let actor = ctx.actor();
@@ -421,16 +492,24 @@ pub(crate) struct WalletMutation;
 
 #[Object]
 impl WalletMutation {
-    /// Client or freelancer. Emits `walletUpdated`.
-    async fn deposit(&self, ctx: &Context<'_>, input: DepositInput) -> Result<Option<DepositPayload>> {
+    /// Client or freelancer. Emits `walletUpdated`. The money is `available` once the deposit is settled.
+    async fn deposit(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How much to add.")] input: DepositInput,
+    ) -> Result<Option<DepositPayload>> {
         let DepositInput { amount, idempotency_key } = input;
         let done = ctx.get::<Wallets>().deposit(ctx.actor(), amount.into(), &idempotency_key).await;
         let (wallet, transaction, errors) = moved(ctx, done).await?;
         Ok(Some(DepositPayload { wallet, transaction, errors }))
     }
 
-    /// Client or freelancer. Emits `walletUpdated`.
-    async fn withdraw(&self, ctx: &Context<'_>, input: WithdrawInput) -> Result<Option<WithdrawPayload>> {
+    /// Client or freelancer. Emits `walletUpdated`. The money leaves `available` at once and the marketplace when it is settled.
+    async fn withdraw(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How much to take out, and where it goes.")] input: WithdrawInput,
+    ) -> Result<Option<WithdrawPayload>> {
         let WithdrawInput { amount, destination, idempotency_key } = input;
         let wallets = ctx.get::<Wallets>();
         let done = wallets.withdraw(ctx.actor(), amount.into(), &destination, &idempotency_key).await;
@@ -438,11 +517,11 @@ impl WalletMutation {
         Ok(Some(WithdrawPayload { wallet, transaction, errors }))
     }
 
-    /// Admin or payment processor. Emits `walletUpdated`.
+    /// Admin or payment processor. Emits `walletUpdated`. Settles a deposit or withdrawal.
     async fn confirm_transaction(
         &self,
         ctx: &Context<'_>,
-        input: ConfirmTransactionInput,
+        #[graphql(desc = "Which transaction, and how it ends.")] input: ConfirmTransactionInput,
     ) -> Result<Option<ConfirmTransactionPayload>> {
         let ConfirmTransactionInput { transaction_id, outcome, idempotency_key } = input;
         let wallets = ctx.get::<Wallets>();
@@ -474,22 +553,28 @@ impl WalletUpdatedEvent {
 /// A wallet changed, with the transaction that changed it.
 #[Object]
 impl WalletUpdatedEvent {
+    /// Unique for ever: drop an event whose id was seen before.
     pub(crate) async fn id(&self) -> ID {
         self.delivery.id().to_string().into()
     }
 
+    /// Resume point: pass the last one seen as `after` to miss nothing. Cursors compare as strings: the greater one is
+    /// the later one.
     pub(crate) async fn cursor(&self) -> String {
         self.delivery.cursor()
     }
 
+    /// When the change was made.
     pub(crate) async fn occurred_at(&self) -> DateTime {
         self.delivery.occurred_at().into()
     }
 
+    /// The wallet as it was just after the change.
     async fn wallet(&self) -> WalletObject {
         self.wallet.clone()
     }
 
+    /// The transaction that changed it.
     async fn transaction(&self) -> TransactionObject {
         self.transaction.clone()
     }
@@ -505,6 +590,7 @@ impl WalletSubscription {
     async fn wallet_updated(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "Events after this cursor are sent first; null: only what happens from now on.")]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<WalletUpdatedEvent>>> {
         if let Some(Pinned(delivery, _)) = pinned(ctx) {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use lancewire::clock::Clock;
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use crate::{
-    on_both,
+    on_both, on_both_clocked,
     support::{
         app::{Database, TestApp},
         http::Reply,
@@ -79,12 +80,6 @@ on_both! {
         elsewhere.run("{ viewer { id } }", json!({})).await.data();
         refresh(&app, &elsewhere.refresh_token).await.good();
 
-        // Of two that come with the same token at the same moment, one gets in at most, and then neither stays.
-        let raced = ada.sign_in_again().await;
-        let (one, two) = tokio::join!(refresh(&app, &raced.refresh_token), refresh(&app, &raced.refresh_token));
-        let winners = [one, two].into_iter().filter(Outcome::is_good).map(Outcome::good).collect::<Vec<_>>();
-        assert_eq!(winners.len(), 1);
-        challenged(&viewer(&app, &text(&winners[0], "/session/accessToken")).await, "UNAUTHENTICATED");
         for nonsense in ["", "x", "é".repeat(43).as_str(), "A".repeat(43).as_str(), newest.as_str()] {
             refresh(&app, nonsense).await.refused("INVALID_CREDENTIALS");
         }
@@ -101,12 +96,124 @@ on_both! {
         assert_eq!(app.anonymous().run(sign_out, json!({})).await.code(), "UNAUTHENTICATED");
     }
 
-    async fn a_new_password_ends_every_session_but_the_one_it_returns(app: TestApp) {
+    async fn a_refresh_token_gives_the_same_successor_for_a_moment(app: TestApp) {
+        let ada = app.freelancer("Ada").await;
+        let successor = |refreshed: &Value| {
+            (text(refreshed, "/session/refreshToken"), text(refreshed, "/session/refreshTokenExpiresAt"))
+        };
+        // Two tabs, or an answer that was lost.
+        let first = refresh(&app, &ada.refresh_token).await.good();
+        let again = refresh(&app, &ada.refresh_token).await.good();
+        assert_eq!(successor(&first), successor(&again));
+        assert_ne!(text(&first, "/session/refreshToken"), ada.refresh_token);
+        for refreshed in [&first, &again] {
+            viewer(&app, &text(refreshed, "/session/accessToken")).await.data();
+        }
+        // At the same moment, too.
+        let (token, _) = successor(&first);
+        let refreshed = futures_util::future::join_all((0..8).map(|_| refresh(&app, &token))).await;
+        let mut next: Vec<_> = refreshed.into_iter().map(|refreshed| successor(&refreshed.good())).collect();
+        next.dedup();
+        assert_eq!(next.len(), 1, "{next:?}");
+        let stored = app.db_number("SELECT COUNT(*) FROM refresh_tokens WHERE successor_salt IS NOT NULL").await;
+        assert_eq!(stored, 2, "a salt for each that was used a moment ago");
+        // Only the last one but one: of the one before, the successor has arrived.
+        let access = text(&first, "/session/accessToken");
+        viewer(&app, &access).await.data();
+        refresh(&app, &ada.refresh_token).await.refused("INVALID_CREDENTIALS");
+        challenged(&viewer(&app, &access).await, "UNAUTHENTICATED");
+        refresh(&app, &next[0].0).await.refused("INVALID_CREDENTIALS");
+
+        // When the moment is over it was stolen from somebody.
+        let bea = ada.sign_in_again().await;
+        let first = refresh(&app, &bea.refresh_token).await.good();
+        let long_ago = "UPDATE refresh_tokens SET used_at = '2020-01-01T00:00:00.000+00:00' WHERE used_at IS NOT NULL";
+        app.app.db.writer().execute_unprepared(long_ago).await.expect("done");
+        refresh(&app, &bea.refresh_token).await.refused("INVALID_CREDENTIALS");
+        challenged(&viewer(&app, &text(&first, "/session/accessToken")).await, "UNAUTHENTICATED");
+
+        // What was revoked in between stays so.
+        let cat = ada.sign_in_again().await;
+        let first = refresh(&app, &cat.refresh_token).await.good();
+        let sign_out = "mutation { signOut { errors { __typename } } }";
+        app.http.graphql(Some(&text(&first, "/session/accessToken")), sign_out, json!({})).await.data();
+        for token in [&cat.refresh_token, &successor(&first).0] {
+            refresh(&app, token).await.refused("INVALID_CREDENTIALS");
+        }
+        // A later refresh takes the salts away that have served.
+        let dot = ada.sign_in_again().await;
+        let first = refresh(&app, &dot.refresh_token).await.good();
+        app.app.db.writer().execute_unprepared(long_ago).await.expect("done");
+        refresh(&app, &successor(&first).0).await.good();
+        let salts = "SELECT COUNT(*) FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id \
+                     WHERE s.ended_at IS NULL AND t.successor_salt IS NOT NULL";
+        assert_eq!(app.db_number(salts).await, 1);
+    }
+
+    async fn who_proves_who_they_are_is_shown_their_own_account_there_and_nowhere_else(app: TestApp) {
+        let (ada, ben) = (app.client("Ada").await, app.freelancer("Ben").await);
+        let job = text(&ada.post_job("Port it").await, "/id");
+        let own = "id email roles wallet { available { amount } owner { email } transactions(first: 9) { nodes { type } } } \
+                   claims(first: 1) { nodes { id } } notifications(first: 1) { nodes { id } } \
+                   postedJobs(first: 1) { nodes { title escrow { amount } viewerCanUpdate } }";
+        let sign_in = json!({ "email": ada.email, "password": PASSWORD });
+        let mine = ada.run(&format!("{{ viewer {{ {own} }} }}"), json!({})).await.data()["viewer"].clone();
+        assert_eq!((&mine["email"], &mine["wallet"]["available"]["amount"]), (&json!(ada.email), &json!("9900.00")));
+        assert_eq!(mine["postedJobs"]["nodes"][0]["escrow"]["amount"], "100.00");
+        for sender in [&app.anonymous(), &ben, &ada] {
+            let signed_in = sender.mutate("signIn", sign_in.clone(), &format!("user {{ {own} }}")).await.good();
+            assert_eq!(signed_in["user"], mine);
+            let token = ada.sign_in_again().await.refresh_token;
+            let token = json!({ "refreshToken": token });
+            let refreshed = sender.mutate("refreshSession", token, &format!("user {{ {own} }}")).await.good();
+            assert_eq!(refreshed["user"], mine);
+            let email = format!("new-{}@example.com", crate::support::people::fresh_key());
+            let signed_up = sender.mutate("signUp", account(&email), &format!("user {{ {own} }}")).await.good();
+            assert_eq!((&signed_up["user"]["email"], &signed_up["user"]["wallet"]["available"]["amount"]),
+                       (&json!(email), &json!("0.00")));
+        }
+        let changed = ada.mutate("updateProfile", json!({}), &format!("viewer {{ {own} }}")).await.good();
+        assert_eq!(changed["viewer"], mine);
+        let admin = app.admin().await;
+        let input = json!({ "email": admin.email, "password": PASSWORD });
+        let signed_in = app.anonymous().mutate("signIn", input, "user { roles }").await.good();
+        assert_eq!(signed_in["user"]["roles"], json!(["ADMIN"]));
+
+        // All else of the same request is for whoever sent it.
+        let query = "mutation($in: SignInInput!, $claim: ClaimJobInput!, $profile: UpdateProfileInput!) { \
+                     before: updateProfile(input: $profile) { viewer { id email } } \
+                     signIn(input: $in) { user { email } errors { __typename } } \
+                     claimJob(input: $claim) { job { client { email wallet { id } postedJobs(first: 1) { nodes { id } } } escrow { amount } \
+                       viewerClaim { id } } claim { freelancer { id email } } } \
+                     after: updateProfile(input: $profile) { viewer { id email } } }";
+        let claim = json!({ "jobId": job, "idempotencyKey": crate::support::people::fresh_key() });
+        let variables = json!({ "in": sign_in, "claim": claim, "profile": {} });
+        let reply = ben.run(query, variables.clone()).await;
+        let data = reply.data();
+        assert_eq!(data["signIn"]["user"]["email"], json!(ada.email));
+        assert_eq!(data["claimJob"]["job"]["client"], json!({ "email": null, "wallet": null, "postedJobs": null }));
+        assert_eq!(data["claimJob"]["claim"]["freelancer"], json!({ "id": ben.id, "email": ben.email }));
+        for place in ["before", "after"] {
+            assert_eq!(data[place]["viewer"], json!({ "id": ben.id, "email": ben.email }), "{place}");
+        }
+        let nobody = app.anonymous().run(query, variables).await;
+        assert_eq!(nobody.at("/data/signIn/user/email"), &json!(ada.email));
+        for field in ["before", "claimJob", "after"] {
+            assert_eq!(nobody.at(&format!("/data/{field}")), &Value::Null, "{nobody}");
+        }
+        // And an attempt that fails shows nothing.
+        let wrong = json!({ "in": { "email": ada.email, "password": "a wrong password" }, "claim": claim, "profile": {} });
+        let reply = ben.run(query, wrong).await;
+        assert_eq!(reply.data()["signIn"]["user"], Value::Null);
+        assert!(!reply.body.to_string().contains(&ada.email), "{reply}");
+    }
+
+    async fn a_new_password_ends_every_session_but_the_one_it_was_changed_from(app: TestApp) {
         let ada = app.freelancer("Ada").await;
         let elsewhere = ada.sign_in_again().await;
         let change = async |current: &str, new: &str| {
             let input = json!({ "currentPassword": current, "newPassword": new });
-            ada.mutate("changePassword", input, "session { accessToken refreshToken }").await
+            ada.mutate("changePassword", input, "session { accessToken refreshToken } viewer { id email }").await
         };
         let error = change("not my password", "another long secret").await.refused("INVALID_CREDENTIALS");
         assert_eq!(error["path"], json!(["input", "currentPassword"]));
@@ -115,14 +222,69 @@ on_both! {
         elsewhere.run("{ viewer { id } }", json!({})).await.data();
 
         let changed = change(PASSWORD, "another long secret").await.good();
-        for ended in [&ada, &elsewhere] {
-            challenged(&ended.run("{ viewer { id } }", json!({})).await, "UNAUTHENTICATED");
-            refresh(&app, &ended.refresh_token).await.refused("INVALID_CREDENTIALS");
-        }
+        assert_eq!(changed["viewer"], json!({ "id": ada.id, "email": ada.email }));
+        challenged(&elsewhere.run("{ viewer { id } }", json!({})).await, "UNAUTHENTICATED");
+        refresh(&app, &elsewhere.refresh_token).await.refused("INVALID_CREDENTIALS");
+        // The session goes on with what it had, and with what it got.
+        ada.run("{ viewer { id } }", json!({})).await.data();
+        refresh(&app, &ada.refresh_token).await.good();
         assert_eq!(viewer(&app, &text(&changed, "/session/accessToken")).await.data()["viewer"]["id"], ada.id);
         refresh(&app, &text(&changed, "/session/refreshToken")).await.good();
         sign_in(&app, &ada.email, PASSWORD).await.refused("INVALID_CREDENTIALS");
         sign_in(&app, &ada.email, "another long secret").await.good();
+    }
+
+    async fn one_mailbox_has_one_account_however_it_is_spelled(app: TestApp) {
+        let sign_up = async |email: &str| app.anonymous().mutate("signUp", account(email), PAIR).await;
+        for (first, others) in [
+            ("mailbox@example.com", &[" MailBox@EXAMPLE.com ", "mailbox@ｅｘａｍｐｌｅ.ｃｏｍ", "ｍａｉｌｂｏｘ＠example。com", "mailbox@exam\u{AD}ple.com"][..]),
+            ("jose\u{301}@bücher.example", &["JOSÉ@BÜCHER.example", "josé@xn--bcher-kva.example", "josé@bu\u{308}cher.example"]),
+            ("x@xn--e1afmkfd.xn--p1ai", &["X@Пример.рф"]),
+        ] {
+            sign_up(first).await.good();
+            for other in others {
+                sign_up(other).await.refused("EMAIL_TAKEN");
+                sign_in(&app, other, PASSWORD).await.good();
+            }
+        }
+        // What mail systems may keep apart is kept apart.
+        for other in ["mailbox+tag@example.com", "mail.box@example.com", "mailbox@example.org"] {
+            sign_up(other).await.good();
+        }
+        assert_eq!(app.db_number("SELECT COUNT(*) FROM users WHERE email = 'josé@bücher.example'").await, 1);
+        let shown = app.app.services.accounts.create_admin("MAILBOX@ｅxample.com", PASSWORD, "Admin").await;
+        assert!(shown.is_err(), "not on the command line either");
+    }
+
+    async fn accounts_from_before_keep_their_owners(app: TestApp) {
+        let (ada, ben, eve) = (app.freelancer("Ada").await, app.freelancer("Ben").await, app.freelancer("Eve").await);
+        let (zoe, dan) = (app.freelancer("Zoe").await, app.freelancer("Dan").await);
+        let kept = async |person: &Person, email: &str| {
+            let sql = format!("UPDATE users SET email = '{email}' WHERE email = '{}'", person.email);
+            app.db_run(&sql).await;
+        };
+        // As they were kept in NFC and lower case alone.
+        kept(&ada, "ａda@xn--bcher-kva.example").await;
+        kept(&ben, "ben@@example.com").await;
+        kept(&eve, "zoe@ｅxample.com").await;
+        kept(&zoe, "zoe@example.com").await;
+        kept(&dan, "dan@пример.рф").await;
+        let owner = async |spelling: &str| text(&sign_in(&app, spelling, PASSWORD).await.good(), "/user/id");
+        assert_eq!(owner("ben@@example.com").await, ben.id, "no address, and still the name of an account");
+        assert_eq!(owner("Zoe@ｅxample.com").await, eve.id, "the spelling itself comes first");
+        assert_eq!(owner("zoe@example.com").await, zoe.id);
+        assert_eq!(owner("dan@xn--e1afmkfd.xn--p1ai").await, dan.id);
+
+        // The step is one of data: it can be run again.
+        app.db_run("DELETE FROM seaql_migrations WHERE version = 'm20261127_000002_mailboxes'").await;
+        app.db_migrate().await;
+        for spelling in ["ada@bücher.example", "ａda@xn--bcher-kva.example", "ADA@Bücher.example"] {
+            assert_eq!(owner(spelling).await, ada.id, "{spelling}");
+        }
+        app.anonymous().mutate("signUp", account("ada@bücher.example"), PAIR).await.refused("EMAIL_TAKEN");
+        assert_eq!(owner("ben@@example.com").await, ben.id);
+        assert_eq!(owner("zoe@ｅxample.com").await, eve.id, "whose mailbox has an account keeps the old spelling");
+        assert_eq!(owner("dan@пример.рф").await, dan.id);
     }
 
     async fn a_profile_changes_where_it_is_said_to(app: TestApp) {
@@ -194,6 +356,50 @@ on_both! {
         set(&admin.id, true).await.refused("INVALID");
         set("user_01j9zt5e9qf6sbf0yxv6xg5k8m", true).await.refused("NOT_FOUND");
     }
+}
+
+on_both_clocked! {
+    async fn guesses_at_one_mailbox_count_together(app: TestApp, _clock: Clock) {
+        app.anonymous().mutate("signUp", account("guessed@bücher.example"), PAIR).await.good();
+        let spellings = ["guessed@bücher.example", "GUESSED@xn--bcher-kva.example", "guessed＠BÜCHER.example"];
+        for number in 0..6 {
+            sign_in(&app, spellings[number % 3], "a wrong password").await.refused("INVALID_CREDENTIALS");
+        }
+        for spelling in spellings {
+            sign_in(&app, spelling, PASSWORD).await.refused("TOO_MANY_ATTEMPTS");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_moment_counts_from_the_first_use() {
+    let (app, clock) = frozen(Database::Sqlite, "").await;
+    let ada = app.freelancer("Ada").await;
+    let first = refresh(&app, &ada.refresh_token).await.good();
+    for _ in 0..3 {
+        clock.advance(Duration::from_secs(3));
+        let again = refresh(&app, &ada.refresh_token).await.good();
+        assert_eq!(again["session"]["refreshToken"], first["session"]["refreshToken"]);
+    }
+    clock.advance(Duration::from_secs(1));
+    refresh(&app, &ada.refresh_token).await.refused("INVALID_CREDENTIALS");
+    refresh(&app, &text(&first, "/session/refreshToken")).await.refused("INVALID_CREDENTIALS");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_give_the_same_successor() {
+    let app = TestApp::start(Database::Postgres).await;
+    let neighbour = app.neighbour().await;
+    let mut token = app.freelancer("Ada").await.refresh_token;
+    for round in 0..6 {
+        let (one, two) = tokio::join!(refresh(&app, &token), refresh(&neighbour, &token));
+        let tokens = [one.good(), two.good()].map(|refreshed| text(&refreshed, "/session/refreshToken"));
+        assert_eq!(tokens[0], tokens[1], "round {round}");
+        token.clone_from(&tokens[0]);
+    }
+    neighbour.finish().await;
+    app.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

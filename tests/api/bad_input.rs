@@ -10,6 +10,7 @@ mod patches;
 mod searches;
 mod skills;
 mod texts;
+mod times;
 
 use serde_json::{Value, json};
 

@@ -607,7 +607,7 @@ async fn a_log_that_goes_back_gets_another_identity() {
     until("both must be started anew", || one.lifecycle.has_failed() && two.lifecycle.has_failed()).await;
     let anew = ground.node(Treatment::Careful, polling).await;
     assert_ne!(anew.hub.log().identity(), one.hub.log().identity());
-    let resumed = anew.hub.resume_point(&cursor).await;
+    let resumed = anew.hub.resume_point(&[("after", &cursor)]).await;
     assert!(matches!(resumed, Err(ResumeError::Expired)), "{resumed:?}");
     anew.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
     until("it goes on", || anew.hub.head() == 2).await;

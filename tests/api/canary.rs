@@ -127,20 +127,22 @@ async fn sign_in_and_out(server: &Server, secrets: &mut Secrets) -> [Account; 2]
                 secrets.keep("a refresh token", &reply, "/data/changePassword/session/refreshToken");
             }
         }
-        // Both are of the past: the session has ended.
+        // The session goes on, and its tokens with it.
         server.run(Some(&token), "{ viewer { id } }", json!({})).await;
         let again = format!("mutation($input: RefreshSessionInput!) {{ refreshSession(input: $input) {SIGNED_IN} }}");
         server.run(None, &again, json!({ "input": { "refreshToken": refresh } })).await;
         let input = json!({ "email": email, "password": next });
         let reply = server.run(None, &sign_in, json!({ "input": input })).await;
         let refresh = secrets.keep("a refresh token", &reply, "/data/signIn/session/refreshToken");
-        // Used once, and used again: the second time ends the session.
-        for good in [true, false] {
-            let reply = server.run(None, &again, json!({ "input": { "refreshToken": refresh } })).await;
-            if good {
-                secrets.keep("an access token", &reply, "/data/refreshSession/session/accessToken");
-            }
+        // Used once, and used again: the same comes back. When that has been used, the session ends.
+        let mut next = refresh.clone();
+        for token in 0..3 {
+            let used = if token < 2 { &refresh } else { &next };
+            let reply = server.run(None, &again, json!({ "input": { "refreshToken": used } })).await;
+            secrets.keep("an access token", &reply, "/data/refreshSession/session/accessToken");
+            next = secrets.keep("a refresh token", &reply, "/data/refreshSession/session/refreshToken");
         }
+        server.run(None, &again, json!({ "input": { "refreshToken": refresh } })).await;
         let reply = server.run(None, &sign_in, json!({ "input": input })).await;
         let token = secrets.keep("an access token", &reply, "/data/signIn/session/accessToken");
         accounts.push(Account { id, token });

@@ -1,6 +1,10 @@
 //! A stock graphql-ws client, with its defaults and no code of ours, lives through what happens to connections.
 
-use std::{collections::VecDeque, process::Stdio, time::Duration};
+mod caches;
+mod documents;
+mod parts;
+
+use std::{collections::VecDeque, path::PathBuf, process::Stdio, time::Duration};
 
 use chrono::DateTime;
 use lancewire::clock::Clock;
@@ -8,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout},
+    sync::OnceCell,
 };
 
 use crate::support::{
@@ -18,6 +23,35 @@ use crate::support::{
 
 /// Longer than the client's first retries take: it waits 1.3 to 4 seconds before the first.
 const GUARD: Duration = Duration::from_secs(30);
+
+/// How long an access token is good.
+const TOKEN: Duration = Duration::from_secs(900);
+
+/// Somebody claims a job and gives it back, so many times: two versions each time, on two subscriptions.
+async fn to_and_fro(person: &Person, job: &str, times: usize) {
+    for _ in 0..times {
+        let claim = text(&person.claim(job).await.good(), "/claim/id");
+        person.release(&claim).await.good();
+    }
+}
+
+/// relay-compiler and the tags of `examples/clients/relay`, once for all stories.
+async fn relay_is_built() {
+    static BUILT: OnceCell<()> = OnceCell::const_new();
+    let build = async || {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/clients");
+        let built =
+            tokio::process::Command::new("npm").args(["run", "--silent", "relay"]).current_dir(folder).output().await;
+        let built = built.expect("npm runs");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stdout));
+    };
+    BUILT.get_or_init(build).await;
+}
+
+/// Somebody with a new session.
+async fn renewed(person: Person) -> Person {
+    Person { token: person.sign_in_again().await.token, ..person }
+}
 
 const JOBS: &str = "subscription { jobPosted { job { title version } } }";
 const WALLET: &str = "subscription { walletUpdated { wallet { version available { amount } } transaction { type } } }";

@@ -1,4 +1,5 @@
-//! The schema keeps the contract: everything that was agreed on is there, in the words that were agreed on.
+//! The schema keeps the contract: everything that was agreed on is there, in the words that were agreed on. More may
+//! follow them.
 //!
 //! `tests/contract.graphql` was written by hand, `schema.graphql` is printed from the code. Both are read as syntax
 //! trees, so that order and layout count for nothing; names, types, arguments, defaults and descriptions do.
@@ -17,11 +18,11 @@ const CONTRACT: &str = include_str!("../contract.graphql");
 const SCHEMA: &str = include_str!("../../schema.graphql");
 
 /// All that a schema says, each thing under the name by which a person would look for it.
-fn sayings(schema: &str) -> BTreeMap<String, String> {
+fn sayings(schema: &str) -> BTreeMap<String, (String, String)> {
     let mut all = BTreeMap::new();
     let mut say = |name: String, what: String, description: &Option<Positioned<String>>| {
         let description = description.as_ref().map(|text| text.node.trim().to_owned()).unwrap_or_default();
-        let twice = all.insert(name.clone(), format!("{what} \"{description}\""));
+        let twice = all.insert(name.clone(), (what, description));
         assert_eq!(twice, None, "{name} is there twice");
     };
     for definition in parse_schema(schema).expect("a schema").definitions {
@@ -97,8 +98,11 @@ fn the_schema_holds_everything_that_was_agreed_on() {
     assert!(contract.len() > 500, "{} sayings are not all of the contract", contract.len());
     let broken: Vec<String> = contract
         .iter()
-        .filter(|(name, agreed)| schema.get(*name) != Some(*agreed))
-        .map(|(name, agreed)| format!("{name}\n  agreed: {agreed}\n  is:     {:?}", schema.get(name)))
+        .filter(|(name, (what, words))| {
+            let holds = |(is, says): &(String, String)| is == what && says.starts_with(words.as_str());
+            !schema.get(*name).is_some_and(holds)
+        })
+        .map(|(name, agreed)| format!("{name}\n  agreed: {agreed:?}\n  is:     {:?}", schema.get(name)))
         .collect();
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }

@@ -105,6 +105,63 @@ async fn nodes_migrate_an_empty_postgresql_database_together() {
     nodes_migrate_an_empty_database_together(Database::Postgres).await;
 }
 
+/// The log moves to a wider table with all that it holds, and goes on where it stood, also if its latest events are gone.
+async fn a_log_that_is_widened_goes_on_where_it_stood(database: Database) {
+    let place = Place::empty(database).await;
+    if let Some(file) = place.url.strip_prefix("sqlite:") {
+        fs::write(file, "").expect("an empty file");
+    }
+    let db = place.db().await;
+    Migrator::up(&db, Some(3)).await.expect("the steps before");
+    let (blob, moment) = match database {
+        Database::Sqlite => ("randomblob(16)", "'2026-11-21 09:30:00.000'"),
+        Database::Postgres => ("gen_random_uuid()", "now()"),
+    };
+    let public = if database == Database::Sqlite { "1" } else { "true" };
+    let insert = |kind: &str| {
+        format!(
+            "INSERT INTO events (event_id, kind, subject_id, subject_version, is_public, owner_id, payload, occurred_at) \
+             VALUES ({blob}, '{kind}', {blob}, 1, {public}, {blob}, '{{}}', {moment})"
+        )
+    };
+    for _ in 0..3 {
+        db.execute_unprepared(&insert("JOB_POSTED")).await.expect("an event");
+    }
+    db.execute_unprepared(&insert("CLAIM_UPDATED")).await.expect_err("not known yet");
+    let number = async |sql: &str| {
+        let query = Statement::from_string(db.get_database_backend(), sql);
+        let row = db.query_one_raw(query).await.expect("a query").expect("a row");
+        row.try_get_by_index::<i64>(0).expect("a number")
+    };
+    if database == Database::Sqlite {
+        // The number that a refused row took is given again.
+        assert_eq!(number("SELECT MAX(id) FROM events").await, 3);
+    }
+    db.execute_unprepared("DELETE FROM events WHERE id = 3").await.expect("forgotten");
+    Migrator::up(&db, None).await.expect("the other steps");
+    assert_eq!(number("SELECT COUNT(*) FROM events").await, 2);
+    for kind in ["CLAIM_UPDATED", "DRAFT_UPDATED"] {
+        db.execute_unprepared(&insert(kind)).await.expect("known now");
+    }
+    db.execute_unprepared(&insert("NOTHING")).await.expect_err("never known");
+    assert!(number("SELECT MIN(id) FROM events WHERE kind = 'CLAIM_UPDATED'").await > 3, "no number is given twice");
+    if database == Database::Sqlite {
+        assert_eq!(number("SELECT position FROM events WHERE kind = 'CLAIM_UPDATED'").await, 4);
+    }
+    db.execute_unprepared("UPDATE events SET payload = 'x'").await.expect_err("append-only, as before");
+    db.close().await.expect("closes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_widened_goes_on_where_it_stood_on_sqlite() {
+    a_log_that_is_widened_goes_on_where_it_stood(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_widened_goes_on_where_it_stood_on_postgres() {
+    a_log_that_is_widened_goes_on_where_it_stood(Database::Postgres).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_waits_for_anothers_steps_holds_none_of_them_up() {
     let place = Place::empty(Database::Postgres).await;

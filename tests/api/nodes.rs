@@ -6,18 +6,18 @@ use lancewire::clock::Clock;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
-use crate::support::{
-    app::{Database, TestApp},
-    people::Person,
-    redis::Redis,
-    stream::{SSE, Stream, request},
+use crate::{
+    limits::mutations,
+    support::{
+        app::{Database, TestApp},
+        people::{Person, new_job, text},
+        redis::Redis,
+        stream::{SSE, Stream, request},
+    },
 };
 
 const FEED: &str = "subscription($after: String) { jobPosted(after: $after) { cursor job { id } } }";
 const OWN: &str = "subscription { walletUpdated { wallet { inEscrow { amount } } } }";
-
-/// A query of many points.
-const DEAR: &str = "{ jobs(first: 100) { nodes { id title client { id displayName } } } }";
 
 /// Two nodes with these settings on top.
 async fn two_nodes(settings: &str) -> [TestApp; 2] {
@@ -60,6 +60,28 @@ async fn events_and_cursors_are_the_same_at_both(settings: &str) {
     let again = ada.at(other).socket().await;
     let resumed = again.subscribe(FEED, json!({ "after": last }));
     assert_eq!(again.next(&resumed).await["data"]["jobPosted"]["job"]["id"], missed["id"]);
+    finish(apps).await;
+}
+
+/// What is private travels to the nodes where its parties listen, and to their own page of jobs as to any other stream.
+async fn drafts_and_claims_are_heard_at_the_other(settings: &str) {
+    let apps = two_nodes(settings).await;
+    let [one, other] = &apps;
+    let (ada, ben) = (one.client("Ada").await, one.freelancer("Ben").await);
+    let there = ada.at(other).socket().await;
+    let mine = there.subscribe("subscription { jobUpdated(mine: true) { job { title status } } }", json!({}));
+    let of_ben = ben.at(other).socket().await;
+    let claims = of_ben.subscribe("subscription { claimUpdated { claim { status } job { title } } }", json!({}));
+    other.listening(2).await;
+    let job = text(&ada.draft(new_job("A draft", "10.00")).await.good(), "/job/id");
+    ada.publish(&job).await.good();
+    ben.claim(&job).await.good();
+    for status in ["DRAFT", "OPEN", "CLAIMED"] {
+        let event = there.next(&mine).await["data"]["jobUpdated"]["job"].take();
+        assert_eq!(event, json!({ "title": "A draft", "status": status }));
+    }
+    let event = of_ben.next(&claims).await["data"]["claimUpdated"].take();
+    assert_eq!(event, json!({ "claim": { "status": "ACTIVE" }, "job": { "title": "A draft" } }));
     finish(apps).await;
 }
 
@@ -112,7 +134,7 @@ async fn a_budget_spent_at_one_is_spent_at_both(settings: &str) {
 /// Spends points at one node until so many are left, and waits until the other has heard of that, a moment later: until
 /// it has so many left, and those that it was `asked` for beside them.
 async fn spend_and_hear(one: &TestApp, other: &TestApp, [spend, heard]: [u32; 2], asked: &mut u32) {
-    while points_left_after(one, DEAR).await.expect("a large budget") > spend {}
+    while points_left_after(one, &mutations(10)).await.expect("a large budget") > spend {}
     while points_left(other).await.expect("nobody has told it") + *asked > heard {
         *asked += 1;
     }
@@ -191,6 +213,7 @@ macro_rules! on_both_buses {
 
 on_both_buses! {
     events_and_cursors_are_the_same_at_both
+    drafts_and_claims_are_heard_at_the_other
     whoever_loses_their_rights_at_one_loses_them_at_both
     a_budget_spent_at_one_is_spent_at_both
     guesses_at_one_count_at_both

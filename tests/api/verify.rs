@@ -35,7 +35,9 @@ const RELEASED: &str = "5 what was held";
 const PAID: &str = "5 a completed job was paid";
 const JOB_EVENTS: &str = "7 each version of a posted job";
 const WALLET_EVENTS: &str = "7 each version of a wallet";
-const DRAFT: &str = "7 a draft has none";
+const DRAFT: &str = "7 what happened to a draft";
+const CLAIM_EVENTS: &str = "7 what happened to a claim";
+const CLAIM_TOLD: &str = "7 each change of a claim";
 const POSITIONS: &str = "12 positions";
 const TRIGGERS: &str = "12 entries, journals and events";
 
@@ -89,7 +91,7 @@ const DAMAGES: &[Damage] = &[
     ),
     damage("UPDATE jobs SET status = 'OPEN', claimant_id = NULL WHERE status = 'CLAIMED'", &[CLAIM]),
     damage("UPDATE claims SET status = 'RELEASED', ended_at = created_at WHERE status = 'ACTIVE'", &[CLAIM]),
-    damage("DELETE FROM claims WHERE status = 'ACTIVE'", &[CLAIM]),
+    damage("DELETE FROM claims WHERE status = 'ACTIVE'", &[CLAIM, CLAIM_EVENTS, CLAIM_TOLD]),
     damage("UPDATE jobs SET budget_minor = budget_minor + 1 WHERE status = 'OPEN'", &[ESCROW]),
     damage("UPDATE jobs SET status = 'OPEN', claimant_id = NULL WHERE status = 'COMPLETED'", &[ESCROW, RELEASED]),
     damage("UPDATE jobs SET status = 'OPEN' WHERE status = 'CANCELLED'", &[ESCROW]),
@@ -132,6 +134,20 @@ const DAMAGES: &[Damage] = &[
          SELECT {fresh}, 'JOB_UPDATED', id, version, {true}, client_id, '{}', created_at FROM jobs \
          WHERE status = 'DRAFT'",
         &[DRAFT],
+    ),
+    damage(
+        "INSERT INTO events (event_id, kind, subject_id, subject_version, is_public, owner_id, payload, occurred_at) \
+         SELECT {fresh}, 'DRAFT_UPDATED', id, version, {true}, client_id, '{}', created_at FROM jobs \
+         WHERE status = 'DRAFT'",
+        &[DRAFT],
+    ),
+    damage("UPDATE events SET claimant_id = owner_id WHERE kind = 'DRAFT_UPDATED'", &[DRAFT]),
+    damage("UPDATE events SET is_public = {true} WHERE kind = 'CLAIM_UPDATED'", &[CLAIM_EVENTS]),
+    damage("UPDATE events SET owner_id = claimant_id WHERE kind = 'CLAIM_UPDATED'", &[CLAIM_EVENTS]),
+    damage("UPDATE events SET subject_version = 1 WHERE kind = 'CLAIM_UPDATED'", &[CLAIM_EVENTS]),
+    damage(
+        "DELETE FROM events WHERE id = (SELECT MIN(id) FROM events WHERE kind = 'CLAIM_UPDATED')",
+        &[CLAIM_TOLD, POSITIONS],
     ),
     damage("UPDATE events SET {position} = {position} + 7 WHERE id = (SELECT MAX(id) FROM events)", &[POSITIONS]),
 ];

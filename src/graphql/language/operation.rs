@@ -27,11 +27,8 @@ use super::{
 };
 use crate::graphql::{
     errors::ErrorCode,
-    limits::{Limits, exceeded, failure},
+    limits::{Limits, MUTATION_POINTS, exceeded, failure},
 };
-
-/// What a root field of a mutation adds to the cost.
-const MUTATION_POINTS: u64 = 10;
 
 /// An operation of a document.
 #[derive(Debug)]

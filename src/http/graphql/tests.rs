@@ -129,6 +129,13 @@ async fn what_changes_things_comes_by_post_of_json() {
         Some("multipart/form-data; boundary=x"),
         Some("application/json; charset=utf-16"),
         Some("application/jsonp"),
+        Some(""),
+        Some("text/plain; application/json"),
+        Some("application/json, text/plain"),
+        Some("text/plain; x=\", application/json"),
+        Some("application/json x"),
+        Some("application/json; charset=utf-8; charset=utf-16"),
+        Some("application/json; charset=\"utf-8"),
     ] {
         let mut request = Request::post("/graphql");
         if let Some(content_type) = content_type {
@@ -139,7 +146,47 @@ async fn what_changes_things_comes_by_post_of_json() {
     }
     let request = Request::put("/graphql").body(Body::empty()).expect("a request");
     let (status, headers, _) = send(request).await;
-    assert_eq!((status, headers["allow"].to_str().ok()), (405, Some("GET, POST")));
+    assert_eq!((status, headers["allow"].to_str().ok()), (405, Some("GET, HEAD, POST, OPTIONS")));
+}
+
+#[tokio::test]
+async fn json_is_json_in_every_spelling_of_its_type() {
+    for content_type in [
+        "application/json;",
+        "application/json ; ; ",
+        "Application/JSON;charset=UTF-8",
+        "application/json; charset=utf8",
+        "application/json;CHARSET = \"utf-8\";",
+        "application/json; profile=\"a;b, c\"; v=1",
+        "application/json; x",
+        "application/json, application/json; charset=utf-8",
+    ] {
+        let request = Request::post("/graphql").header("content-type", content_type);
+        let (status, _, body) = send(request.body(Body::from(r#"{"query": "{ number }"}"#)).expect("a request")).await;
+        assert_eq!((status, body), (200, json!({"data": {"number": 1}})), "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_told_what_is_read() {
+    for (coding, expected) in [
+        ("gzip", 415),
+        ("br", 415),
+        ("x", 415),
+        ("identity, gzip", 415),
+        ("", 200),
+        ("identity", 200),
+        ("Identity,", 200),
+    ] {
+        let request = Request::post("/graphql").header("content-type", "application/json");
+        let request = request.header("content-encoding", coding).body(Body::from(r#"{"query": "{ number }"}"#));
+        let (status, headers, body) = send(request.expect("a request")).await;
+        assert_eq!(status, expected, "{coding}: {body}");
+        if status == 415 {
+            assert_eq!(headers["accept-encoding"], "identity");
+            assert!(message(&body).contains("Content-Encoding"), "{body}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -215,8 +262,10 @@ async fn the_status_tells_whether_execution_began() {
 async fn persisted_queries_are_declined_in_the_clients_words() {
     let (status, _, answer) = post("application/json", r#"{"extensions": {"persistedQuery": {"version": 1}}}"#).await;
     assert_eq!(status, 200);
-    assert_eq!(answer["errors"][0]["message"], "PersistedQueryNotFound");
-    assert_eq!(answer["errors"][0]["extensions"]["code"], "PERSISTED_QUERY_NOT_FOUND");
+    assert_eq!(answer["errors"][0]["message"], "PersistedQueryNotSupported");
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "PERSISTED_QUERY_NOT_SUPPORTED");
+    let hashed = r#"{"query": "", "extensions": {"persistedQuery": {"version": 1}}}"#;
+    assert_eq!(post(STRICT, hashed).await.0, 200, "clients that read no body of another status");
     let whole = r#"{"query": "{ number }", "extensions": {"persistedQuery": {"version": 1}}}"#;
     assert_eq!(post("application/json", whole).await.2, json!({"data": {"number": 1}}));
 }

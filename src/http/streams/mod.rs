@@ -27,6 +27,8 @@
 //! It takes `complete` for good. So what a client can mend by coming back never has it, as with the close codes of
 //! sockets.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     http::{HeaderName, HeaderValue, StatusCode, header},
@@ -49,6 +51,7 @@ use crate::{
         revocations::Watch,
     },
     graphql::{classify::code, errors::ErrorCode, limits::failure},
+    schema::event::Resume,
 };
 
 pub mod metrics;
@@ -109,8 +112,9 @@ pub struct Opening {
     pub origin: Origin,
     /// Word of the end of their session.
     pub watch: Option<Watch>,
-    /// The value of `Last-Event-ID`: it knows better than the document what the client has seen.
-    pub resume: Option<String>,
+    /// The value of `Last-Event-ID`, whichever way the stream is written: the later one of it and the document's own
+    /// `after` counts.
+    pub resume: Option<Arc<str>>,
     /// The request's id.
     pub request_id: String,
 }
@@ -131,7 +135,8 @@ pub async fn open(web: &Web, opening: Opening) -> Response {
     let (outlet, reader) = queue::queue(capacity, revoked);
     // An empty id is that of a client that has seen nothing.
     let resume = resume.filter(|cursor| !cursor.is_empty());
-    let (feed, listening) = match web.operations.join(ready, resume.as_deref(), &request_id, outlet).await {
+    let resume = resume.map(|cursor| Resume { name: "Last-Event-ID", cursor: Some(cursor) });
+    let (feed, listening) = match web.operations.join(ready, resume, &request_id, outlet).await {
         Ok(joined) => joined,
         Err(refused) => {
             let mut response = refuse(refused.response, transport, media);

@@ -31,8 +31,9 @@ pub trait SocketBackend: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Identity<Self::Viewer>, Refused>> + Send;
 
     /// Begins an operation. Does no more than parse at once: it is called from the loop that reads the socket; the
-    /// work belongs in the stream, which runs in a task of its own.
-    fn execute(&self, viewer: Self::Viewer, payload: SubscribePayload) -> Operation;
+    /// work belongs in the stream, which runs in a task of its own. A subscription begins after the later one of
+    /// `position` and its own `after`.
+    fn execute(&self, viewer: Self::Viewer, payload: SubscribePayload, position: &Position) -> Operation;
 
     /// A JSON object for the payload of the server's pings: up to which position everything has been sent before this
     /// ping, for a socket with subscriptions. Called once an interval.
@@ -61,6 +62,20 @@ pub enum Refused {
     Unavailable,
 }
 
+/// The place up to which the client has seen everything, for all that it subscribes to on this socket: `after` in the
+/// payload of `connection_init`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Position {
+    /// It said nothing.
+    #[default]
+    Absent,
+    /// A text that may be a cursor.
+    Cursor(Arc<str>),
+    /// Something that can be none. Told to each subscription, so that a person reads why: after a close for a bad
+    /// message, stock clients give up without a word.
+    Malformed,
+}
+
 /// The payload of a `subscribe` message.
 #[derive(Clone, PartialEq)]
 pub struct SubscribePayload {
@@ -72,6 +87,14 @@ pub struct SubscribePayload {
     pub variables: Option<Map<String, Value>>,
     /// Whatever else the client sent for extensions.
     pub extensions: Option<Map<String, Value>>,
+}
+
+impl SubscribePayload {
+    /// Whether it has the hash of a document in place of the document.
+    pub fn is_hash(&self) -> bool {
+        let extensions = self.extensions.as_ref();
+        self.query.is_empty() && extensions.is_some_and(|extensions| extensions.contains_key("persistedQuery"))
+    }
 }
 
 /// Shows only the name: documents and variables may hold secrets and stay out of logs.

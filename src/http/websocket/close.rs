@@ -35,7 +35,12 @@ pub(super) enum Close {
     Bug,
     SlowReader,
     TooManyMessages,
+    /// With ids so long that they cannot be refused one by one.
+    TooManyOperations,
+    /// Of one user.
     TooManySockets,
+    /// Of one address: said after the upgrade, since a page sees nothing of an answer before it.
+    Crowded,
     /// The token could not be looked at.
     Unavailable,
 }
@@ -63,7 +68,12 @@ impl Close {
         match self {
             Self::Framing => (1002, "1002"),
             Self::Restart | Self::Bug => (1012, "1012"),
-            Self::SlowReader | Self::TooManyMessages | Self::TooManySockets | Self::Unavailable => (1013, "1013"),
+            Self::SlowReader
+            | Self::TooManyMessages
+            | Self::TooManyOperations
+            | Self::TooManySockets
+            | Self::Crowded
+            | Self::Unavailable => (1013, "1013"),
             Self::Invalid(_) | Self::TooLarge { .. } => (4400, "4400"),
             Self::Unauthorized => (4401, "4401"),
             Self::Forbidden(_) => (4403, "4403"),
@@ -74,10 +84,10 @@ impl Close {
         }
     }
 
-    /// Whether what waits in the queue is still delivered: not to someone who lost the right to it, and not to someone
-    /// who does not take it.
+    /// Whether what waits in the queue is still delivered: not to someone who does not take it. What somebody has lost
+    /// the right to is no longer in it: the session throws it away before.
     pub(super) const fn delivers_queue(&self) -> bool {
-        !matches!(self, Self::Forbidden(_) | Self::SlowReader)
+        !matches!(self, Self::SlowReader)
     }
 
     fn reason(&self) -> String {
@@ -98,6 +108,8 @@ impl Close {
             Self::Bug => "Service restart: internal error".to_owned(),
             Self::SlowReader => "Try again later: too slow to take what was sent".to_owned(),
             Self::TooManyMessages => "Try again later: too many messages".to_owned(),
+            Self::TooManyOperations => "Try again later: too many operations with long ids".to_owned(),
+            Self::Crowded => "Try again later: too many sockets from this address".to_owned(),
             Self::TooManySockets => "Try again later: too many sockets of this user".to_owned(),
             Self::Unavailable => "Try again later".to_owned(),
         }

@@ -1,7 +1,7 @@
 //! GraphQL over WebSocket: the subprotocol `graphql-transport-ws`.
 //!
 //! Owns every open socket from the upgrade to the last byte. [`Sockets::upgrade`] is called by the router and decides
-//! everything that can be decided before 101: the process is not stopping, the `Origin` is listed, the address has not
+//! everything that can be decided before 101: the process is not stopping, the page may call, the address has not
 //! too many sockets. What needs the protocol is told by a close code afterwards, [`close`] lists them.
 //!
 //! - [`session`]: the loop of one socket, the only place where its state changes
@@ -11,20 +11,44 @@
 //! - [`registry`]: who is connected, and how all are sent home
 //! - [`protocol`] and [`close`]: the messages and codes, pure
 //! - [`backend`]: what the rest of the server gives
+//! - [`spelling`]: of the headers of an upgrade
+//!
+//! **From where a client goes on.** `connection_init` may carry `after`, a cursor: the client has seen everything up to
+//! there, of all that it is going to subscribe to on this socket. Each subscription begins after the later one of it and
+//! its own `after`, for as long as the socket lives. Stock clients ask for this payload at each connection, where they
+//! send the same variables again. What a client may hand over:
+//!
+//! - The cursor of an *event* holds for its own subscription: everything before it was sent. It says nothing of others,
+//!   which may be catching up. With one subscription on the socket it is a good `after`.
+//! - The cursor of a *ping* of ours (`{"type":"ping","payload":{"cursor":".."}}`) holds for every subscription of the
+//!   socket: everything up to there was put in before the ping. They never go back; while a subscription is behind the
+//!   last one, or a ping is not answered, pings carry none. So of a subscription that was sent before the previous ping
+//!   came in, the server knew when it sent this one.
+//! - Before a close that is planned (1012, 4403) a last ping says how far everything has come, unless something that
+//!   waited had to be thrown away.
+//!
+//! So the rule for several subscriptions is: hand over the cursor of the latest ping; and whoever begins one more after a
+//! cursor that is earlier than that goes back to it, until the second ping from then on.
+//!
+//! What is no cursor is refused to each subscription with `BAD_USER_INPUT`, which a person can read, and not by a close.
+//! One that is too old, or of a log that was replaced, is `CURSOR_EXPIRED` unless the subscription's own is good.
+//!
+//! **How a viewer's end is told.** When a token expires, or its session ends, nothing more begins and nothing that waits
+//! is sent, but for answers to mutations that run: one of them may be what ended the session. Then it is 4403.
 //!
 //! Own code instead of async-graphql's socket, which closes with codes that end graphql-ws clients for good, has no
 //! timeout before `connection_init`, replaces a duplicate id, never sends `error`, never pings, has no limits, cannot
 //! be closed from outside, and takes 143 KB a connection and 36.5 CPU-seconds a million deliveries. The connection is
 //! taken over whole after the upgrade, since axum's socket has a buffer of its own and no way to write without it.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json,
     body::Body,
     http::{
         HeaderMap, HeaderValue, Method, Request, StatusCode, Version,
-        header::{ALLOW, AUTHORIZATION, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
+        header::{ALLOW, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
         request::Parts,
     },
     response::{IntoResponse, Response},
@@ -32,6 +56,7 @@ use axum::{
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tokio::time::timeout;
 use tungstenite::{
     error::{Error as WireError, ProtocolError},
     handshake::server::create_response_with_body,
@@ -42,11 +67,15 @@ use self::{
     pipe::Pipe,
     protocol::{Credential, SUBPROTOCOL},
     reader::Reader,
-    registry::Registry,
+    registry::{Registry, TurnedAway},
     session::Session,
+    spelling::spell,
     wire::Wire,
 };
-use super::server::Connection;
+use super::{
+    origins::{Origins, Site},
+    server::{Connection, Served},
+};
 use crate::{clock::Clock, graphql::errors::ErrorCode, ids::Ids, lifecycle::Lifecycle};
 
 mod backend;
@@ -60,14 +89,15 @@ mod reader;
 mod registry;
 mod session;
 mod settings;
+mod spelling;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 pub use self::{
     backend::{
-        Identity, Joining, NotJoined, Operation, OperationKind, Outcome, Refused, SocketBackend, SubscribePayload,
-        Subscription,
+        Identity, Joining, NotJoined, Operation, OperationKind, Outcome, Position, Refused, SocketBackend,
+        SubscribePayload, Subscription,
     },
     settings::SocketSettings,
 };
@@ -83,7 +113,7 @@ pub struct Sockets<B>(Arc<Shared<B>>);
 struct Shared<B> {
     backend: B,
     settings: SocketSettings,
-    origins: Origins,
+    origins: Arc<Origins>,
     clock: Clock,
     lifecycle: Lifecycle,
     registry: Registry,
@@ -92,12 +122,11 @@ struct Shared<B> {
 impl<B: SocketBackend> Sockets<B> {
     /// Ready to take sockets until `lifecycle` stops; then all are told to go (1012), spread over `drain_ms`.
     ///
-    /// `origins` are what browsers may come from, as they write it in `Origin` (`https://example.org`); `*` admits
-    /// every page and is for development. Must be called within a tokio runtime.
+    /// `origins` are the pages that may open sockets. Must be called within a tokio runtime.
     pub fn new(
         backend: B,
         settings: SocketSettings,
-        origins: &[String],
+        origins: Arc<Origins>,
         clock: Clock,
         ids: Ids,
         lifecycle: Lifecycle,
@@ -110,7 +139,6 @@ impl<B: SocketBackend> Sockets<B> {
                 registry.close_all(drain).await;
             }
         }));
-        let origins = Origins::new(origins);
         Self(Arc::new(Shared { backend, settings, origins, clock, lifecycle, registry }))
     }
 
@@ -135,10 +163,11 @@ impl<B: SocketBackend> Sockets<B> {
 
     /// Answers a request for an upgrade from `address`, the client's own behind any trusted proxy.
     ///
-    /// Before 101: 405, 400 or 426 for what is no handshake (RFC 6455, 4.2), 403 for an `Origin` that is not listed,
-    /// 429 for an address with too many sockets, 503 while the process stops, each with GraphQL errors as JSON. Native
-    /// clients send no `Origin` and are let in. A client that does not offer `graphql-transport-ws` is upgraded and
-    /// closed with 4406, because it can read a close code and not a status.
+    /// Before 101: 405, 400 or 426 for what is no handshake (RFC 6455, 4.2), 403 for a page that may not call,
+    /// 503 while the process stops, each with GraphQL errors as JSON. Native clients send no `Origin` and are let in. A
+    /// client that does not offer `graphql-transport-ws` is upgraded and closed with 4406, and one from an address with
+    /// too many sockets with 1013, because a page can read a close code and not a status; 429 where too many are being
+    /// told so already.
     pub fn upgrade(&self, parts: &mut Parts, address: IpAddr) -> Response {
         let shared = &self.0;
         if shared.lifecycle.is_stopping() {
@@ -148,19 +177,20 @@ impl<B: SocketBackend> Sockets<B> {
             Ok(accepted) => accepted,
             Err(refusal) => return *refusal,
         };
-        if !shared.origins.admit(&parts.headers) {
+        let site = parts.extensions.remove::<Site>().unwrap_or_default();
+        if !shared.origins.admit(&parts.headers, &site) {
             metrics::refused("origin");
             return refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden, "This origin may not open sockets");
         }
         let seat = match shared.registry.admit(address) {
-            Ok(seat) => seat,
+            Ok(seat) => Ok(seat),
             Err(NoSeat::Stopping) => return stopping(),
             Err(NoSeat::Full) => {
                 metrics::refused("address");
-                let message = "Too many open sockets from this address";
-                let mut response = refusal(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, message);
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
-                return response;
+                match shared.registry.turn_away(address) {
+                    Some(turned_away) => Err(turned_away),
+                    None => return crowded(),
+                }
             }
         };
         let offered = offered(&parts.headers);
@@ -170,14 +200,23 @@ impl<B: SocketBackend> Sockets<B> {
         if let Some(chosen) = chosen.and_then(|chosen| HeaderValue::from_str(chosen).ok()) {
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chosen);
         }
-        let credential = Credential::from_header(parts.headers.get(AUTHORIZATION));
+        spell(&mut response);
+        let credential = Credential::of_request(&parts.headers);
         // The task owns the seat: an upgrade that fails gives it back.
-        drop(shared.lifecycle.spawn(take_over(Arc::clone(shared), upgrade, seat, address, credential, speaks)));
+        drop(match seat {
+            Ok(seat) => {
+                shared.lifecycle.spawn(take_over(Arc::clone(shared), upgrade, seat, address, credential, speaks))
+            }
+            Err(turned_away) => shared.lifecycle.spawn(turn_away(Arc::clone(shared), upgrade, turned_away)),
+        });
         response
     }
 }
 
-/// Serves a connection from the moment at which HTTP lets go of it.
+/// How long a socket without a seat stays open after its upgrade.
+const TURN_AWAY: Duration = Duration::from_secs(3);
+
+/// Serves a connection that has a seat.
 async fn take_over<B: SocketBackend>(
     shared: Arc<Shared<B>>,
     upgrade: OnUpgrade,
@@ -186,15 +225,45 @@ async fn take_over<B: SocketBackend>(
     credential: Credential,
     speaks: bool,
 ) {
-    let Ok(upgraded) = upgrade.await else { return };
-    let Ok(connection) = upgraded.downcast::<TokioIo<Connection>>() else {
+    let Some((wire, mut reader)) = connect(&shared, upgrade).await else { return };
+    if speaks {
+        // A task of its own: this one keeps the place of everything that it took to get here.
+        let lifecycle = shared.lifecycle.clone();
+        drop(lifecycle.spawn(Box::new(Session::new(shared, seat, address, credential, wire)).run(reader)));
+    } else {
+        part(Close::Subprotocol, &wire, &mut reader).await;
+        drop(seat);
+    }
+}
+
+/// Tells a socket that there is no seat for it. Whether it is there to hear that is not waited for long.
+async fn turn_away<B: SocketBackend>(shared: Arc<Shared<B>>, upgrade: OnUpgrade, turned_away: TurnedAway) {
+    let told = async {
+        if let Some((wire, mut reader)) = connect(&shared, upgrade).await {
+            part(Close::Crowded, &wire, &mut reader).await;
+        }
+    };
+    let _ = timeout(TURN_AWAY, told).await;
+    drop(turned_away);
+}
+
+async fn part(close: Close, wire: &Wire, reader: &mut Reader) {
+    metrics::closed(close.label());
+    goodbye::part(close.into(), wire, reader).await;
+    wire.shut_down();
+}
+
+/// The connection of a socket, from the moment at which HTTP lets go of it.
+async fn connect<B: SocketBackend>(shared: &Shared<B>, upgrade: OnUpgrade) -> Option<(Arc<Wire>, Reader)> {
+    let upgraded = upgrade.await.ok()?;
+    let Ok(connection) = upgraded.downcast::<TokioIo<Served>>() else {
         tracing::error!("a socket came over something that the server has not accepted");
-        return;
+        return None;
     };
     // A copy: what was read early keeps all of HTTP's read buffer alive.
     let early = connection.read_buf.to_vec();
     drop(connection.read_buf);
-    let pipe = match connection.io.into_inner() {
+    let pipe = match connection.io.into_inner().into_inner() {
         Connection::Left(tcp) => Pipe::Plain(tcp.into_inner()),
         Connection::Right(secured) => {
             let (tcp, session) = secured.into_inner();
@@ -203,17 +272,8 @@ async fn take_over<B: SocketBackend>(
     };
     let wire = Arc::new(Wire::new(pipe, &shared.settings));
     let largest = usize::try_from(shared.settings.max_message_bytes.get()).unwrap_or(usize::MAX);
-    let mut reader = Reader::new(Arc::clone(&wire), early, largest);
-    if speaks {
-        // A task of its own: this one keeps the place of everything that it took to get here.
-        let lifecycle = shared.lifecycle.clone();
-        drop(lifecycle.spawn(Box::new(Session::new(shared, seat, address, credential, wire)).run(reader)));
-    } else {
-        let close = Close::Subprotocol;
-        metrics::closed(close.label());
-        goodbye::part(close.into(), &wire, &mut reader).await;
-        drop(seat);
-    }
+    let reader = Reader::new(Arc::clone(&wire), early, largest);
+    Some((wire, reader))
 }
 
 /// The response to a handshake, and the connection that will follow it.
@@ -257,30 +317,14 @@ fn stopping() -> Response {
     response
 }
 
+fn crowded() -> Response {
+    let message = "Too many open sockets from this address";
+    let mut response = refusal(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, message);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+    response
+}
+
 fn refusal(status: StatusCode, code: ErrorCode, message: &str) -> Response {
     let body = json!({ "errors": [{ "message": message, "extensions": { "code": code.as_str() } }] });
     (status, Json(body)).into_response()
-}
-
-/// The pages that may open sockets.
-struct Origins {
-    all: bool,
-    listed: Vec<String>,
-}
-
-impl Origins {
-    fn new(origins: &[String]) -> Self {
-        Self {
-            all: origins.iter().any(|origin| origin == "*"),
-            listed: origins.iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect(),
-        }
-    }
-
-    /// Browsers always send exactly one `Origin`; a `null` one is an origin like any other.
-    fn admit(&self, headers: &HeaderMap) -> bool {
-        self.all
-            || headers.get_all(ORIGIN).iter().all(|origin| {
-                self.listed.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
-            })
-    }
 }

@@ -28,7 +28,7 @@ use super::{
     close::Close,
     metrics::Counted,
     protocol::{Frame, OperationId, next_prefix},
-    wire::{Room, Unsent, Wire},
+    wire::{Room, Unsent, Wire, numbered},
 };
 use crate::{
     graphql::errors::ErrorCode,
@@ -51,7 +51,7 @@ pub(super) struct Operations {
 }
 
 struct Entry {
-    /// Never used again, unlike the id.
+    /// Never used again, unlike the id. See [`numbered`].
     number: u64,
     kind: OperationKind,
     state: State,
@@ -107,6 +107,11 @@ impl Operations {
         self.live.iter().any(|(live, _)| live == id)
     }
 
+    /// Bytes that long ids take.
+    pub(super) fn id_bytes(&self) -> usize {
+        self.live.iter().map(|(live, _)| live.long_bytes()).sum()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.live.len() + self.unheard.len() >= self.limit
     }
@@ -135,7 +140,8 @@ impl Operations {
     /// Runs `operation` under an id that is not live.
     pub(super) fn start(&mut self, id: OperationId, operation: Operation) {
         self.last_number += 1;
-        let number = self.last_number;
+        let is_mutation = matches!(operation, Operation::Outcomes(OperationKind::Mutation, _));
+        let number = numbered(self.last_number, is_mutation);
         self.wire.open(number);
         let (kind, task) = match operation {
             Operation::Outcomes(kind, outcomes) => {

@@ -7,17 +7,28 @@
 
 use std::{fmt, sync::Arc};
 
-use axum::http::HeaderValue;
+use axum::http::HeaderMap;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{backend::SubscribePayload, close::Close};
+use super::{
+    backend::{Position, SubscribePayload},
+    close::Close,
+};
 use crate::graphql::errors::ErrorCode;
+use crate::http::{
+    authorization::Authorization,
+    json::{Unreadable, marked_halves},
+};
 
 /// The one subprotocol spoken here.
 pub(super) const SUBPROTOCOL: &str = "graphql-transport-ws";
 
-/// The longest id a client may give an operation.
-const MAX_ID_BYTES: usize = 256;
+/// The longest id that costs a client nothing: see [`OperationId::is_long`].
+const MAX_SHORT_ID_BYTES: usize = 256;
+
+/// The longest text that is kept as a place to resume from: longer than any cursor.
+const MAX_CURSOR_BYTES: usize = 128;
 
 /// The largest `ping` payload that comes back in the `pong`.
 const MAX_ECHO_BYTES: usize = 1024;
@@ -38,7 +49,7 @@ pub(super) enum Invalid {
 /// What a client says about who it is. A token never shows in a log.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Credential {
-    /// Nothing, or null.
+    /// Nothing, null, or nothing in it.
     Absent,
     Token(String),
     /// An `Authorization` of another scheme: refused like a bad token.
@@ -56,32 +67,21 @@ impl fmt::Debug for Credential {
 }
 
 impl Credential {
-    /// The credential of an `Authorization` header.
-    pub(super) fn from_header(value: Option<&HeaderValue>) -> Self {
-        value.map_or(Self::Absent, |value| value.to_str().map_or(Self::Malformed, Self::bearer))
+    /// The credential of a request's `Authorization`.
+    pub(super) fn of_request(headers: &HeaderMap) -> Self {
+        Authorization::of_request(headers).into()
     }
 
-    fn bearer(value: &str) -> Self {
-        match value.trim().split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Self::Token(token.trim().to_owned()),
-            _ => Self::Malformed,
-        }
-    }
-
-    fn from_payload(payload: &Map<String, Value>) -> Result<Self, Invalid> {
-        let expected = "a string";
-        for (key, field) in [("Authorization", "payload.Authorization"), ("authorization", "payload.authorization")] {
-            match payload.get(key) {
-                None | Some(Value::Null) => {}
-                Some(Value::String(value)) => return Ok(Self::bearer(value)),
-                Some(_) => return Err(Invalid::Field { field, expected }),
-            }
-        }
-        match payload.get("authToken") {
-            None | Some(Value::Null) => Ok(Self::Absent),
-            Some(Value::String(token)) => Ok(Self::Token(token.clone())),
-            Some(_) => Err(Invalid::Field { field: "payload.authToken", expected }),
-        }
+    /// The first that is there. One that is no text is a bad token like any other: the application is asked for another.
+    fn from_payload(payload: &Map<String, Value>) -> Self {
+        let found = |key| match payload.get(key) {
+            None | Some(Value::Null) => Self::Absent,
+            Some(Value::String(value)) if key == "authToken" && value.trim().is_empty() => Self::Absent,
+            Some(Value::String(value)) if key == "authToken" => Self::Token(value.clone()),
+            Some(Value::String(value)) => Authorization::of(value).into(),
+            Some(_) => Self::Malformed,
+        };
+        ["Authorization", "authorization", "authToken"].into_iter().map(found).fold(Self::Absent, Self::or)
     }
 
     /// This one, or `other` where nothing was said.
@@ -90,16 +90,38 @@ impl Credential {
     }
 }
 
+impl From<Authorization<'_>> for Credential {
+    fn from(said: Authorization<'_>) -> Self {
+        match said {
+            Authorization::Empty => Self::Absent,
+            Authorization::Bearer(token) => Self::Token(token.to_owned()),
+            Authorization::Foreign => Self::Malformed,
+        }
+    }
+}
+
 /// A client's name for an operation: a JSON string literal, quotes included, cheap to clone.
+///
+/// As long as a message may be, as the protocol has it. Long ones are kept while the operation lives and come back with
+/// each of its frames, so the session bounds what all of them together take.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OperationId(Arc<str>);
 
 impl OperationId {
     pub(super) fn new(id: &str) -> Result<Self, Invalid> {
-        if id.is_empty() || id.len() > MAX_ID_BYTES {
-            return Err(Invalid::Field { field: "id", expected: "1 to 256 bytes long" });
+        if id.is_empty() {
+            return Err(Invalid::Field { field: "id", expected: "a string that is not empty" });
         }
         Ok(Self(Value::from(id).to_string().into()))
+    }
+
+    /// How much it takes, in bytes, where that counts.
+    pub(super) fn long_bytes(&self) -> usize {
+        if self.0.len() > MAX_SHORT_ID_BYTES { self.0.len() } else { 0 }
+    }
+
+    pub(super) fn is_long(&self) -> bool {
+        self.long_bytes() > 0
     }
 }
 
@@ -112,32 +134,41 @@ impl fmt::Display for OperationId {
 /// A message of the client's.
 #[derive(Debug, PartialEq)]
 pub(super) enum Incoming {
-    Init(Credential),
+    Init(Credential, Position),
     /// `echo` is the payload for the `pong`, if it is small and holds no token.
     Ping {
         credential: Credential,
         echo: Option<String>,
     },
     Pong,
-    Subscribe(OperationId, SubscribePayload),
+    /// An operation, or why its payload cannot be read.
+    Subscribe(OperationId, Result<SubscribePayload, Unreadable>),
     Complete(OperationId),
 }
 
 impl Incoming {
     pub(super) fn parse(text: &str) -> Result<Self, Invalid> {
-        let Ok(Value::Object(mut message)) = serde_json::from_str(text) else { return Err(Invalid::NotObject) };
+        let mut message = match serde_json::from_str(text) {
+            Ok(Value::Object(message)) => message,
+            Ok(_) => return Err(Invalid::NotObject),
+            Err(error) => match salvage(text, &error) {
+                Some(Salvaged::Operation(id, unreadable)) => return Ok(Self::Subscribe(id?, Err(unreadable))),
+                Some(Salvaged::Other(message)) => message,
+                None => return Err(Invalid::NotObject),
+            },
+        };
         let kind = match message.get("type") {
             Some(Value::String(kind)) => kind.as_str(),
             Some(_) | None => return Err(Invalid::Field { field: "type", expected: "a string" }),
         };
         match kind {
             "connection_init" => {
-                let payload = optional_object(&mut message, "payload", "payload")?;
-                Ok(Self::Init(payload.map_or(Ok(Credential::Absent), |payload| Credential::from_payload(&payload))?))
+                let payload = optional_object(&mut message, "payload", "payload")?.unwrap_or_default();
+                Ok(Self::Init(Credential::from_payload(&payload), position(&payload)))
             }
             "ping" => {
                 let payload = optional_object(&mut message, "payload", "payload")?;
-                let credential = payload.as_ref().map_or(Ok(Credential::Absent), Credential::from_payload)?;
+                let credential = payload.as_ref().map_or(Credential::Absent, Credential::from_payload);
                 let echo = payload
                     .filter(|_| credential == Credential::Absent)
                     .map(|payload| Value::Object(payload).to_string())
@@ -150,7 +181,7 @@ impl Incoming {
                 let Some(Value::Object(payload)) = message.remove("payload") else {
                     return Err(Invalid::Field { field: "payload", expected: "an object" });
                 };
-                Ok(Self::Subscribe(id, subscribe_payload(payload)?))
+                Ok(Self::Subscribe(id, Ok(subscribe_payload(payload)?)))
             }
             "complete" => operation_id(&message).map(Self::Complete),
             _ => Err(Invalid::Field {
@@ -161,10 +192,47 @@ impl Incoming {
     }
 }
 
+/// What is left of JSON that cannot be read.
+enum Salvaged {
+    /// An operation: it is answered, and the socket with all else that runs on it stays.
+    Operation(Result<OperationId, Invalid>, Unreadable),
+    /// Another message, in which halves of surrogate pairs mean nothing.
+    Other(Map<String, Value>),
+}
+
+fn salvage(text: &str, error: &serde_json::Error) -> Option<Salvaged> {
+    /// As much of a message as can be read whatever its payload is.
+    #[derive(Deserialize)]
+    struct Envelope {
+        #[serde(rename = "type")]
+        kind: String,
+        id: String,
+    }
+    if let Some(Value::Object(message)) = marked_halves(text) {
+        let is_operation = message.get("type").and_then(Value::as_str) == Some("subscribe");
+        return Some(match message.get("payload").filter(|_| is_operation) {
+            Some(payload) => Salvaged::Operation(operation_id(&message), Unreadable::half(payload)),
+            None => Salvaged::Other(message),
+        });
+    }
+    let Envelope { kind, id } = serde_json::from_str(text).ok()?;
+    (kind == "subscribe").then(|| Salvaged::Operation(OperationId::new(&id), Unreadable::other(error)))
+}
+
 fn operation_id(message: &Map<String, Value>) -> Result<OperationId, Invalid> {
     match message.get("id") {
         Some(Value::String(id)) => OperationId::new(id),
         Some(_) | None => Err(Invalid::Field { field: "id", expected: "a string" }),
+    }
+}
+
+/// `after` of `connection_init`. Null and an empty text are those of a client that has seen nothing.
+fn position(payload: &Map<String, Value>) -> Position {
+    match payload.get("after") {
+        None | Some(Value::Null) => Position::Absent,
+        Some(Value::String(cursor)) if cursor.is_empty() => Position::Absent,
+        Some(Value::String(cursor)) if cursor.len() <= MAX_CURSOR_BYTES => Position::Cursor(cursor.as_str().into()),
+        Some(_) => Position::Malformed,
     }
 }
 
@@ -181,8 +249,11 @@ fn optional_object(
 }
 
 fn subscribe_payload(mut payload: Map<String, Value>) -> Result<SubscribePayload, Invalid> {
-    let Some(Value::String(query)) = payload.remove("query") else {
-        return Err(Invalid::Field { field: "payload.query", expected: "a string" });
+    let query = match payload.remove("query") {
+        Some(Value::String(query)) => query,
+        // In its place is the hash of one: the backend has an answer to that.
+        None | Some(Value::Null) if has_persisted_query(payload.get("extensions")) => String::new(),
+        _ => return Err(Invalid::Field { field: "payload.query", expected: "a string" }),
     };
     let operation_name = match payload.remove("operationName") {
         None | Some(Value::Null) => None,
@@ -192,6 +263,10 @@ fn subscribe_payload(mut payload: Map<String, Value>) -> Result<SubscribePayload
     let variables = optional_object(&mut payload, "variables", "payload.variables")?;
     let extensions = optional_object(&mut payload, "extensions", "payload.extensions")?;
     Ok(SubscribePayload { operation_name, query, variables, extensions })
+}
+
+fn has_persisted_query(extensions: Option<&Value>) -> bool {
+    extensions.and_then(|extensions| extensions.get("persistedQuery")).is_some()
 }
 
 /// A message of the server's. Payloads are JSON already.
@@ -288,8 +363,6 @@ mod tests {
             (r#"{"type":"start","id":"1"}"#, "\"type\""),
             (r#"{"type":"next","id":"1","payload":{}}"#, "\"type\""),
             (r#"{"type":"connection_init","payload":"x"}"#, "\"payload\""),
-            (r#"{"type":"connection_init","payload":{"authToken":1}}"#, "\"payload.authToken\""),
-            (r#"{"type":"connection_init","payload":{"Authorization":{}}}"#, "\"payload.Authorization\""),
             (r#"{"type":"ping","payload":[]}"#, "\"payload\""),
             (r#"{"type":"pong","payload":7}"#, "\"payload\""),
             (r#"{"type":"complete"}"#, "\"id\""),
@@ -304,8 +377,6 @@ mod tests {
         ] {
             assert!(fault(text).contains(field), "{text}: {}", fault(text));
         }
-        let id = "x".repeat(257);
-        assert!(fault(&format!(r#"{{"type":"complete","id":"{id}"}}"#)).contains("\"id\""));
         assert!(fault(&"[".repeat(10_000)).contains("JSON"), "deep nesting is refused, not followed");
     }
 
@@ -314,15 +385,87 @@ mod tests {
         let token = Credential::Token("t".into());
         for payload in [r#"{"Authorization":"Bearer t"}"#, r#"{"authorization":"bearer  t"}"#, r#"{"authToken":"t"}"#] {
             let init = Incoming::parse(&format!(r#"{{"type":"connection_init","payload":{payload}}}"#));
-            assert_eq!(init, Ok(Incoming::Init(token.clone())), "{payload}");
+            assert_eq!(init, Ok(Incoming::Init(token.clone(), Position::Absent)), "{payload}");
             let ping = Incoming::parse(&format!(r#"{{"type":"ping","payload":{payload}}}"#));
             assert_eq!(ping, Ok(Incoming::Ping { credential: token.clone(), echo: None }), "{payload}");
         }
-        let init = Incoming::parse(r#"{"type":"connection_init","payload":{"Authorization":"Basic t"}}"#);
-        assert_eq!(init, Ok(Incoming::Init(Credential::Malformed)));
-        let init = Incoming::parse(r#"{"type":"connection_init","payload":{"Authorization":null}}"#);
-        assert_eq!(init, Ok(Incoming::Init(Credential::Absent)));
+        for (payload, expected) in [
+            (r#"{"Authorization":"Basic t"}"#, Credential::Malformed),
+            (r#"{"Authorization":7}"#, Credential::Malformed),
+            (r#"{"authorization":{"Bearer":"t"}}"#, Credential::Malformed),
+            (r#"{"authToken":["t"]}"#, Credential::Malformed),
+            (r#"{"authToken":false,"Authorization":"Bearer t"}"#, token.clone()),
+            (r#"{"Authorization":null}"#, Credential::Absent),
+            (r#"{"Authorization":" ","authorization":"","authToken":" "}"#, Credential::Absent),
+            (r#"{"Authorization":"Bearer "}"#, Credential::Absent),
+            (r#"{"Authorization":"","authToken":"t"}"#, token.clone()),
+            (r#"{"Authorization":"","authorization":"Bearer t"}"#, token.clone()),
+            (r#"{"Authorization":"Bearer null"}"#, Credential::Token("null".into())),
+            (r#"{"Authorization":"null"}"#, Credential::Malformed),
+        ] {
+            let init = Incoming::parse(&format!(r#"{{"type":"connection_init","payload":{payload}}}"#));
+            assert_eq!(init, Ok(Incoming::Init(expected, Position::Absent)), "{payload}");
+        }
         assert!(!format!("{token:?}").contains("\"t\""));
+    }
+
+    #[test]
+    fn a_place_to_resume_from_comes_with_the_handshake_and_is_looked_at_later() {
+        let long = format!("\"{}\"", "x".repeat(129));
+        for (after, expected) in [
+            ("null", Position::Absent),
+            ("\"\"", Position::Absent),
+            ("\"x\"", Position::Cursor("x".into())),
+            ("7", Position::Malformed),
+            ("{\"cursor\":\"x\"}", Position::Malformed),
+            (&*long, Position::Malformed),
+        ] {
+            let init = Incoming::parse(&format!(r#"{{"type":"connection_init","payload":{{"after":{after}}}}}"#));
+            assert_eq!(init, Ok(Incoming::Init(Credential::Absent, expected)), "{after}");
+        }
+    }
+
+    #[test]
+    fn a_hash_may_stand_for_a_document() {
+        let subscribe = |payload: &str| {
+            Incoming::parse(&format!(r#"{{"type":"subscribe","id":"1","payload":{payload}}}"#)).map(|incoming| {
+                match incoming {
+                    Incoming::Subscribe(_, Ok(payload)) => (payload.query.clone(), payload.is_hash()),
+                    other => panic!("{other:?}"),
+                }
+            })
+        };
+        let hashed = r#""extensions":{"persistedQuery":{"version":1,"sha256Hash":"x"}}"#;
+        assert_eq!(subscribe(&format!("{{{hashed}}}")), Ok((String::new(), true)));
+        assert_eq!(subscribe(&format!(r#"{{"query":null,{hashed}}}"#)), Ok((String::new(), true)));
+        assert_eq!(subscribe(&format!(r#"{{"query":"","variables":{{}},{hashed}}}"#)), Ok((String::new(), true)));
+        assert_eq!(subscribe(&format!(r#"{{"query":"{{a}}",{hashed}}}"#)), Ok(("{a}".to_owned(), false)));
+        assert_eq!(subscribe(r#"{"query":""}"#), Ok((String::new(), false)));
+        assert!(subscribe(r#"{"extensions":{}}"#).is_err());
+        assert!(subscribe(&format!(r#"{{"query":1,{hashed}}}"#)).is_err());
+    }
+
+    #[test]
+    fn what_no_text_can_hold_costs_its_own_operation() {
+        let told = |text: &str| match Incoming::parse(text) {
+            Ok(Incoming::Subscribe(id, Err(unreadable))) => format!("{id} {}", unreadable.error().message),
+            other => panic!("{text}: {other:?}"),
+        };
+        let subscribe = |payload: &str| told(&format!(r#"{{"id":"1","type":"subscribe","payload":{payload}}}"#));
+        let message = subscribe(r#"{"query":"{a}","variables":{"q":"logo \ud83d"}}"#);
+        assert!(message.starts_with("\"1\" Variable \"$q\" holds half"), "{message}");
+        assert!(subscribe(r#"{"query":"{a(b:\"\udfa8\")}"}"#).contains("\"query\" holds half"));
+        assert!(subscribe(r#"{"query":"{a}","variables":{"n":1e999}}"#).contains("cannot be read: number out of range"));
+        let deep = format!(r#"{{"query":"{{a}}","variables":{{"x":{}{}}}}}"#, "[".repeat(2_000), "]".repeat(2_000));
+        assert!(subscribe(&deep).contains("cannot be read: recursion limit"));
+        // Other messages say nothing with it.
+        let pong = Incoming::parse(r#"{"type":"pong","payload":{"x":"\ud83d"}}"#);
+        assert_eq!(pong, Ok(Incoming::Pong));
+        let init = Incoming::parse(r#"{"type":"connection_init","payload":{"Authorization":"Bearer \ud83d"}}"#);
+        assert!(matches!(init, Ok(Incoming::Init(Credential::Token(_), _))), "a bad token like any other: {init:?}");
+        for malformed in [r#"{"id":"1","type":"subscribe","payload":{"query":"{a}""#, r#"{"type":"subscribe","payload":{"n":1e999}}"#] {
+            assert_eq!(Incoming::parse(malformed), Err(Invalid::NotObject), "{malformed}");
+        }
     }
 
     #[test]

@@ -42,6 +42,9 @@ struct Inner {
     state: Mutex<State>,
 }
 
+/// Sockets that may be turned away at a time, and of one address.
+const TURNED_AWAY: (usize, u32) = (256, 8);
+
 #[derive(Default)]
 struct State {
     stopping: bool,
@@ -49,6 +52,8 @@ struct State {
     seats: HashMap<u64, CancellationToken>,
     addresses: HashMap<IpAddr, u32>,
     users: HashMap<UserId, u32>,
+    /// Sockets without a seat, which are being told so.
+    turned_away: HashMap<IpAddr, u32>,
 }
 
 /// Why there is no seat.
@@ -103,6 +108,21 @@ impl Registry {
         drop(state);
         let retires = self.0.retires(self.0.now());
         Ok(Seat { registry: self.clone(), number, address, user: None, retires, leave, _counted: counted() })
+    }
+
+    /// A place to tell a socket from `address` that there is no seat; none where so many are being told that one more is
+    /// better refused at once.
+    pub(super) fn turn_away(&self, address: IpAddr) -> Option<TurnedAway> {
+        let address = network(address);
+        let mut state = self.state();
+        let (most, of_one) = TURNED_AWAY;
+        let total: usize = state.turned_away.values().map(|count| *count as usize).sum();
+        if total >= most {
+            return None;
+        }
+        count_up(&mut state.turned_away, address, of_one).ok()?;
+        drop(state);
+        Some(TurnedAway { registry: self.clone(), address })
     }
 
     /// How many sockets are open.
@@ -188,6 +208,18 @@ impl Drop for Seat {
     }
 }
 
+/// A socket without a seat; dropping it makes room to tell another one.
+pub(super) struct TurnedAway {
+    registry: Registry,
+    address: IpAddr,
+}
+
+impl Drop for TurnedAway {
+    fn drop(&mut self) {
+        count_down(&mut self.registry.state().turned_away, self.address);
+    }
+}
+
 /// How many of `total` sockets are told at a time.
 fn batch_size(total: usize, drain: Duration) -> usize {
     let batches = usize::try_from(drain.as_millis() / BATCH_INTERVAL.as_millis()).unwrap_or(usize::MAX);
@@ -223,7 +255,7 @@ fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: K) {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
+    use std::{net::Ipv4Addr, num::NonZeroU32};
 
     use super::*;
     use crate::clock::Clock;
@@ -273,6 +305,21 @@ mod tests {
         drop(two);
         let state = registry.state();
         assert!(state.seats.is_empty() && state.addresses.is_empty() && state.users.is_empty());
+    }
+
+    #[test]
+    fn only_so_many_are_told_that_there_is_no_seat() {
+        let registry = registry(1, 1);
+        let one: Vec<TurnedAway> = (0..8).map(|_| registry.turn_away(at("10.0.0.1")).expect("room")).collect();
+        assert!(registry.turn_away(at("10.0.0.1")).is_none(), "of one address");
+        let others: Vec<TurnedAway> = (0..248)
+            .map(|number| registry.turn_away(Ipv4Addr::from_bits(0x0b00_0000 + number).into()).expect("room"))
+            .collect();
+        assert!(registry.turn_away(at("12.0.0.1")).is_none(), "in all");
+        drop(one);
+        drop(registry.turn_away(at("10.0.0.1")).expect("room again"));
+        drop(others);
+        assert!(registry.state().turned_away.is_empty() && registry.len() == 0);
     }
 
     #[test]

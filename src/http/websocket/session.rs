@@ -13,10 +13,14 @@
 //! One task serves a socket, reading and writing: what the kernel does not take at once waits in the [`Wire`], and the
 //! loop hands it on as the peer takes it.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+use std::{net::IpAddr, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
 use chrono::SecondsFormat;
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{self, BoxFuture},
+    stream,
+};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde_json::json;
 use tokio::time::{Instant, Sleep, sleep};
@@ -27,7 +31,7 @@ use tungstenite::{
 
 use super::{
     Shared,
-    backend::{Identity, Refused, SocketBackend, SubscribePayload},
+    backend::{Identity, Operation, OperationKind, Outcome, Position, Refused, SocketBackend, SubscribePayload},
     close::{Close, Forbidden},
     goodbye::{End, part},
     metrics,
@@ -40,8 +44,15 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     graphql::errors::ErrorCode,
+    http::json::Unreadable,
     ids::UserId,
 };
+
+/// Bytes that the long ids of one socket may take together: at least one of any length has room.
+const LONG_IDS: usize = 512 * 1024;
+
+/// How long mutations that run when their token ends may take to answer.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 type Authentication<V> = BoxFuture<'static, Result<Identity<V>, Refused>>;
 
@@ -71,6 +82,8 @@ pub(super) struct Session<B: SocketBackend> {
     address: IpAddr,
     /// The credential of the upgrade's `Authorization`, for when `connection_init` has none.
     header: Credential,
+    /// From where subscriptions begin that do not know better.
+    position: Position,
     phase: Phase,
     standing: Option<Standing<B::Viewer>>,
     /// A token being looked at, and the room for the answer.
@@ -87,7 +100,29 @@ pub(super) struct Session<B: SocketBackend> {
     timer: Pin<Box<Sleep>>,
     /// The last moment for the peer to take something, while anything waits.
     patience: Option<Pin<Box<Sleep>>>,
-    leaving: bool,
+    leaving: Option<Leaving>,
+    /// The position that a ping has told last.
+    told: i64,
+    /// Pings that the peer has not answered.
+    unanswered: u32,
+}
+
+/// Why nothing more begins here. The socket ends as soon as no mutation is left whose answer its client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// It was told to go.
+    Restart,
+    /// Its token has ended.
+    Forbidden(Forbidden),
+}
+
+impl From<Leaving> for End {
+    fn from(leaving: Leaving) -> Self {
+        match leaving {
+            Leaving::Restart => Close::Restart.into(),
+            Leaving::Forbidden(forbidden) => Close::Forbidden(forbidden).into(),
+        }
+    }
 }
 
 impl<B: SocketBackend> Session<B> {
@@ -103,6 +138,7 @@ impl<B: SocketBackend> Session<B> {
             seat,
             address,
             header,
+            position: Position::Absent,
             phase: Phase::Opened,
             standing: None,
             authentication: None,
@@ -114,7 +150,9 @@ impl<B: SocketBackend> Session<B> {
             heard: Instant::now(),
             timer: Box::pin(sleep(settings.init_timeout())),
             patience: None,
-            leaving: false,
+            leaving: None,
+            told: i64::MIN,
+            unanswered: 0,
             shared,
         }
     }
@@ -149,7 +187,7 @@ impl<B: SocketBackend> Session<B> {
                 // What ends the socket comes first, so that a busy peer cannot put it off. Reading comes before the
                 // timer, so that a server that was itself held up hears its peers before it calls them silent.
                 biased;
-                () = self.seat.told_to_leave(), if !self.leaving => Event::Leave,
+                () = self.seat.told_to_leave(), if self.leaving.is_none() => Event::Leave,
                 forbidden = &mut self.forbidden => Event::Forbidden(forbidden),
                 pumped = self.wire.pump() => Event::Pumped(pumped),
                 identity = poll_optional(self.authentication.as_mut().map(|(future, _)| future)) => {
@@ -165,7 +203,7 @@ impl<B: SocketBackend> Session<B> {
                 Event::Leave => self.leave(),
                 Event::Pumped(pumped) => self.pumped(pumped),
                 Event::Stalled => Err(Close::SlowReader.into()),
-                Event::Forbidden(forbidden) => Err(Close::Forbidden(forbidden).into()),
+                Event::Forbidden(forbidden) => self.forbid(forbidden),
                 Event::Authenticated(identity) => self.authenticated(identity),
                 Event::Ended(ended) => self.settle(ended),
                 Event::AnswerRoom(room) => {
@@ -216,8 +254,9 @@ impl<B: SocketBackend> Session<B> {
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => return Ok(()),
         };
         match Incoming::parse(&text).map_err(Close::Invalid)? {
-            Incoming::Init(credential) => {
+            Incoming::Init(credential, position) => {
                 self.phase = self.phase.init()?;
+                self.position = position;
                 let header = std::mem::replace(&mut self.header, Credential::Absent);
                 self.authenticate(credential.or(header))
             }
@@ -231,7 +270,10 @@ impl<B: SocketBackend> Session<B> {
                 Ok(())
             }
             Incoming::Ping { credential, echo: _ } => self.authenticate(credential),
-            Incoming::Pong => Ok(()),
+            Incoming::Pong => {
+                self.unanswered = self.unanswered.saturating_sub(1);
+                Ok(())
+            }
             Incoming::Subscribe(id, payload) => self.subscribe(id, payload),
             Incoming::Complete(id) => {
                 self.operations.complete(&id);
@@ -253,10 +295,14 @@ impl<B: SocketBackend> Session<B> {
 
     /// Begins to look at a token. A newer one takes the place of one that is still being looked at.
     fn authenticate(&mut self, credential: Credential) -> Result<(), End> {
+        // Too late: its subscriptions have ended.
+        if let Some(Leaving::Forbidden(_)) = self.leaving {
+            return Ok(());
+        }
         let token = match credential {
             Credential::Absent => None,
             Credential::Token(token) => Some(token),
-            Credential::Malformed => return Err(Close::Forbidden(Forbidden::Refused).into()),
+            Credential::Malformed => return self.forbid(Forbidden::Refused),
         };
         let older = self.authentication.take();
         let Some(room) = older.map(|(_, room)| room).or_else(|| self.answer.take()) else { return Ok(()) };
@@ -270,7 +316,7 @@ impl<B: SocketBackend> Session<B> {
         let Some((_, room)) = self.authentication.take() else { return Ok(()) };
         let identity = match identity {
             Ok(identity) => identity,
-            Err(Refused::Forbidden) => return Err(Close::Forbidden(Forbidden::Refused).into()),
+            Err(Refused::Forbidden) => return self.forbid(Forbidden::Refused),
             Err(Refused::Unavailable) => {
                 // The token that is in use stays as good as it was, and the answer says until when.
                 let Some(standing) = &self.standing else { return Err(Close::Unavailable.into()) };
@@ -279,7 +325,7 @@ impl<B: SocketBackend> Session<B> {
             }
         };
         if self.standing.as_ref().is_some_and(|standing| standing.user != identity.user) {
-            return Err(Close::Forbidden(Forbidden::OtherUser).into());
+            return self.forbid(Forbidden::OtherUser);
         }
         if let Some(user) = identity.user {
             self.seat.belongs_to(user).map_err(|_| Close::TooManySockets)?;
@@ -293,25 +339,29 @@ impl<B: SocketBackend> Session<B> {
         } else {
             self.phase = Phase::Ready;
             self.wire.answer(Frame::Ack, room);
-            if !self.leaving {
+            if self.leaving.is_none() {
                 self.timer.as_mut().reset(Instant::now() + self.shared.settings.ping_interval());
             }
         }
         Ok(())
     }
 
-    fn subscribe(&mut self, id: OperationId, payload: SubscribePayload) -> Result<(), End> {
+    fn subscribe(&mut self, id: OperationId, payload: Result<SubscribePayload, Unreadable>) -> Result<(), End> {
         self.phase.subscribe()?;
         let Some(standing) = &self.standing else { return Err(Close::Unauthorized.into()) };
         if self.operations.is_live(&id) {
             return Err(Close::Duplicate(id).into());
         }
-        // It has not begun: after 1012 the client sends it again, to a node that stays.
-        if self.leaving {
+        // It has not begun: after 1012 or 4403 the client sends it again.
+        if self.leaving.is_some() {
             return Ok(());
         }
         if self.shared.lifecycle.is_stopping() {
             return self.leave();
+        }
+        // What is answered at once has room for short ids only.
+        if id.is_long() && (self.operations.is_full() || self.operations.id_bytes() + id.long_bytes() > LONG_IDS) {
+            return Err(Close::TooManyOperations.into());
         }
         if self.operations.is_full() {
             let limit = self.shared.settings.operations_per_socket;
@@ -320,11 +370,19 @@ impl<B: SocketBackend> Session<B> {
             return Ok(());
         }
         let viewer = standing.viewer.clone();
-        let begun = std::panic::catch_unwind(AssertUnwindSafe(|| self.shared.backend.execute(viewer, payload)));
+        let (backend, position) = (&self.shared.backend, &self.position);
+        let begin = || match payload {
+            Ok(payload) => backend.execute(viewer, payload, position),
+            Err(unreadable) => refused(&unreadable),
+        };
+        let begun = std::panic::catch_unwind(AssertUnwindSafe(begin));
         if let Ok(operation) = begun {
             self.operations.start(id, operation);
         } else {
             tracing::error!("an operation panicked before it began");
+            if id.is_long() {
+                return Err(Close::Bug.into());
+            }
             self.respond(failure(&id));
         }
         Ok(())
@@ -336,10 +394,12 @@ impl<B: SocketBackend> Session<B> {
     }
 
     fn timer(&mut self) -> Result<(), End> {
-        if self.leaving {
-            return Err(Close::Restart.into());
+        if let Some(leaving) = self.leaving {
+            return Err(leaving.into());
         }
-        let Some(standing) = &self.standing else { return Err(Close::InitTimeout.into()) };
+        if self.standing.is_none() {
+            return Err(Close::InitTimeout.into());
+        }
         let interval = self.shared.settings.ping_interval();
         if self.seat.is_too_old() {
             return self.leave();
@@ -348,25 +408,64 @@ impl<B: SocketBackend> Session<B> {
             return Err(End::Silent);
         }
         // Before the ping is put in: all up to there comes before it.
-        let position = self.operations.position();
-        // No room means that pings before this one still wait for the peer: one more would tell it nothing.
-        if let Some(room) = self.wire.try_answer() {
-            self.wire.answer(Frame::Ping(self.shared.backend.ping_payload(&standing.viewer, position)), room);
-        }
+        let position = self.position_to_tell();
+        self.ping(position);
         self.timer.as_mut().reset(Instant::now() + interval);
         Ok(())
     }
 
+    /// Up to where everything has been put in the wire, if a ping may say so now: no earlier than one has said before, and
+    /// only to a peer that has answered all pings, and whose subscriptions from before those are therefore known here.
+    fn position_to_tell(&self) -> Option<i64> {
+        self.operations.position().filter(|position| *position >= self.told && self.unanswered == 0)
+    }
+
+    fn ping(&mut self, position: Option<i64>) {
+        let Some(standing) = &self.standing else { return };
+        // No room means that pings before this one still wait for the peer: one more would tell it nothing.
+        let Some(room) = self.wire.try_answer() else { return };
+        self.wire.answer(Frame::Ping(self.shared.backend.ping_payload(&standing.viewer, position)), room);
+        self.told = position.unwrap_or(self.told);
+        self.unanswered += 1;
+    }
+
+    /// Says how far everything has come, behind all of it: whoever comes back from there gets nothing twice.
+    fn say_how_far(&mut self) {
+        if let Some(position) = self.position_to_tell().filter(|position| *position > self.told) {
+            self.ping(Some(position));
+        }
+    }
+
     /// Begins nothing more, and ends as soon as no mutation is left whose result the client waits for.
     fn leave(&mut self) -> Result<(), End> {
-        self.leaving = true;
+        self.say_how_far();
+        self.leaving = Some(Leaving::Restart);
         self.operations.stop();
         self.timer.as_mut().reset(Instant::now() + self.shared.settings.drain());
         self.leave_if_done()
     }
 
+    /// The same for a socket whose token has ended. Of what waits for the peer only answers to mutations are still
+    /// delivered: they were begun in time, one of them may have ended the token itself, and over HTTP they arrive as well.
+    fn forbid(&mut self, forbidden: Forbidden) -> Result<(), End> {
+        // Where something waits it will be thrown away, and nobody may think that it was delivered.
+        if self.leaving.is_none() && !self.wire.has_waiting() {
+            self.say_how_far();
+        }
+        self.leaving = Some(Leaving::Forbidden(forbidden));
+        self.forbidden = std::future::pending().boxed();
+        self.authentication = None;
+        self.operations.stop();
+        self.wire.keep_answers();
+        self.timer.as_mut().reset(Instant::now() + LAST_ANSWERS);
+        self.leave_if_done()
+    }
+
     fn leave_if_done(&self) -> Result<(), End> {
-        if self.leaving && !self.operations.has_mutations() { Err(Close::Restart.into()) } else { Ok(()) }
+        match self.leaving {
+            Some(leaving) if !self.operations.has_mutations() => Err(leaving.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Answers the message that was just read.
@@ -408,4 +507,12 @@ fn forbidden(
 /// The payload of the answer to a token.
 fn expiry(at: Option<Timestamp>) -> String {
     json!({ "expiresAt": at.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true)) }).to_string()
+}
+
+/// The operation that a payload would have been, had it been readable.
+fn refused(unreadable: &Unreadable) -> Operation {
+    // Values that are in memory as JSON can be written as JSON.
+    let errors = serde_json::to_string(&[unreadable.error()]).unwrap_or_else(|_| "[]".to_owned());
+    let outcome = Outcome::Errors(errors.into());
+    Operation::Outcomes(OperationKind::Query, stream::once(future::ready(outcome)).boxed())
 }

@@ -28,7 +28,8 @@ pub struct SocketSettings {
     pub operations_per_socket: NonZeroU32,
     /// Open sockets of one signed-in user; the next one is closed with 1013 after its `connection_init`.
     pub sockets_per_user: NonZeroU32,
-    /// Open sockets of one IPv4 address or one IPv6 /64 network; the next one is refused with 429 before the upgrade.
+    /// Open sockets of one IPv4 address or one IPv6 /64 network; the next one is closed with 1013 after the upgrade, or
+    /// refused with 429 before it where several are being closed already.
     pub sockets_per_address: NonZeroU32,
     /// Bytes of results that may wait for one peer. A result that is larger by itself ends its operation.
     pub queue_bytes: NonZeroU32,

@@ -52,6 +52,16 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// The number of an operation, by the order in which they begin: odd for mutations, whose answers stay when all else
+/// that waits is thrown away.
+pub(super) fn numbered(place: u64, is_mutation: bool) -> u64 {
+    place * 2 + u64::from(is_mutation)
+}
+
+const fn is_mutation(number: u64) -> bool {
+    number % 2 == 1
+}
+
 /// The way to one peer. Shared by the session, its operations and the groups it subscribes to.
 pub(super) struct Wire {
     pipe: Pipe,
@@ -197,6 +207,16 @@ impl Wire {
         state.open.retain(|open| *open != operation);
         state.lagging.retain(|(lagging, _)| *lagging != operation);
         state.throw_away(|waiting| waiting.operation == Some(operation));
+        drop(state);
+        self.room.notify_waiters();
+    }
+
+    /// Takes answers to mutations alone from now on, and throws away all other results that wait but for one that has
+    /// begun to leave.
+    pub(super) fn keep_answers(&self) {
+        let mut state = self.state();
+        state.open.retain(|number| is_mutation(*number));
+        state.throw_away(|waiting| waiting.operation.is_some_and(|number| !is_mutation(number)));
         drop(state);
         self.room.notify_waiters();
     }

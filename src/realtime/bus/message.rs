@@ -38,6 +38,8 @@ enum Content<'a> {
     Events(Vec<WireEvent<'a>>),
     Spending(&'a [u8]),
     Attempts(&'a [u8]),
+    // Last, so that a version that does not know of it still reads the others.
+    GivenBack(&'a [u8]),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,6 +76,7 @@ pub(super) fn encode_head(from: NodeId, head: i64) -> Vec<u8> {
 pub(super) fn encode_gossip(from: NodeId, gossip: &Gossip) -> Vec<u8> {
     let content = match gossip.topic {
         Topic::Spending => Content::Spending(&gossip.body),
+        Topic::GivenBack => Content::GivenBack(&gossip.body),
         Topic::Attempts => Content::Attempts(&gossip.body),
     };
     encode(from, content)
@@ -98,6 +101,7 @@ pub(super) fn decode(own: NodeId, bytes: &[u8]) -> Result<Option<Message>, Unrea
         Content::Events(events) => Message::Events(events.into_iter().map(WireEvent::heard).collect::<Result<_, _>>()?),
         Content::Spending(body) => gossip(Topic::Spending, body),
         Content::Attempts(body) => gossip(Topic::Attempts, body),
+        Content::GivenBack(body) => gossip(Topic::GivenBack, body),
     }))
 }
 

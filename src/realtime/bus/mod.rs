@@ -61,6 +61,8 @@ pub struct Heard {
 pub enum Topic {
     /// Points that callers have spent.
     Spending,
+    /// Points that callers were given back.
+    GivenBack,
     /// Failed and successful sign-ins.
     Attempts,
 }

@@ -235,6 +235,7 @@ impl Shared {
             "h" => self.inbox.signal(content.parse().map_or(Signal::Missed, Signal::Head)),
             "s" => gossip(Topic::Spending),
             "a" => gossip(Topic::Attempts),
+            "g" => gossip(Topic::GivenBack),
             _ => {}
         }
     }
@@ -243,6 +244,7 @@ impl Shared {
         let kind = match gossip.topic {
             Topic::Spending => 's',
             Topic::Attempts => 'a',
+            Topic::GivenBack => 'g',
         };
         format!("{} {kind} {}", self.node, BASE64_STANDARD_NO_PAD.encode(&gossip.body))
     }

@@ -9,9 +9,46 @@ use crate::{
 };
 
 /// Characters that no text may hold: controls, and those that turn the direction of what follows.
-const REFUSED: [char; 16] = [
-    '\u{0}', '\u{1}', '\u{7}', '\u{8}', '\u{B}', '\u{1B}', '\u{7F}', '\u{85}', '\u{200E}', '\u{200F}', '\u{202A}',
-    '\u{202E}', '\u{2066}', '\u{2069}', '\u{2028}', '\u{FEFF}',
+const REFUSED: [char; 19] = [
+    '\u{0}',
+    '\u{1}',
+    '\u{7}',
+    '\u{8}',
+    '\u{B}',
+    '\u{1B}',
+    '\u{7F}',
+    '\u{85}',
+    '\u{200E}',
+    '\u{200F}',
+    '\u{202A}',
+    '\u{202E}',
+    '\u{2066}',
+    '\u{2069}',
+    '\u{206A}',
+    '\u{2028}',
+    '\u{FEFF}',
+    '\u{FFFE}',
+    '\u{E0041}',
+];
+
+/// What shows nothing, each by another property of Unicode.
+const INVISIBLE: [&str; 16] = [
+    "\u{200B}",
+    "\u{200C}\u{200D}",
+    "\u{2060}",
+    "\u{AD}",
+    "\u{3164}",
+    "\u{115F}\u{1160}",
+    "\u{FFA0}",
+    "\u{2800}\u{2800}\u{2800}\u{2800}",
+    "\u{FE0F}",
+    "\u{E0100}",
+    "\u{34F}",
+    "\u{301}\u{301}\u{301}",
+    "\u{180E}",
+    "\u{A0}\u{2007}\u{3000}",
+    "\u{FFFC}\u{FFFC}\u{FFFC}",
+    "\u{E000}\u{E001}\u{E002}",
 ];
 
 /// Somebody, the mutation they send, an input that is good, and in it the text with its bounds.
@@ -69,6 +106,8 @@ on_both! {
             let mut bad = vec![String::new(), " \u{3000} ".into(), "x".repeat(shortest - 1)];
             bad.extend([longest + 1, longest * 2, longest * 10].map(|length| "é".repeat(length.min(60_000))));
             bad.extend(REFUSED.map(|character| format!("good {character} text")));
+            bad.extend(INVISIBLE.map(ToOwned::to_owned));
+            bad.push(format!("hidden{} text", "\u{200B}\u{200C}".repeat(4)));
             if !lines {
                 bad.extend(['\n', '\t', '\r'].map(|character| format!("good {character} text")));
             }
@@ -107,6 +146,8 @@ on_both! {
             ("مرحبا שלום नमस्ते ไทย", "مرحبا שלום नमस्ते ไทย"),
             ("'); DROP TABLE jobs; --", "'); DROP TABLE jobs; --"),
             ("ﬁne ²³ Ⅷ", "ﬁne ²³ Ⅷ"),
+            ("می\u{200C}خواهم क्\u{200D}ष ภาษา\u{200B}ไทย co\u{AD}op", "می\u{200C}خواهم क्\u{200D}ष ภาษา\u{200B}ไทย co\u{AD}op"),
+            ("🏴\u{E0067}\u{E0062}\u{E0073}\u{E0063}\u{E0074}\u{E007F} ❤\u{FE0F}\u{200D}🔥 葛\u{E0100}", "🏴\u{E0067}\u{E0062}\u{E0073}\u{E0063}\u{E0074}\u{E007F} ❤\u{FE0F}\u{200D}🔥 葛\u{E0100}"),
         ] {
             let posted = ada.post_job(given).await;
             assert_eq!(posted["title"], kept, "{given}");
@@ -135,6 +176,8 @@ on_both! {
         let long = format!("{}@example.com", "a".repeat(250));
         let mut emails: Vec<String> = REFUSED.iter().map(|character| format!("a{character}da@example.com")).collect();
         emails.extend(["", "ada", "@example.com", "a da@example.com", "ada@example", "ada@exa_mple.com", &long].map(str::to_owned));
+        emails.extend(["ada@@example.com", "ada@example.com@example.org", "ada,x@example.com", "ada@-example.com", "ada@example.com.",
+            "a\u{200B}da@example.com", "a\u{AD}da@example.com", "\u{3164}@example.com", "a..da@example.com"].map(str::to_owned));
         for email in emails {
             let account = json!({ "email": email, "password": PASSWORD, "displayName": "New" });
             refused_at(app.anonymous().mutate("signUp", account, "").await, "input.email");

@@ -79,10 +79,11 @@ fn subscription(kind: EventKind, more: &str) -> String {
     let (field, subject) = match kind {
         EventKind::JobPosted => ("jobPosted", format!("job {{ id version {more} }}")),
         EventKind::JobUpdated => ("jobUpdated", format!("job {{ id version {more} }}")),
+        EventKind::ClaimUpdated => ("claimUpdated", "claim { id version }".to_owned()),
         EventKind::WalletUpdated => ("walletUpdated", "wallet { id version }".to_owned()),
         EventKind::NotificationReceived => ("notificationReceived", "notification { id }".to_owned()),
-        EventKind::SessionEnded | EventKind::RightsChanged | EventKind::Unknown => {
-            unreachable!("no client hears of {kind:?}")
+        EventKind::DraftUpdated | EventKind::SessionEnded | EventKind::RightsChanged | EventKind::Unknown => {
+            unreachable!("nobody here listens to {kind:?}")
         }
     };
     format!("subscription($after: String) {{ {field}(after: $after) {{ id cursor {subject} }} }}")

@@ -24,7 +24,7 @@ use crate::support::{
 
 const EVENTS: &str = "query($after: String) { events(first: 100, after: $after) { edges { cursor node { __typename id \
                       ... on JobPostedEvent { job { id version title } } ... on JobUpdatedEvent { job { id version } } \
-                      ... on WalletUpdatedEvent { wallet { id version } } \
+                      ... on ClaimUpdatedEvent { claim { id version } } ... on WalletUpdatedEvent { wallet { id version } } \
                       ... on NotificationReceivedEvent { notification { id } } } } pageInfo { hasNextPage endCursor } } }";
 
 /// What was proven.
@@ -206,7 +206,7 @@ impl Stage {
             for edge in page["edges"].as_array().expect("edges") {
                 let node = &edge["node"];
                 let kind = kind_of(&text(node, "/__typename"));
-                let subject = ["job", "wallet", "notification"].map(|subject| &node[subject]);
+                let subject = ["claim", "job", "wallet", "notification"].map(|subject| &node[subject]);
                 let subject = subject.into_iter().find(|subject| subject.is_object()).expect("a subject");
                 if let Some(title) = subject["title"].as_str() {
                     titles.insert(text(subject, "/id"), title.to_owned());
@@ -247,6 +247,7 @@ fn kind_of(name: &str) -> EventKind {
     match name {
         "JobPostedEvent" => EventKind::JobPosted,
         "JobUpdatedEvent" => EventKind::JobUpdated,
+        "ClaimUpdatedEvent" => EventKind::ClaimUpdated,
         "WalletUpdatedEvent" => EventKind::WalletUpdated,
         "NotificationReceivedEvent" => EventKind::NotificationReceived,
         _ => panic!("{name} is no event"),

@@ -135,6 +135,7 @@ impl Look<'_> {
         let body = format!(
             "events(last: 100) {{ nodes {{ ... on JobPostedEvent {{ {job} }} ... on JobUpdatedEvent {{ {job} }} \
              ... on WalletUpdatedEvent {{ wallet {{ owner {{ id }} }} transaction {{ id }} }} \
+             ... on ClaimUpdatedEvent {{ claim {{ id freelancer {{ id }} }} {job} }} \
              ... on NotificationReceivedEvent {{ notification {{ id }} }} __typename }} }}"
         );
         let found = self.read("query", &body, json!({})).await;
@@ -151,6 +152,20 @@ impl Look<'_> {
                 assert!(self.viewer.is(owner), "{} hears of the wallet of {owner}", self.viewer.part);
             }
             let Some(id) = event.pointer("/job/id").and_then(Value::as_str) else { continue };
+            let job = self.judge.truth(id);
+            let client = text(job, "/client/id");
+            if let Some(freelancer) = event.pointer("/claim/freelancer/id").and_then(Value::as_str) {
+                let part = self.viewer.part;
+                assert!(
+                    self.viewer.is(freelancer) || self.viewer.is(&client),
+                    "{part} hears of a claim of {freelancer}"
+                );
+            }
+            assert!(
+                !job["postedAt"].is_null() || self.viewer.is(&client),
+                "{} hears of the draft {id}",
+                self.viewer.part
+            );
             let now = self.judge.expected(self.viewer, id);
             for field in ["escrow", "activeClaim", "deliverables"] {
                 let hidden = now[field].is_null();

@@ -35,7 +35,7 @@ const RULES: &[(&str, Rule, &str)] = &[
     ("Deliverable", Rule::Same, "id number status claim note revisionNote submittedAt reviewedAt"),
     ("Wallet", Rule::Same, "id version owner available inEscrow pendingIn pendingOut updatedAt transactions"),
     ("Transaction", Rule::Same, "id version type status amount availableAfter job fee reverses createdAt settledAt"),
-    ("Notification", Rule::Same, "id kind title subject createdAt readAt"),
+    ("Notification", Rule::Same, "id kind title actor jobTitle amount reason subject createdAt readAt"),
 ];
 
 /// What must be known of an object to say whose affair it is.

@@ -35,7 +35,10 @@ on_both! {
                 let reply = deed.run(&schema, &doer.person, &input).await;
                 assert_eq!(reply.data()[deed.name]["errors"], json!([]), "{} by {}: {reply}", deed.name, doer.part);
                 let answer = without_newcomers(&judge, reply.data());
-                judge.check_change(doer, deed.name, &answer, &cast.concerned_by(doer), &mut steps).await;
+                // Who proves who they are is shown their own account, whoever sent it.
+                let proves = ["signIn", "refreshSession"].contains(&deed.name);
+                let seer = if proves { &cast.viewer(&cast.fay) } else { doer };
+                judge.check_change(seer, deed.name, &answer, &cast.concerned_by(seer), &mut steps).await;
             }
         }
         let payloads = |step: &(String, String)| step.0.ends_with("Payload") && !steps.contains(step);
@@ -86,10 +89,10 @@ async fn nobody_else_may(deed: &Deed, input: &Value, cast: &Cast, judge: &Judge<
     assert_eq!(fingerprint(&cast.app).await, before, "{} was refused and left something behind", deed.name);
 }
 
-/// Who does it: the viewer, or where that ends their session somebody with the same roles.
+/// Who does it: the viewer, or where that ends their session or changes their password somebody with the same roles.
 async fn stand_in(deed: &Deed, viewer: &Viewer, cast: &Cast) -> Viewer {
-    let ends_the_session = ["signOut", "changePassword"].contains(&deed.name);
-    if ends_the_session { cast.double(viewer).await } else { viewer.clone() }
+    let spoils_the_account = ["signOut", "changePassword"].contains(&deed.name);
+    if spoils_the_account { cast.double(viewer).await } else { viewer.clone() }
 }
 
 /// An account that was made by the mutation itself is in no census.

@@ -1,9 +1,10 @@
-//! Wallets and inboxes are heard by their owners alone, whatever role anybody else has, and by them completely.
+//! Wallets and inboxes are heard by their owners alone, and claims by their two sides, whatever role anybody else has, and
+//! by them completely.
 
 use serde_json::{Value, json};
 
 use super::{
-    cast::{Cast, Viewer},
+    cast::{Cast, Viewer, claimed, submitted},
     deeds::notified,
     judge::{Judge, Steps},
     schema::{Schema, Show},
@@ -67,6 +68,77 @@ on_both! {
 }
 
 on_both! {
+    async fn a_claim_is_heard_by_its_two_sides_alone(app: TestApp) {
+        let schema = Schema::read(&app).await;
+        let cast = Cast::assemble(&app).await;
+        let mut listeners = listen(&cast, &schema, "claimUpdated").await;
+        let Cast { ada, eve, ben, fay, .. } = &cast;
+        let job = text(&ada.post_job("Between two").await, "/id");
+        let given_back = claimed(eve, &job).await;
+        submitted(eve, &given_back).await;
+        ada.request_revision(&submitted(eve, &given_back).await).await.good();
+        eve.release(&given_back).await.good();
+        let claim = claimed(ben, &job).await;
+        ada.approve(&submitted(ben, &claim).await).await.good();
+        let of_eve = [
+            (1, "ACTIVE", Value::Null),
+            (2, "IN_REVIEW", json!("ACTIVE")),
+            (3, "IN_REVIEW", Value::Null),
+            (4, "REVISION_REQUESTED", json!("IN_REVIEW")),
+            (5, "RELEASED", json!("REVISION_REQUESTED")),
+        ];
+        let of_ben = [(1, "ACTIVE", Value::Null), (2, "IN_REVIEW", json!("ACTIVE")), (3, "APPROVED", json!("IN_REVIEW"))];
+        let told = |claim: &str, steps: &[(i64, &str, Value)]| -> Vec<Value> {
+            steps.iter().map(|(version, status, before)| json!([claim, version, status, before])).collect()
+        };
+
+        // Each listener has a claim of their own last, so that what came before it is all that there was.
+        let mut judge = Judge::convene(&cast, &schema).await;
+        for (viewer, socket, id) in listeners.drain(..) {
+            let marker = if viewer.has("CLIENT") {
+                claimed(fay, &text(&viewer.person.post_job("The marker").await, "/id")).await
+            } else {
+                claimed(&viewer.person, &text(&ada.post_job("The marker").await, "/id")).await
+            };
+            let claim_of = |event: &Value| text(event, "/data/claimUpdated/claim/id");
+            let events = socket.drain_until(&id, |event| claim_of(event) == marker).await;
+            for event in &events {
+                let claim = &event["data"]["claimUpdated"]["claim"];
+                let sides = [text(claim, "/freelancer/id"), text(&event["data"]["claimUpdated"]["job"], "/client/id")];
+                assert!(sides.iter().any(|side| viewer.is(side)), "{} hears of {claim}", viewer.part);
+            }
+            let step = |event: &Value| {
+                let event = &event["data"]["claimUpdated"];
+                json!([event["claim"]["id"], event["claim"]["version"], event["claim"]["status"], event["previousStatus"]])
+            };
+            let heard: Vec<_> = events.iter().map(step).filter(|step| [&given_back, &claim].iter().any(|id| step[0] == **id)).collect();
+            let due = match &viewer {
+                viewer if viewer.is(&ada.id) => [told(&given_back, &of_eve), told(&claim, &of_ben)].concat(),
+                viewer if viewer.is(&eve.id) => told(&given_back, &of_eve),
+                viewer if viewer.is(&ben.id) => told(&claim, &of_ben),
+                _ => Vec::new(),
+            };
+            assert_eq!(heard, due, "{} hears all of it, in order", viewer.part);
+            judge.count(&cast.people()).await;
+            check_last(&mut judge, &viewer, "claimUpdated", &events, ["claim", "job"]).await;
+            release_all(&viewer.person, fay).await;
+        }
+    }
+}
+
+/// Gives back what was claimed for a marker, since nobody may hold many.
+async fn release_all(one: &Person, other: &Person) {
+    for freelancer in [one, other] {
+        let query = "{ viewer { claims(status: [ACTIVE], first: 20) { nodes { id job { title } } } } }";
+        let reply = freelancer.run(query, json!({})).await;
+        let claims = reply.data()["viewer"]["claims"]["nodes"].as_array().cloned().unwrap_or_default();
+        for claim in claims.iter().filter(|claim| claim["job"]["title"] == "The marker") {
+            freelancer.release(&text(claim, "/id")).await.good();
+        }
+    }
+}
+
+on_both! {
     async fn without_a_token_nothing_private_is_heard(app: TestApp) {
         let schema = Schema::read(&app).await;
         let socket = app.socket(None).await;
@@ -74,7 +146,7 @@ on_both! {
             let id = socket.subscribe(&schema.subscription(&format!("{} {{ id }}", field.name)), json!({}));
             match field.name.as_str() {
                 "jobPosted" | "jobUpdated" => socket.complete(&id),
-                "walletUpdated" | "notificationReceived" => {
+                "claimUpdated" | "walletUpdated" | "notificationReceived" => {
                     assert_eq!(socket.error(&id).await[0]["extensions"]["code"], "UNAUTHENTICATED");
                 }
                 other => panic!("say who may listen to {other}"),

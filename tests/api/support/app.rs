@@ -268,6 +268,16 @@ impl TestApp {
         names.iter().zip(words).fold(sql.to_owned(), |sql, (name, word)| sql.replace(name, word))
     }
 
+    /// Back door: one statement.
+    pub async fn db_run(&self, sql: &str) {
+        self.app.db.writer().execute_unprepared(sql).await.expect("the statement runs");
+    }
+
+    /// Back door: the steps that are not done yet.
+    pub async fn db_migrate(&self) {
+        migrate(self.app.config.database.url.clone()).await;
+    }
+
     /// Back door: one number out of the database.
     pub async fn db_number(&self, sql: &str) -> i64 {
         let row = self.app.db.reader().query_one_raw(self.app.db.statement(sql, [])).await.expect("the query runs");

@@ -8,6 +8,8 @@ use reqwest::{
 };
 use serde_json::{Value, json};
 
+use super::codes;
+
 /// Longer than any answer takes, shorter than patience.
 const GUARD: Duration = Duration::from_secs(20);
 
@@ -70,6 +72,7 @@ impl Reply {
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.expect("an HTTP body");
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        codes::check(&body);
         Self { status, headers, body }
     }
 

@@ -5,6 +5,7 @@ pub mod balancer;
 pub mod binary;
 pub mod clocked;
 pub mod cluster;
+pub mod codes;
 pub mod disk;
 pub mod footprint;
 pub mod http;

@@ -11,7 +11,7 @@ use reqwest::{
 };
 use serde_json::{Value, json};
 
-use super::{app::soon, http::Http};
+use super::{app::soon, codes, http::Http};
 
 /// What a reader of server-sent events accepts.
 pub const SSE: &str = "text/event-stream";
@@ -42,7 +42,9 @@ impl Event {
     /// The execution result of a `next`.
     pub fn result(&self) -> Value {
         assert_eq!(self.event, "next", "{self:?}");
-        serde_json::from_str(&self.data).expect("JSON")
+        let result = serde_json::from_str(&self.data).expect("JSON");
+        codes::check(&result);
+        result
     }
 }
 
@@ -64,7 +66,9 @@ impl Stream {
     /// The JSON of a response that is none of a stream.
     pub async fn refusal(self) -> (u16, Value) {
         let text = self.response.text().await.expect("a body");
-        (self.status.as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        codes::check(&body);
+        (self.status.as_u16(), body)
     }
 
     /// Up to `end`, without it; none at the end of the body, where nothing may be left over.
@@ -133,7 +137,9 @@ impl Stream {
         }
         let (head, body) = part.split_once("\r\n\r\n").expect("a head");
         assert_eq!(head, "\r\ncontent-type: application/json");
-        Some(serde_json::from_str(body).expect("JSON"))
+        let part = serde_json::from_str(body).expect("JSON");
+        codes::check(&part);
+        Some(part)
     }
 
     /// The payload of the next part that has one.

@@ -27,6 +27,34 @@ async fn only_graphql_transport_ws_is_spoken() {
 }
 
 #[tokio::test]
+async fn the_names_of_the_answer_are_spelled_as_the_standard_has_them() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let server = Server::start().await;
+    let mut tcp = server.tcp().await;
+    let request = "GET /graphql HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                   sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                   sec-websocket-protocol: graphql-transport-ws\r\n\r\n";
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(timeout(PATIENCE, tcp.read_u8()).await.expect("in time").expect("an answer"));
+    }
+    let head = String::from_utf8(head).expect("a text");
+    for line in [
+        "HTTP/1.1 101 Switching Protocols",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+        "Sec-WebSocket-Protocol: graphql-transport-ws",
+    ] {
+        assert!(head.lines().any(|found| found == line), "{line} in {head}");
+    }
+    drop(tcp);
+    server.empty().await;
+}
+
+#[tokio::test]
 async fn pages_that_are_not_listed_stay_out_and_native_clients_come_in() {
     let server = Server::start().await;
     for bad in ["https://evil.example", "null", "https://lance.example.evil", "http://lance.example"] {
@@ -36,7 +64,6 @@ async fn pages_that_are_not_listed_stay_out_and_native_clients_come_in() {
     assert_eq!(status(server.connect(&both).await), 403);
     assert!(server.connect(&[PROTOCOL, ("origin", "https://LANCE.example")]).await.is_ok());
     assert!(server.connect(&[PROTOCOL]).await.is_ok());
-    assert!(Origins::new(&["*".to_owned()]).admit(&HeaderMap::from_iter([(ORIGIN, "null".parse().unwrap())])));
     server.empty().await;
 }
 
@@ -49,7 +76,7 @@ async fn an_invalid_message_is_4400_and_names_the_field() {
         (Message::text(r#"{"type":"connection_init","payload":1}"#), "payload"),
         (Message::text(r#"{"type":"subscribe","payload":{"query":"count 1"}}"#), "id"),
         (Message::text(r#"{"type":"complete","id":""}"#), "id"),
-        (Message::text(format!(r#"{{"type":"complete","id":"{}"}}"#, "x".repeat(257))), "id"),
+        (Message::text(r#"{"type":"subscribe","id":"","payload":{"query":"viewer"}}"#), "id"),
         (Message::binary(&br#"{"type":"ping"}"#[..]), "binary"),
         (Message::text(format!(r#"{{"type":"ping","x":"{}"}}"#, "x".repeat(70_000))), "too large"),
     ] {

@@ -50,6 +50,11 @@ async fn a_user_and_an_address_have_so_many_sockets() {
     drop(again);
     let ben = server.client("ben").await;
     let nobody = server.client("").await;
+    // A page can read a close code and no status; but those who do not even close cannot pile up.
+    let mut turned_away = Vec::new();
+    for _ in 0..8 {
+        turned_away.push(server.open().await);
+    }
     let protocol = ("sec-websocket-protocol", "graphql-transport-ws");
     match server.connect(&[protocol]).await.err().expect("refused") {
         WireError::Http(response) => {
@@ -60,6 +65,14 @@ async fn a_user_and_an_address_have_so_many_sockets() {
         }
         other => panic!("{other}"),
     }
+    let full = (1013, "Try again later: too many sockets from this address".to_owned());
+    for client in &mut turned_away {
+        client.send(json!({ "type": "connection_init" })).await;
+        assert_eq!(client.closed().await, full, "and nothing is served on it");
+    }
+    drop(turned_away);
+    let mut again = server.open().await;
+    assert_eq!(again.closed().await, full, "there is room to tell the next one");
     drop((ada, ben, nobody));
     server.empty().await;
     drop(server.client("ada").await);

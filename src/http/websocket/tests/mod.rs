@@ -117,7 +117,7 @@ impl SocketBackend for Fake {
         Ok(Identity { viewer: token.to_owned(), user, expires_at, revoked })
     }
 
-    fn execute(&self, viewer: String, payload: SubscribePayload) -> Operation {
+    fn execute(&self, viewer: String, payload: SubscribePayload, position: &Position) -> Operation {
         let (word, number) = payload.query.split_once(' ').unwrap_or((&payload.query, "0"));
         let number: usize = number.parse().expect("a number");
         let data = |value: Value| Outcome::Next(json!({ "data": value }).to_string().into());
@@ -126,6 +126,7 @@ impl SocketBackend for Fake {
         let state = Arc::clone(&self.0);
         let (kind, outcomes) = match word {
             "viewer" => (OperationKind::Query, stream::iter([data(json!(viewer))]).boxed()),
+            "position" => (OperationKind::Query, stream::iter([data(json!(format!("{position:?}")))]).boxed()),
             "size" => (OperationKind::Query, stream::iter([data(json!("x".repeat(number)))]).boxed()),
             "refuse" => (OperationKind::Query, stream::iter([errors()]).boxed()),
             "break" => (OperationKind::Subscription, stream::iter([data(json!(1)), errors(), data(json!(2))]).boxed()),
@@ -186,9 +187,9 @@ impl Server {
         change(&mut settings);
         let start = DateTime::from_timestamp_millis(1_700_000_000_000).unwrap();
         let (fake, clock, lifecycle) = (Fake::new(start), Clock::manual(start), Lifecycle::new());
-        let origins = ["https://lance.example".to_owned()];
+        let origins = Arc::new(Origins::new(&["https://lance.example".to_owned()], &[]));
         let ids = Ids::seeded(clock.clone(), 1);
-        let sockets = Sockets::new(fake.clone(), settings, &origins, clock.clone(), ids, lifecycle.clone());
+        let sockets = Sockets::new(fake.clone(), settings, origins, clock.clone(), ids, lifecycle.clone());
         let app = Router::new().route("/graphql", any(upgrade)).with_state(sockets.clone());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -69,6 +69,50 @@ async fn a_live_id_is_taken_and_a_completed_one_is_free() {
     server.empty().await;
 }
 
+#[tokio::test]
+async fn an_id_may_be_as_long_as_a_message_and_is_taken_while_it_lives() {
+    let server = Server::start().await;
+    for length in [256, 257, 1_000, 60_000] {
+        let id = "x".repeat(length);
+        let mut client = server.client("").await;
+        client.complete(&id).await;
+        client.subscribe(&id, "count 1").await;
+        assert_eq!([client.next().await, client.next().await], [next(&id, 0), complete(&id)]);
+        client.subscribe(&id, "forever").await;
+        client.complete(&id).await;
+        client.subscribe(&id, "forever").await;
+        client.settled().await;
+        client.subscribe(&id, "viewer").await;
+        let (code, reason) = client.closed().await;
+        assert!(code == 4409 && reason.starts_with("Subscriber for \"xxx"), "{length}: {code} {reason}");
+        server.empty().await;
+    }
+}
+
+#[tokio::test]
+async fn long_ids_take_no_more_than_their_share() {
+    let server = Server::with(|settings| settings.operations_per_socket = u32(20)).await;
+    let id = |number: usize| format!("{number:060000}");
+    let mut client = server.client("").await;
+    for number in 0..8 {
+        client.subscribe(&id(number), "forever").await;
+    }
+    client.settled().await;
+    client.complete(&id(0)).await;
+    client.subscribe(&id(8), "forever").await;
+    client.settled().await;
+    client.subscribe(&id(9), "forever").await;
+    let expected = (1013, "Try again later: too many operations with long ids".to_owned());
+    assert_eq!(client.closed().await, expected);
+
+    let server = Server::with(|settings| settings.operations_per_socket = u32(1)).await;
+    let mut client = server.client("").await;
+    client.subscribe("short", "forever").await;
+    client.subscribe(&id(1), "forever").await;
+    assert_eq!(client.closed().await, expected);
+    server.empty().await;
+}
+
 /// Over several threads: a client that answers a `complete` at once never meets an id that is not yet free.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_id_is_free_by_the_time_its_client_knows() {

@@ -20,15 +20,24 @@ async fn a_bad_token_is_4403_and_never_anonymous() {
     let server = Server::start().await;
     for payload in [
         json!({ "authToken": "forged" }),
-        json!({ "authToken": "" }),
+        json!({ "authToken": 7 }),
+        json!({ "authToken": ["ada"] }),
+        json!({ "Authorization": { "Bearer": "ada" } }),
+        json!({ "Authorization": 7, "authToken": "ada" }),
         json!({ "Authorization": "Bearer forged" }),
         json!({ "Authorization": "Bearer undefined" }),
         json!({ "authorization": "ada" }),
-        json!({ "Authorization": "" }),
     ] {
         assert_eq!(refused(&server, payload.clone()).await, (4403, "Forbidden".to_owned()), "{payload}");
     }
-    assert_eq!(refused(&server, json!({ "authToken": 7 })).await.0, 4400);
+    let mut client = server.client("ada").await;
+    client.send(json!({ "type": "ping", "payload": { "authToken": 7 } })).await;
+    assert_eq!(client.closed().await.0, 4403, "in a ping, too");
+    for payload in [json!({ "Authorization": "" }), json!({ "authToken": " " }), json!({ "authorization": "Bearer" })] {
+        let mut client = server.open().await;
+        client.send(json!({ "type": "connection_init", "payload": payload })).await;
+        assert_eq!(client.next().await, json!({ "type": "connection_ack" }), "nothing is nobody: {payload}");
+    }
     assert_eq!(refused(&server, json!({ "authToken": "down" })).await.0, 1013);
     assert_eq!(refused(&server, json!({ "authToken": "boom" })).await.0, 1012, "a bug of ours");
     server.empty().await;
@@ -55,8 +64,54 @@ async fn the_payloads_token_beats_the_headers() {
         client.send(json!({ "type": "connection_init" })).await;
         assert_eq!(client.closed().await.0, 4403);
     }
-    let mut client = server.client("").await;
-    assert_eq!(viewer(&mut client).await, "nobody");
+    for payload in [json!({ "authToken": "" }), json!({ "Authorization": "" }), json!({ "authorization": "  " })] {
+        let mut client = server.connect(&[protocol, ("authorization", "")]).await.expect("an upgrade");
+        client.send(json!({ "type": "connection_init", "payload": payload })).await;
+        assert_eq!(client.next().await, json!({ "type": "connection_ack" }));
+        assert_eq!(viewer(&mut client).await, "nobody", "an empty value is one that was not sent");
+    }
+}
+
+#[tokio::test]
+async fn the_place_to_resume_from_is_the_handshakes_and_stays() {
+    let server = Server::start().await;
+    for (after, expected) in
+        [(json!("c1"), "Cursor(\"c1\")"), (json!(""), "Absent"), (json!(null), "Absent"), (json!(7), "Malformed")]
+    {
+        let mut client = server.open().await;
+        let payload = json!({ "authToken": "ada", "after": after });
+        client.send(json!({ "type": "connection_init", "payload": payload })).await;
+        assert_eq!(client.next().await, json!({ "type": "connection_ack" }));
+        let payload = json!({ "authToken": "ada again", "after": "c2" });
+        client.send(json!({ "type": "ping", "payload": payload })).await;
+        assert_eq!(client.next().await["type"], "pong");
+        client.subscribe("1", "position").await;
+        assert_eq!([client.next().await, client.next().await], [next("1", expected), complete("1")]);
+    }
+}
+
+#[tokio::test]
+async fn a_mutation_that_runs_when_its_token_ends_still_answers_and_nothing_else_does() {
+    let server = Server::start().await;
+    for (ends, reason) in [("revoke", "token revoked"), ("forged", ""), ("ben", "token of another user")] {
+        let mut client = server.client("ada").await;
+        client.subscribe("change", "mutate").await;
+        client.subscribe("feed", "forever").await;
+        until(&server.fake.0.live, |live| *live == 2).await;
+        match ends {
+            "revoke" => server.fake.revoke("ada"),
+            token => client.send(json!({ "type": "ping", "payload": { "authToken": token } })).await,
+        }
+        until(&server.fake.0.live, |live| *live == 1).await;
+        client.subscribe("late", "viewer").await;
+        client.send(json!({ "type": "ping", "payload": { "authToken": "ada again" } })).await;
+        client.settled().await;
+        server.fake.0.gate.add_permits(1);
+        assert_eq!([client.next().await, client.next().await], [next("change", "done"), complete("change")]);
+        let (code, why) = client.closed().await;
+        assert!(code == 4403 && why.ends_with(reason), "{code} {why}");
+        server.empty().await;
+    }
 }
 
 #[tokio::test]

@@ -117,6 +117,35 @@ async fn what_the_kernel_takes_is_not_kept_and_the_rest_follows_whole_and_in_ord
 }
 
 #[tokio::test]
+async fn who_has_lost_the_right_gets_answers_to_mutations_and_nothing_else_that_waits() {
+    for kind in KINDS {
+        let (wire, mut peer) = wire(kind, 200_000).await;
+        let (feed, query, mutation) = (numbered(1, false), numbered(2, false), numbered(3, true));
+        [feed, query, mutation].map(|number| wire.open(number));
+        // So much that the kernel keeps some of it waiting.
+        let taken = wire.offer(feed, PREFIX, texts(0..40, 3_000).iter()).expect("open");
+        assert!(wire.has_waiting());
+        let answer = |text: &str| Frame::Next(OperationId::new("1").expect("an id"), text.into());
+        for (number, text) in [(query, "\"query\""), (mutation, "\"mutation\"")] {
+            assert_eq!(wire.send(number, answer(text)).await, Ok(()));
+        }
+        wire.keep_answers();
+        assert_eq!(wire.send(query, answer("\"late\"")).await, Err(Unsent::Gone));
+        assert_eq!(wire.offer(feed, PREFIX, texts(0..1, 10).iter()), Err(Unsent::Gone));
+        wire.close(true);
+        let read = async {
+            let mut read = frames(&mut peer, 1).await;
+            while read.last().is_some_and(|frame| !frame.contains("mutation")) {
+                read.extend(frames(&mut peer, 1).await);
+            }
+            read
+        };
+        let (read, drained) = tokio::join!(read, wire.drain());
+        assert!(drained && read.len() < taken && !read.iter().any(|frame| frame.contains("query")), "{}", read.len());
+    }
+}
+
+#[tokio::test]
 async fn no_more_waits_than_may_and_room_comes_back() {
     for kind in KINDS {
         let (wire, mut peer) = wire(kind, 100_000).await;
