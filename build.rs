@@ -1,5 +1,6 @@
-//! Puts what the web build has left into the binary: a table of the compressed files of `web/graphiql/dist`, which
-//! `scripts/build-web` fills. Without that folder the table is empty, and the server says how to get the playground.
+//! Puts what the server shows to people into the binary: the compressed files of `web/graphiql/dist`, which
+//! `scripts/build-web` fills, and the documentation. Without the web build that table is empty, and the server says how
+//! to get the playground.
 
 use std::{
     env, fs,
@@ -8,26 +9,34 @@ use std::{
 };
 
 const DIST: &str = "web/graphiql/dist";
+const README: &str = "README.md";
+const DOCS: &str = "docs";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let dist = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join(DIST);
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    embed_playground(&root.join(DIST), &out.join("assets.rs"))?;
+    embed_docs(&root, &out.join("docs.rs"))
+}
+
+fn embed_playground(dist: &Path, table: &Path) -> Result<(), Box<dyn std::error::Error>> {
     // Cargo runs this again, and builds all anew, each time that what it is to look at is missing. Where it cannot be
     // made, such as in a read-only source tree, that is the price.
-    let _ = fs::create_dir_all(&dist);
+    let _ = fs::create_dir_all(dist);
     println!("cargo::rerun-if-changed={DIST}");
 
     let page = dist.join("index.html");
     let mut names = Vec::new();
     // The page is written last: without it the build was cut off, or never begun.
     if page.is_file() {
-        for entry in fs::read_dir(&dist)? {
+        for entry in fs::read_dir(dist)? {
             let name = entry?.file_name().into_string().map_err(|name| format!("{name:?} is no file of a build"))?;
             names.extend(name.strip_suffix(".gz").map(ToOwned::to_owned));
         }
     }
     names.sort();
 
-    let mut table = fs::File::create(Path::new(&env::var("OUT_DIR")?).join("assets.rs"))?;
+    let mut table = fs::File::create(table)?;
     if page.is_file() {
         writeln!(table, "const PAGE: Option<&str> = Some(include_str!({page:?}));")?;
     } else {
@@ -37,6 +46,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for name in names {
         let (br, gz) = (dist.join(format!("{name}.br")), dist.join(format!("{name}.gz")));
         writeln!(table, "    File {{ name: {name:?}, br: include_bytes!({br:?}), gz: include_bytes!({gz:?}) }},")?;
+    }
+    writeln!(table, "];")?;
+    Ok(())
+}
+
+/// The README first, then the rest by name. What is missing is left out: images are built in steps.
+fn embed_docs(root: &Path, table: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed={README}");
+    println!("cargo::rerun-if-changed={DOCS}");
+    let mut paths = Vec::new();
+    if let Ok(entries) = fs::read_dir(root.join(DOCS)) {
+        paths.extend(entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?);
+    }
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "md"));
+    paths.sort();
+    paths.splice(0..0, Some(root.join(README)).filter(|path| path.is_file()));
+
+    let mut table = fs::File::create(table)?;
+    writeln!(table, "const DOCS: &[(&str, &str)] = &[")?;
+    for path in paths {
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or("a name in UTF-8")?;
+        writeln!(table, "    ({name:?}, include_str!({path:?})),")?;
     }
     writeln!(table, "];")?;
     Ok(())

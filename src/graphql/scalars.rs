@@ -4,9 +4,7 @@
 //! `InputError` with its path and not a refusal of the whole document. A number in place of a text is taken as its
 //! digits and refused there too, since it may have been through a float.
 
-use async_graphql::{
-    InputObject, InputValueError, InputValueResult, Pos, Scalar, ScalarType, SimpleObject, Value,
-};
+use async_graphql::{InputObject, InputValueError, InputValueResult, Pos, Scalar, ScalarType, SimpleObject, Value};
 use chrono::{Datelike, SecondsFormat, SubsecRound, Timelike};
 
 use super::language::ScalarParser;

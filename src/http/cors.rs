@@ -4,7 +4,7 @@
 //! the headers that it asks for, whichever they are: libraries add their own (`apollographql-client-name`, `traceparent`,
 //! `sentry-trace`), and a list would only be short of the next. It gives nothing away: who calls is told by a token that
 //! a page must have, never by a cookie. A page that may not call gets no word of CORS, and its browser keeps the answer
-//! from it. Says with [`Site`] where each request was sent to.
+//! from it. Says with [`Target`] where each request was sent to.
 //!
 //! Own code: `tower-http` answers every OPTIONS itself, also one that is no preflight, and tells pages that may not call
 //! the methods and headers of those that may.
@@ -20,7 +20,7 @@ use axum::{
 
 use super::{
     header_values::members,
-    origins::{OverTls, Site},
+    origins::{OverTls, Target},
     router::Web,
 };
 
@@ -39,14 +39,14 @@ const PREFLIGHT_VARY: &str =
 
 /// Answers preflights, and tells browsers what a page may read.
 pub async fn cors(State(web): State<Web>, mut request: Request, next: Next) -> Response {
-    let site = site(&web, &request);
+    let target = target(&web, &request);
     let headers = request.headers();
     let origin = headers.get(header::ORIGIN).cloned();
     // `*` is the same for everybody; else the answer names the one origin that it is for.
     let allowed = if web.origins.are_all() {
         Some(HeaderValue::from_static("*"))
     } else {
-        origin.clone().filter(|_| web.origins.admit(headers, &site))
+        origin.clone().filter(|_| web.origins.admit(headers, &target))
     };
     let is_preflight = request.method() == Method::OPTIONS
         && origin.is_some()
@@ -54,7 +54,7 @@ pub async fn cors(State(web): State<Web>, mut request: Request, next: Next) -> R
     let mut response = match &allowed {
         Some(_) if is_preflight => preflight(headers),
         _ => {
-            request.extensions_mut().insert(site);
+            request.extensions_mut().insert(target);
             next.run(request).await
         }
     };
@@ -93,10 +93,10 @@ fn is_list_of_names(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|names| members(names).all(|name| name.parse::<HeaderName>().is_ok()))
 }
 
-fn site(web: &Web, request: &Request) -> Site {
+fn target(web: &Web, request: &Request) -> Target {
     let (headers, extensions) = (request.headers(), request.extensions());
     let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     let (forwarded, secured) = peer.map_or_else(Default::default, |peer| web.proxies.called(peer, headers));
     let secure = secured || extensions.get::<OverTls>().is_some();
-    Site::new(request.uri(), headers, forwarded, secure)
+    Target::new(request.uri(), headers, forwarded, secure)
 }

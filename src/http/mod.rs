@@ -3,7 +3,8 @@
 //! The only layer that knows axum. [`router`] puts the routes together; [`server`] accepts connections, over [`tls`] if
 //! there is a certificate; [`client_address`] says whose they are behind a proxy; [`operations`] is the one path from a
 //! document to its answer, whatever transport it came by, and [`sharing`] says which subscriptions get the same one.
-//! [`pages`] and [`assets`] are what a browser is shown.
+//! [`origins`] says which web pages may call, and [`cors`] tells their browsers. [`pages`] and [`assets`] are what a
+//! browser is shown.
 
 pub mod assets;
 mod authorization;

@@ -158,20 +158,8 @@ impl Operations {
         let Parts { db, replica, services, sessions, documents, limits, budgets, timeout, clock, ids } = parts;
         let (schema, swift) = (services.schema(), services.swift_schema());
         let services = Arc::new(services);
-        let shared = Shared {
-            schema,
-            db,
-            replica,
-            swift,
-            services,
-            sessions,
-            documents,
-            limits,
-            budgets,
-            timeout,
-            clock,
-            ids,
-        };
+        let shared =
+            Shared { schema, db, replica, swift, services, sessions, documents, limits, budgets, timeout, clock, ids };
         Self { shared: Arc::new(shared) }
     }
 

@@ -24,7 +24,7 @@ pub struct Origins {
 
 /// Where a request was sent to, as its client knows the place.
 #[derive(Clone, Debug, Default)]
-pub struct Site {
+pub struct Target {
     hosts: Vec<String>,
     /// Whether the client is known to use TLS, to us or to a trusted proxy.
     secure: bool,
@@ -34,7 +34,7 @@ pub struct Site {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OverTls;
 
-impl Site {
+impl Target {
     /// The place that a request names, with what trusted proxies add: hosts that their clients used, and whether over TLS.
     pub(super) fn new(uri: &Uri, headers: &HeaderMap, forwarded: Vec<String>, secure: bool) -> Self {
         let mut hosts = forwarded;
@@ -66,23 +66,23 @@ impl Origins {
     }
 
     /// Whether a request may come from where it says: also if it says nothing.
-    pub(super) fn admit(&self, headers: &HeaderMap, site: &Site) -> bool {
-        self.all || headers.get_all(header::ORIGIN).iter().all(|origin| self.may_call(origin, site))
+    pub(super) fn admit(&self, headers: &HeaderMap, target: &Target) -> bool {
+        self.all || headers.get_all(header::ORIGIN).iter().all(|origin| self.may_call(origin, target))
     }
 
-    fn may_call(&self, origin: &HeaderValue, site: &Site) -> bool {
+    fn may_call(&self, origin: &HeaderValue, target: &Target) -> bool {
         self.listed.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
-            || origin.to_str().is_ok_and(|origin| self.is_own(origin, site))
+            || origin.to_str().is_ok_and(|origin| self.is_own(origin, target))
     }
 
-    fn is_own(&self, origin: &str, site: &Site) -> bool {
+    fn is_own(&self, origin: &str, target: &Target) -> bool {
         let Some(page) = web_origin(origin) else { return false };
         // A page that came in clear may be anybody's work on the way.
-        if site.secure && page.scheme() != "https" {
+        if target.secure && page.scheme() != "https" {
             return false;
         }
         let named = |hosts: &[String]| hosts.iter().any(|host| is_at(&page, host));
-        named(&site.hosts) && (self.own_hosts.is_empty() || named(&self.own_hosts))
+        named(&target.hosts) && (self.own_hosts.is_empty() || named(&self.own_hosts))
     }
 }
 
@@ -112,13 +112,13 @@ fn is_at(page: &Url, host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn site(host: &str, secure: bool) -> Site {
-        Site { hosts: vec![host.to_owned()], secure }
+    fn target(host: &str, secure: bool) -> Target {
+        Target { hosts: vec![host.to_owned()], secure }
     }
 
-    fn admits(origins: &Origins, origin: &str, site: &Site) -> bool {
+    fn admits(origins: &Origins, origin: &str, target: &Target) -> bool {
         let headers = HeaderMap::from_iter([(header::ORIGIN, origin.parse().expect("a value"))]);
-        origins.admit(&headers, site)
+        origins.admit(&headers, target)
     }
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
             ("https://xn--bcher-kva.example", "xn--bcher-kva.example"),
             ("https://APP.example", "elsewhere"),
         ] {
-            assert!(admits(&origins, origin, &site(host, false)), "{origin} at {host}");
+            assert!(admits(&origins, origin, &target(host, false)), "{origin} at {host}");
         }
         for (origin, host) in [
             ("https://api.example", "api.example:80"),
@@ -150,11 +150,11 @@ mod tests {
             ("null", "null"),
             ("", ""),
         ] {
-            assert!(!admits(&origins, origin, &site(host, false)), "{origin} at {host}");
+            assert!(!admits(&origins, origin, &target(host, false)), "{origin} at {host}");
         }
-        assert!(admits(&origins, "https://api.example", &site("api.example", true)));
+        assert!(admits(&origins, "https://api.example", &target("api.example", true)));
         assert!(
-            !admits(&origins, "http://api.example", &site("api.example", true)),
+            !admits(&origins, "http://api.example", &target("api.example", true)),
             "a page in clear of a secured host"
         );
     }
@@ -162,22 +162,22 @@ mod tests {
     #[test]
     fn the_operator_may_say_which_hosts_are_ours() {
         let origins = Origins::new(&[], &["api.example".to_owned(), "[::1]:4000".to_owned()]);
-        assert!(admits(&origins, "https://api.example", &site("api.example", false)));
-        assert!(admits(&origins, "http://[::1]:4000", &site("[::1]:4000", false)));
-        assert!(!admits(&origins, "http://rebound.example:4000", &site("rebound.example:4000", false)));
-        assert!(!admits(&origins, "https://api.example:444", &site("api.example:444", false)));
+        assert!(admits(&origins, "https://api.example", &target("api.example", false)));
+        assert!(admits(&origins, "http://[::1]:4000", &target("[::1]:4000", false)));
+        assert!(!admits(&origins, "http://rebound.example:4000", &target("rebound.example:4000", false)));
+        assert!(!admits(&origins, "https://api.example:444", &target("api.example:444", false)));
     }
 
     #[test]
     fn each_of_several_origins_must_hold_and_every_page_is_everybody() {
         let listed = Origins::new(&["https://app.example".to_owned()], &[]);
         let mut headers = HeaderMap::new();
-        assert!(listed.admit(&headers, &Site::default()), "who is no browser sends none");
+        assert!(listed.admit(&headers, &Target::default()), "who is no browser sends none");
         headers.append(header::ORIGIN, HeaderValue::from_static("https://app.example"));
-        assert!(listed.admit(&headers, &Site::default()));
+        assert!(listed.admit(&headers, &Target::default()));
         headers.append(header::ORIGIN, HeaderValue::from_static("https://evil.example"));
-        assert!(!listed.admit(&headers, &Site::default()));
-        assert!(admits(&Origins::new(&["*".to_owned()], &[]), "null", &Site::default()));
+        assert!(!listed.admit(&headers, &Target::default()));
+        assert!(admits(&Origins::new(&["*".to_owned()], &[]), "null", &Target::default()));
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
             for host in hosts {
                 headers.append(header::HOST, HeaderValue::from_static(host));
             }
-            Site::new(&Uri::from_static(uri), &headers, Vec::new(), false).hosts
+            Target::new(&Uri::from_static(uri), &headers, Vec::new(), false).hosts
         };
         assert_eq!(hosts("/graphql", &["a.example"]), ["a.example"]);
         assert_eq!(hosts("http://b.example/graphql", &["a.example"]), ["b.example"]);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{
-    extract::State,
+    extract::{Path, State},
     http::{HeaderMap, HeaderName, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -25,6 +25,8 @@ const HOME: &str = include_str!("pages/home.html");
 const DEMO: &str = include_str!("pages/demo.html");
 const NO_PLAYGROUND: &str = include_str!("pages/no_playground.html");
 const STYLE: &str = include_str!("pages/style.css");
+
+include!(concat!(env!("OUT_DIR"), "/docs.rs"));
 
 /// Where the playground's page expects its settings.
 const SETTINGS: &str = r#"data-settings="{}""#;
@@ -73,6 +75,7 @@ pub async fn home(State(web): State<Web>, headers: HeaderMap) -> Response {
         ("demo", if site.demo { demo_accounts(&base, &site.currency) } else { String::new() }),
         ("list", escape(&curl(&base, "-s", "", list))),
         ("live", escape(&curl(&base, "-sN", " -H 'accept: text/event-stream'", live))),
+        ("docs", docs()),
         ("socket", escape(&base.replacen("http", "ws", 1))),
     ];
     page(fill(HOME, &values), &PLAIN_POLICY)
@@ -121,6 +124,14 @@ fn playground_page(html: &str, site: &Site, headers: &HeaderMap) -> Response {
     page(html.replacen(SETTINGS, &settings, 1), &policy)
 }
 
+/// `/docs/{name}`: the documentation as it was written, to be read as text.
+pub async fn doc(Path(name): Path<String>) -> Response {
+    match DOCS.iter().find(|(doc, _)| *doc == name) {
+        Some((_, text)) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], *text).into_response(),
+        None => not_found().await,
+    }
+}
+
 /// Any other address.
 pub async fn not_found() -> Response {
     let message = "There is nothing here. The API is at /graphql; / says what else there is.";
@@ -149,6 +160,15 @@ fn fill(template: &str, values: &[(&str, String)]) -> String {
 /// Text as HTML, also between double quotes.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Links to the documentation, each with its first heading.
+fn docs() -> String {
+    let title = |text: &'static str| text.lines().find_map(|line| line.strip_prefix("# ")).unwrap_or_default();
+    let entry = |(name, text): &(&str, &'static str)| {
+        format!("<dt><a href=\"/docs/{0}\"><code>{0}</code></a></dt><dd>{1}</dd>\n", escape(name), escape(title(text)))
+    };
+    DOCS.iter().map(entry).collect()
 }
 
 /// One line of shell that runs an operation. `query` must hold no quotes of either kind.

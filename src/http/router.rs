@@ -90,6 +90,7 @@ pub fn router(web: Web) -> Router {
         .route("/", get(pages::home))
         .route("/graphql", any(endpoint))
         .merge(schema_files::routes())
+        .route("/docs/{name}", get(pages::doc))
         .route("/.well-known/jwks.json", get(jwks))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))

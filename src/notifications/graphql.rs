@@ -83,8 +83,8 @@ impl NotificationObject {
         self.0.kind.into()
     }
 
-    /// One line for the inbox's owner, in English, from the part that they have in it. The other fields have what it is
-    /// made of, for words of your own.
+    /// One line to show to the inbox's owner, in English, from the part that they have in it. Plain text: render it as
+    /// untrusted. The other fields have what it is made of, for words of your own.
     async fn title(&self, ctx: &Context<'_>) -> String {
         self.0.worded(ctx.get::<Notifications>().currency())
     }

@@ -50,6 +50,7 @@ mod lists;
 mod nodes;
 mod notices;
 mod own_jobs;
+mod playground;
 mod positions;
 mod process;
 mod races;

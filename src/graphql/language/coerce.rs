@@ -73,7 +73,8 @@ impl<'a> Coercion<'a> {
                 if let Some(whole) = whole(&number).and_then(|whole| i32::try_from(whole).ok()) {
                     return Value::from(whole);
                 }
-                let found = if whole(&number).is_some() { "a number out of its range" } else { "a number with a fraction" };
+                let found =
+                    if whole(&number).is_some() { "a number out of its range" } else { "a number with a fraction" };
                 self.mistake(&format!("must be of type \"Int\", but is {found}."));
                 Value::Null
             }
@@ -92,7 +93,9 @@ impl<'a> Coercion<'a> {
                 self.known(&sent, name, values);
                 Value::Enum(sent)
             }
-            (InputType::Object { name, fields, one_of }, Value::Object(sent)) => self.object(sent, name, fields, *one_of),
+            (InputType::Object { name, fields, one_of }, Value::Object(sent)) => {
+                self.object(sent, name, fields, *one_of)
+            }
             (InputType::Scalar { parse, .. }, value) => {
                 if let Some(Err(message)) = parse.map(|parse| parse(value.clone())) {
                     self.mistake(&format!("cannot be used: {message}."));

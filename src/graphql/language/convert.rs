@@ -186,7 +186,11 @@ impl<'a> Converter<'a> {
         into.push(Positioned::new(Selection::InlineFragment(Positioned::new(inline, at)), at));
     }
 
-    fn field(&mut self, field: &'a ast::executable::Field<'a>, parent: Named<'static>) -> Option<Positioned<Selection>> {
+    fn field(
+        &mut self,
+        field: &'a ast::executable::Field<'a>,
+        parent: Named<'static>,
+    ) -> Option<Positioned<Selection>> {
         let schema = self.language.schema;
         let definition = types::field(schema, &parent, field.name().as_str())?;
         let (at, name_at) = (self.source.start(field), self.source.start(field.name()));

@@ -10,9 +10,8 @@ use async_graphql::{Name, Value};
 use bluejay_core::{
     AsIter,
     definition::{
-        EnumTypeDefinition as _, HasDirectives as _, InputObjectTypeDefinition as _,
-        InputType as _, InputValueDefinition as _, SchemaDefinition as _,
-        ShallowInputTypeReference, TypeDefinitionReference,
+        EnumTypeDefinition as _, HasDirectives as _, InputObjectTypeDefinition as _, InputType as _,
+        InputValueDefinition as _, SchemaDefinition as _, ShallowInputTypeReference, TypeDefinitionReference,
     },
 };
 use bluejay_parser::ast::executable::VariableType;
@@ -35,9 +34,19 @@ pub(super) enum InputType {
     String,
     Boolean,
     Id,
-    Scalar { name: String, parse: Option<ScalarParser> },
-    Enum { name: String, values: Vec<String> },
-    Object { name: String, fields: Vec<InputField>, one_of: bool },
+    Scalar {
+        name: String,
+        parse: Option<ScalarParser>,
+    },
+    Enum {
+        name: String,
+        values: Vec<String>,
+    },
+    Object {
+        name: String,
+        fields: Vec<InputField>,
+        one_of: bool,
+    },
     /// Not for input: objects, interfaces and unions.
     Output,
 }

@@ -101,12 +101,12 @@ impl<'a> Merger<'a> {
         let mut narrower = collected.narrower.into_iter().peekable();
         for (index, group) in collected.groups.iter().enumerate() {
             while let Some((_, inline, on, at)) = narrower.next_if(|(before, ..)| *before <= index) {
-                items.push(self.fragment(&[&inline.selection_set.node], on, at)?);
+                items.extend(self.fragment(&[&inline.selection_set.node], on, at)?);
             }
             items.push(self.field(group, parent)?);
         }
         for (_, inline, on, at) in narrower {
-            items.push(self.fragment(&[&inline.selection_set.node], on, at)?);
+            items.extend(self.fragment(&[&inline.selection_set.node], on, at)?);
         }
         Ok(SelectionSet { items })
     }
@@ -135,10 +135,11 @@ impl<'a> Merger<'a> {
                 Selection::InlineFragment(inline) => {
                     let on = inline.node.type_condition.as_ref().map(|condition| condition.node.on.node.as_str());
                     let on = on.and_then(|on| self.schema.get_type_definition(on)).unwrap_or(parent);
-                    if covers(self.schema, &on, &parent) {
-                        self.collect(&inline.node.selection_set.node, parent, into)?;
-                    } else if !is_object(&parent) {
+                    if !is_object(&parent) && on.name() != parent.name() {
+                        // Even if all objects here are of that type, its fields need not be fields of this one.
                         into.narrower.push((into.groups.len(), &inline.node, on, inline.pos));
+                    } else if covers(self.schema, &on, &parent) {
+                        self.collect(&inline.node.selection_set.node, parent, into)?;
                     }
                 }
                 // Unfolded.
@@ -185,27 +186,32 @@ impl<'a> Merger<'a> {
     fn written_out(&mut self, sets: &[&'a SelectionSet], parent: Named<'static>) -> Result<SelectionSet, ServerError> {
         let mut items = Vec::new();
         for object in types::objects(self.schema, &parent) {
-            let Some(object) = self.schema.get_type_definition(object) else { continue };
-            items.push(self.fragment(sets, object, Pos::default())?);
+            if let Some(object) = self.schema.get_type_definition(object) {
+                items.extend(self.fragment(sets, object, Pos { line: 1, column: 1 })?);
+            }
         }
         Ok(SelectionSet { items })
     }
 
+    /// A fragment for some of the objects, if it selects anything.
     fn fragment(
         &mut self,
         sets: &[&'a SelectionSet],
         on: Named<'static>,
         at: Pos,
-    ) -> Result<Positioned<Selection>, ServerError> {
+    ) -> Result<Option<Positioned<Selection>>, ServerError> {
         self.count(at)?;
         let set = self.merge(sets, on)?;
+        if set.items.is_empty() {
+            return Ok(None);
+        }
         let condition = TypeCondition { on: Positioned::new(Name::new(on.name()), at) };
         let inline = InlineFragment {
             type_condition: Some(Positioned::new(condition, at)),
             directives: Vec::new(),
             selection_set: Positioned::new(set, at),
         };
-        Ok(Positioned::new(Selection::InlineFragment(Positioned::new(inline, at)), at))
+        Ok(Some(Positioned::new(Selection::InlineFragment(Positioned::new(inline, at)), at)))
     }
 
     fn field(&mut self, group: &Group<'a>, parent: Named<'static>) -> Result<Positioned<Selection>, ServerError> {

@@ -117,15 +117,17 @@ impl Language {
         errors.truncate(MOST_ERRORS);
         refuse(errors)?;
         let operations = unfolded.into_iter().zip(measured);
-        operations.map(|(unfolded, measured)| Operation::new(self.schema, unfolded, measured)).collect::<Result<_, _>>().map_err(|error| vec![error])
+        operations
+            .map(|(unfolded, measured)| Operation::new(self.schema, unfolded, measured))
+            .collect::<Result<_, _>>()
+            .map_err(|error| vec![error])
     }
 }
 
 /// Parses a text, within limits; its first mistake in words for people.
 fn parse<'a>(source: &Source<'a>, tokens: u32) -> Result<ExecutableDocument<'a>, ServerError> {
     let limit = usize::try_from(tokens).unwrap_or(usize::MAX);
-    let options =
-        ParseOptions { graphql_ruby_compatibility: false, max_depth: MAX_NESTING, max_tokens: Some(limit) };
+    let options = ParseOptions { graphql_ruby_compatibility: false, max_depth: MAX_NESTING, max_tokens: Some(limit) };
     let text = source.text();
     let details = ExecutableDocument::parse_with_options(text, options);
     let errors = match details.result {
@@ -156,7 +158,9 @@ fn explain(message: &str) -> String {
     match message {
         "Unexpected EOF" => "the document ends too early".to_owned(),
         "Unable to parse" => "this is no GraphQL".to_owned(),
-        "Invalid unicode escape sequence" | "String value invalid" => "a string with a wrong escape or a line break".to_owned(),
+        "Invalid unicode escape sequence" | "String value invalid" => {
+            "a string with a wrong escape or a line break".to_owned()
+        }
         "Document does not contain any definitions" => "there is no operation in it".to_owned(),
         other => {
             let mut letters = other.chars();

@@ -157,7 +157,8 @@ impl Operation {
     /// About how many bytes it takes.
     pub(super) fn bytes(&self) -> usize {
         let (Selections::Merged(set) | Selections::Conditional(set)) = &self.selections;
-        let variables = self.variables.len() * (size_of::<Variable>() + size_of::<Positioned<VariableDefinition>>() + 128);
+        let variables =
+            self.variables.len() * (size_of::<Variable>() + size_of::<Positioned<VariableDefinition>>() + 128);
         let roots = self.roots.iter().map(|root| size_of::<Root>() + 2 * (root.key.len() + 2 * root.name.len()));
         size_of::<Self>() + variables + roots.sum::<usize>() + self.price.parts() * 256 + bytes_of(set)
     }
@@ -169,7 +170,8 @@ fn bytes_of(set: &SelectionSet) -> usize {
         let within = match &selection.node {
             Selection::Field(field) => {
                 let field = &field.node;
-                let arguments = field.arguments.iter().map(|(_, value)| 2 * size_of::<Literal>() + bytes_of_value(&value.node));
+                let arguments =
+                    field.arguments.iter().map(|(_, value)| 2 * size_of::<Literal>() + bytes_of_value(&value.node));
                 let names = field.name.node.len() + field.alias.as_ref().map_or(0, |alias| alias.node.len());
                 names + arguments.sum::<usize>() + bytes_of(&field.selection_set.node)
             }

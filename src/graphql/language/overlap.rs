@@ -113,7 +113,8 @@ impl Check {
     fn shapes(&mut self, groups: &Groups<'_>) {
         for (key, fields) in groups {
             let Some((first, others)) = fields.split_first() else { continue };
-            let other = others.iter().find(|other| !self.same_shape(first.definition.r#type(), other.definition.r#type()));
+            let other =
+                others.iter().find(|other| !self.same_shape(first.definition.r#type(), other.definition.r#type()));
             if let Some(other) = other {
                 let (one, two) = (first.definition.r#type().display_name(), other.definition.r#type().display_name());
                 let why = format!("they return \"{one}\" and \"{two}\"");
@@ -199,8 +200,9 @@ fn difference(one: &Seen<'_>, other: &Seen<'_>) -> Option<String> {
     }
     // Arguments are the same in any order.
     let same = one.arguments.len() == other.arguments.len()
-        && one.arguments.iter().all(|(name, value)| {
-            other.get_argument(&name.node).is_some_and(|known| known.node == value.node)
-        });
+        && one
+            .arguments
+            .iter()
+            .all(|(name, value)| other.get_argument(&name.node).is_some_and(|known| known.node == value.node));
     (!same).then(|| "they have differing arguments".to_owned())
 }

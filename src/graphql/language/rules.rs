@@ -63,7 +63,12 @@ type Rules<'a> = (
 );
 
 /// The first mistakes of a document, at most `most`, in the order of its text.
-pub(super) fn mistakes(source: &Source<'_>, document: &Ast<'_>, schema: &'static Schema, most: usize) -> Vec<ServerError> {
+pub(super) fn mistakes(
+    source: &Source<'_>,
+    document: &Ast<'_>,
+    schema: &'static Schema,
+    most: usize,
+) -> Vec<ServerError> {
     let cache = Cache::new(document, schema);
     let found = Orchestrator::<_, _, Rules<'_>>::validate(document, schema, &cache);
     let words = Words::new(source, document, schema);

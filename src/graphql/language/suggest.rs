@@ -29,22 +29,27 @@ pub(super) fn suggestion<'a>(sent: &str, known: impl IntoIterator<Item = &'a str
     format!(" Did you mean {}?", names.join(", "))
 }
 
-/// The Levenshtein distance of two names; 1 if only the case of letters differs.
+/// How many letters must be changed, added, taken out or swapped with the next; 1 if only the case of letters differs.
 fn distance(one: &str, other: &str) -> usize {
     if one.eq_ignore_ascii_case(other) {
         return usize::from(one != other);
     }
-    let mut column: Vec<usize> = (0..=one.len()).collect();
-    for (row, right) in other.bytes().enumerate() {
-        let mut diagonal = row;
-        column[0] = row + 1;
-        for (index, left) in one.bytes().enumerate() {
-            let best = (diagonal + usize::from(left != right)).min(column[index] + 1).min(column[index + 1] + 1);
-            diagonal = column[index + 1];
-            column[index + 1] = best;
+    let (left, right) = (one.as_bytes(), other.as_bytes());
+    let mut before_last = vec![0; left.len() + 1];
+    let mut last: Vec<usize> = (0..=left.len()).collect();
+    for row in 1..=right.len() {
+        let mut next = vec![row; left.len() + 1];
+        for at in 1..=left.len() {
+            let change = last[at - 1] + usize::from(left[at - 1] != right[row - 1]);
+            next[at] = change.min(next[at - 1] + 1).min(last[at] + 1);
+            let swapped = at > 1 && row > 1 && left[at - 1] == right[row - 2] && left[at - 2] == right[row - 1];
+            if swapped {
+                next[at] = next[at].min(before_last[at - 2] + 1);
+            }
         }
+        before_last = std::mem::replace(&mut last, next);
     }
-    column[one.len()]
+    last[left.len()]
 }
 
 #[cfg(test)]
@@ -57,6 +62,7 @@ mod tests {
         assert_eq!(suggestion("jobz", known), " Did you mean \"job\", \"jobs\"?");
         assert_eq!(suggestion("viewr", known), " Did you mean \"viewer\"?");
         assert_eq!(suggestion("VIEWER", known), " Did you mean \"viewer\"?", "written in another case");
+        assert_eq!(suggestion("frist", ["first", "last"]), " Did you mean \"first\"?", "two letters swapped");
         assert_eq!(suggestion("somethingElse", known), "");
         assert_eq!(suggestion("schema", known), "");
         assert_eq!(suggestion(&"j".repeat(100_000), known), "");

@@ -42,8 +42,9 @@ const SDL: &str = r#"
     type Edge { node: Job cursor: String }
     type PageInfo { hasNextPage: Boolean }
     union Problem = TitleProblem | LimitProblem
-    type TitleProblem { message: String! path: [String!] }
-    type LimitProblem { message: String! limit: Int! }
+    interface Said { message: String! }
+    type TitleProblem implements Said { message: String! path: [String!] }
+    type LimitProblem implements Said { message: String! limit: Int! }
     interface Pet { name: String }
     type Dog implements Pet { name: String barks: Boolean! size: Int friend: Pet }
     type Cat implements Pet { name: String meows: Boolean size: String friend: Pet }
@@ -140,8 +141,7 @@ fn executed(query: &str, values: serde_json::Value) -> String {
 #[test]
 fn operations_are_chosen_by_name() {
     let two = "query A { f0 } query B { f1 } mutation C { signOut { id } }";
-    let choose =
-        |query: &str, name| documents().prepare(query, name, Variables::default(), &Limits::default(), &[]);
+    let choose = |query: &str, name| documents().prepare(query, name, Variables::default(), &Limits::default(), &[]);
     let chosen = choose(two, Some("B")).expect("B");
     assert_eq!((chosen.operation_name.as_deref(), &chosen.root_fields[..]), (Some("B"), &["f1".to_owned()][..]));
     assert_eq!(choose(two, Some("C")).expect("C").operation, async_graphql::parser::types::OperationType::Mutation);
@@ -207,7 +207,9 @@ fn mistakes_in_the_text_have_a_place_and_readable_words() {
         (Some("GRAPHQL_PARSE_FAILED"), "Syntax error at line 2, column 6: expected a name, at \"}\".")
     );
     assert_eq!(error.locations, [Pos { line: 2, column: 6 }]);
-    for text in ["", "{", "query", "{ 8f31 }", "type A { b: C }", "{ a } }", "{ a(b: \"x", "{ a(b: \"\n\") { b } }", "{}"] {
+    for text in
+        ["", "{", "query", "{ 8f31 }", "type A { b: C }", "{ a } }", "{ a(b: \"x", "{ a(b: \"\n\") { b } }", "{}"]
+    {
         assert_refused(check(text), "GRAPHQL_PARSE_FAILED Syntax error at line 1");
     }
     for text in ["fragment F on A { b }", "{ f0 } query B { f0 }", "query A { f0 } query A { f0 }"] {

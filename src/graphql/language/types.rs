@@ -10,8 +10,8 @@
 use bluejay_core::{
     AsIter,
     definition::{
-        FieldDefinition as _, FieldsDefinition as _, ObjectTypeDefinition as _, OutputType as _,
-        SchemaDefinition as _, TypeDefinitionReference, UnionMemberType as _, UnionTypeDefinition as _,
+        FieldDefinition as _, FieldsDefinition as _, ObjectTypeDefinition as _, OutputType as _, SchemaDefinition as _,
+        TypeDefinitionReference, UnionMemberType as _, UnionTypeDefinition as _,
     },
 };
 use bluejay_parser::ast::{
@@ -47,7 +47,8 @@ pub(super) fn parse(sdl: &str) -> Result<&'static Schema, String> {
 pub(super) fn field<'s>(schema: &'s Schema, parent: &Named<'s>, name: &str) -> Option<&'s Field> {
     let own = parent.fields_definition().and_then(|fields| fields.get(name));
     own.or_else(|| {
-        is_addition(parent.name(), name).then(|| schema.get_type_definition("__Added")?.fields_definition()?.get(name))?
+        is_addition(parent.name(), name)
+            .then(|| schema.get_type_definition("__Added")?.fields_definition()?.get(name))?
     })
 }
 
@@ -98,6 +99,8 @@ pub(super) fn is_object(named: &Named<'_>) -> bool {
     matches!(named, TypeDefinitionReference::Object(_))
 }
 
-fn object_name<'s>(object: &'s <Schema as bluejay_core::definition::SchemaDefinition>::ObjectTypeDefinition) -> &'s str {
+fn object_name<'s>(
+    object: &'s <Schema as bluejay_core::definition::SchemaDefinition>::ObjectTypeDefinition,
+) -> &'s str {
     bluejay_core::definition::ObjectTypeDefinition::name(object)
 }

@@ -8,9 +8,8 @@ use async_graphql::{Pos, ServerError};
 use bluejay_core::{
     AsIter,
     definition::{
-        EnumTypeDefinition as _, EnumValueDefinition as _, FieldDefinition as _,
-        InputObjectTypeDefinition as _, InputType as _, InputValueDefinition, OutputType as _, SchemaDefinition as _,
-        TypeDefinitionReference,
+        EnumTypeDefinition as _, EnumValueDefinition as _, FieldDefinition as _, InputObjectTypeDefinition as _,
+        InputType as _, InputValueDefinition, OutputType as _, SchemaDefinition as _, TypeDefinitionReference,
     },
     executable::OperationDefinition as _,
 };
@@ -82,7 +81,9 @@ impl<'a> Words<'a> {
             Mistake::NonLeafFieldSelectionEmpty { field, r#type } => {
                 let (name, of) = (field.name().as_str(), r#type.display_name());
                 (
-                    format!("Field \"{name}\" of type \"{of}\" must have a selection of subfields: \"{name} {{ ... }}\"."),
+                    format!(
+                        "Field \"{name}\" of type \"{of}\" must have a selection of subfields: \"{name} {{ ... }}\"."
+                    ),
                     Some(self.start(field)),
                 )
             }
@@ -132,14 +133,20 @@ impl<'a> Words<'a> {
             Mistake::FragmentSpreadIsNotPossible { fragment_spread, parent_type } => {
                 let name = fragment_spread.name().as_str();
                 (
-                    format!("Fragment \"{name}\" cannot be spread in \"{}\", which is never of its type.", parent_type.name()),
+                    format!(
+                        "Fragment \"{name}\" cannot be spread in \"{}\", which is never of its type.",
+                        parent_type.name()
+                    ),
                     Some(self.start(fragment_spread)),
                 )
             }
             Mistake::InlineFragmentSpreadIsNotPossible { inline_fragment, parent_type } => {
                 let on = inline_fragment.type_condition().map_or("", |condition| condition.named_type().as_str());
                 (
-                    format!("A fragment on \"{on}\" cannot be spread in \"{}\", which is never of that type.", parent_type.name()),
+                    format!(
+                        "A fragment on \"{on}\" cannot be spread in \"{}\", which is never of that type.",
+                        parent_type.name()
+                    ),
                     Some(self.start(inline_fragment)),
                 )
             }
@@ -157,16 +164,18 @@ impl<'a> Words<'a> {
                 let (variable, of) = (variable_definition.variable(), base(variable_definition.r#type()));
                 let known = self.schema.get_type_definition(of).is_some();
                 let message = match known {
-                    true => format!("Variable \"${}\" cannot be of type \"{of}\", which is not for input.", variable.name()),
+                    true => {
+                        format!("Variable \"${}\" cannot be of type \"{of}\", which is not for input.", variable.name())
+                    }
                     false => self.unknown_type(of),
                 };
                 (message, Some(self.start(variable_definition.r#type())))
             }
             Mistake::VariableNotDefined { variable, operation_definition } => {
-                let by = operation_definition.as_ref().name().map_or_else(
-                    || "this operation".to_owned(),
-                    |name| format!("operation \"{name}\""),
-                );
+                let by = operation_definition
+                    .as_ref()
+                    .name()
+                    .map_or_else(|| "this operation".to_owned(), |name| format!("operation \"{name}\""));
                 (format!("Variable \"${}\" is not defined by {by}.", variable.name()), Some(self.start(variable)))
             }
             Mistake::VariableDefinitionUnused { variable_definition } => {
@@ -205,7 +214,8 @@ impl<'a> Words<'a> {
                 let object = self.schema.get_type_definition(object);
                 object.is_some_and(|object| super::types::field(self.schema, &object, name).is_some())
             });
-            near = having.map_or(near, |object| format!(" Did you mean to ask for it in \"... on {object} {{ {name} }}\"?"));
+            near = having
+                .map_or(near, |object| format!(" Did you mean to ask for it in \"... on {object} {{ {name} }}\"?"));
         }
         format!("Unknown field \"{name}\" on type \"{}\".{near}", of.name())
     }
@@ -217,7 +227,9 @@ impl<'a> Words<'a> {
 
     fn argument<const CONST: bool>(&self, error: ArgumentError<'a, CONST, Ast<'a>, Schema>) -> (String, Option<Pos>) {
         let names = |missing: &[&'a <Schema as bluejay_core::definition::SchemaDefinition>::InputValueDefinition]| {
-            let named = missing.iter().map(|one| format!("\"{}\" of type \"{}\"", InputValueDefinition::name(*one), one.r#type().display_name()));
+            let named = missing.iter().map(|one| {
+                format!("\"{}\" of type \"{}\"", InputValueDefinition::name(*one), one.r#type().display_name())
+            });
             named.collect::<Vec<_>>().join(", ")
         };
         match error {
@@ -233,25 +245,43 @@ impl<'a> Words<'a> {
                 (format!("Unknown argument \"{sent}\" on field \"{field}\".{near}"), Some(self.start(argument.name())))
             }
             ArgumentError::ArgumentDoesNotExistOnDirective { argument, directive_definition } => {
-                let (sent, directive) = (argument.name().as_str(), bluejay_core::definition::DirectiveDefinition::name(directive_definition));
-                (format!("Unknown argument \"{sent}\" on directive \"@{directive}\"."), Some(self.start(argument.name())))
+                let (sent, directive) = (
+                    argument.name().as_str(),
+                    bluejay_core::definition::DirectiveDefinition::name(directive_definition),
+                );
+                (
+                    format!("Unknown argument \"{sent}\" on directive \"@{directive}\"."),
+                    Some(self.start(argument.name())),
+                )
             }
             ArgumentError::DirectiveMissingRequiredArguments { directive, missing_argument_definitions, .. } => (
-                format!("Directive \"@{}\" needs the argument {}.", directive.name().as_str(), names(&missing_argument_definitions)),
+                format!(
+                    "Directive \"@{}\" needs the argument {}.",
+                    directive.name().as_str(),
+                    names(&missing_argument_definitions)
+                ),
                 Some(self.start(directive)),
             ),
             ArgumentError::FieldMissingRequiredArguments { field, missing_argument_definitions, .. } => (
-                format!("Field \"{}\" needs the argument {}.", field.name().as_str(), names(&missing_argument_definitions)),
+                format!(
+                    "Field \"{}\" needs the argument {}.",
+                    field.name().as_str(),
+                    names(&missing_argument_definitions)
+                ),
                 Some(self.start(field)),
             ),
         }
     }
 
-    fn directive<const CONST: bool>(&self, error: &DirectiveError<'a, CONST, Ast<'a>, Schema>) -> (String, Option<Pos>) {
+    fn directive<const CONST: bool>(
+        &self,
+        error: &DirectiveError<'a, CONST, Ast<'a>, Schema>,
+    ) -> (String, Option<Pos>) {
         match error {
             DirectiveError::DirectiveDoesNotExist { directive } => {
                 let name = directive.name().as_str();
-                let known = self.schema.directive_definitions().map(bluejay_core::definition::DirectiveDefinition::name);
+                let known =
+                    self.schema.directive_definitions().map(bluejay_core::definition::DirectiveDefinition::name);
                 (format!("Unknown directive \"{name}\".{}", suggestion(name, known)), Some(self.start(*directive)))
             }
             DirectiveError::DirectiveInInvalidLocation { directive, location, .. } => (
@@ -304,7 +334,9 @@ impl<'a> Words<'a> {
                 let what = format!("\"{input_object_type_name}\" has no field \"{}\".{near}", field.as_str());
                 (*field.span(), path, what)
             }
-            ValueError::CustomScalarInvalidValue { value, message, path, .. } => (*value.span(), path, message.to_string()),
+            ValueError::CustomScalarInvalidValue { value, message, path, .. } => {
+                (*value.span(), path, message.to_string())
+            }
             ValueError::OneOfInputNullValues { value, input_object_type_name, path, .. } => {
                 (*value.span(), path, format!("the one field of \"{input_object_type_name}\" must not be null"))
             }
@@ -388,9 +420,8 @@ fn in_set(set: &SelectionSet<'_>, at: usize) -> Option<String> {
     }
     set.iter().find_map(|selection| {
         let directives = bluejay_core::executable::Selection::as_ref(selection).directives();
-        let of_directives = each(directives).find_map(|directive| {
-            in_arguments(each(bluejay_core::Directive::arguments(directive)), at)
-        });
+        let of_directives = each(directives)
+            .find_map(|directive| in_arguments(each(bluejay_core::Directive::arguments(directive)), at));
         of_directives.or_else(|| match selection {
             Selection::Field(field) => {
                 let own = in_arguments(each(field.arguments()), at);
@@ -412,7 +443,9 @@ fn base<'a>(of: &'a VariableType<'_>) -> &'a str {
 /// A type as the operation writes it.
 pub(super) fn type_text(of: &VariableType<'_>) -> String {
     match of {
-        VariableType::Named { name, is_required, .. } => format!("{}{}", name.as_str(), if *is_required { "!" } else { "" }),
+        VariableType::Named { name, is_required, .. } => {
+            format!("{}{}", name.as_str(), if *is_required { "!" } else { "" })
+        }
         VariableType::List { inner, is_required, .. } => {
             format!("[{}]{}", type_text(inner), if *is_required { "!" } else { "" })
         }

@@ -73,7 +73,7 @@ use self::{
     wire::Wire,
 };
 use super::{
-    origins::{Origins, Site},
+    origins::{Origins, Target},
     server::{Connection, Served},
 };
 use crate::{clock::Clock, graphql::errors::ErrorCode, ids::Ids, lifecycle::Lifecycle};
@@ -177,8 +177,8 @@ impl<B: SocketBackend> Sockets<B> {
             Ok(accepted) => accepted,
             Err(refusal) => return *refusal,
         };
-        let site = parts.extensions.remove::<Site>().unwrap_or_default();
-        if !shared.origins.admit(&parts.headers, &site) {
+        let target = parts.extensions.remove::<Target>().unwrap_or_default();
+        if !shared.origins.admit(&parts.headers, &target) {
             metrics::refused("origin");
             return refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden, "This origin may not open sockets");
         }

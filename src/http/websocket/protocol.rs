@@ -15,10 +15,12 @@ use super::{
     backend::{Position, SubscribePayload},
     close::Close,
 };
-use crate::graphql::errors::ErrorCode;
-use crate::http::{
-    authorization::Authorization,
-    json::{Unreadable, marked_halves},
+use crate::{
+    graphql::errors::ErrorCode,
+    http::{
+        authorization::Authorization,
+        json::{Unreadable, marked_halves},
+    },
 };
 
 /// The one subprotocol spoken here.
@@ -455,7 +457,9 @@ mod tests {
         let message = subscribe(r#"{"query":"{a}","variables":{"q":"logo \ud83d"}}"#);
         assert!(message.starts_with("\"1\" Variable \"$q\" holds half"), "{message}");
         assert!(subscribe(r#"{"query":"{a(b:\"\udfa8\")}"}"#).contains("\"query\" holds half"));
-        assert!(subscribe(r#"{"query":"{a}","variables":{"n":1e999}}"#).contains("cannot be read: number out of range"));
+        assert!(
+            subscribe(r#"{"query":"{a}","variables":{"n":1e999}}"#).contains("cannot be read: number out of range")
+        );
         let deep = format!(r#"{{"query":"{{a}}","variables":{{"x":{}{}}}}}"#, "[".repeat(2_000), "]".repeat(2_000));
         assert!(subscribe(&deep).contains("cannot be read: recursion limit"));
         // Other messages say nothing with it.
@@ -463,7 +467,10 @@ mod tests {
         assert_eq!(pong, Ok(Incoming::Pong));
         let init = Incoming::parse(r#"{"type":"connection_init","payload":{"Authorization":"Bearer \ud83d"}}"#);
         assert!(matches!(init, Ok(Incoming::Init(Credential::Token(_), _))), "a bad token like any other: {init:?}");
-        for malformed in [r#"{"id":"1","type":"subscribe","payload":{"query":"{a}""#, r#"{"type":"subscribe","payload":{"n":1e999}}"#] {
+        for malformed in [
+            r#"{"id":"1","type":"subscribe","payload":{"query":"{a}""#,
+            r#"{"type":"subscribe","payload":{"n":1e999}}"#,
+        ] {
             assert_eq!(Incoming::parse(malformed), Err(Invalid::NotObject), "{malformed}");
         }
     }

@@ -133,7 +133,7 @@ impl Look<'_> {
     async fn events(&self, steps: &mut Steps) {
         let job = "job { id escrow { amount } activeClaim { id } deliverables(first: 1) { nodes { id } } }";
         let body = format!(
-            "events(last: 100) {{ nodes {{ ... on JobPostedEvent {{ {job} }} ... on JobUpdatedEvent {{ {job} }} \
+            "events(last: 85) {{ nodes {{ ... on JobPostedEvent {{ {job} }} ... on JobUpdatedEvent {{ {job} }} \
              ... on WalletUpdatedEvent {{ wallet {{ owner {{ id }} }} transaction {{ id }} }} \
              ... on ClaimUpdatedEvent {{ claim {{ id freelancer {{ id }} }} {job} }} \
              ... on NotificationReceivedEvent {{ notification {{ id }} }} __typename }} }}"

@@ -45,6 +45,13 @@ function Bridge() {
   );
   const { tabs: shown, activeTabIndex, operationName, subscription } = state;
   const { queryEditor, variableEditor, responseEditor } = state;
+  // The editors come up with the tab that was in front when the page was opened; its person may have been faster.
+  useEffect(() => {
+    const { query, variables } = shown[activeTabIndex] ?? {};
+    const show = (editor, text) => editor && editor.getValue() !== text && editor.setValue(text);
+    show(queryEditor, query ?? '');
+    show(variableEditor, variables ?? '');
+  }, [queryEditor, variableEditor]);
   useEffect(() => {
     [queryEditor, variableEditor, responseEditor].forEach((editor) => editor?.updateOptions({ wordWrap: 'on' }));
   }, [queryEditor, variableEditor, responseEditor]);

@@ -12,22 +12,40 @@ fn fields_are_merged_in_the_order_of_their_first_occurrence() {
         ("{ f1 f0 f1 }", "f1 f0"),
         ("{ ...F f0 f2 } fragment F on Query { f2 f1 }", "f2 f1 f0"),
         ("{ viewer { name } f0 viewer { email name } }", "viewer{name email} f0"),
-        ("{ jobs { nodes { id } } jobs { nodes { title client { name } } totalCount } }",
-         "jobs{nodes{id title client{name}} totalCount}"),
-        ("mutation { postJob(title: \"a\") { id } postJob(title: \"a\") { job { id } } }",
-         "postJob(title:\"a\"){id job{id}}"),
+        (
+            "{ jobs { nodes { id } } jobs { nodes { title client { name } } totalCount } }",
+            "jobs{nodes{id title client{name}} totalCount}",
+        ),
+        (
+            "mutation { postJob(title: \"a\") { id } postJob(title: \"a\") { job { id } } }",
+            "postJob(title:\"a\"){id job{id}}",
+        ),
         // Of an abstract type: apart as long as no name is there twice ...
-        ("{ node(id: 1) { id ... on Job { title } ...F } } fragment F on User { name }",
-         "node(id:1){id ...Job{title} ...User{name}}"),
-        ("{ node(id: 1) { ... on Node { id } ... on Job { ... on Node { x: id } title } } }",
-         "node(id:1){id ...Job{x:id title}}"),
+        (
+            "{ node(id: 1) { id ... on Job { title } ...F } } fragment F on User { name }",
+            "node(id:1){id ...Job{title} ...User{name}}",
+        ),
+        (
+            "{ node(id: 1) { ... on Node { id } ... on Job { ... on Node { x: id } title } } }",
+            "node(id:1){id ...Job{x:id title}}",
+        ),
         // ... and written out for each object otherwise.
-        ("{ node(id: 1) { ... on Job { client { name } } ... on Job { id client { email } } id } }",
-         "node(id:1){...Job{client{name email} id} ...Skill{id} ...User{id}}"),
-        ("mutation { signOut { errors { __typename ... on TitleProblem { message path __typename } } } }",
-         "signOut{errors{...TitleProblem{__typename message path} ...LimitProblem{__typename}}}"),
-        ("{ pet { name ... on Dog { friend { name } name } ... on Cat { friend { ... on Dog { barks } } } } }",
-         "pet{...Cat{name friend{...Dog{barks}}} ...Dog{name friend{name}}}"),
+        (
+            "{ node(id: 1) { ... on Job { client { name } } ... on Job { id client { email } } id } }",
+            "node(id:1){...Job{client{name email} id} ...Skill{id} ...User{id}}",
+        ),
+        (
+            "mutation { signOut { errors { __typename ... on TitleProblem { message path __typename } } } }",
+            "signOut{errors{...TitleProblem{__typename message path} ...LimitProblem{__typename}}}",
+        ),
+        (
+            "mutation { signOut { errors { ... on Said { message } ... on TitleProblem { path } } } }",
+            "signOut{errors{...Said{message} ...TitleProblem{path}}}",
+        ),
+        (
+            "{ pet { name ... on Dog { friend { name } name } ... on Cat { friend { ... on Dog { barks } } } } }",
+            "pet{...Cat{name friend{...Dog{barks}}} ...Dog{name friend{name}}}",
+        ),
     ] {
         assert_eq!(executed(query, json!({})), expected, "{query}");
     }
@@ -41,7 +59,8 @@ fn conditions_are_resolved_with_defaults() {
     assert_eq!(executed(query, json!({})), "f0 f3 f5 viewer{name email}");
     assert_eq!(executed(query, json!({"on": false})), "f1 f3 f5 viewer{name}");
     assert_eq!(executed(query, json!({"off": true})), "f0 f2 f5 viewer{name email}");
-    let merged = "query ($a: Boolean!, $b: Boolean!) { viewer @include(if: $a) { name } viewer @include(if: $b) { email } f0 }";
+    let merged =
+        "query ($a: Boolean!, $b: Boolean!) { viewer @include(if: $a) { name } viewer @include(if: $b) { email } f0 }";
     assert_eq!(executed(merged, json!({"a": true, "b": true})), "viewer{name email} f0");
     assert_eq!(executed(merged, json!({"a": false, "b": true})), "viewer{email} f0");
     assert_eq!(executed(merged, json!({"a": false, "b": false})), "f0");
@@ -128,9 +147,18 @@ async fn a_subscription_gives_events_however_its_root_is_written() {
         let prepared = documents.prepare(query, None, Variables::default(), &Limits::default(), &[]).expect(query);
         assert_eq!(prepared.root_fields[..], ["items".to_owned()]);
         let events: Vec<_> = schema.execute_stream(prepared.request()).map(|event| json!(event.data)).collect().await;
-        assert_eq!(events, [json!({"items": {"id": 7, "name": "seven"}}), json!({"items": {"id": 7, "name": "seven"}})]);
+        assert_eq!(
+            events,
+            [json!({"items": {"id": 7, "name": "seven"}}), json!({"items": {"id": 7, "name": "seven"}})]
+        );
     }
-    let once = documents.prepare("subscription($n: Int) { items(times: $n) { id } }", None, Variables::default(), &Limits::default(), &[]);
+    let once = documents.prepare(
+        "subscription($n: Int) { items(times: $n) { id } }",
+        None,
+        Variables::default(),
+        &Limits::default(),
+        &[],
+    );
     let events: Vec<_> = schema.execute_stream(once.expect("a default").request()).collect().await;
     assert_eq!(events.len(), 1, "the argument's default");
 }

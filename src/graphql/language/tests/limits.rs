@@ -124,12 +124,7 @@ fn every_limit_is_kept_and_says_what_to_do() {
         },
         "51 fragments; the limit is 50",
     );
-    at(
-        100,
-        1,
-        &|n| format!("{{ a(list: [{}]) {{ b }} }}", many(n, |i| i.to_string())),
-        "101 items in one input list",
-    );
+    at(100, 1, &|n| format!("{{ a(list: [{}]) {{ b }} }}", many(n, |i| i.to_string())), "101 items in one input list");
     at(30, 1, &|n| format!("{{ a {{ {} b {} }} }}", "... { ".repeat(n), "}".repeat(n)), "33 levels of selection sets");
     let objects = |levels: usize| {
         let (open, close) = ("and: { ".repeat(levels - 1), "}".repeat(levels));
@@ -138,7 +133,10 @@ fn every_limit_is_kept_and_says_what_to_do() {
     at(32, 1, &objects, "33 levels in one input value");
     at(128, 1, &|n| format!("query {} {{ f0 }}", "a".repeat(n)), "129 bytes in a name; the limit is 128");
     let tokens = |n: usize| format!("{{ {} }}", "f0 ".repeat(n - 2));
-    assert_refused(check(&tokens(2_001)), "OPERATION_TOO_COMPLEX This operation has 2001 tokens or more; the limit is 2000");
+    assert_refused(
+        check(&tokens(2_001)),
+        "OPERATION_TOO_COMPLEX This operation has 2001 tokens or more; the limit is 2000",
+    );
     assert_refused(check(&tokens(2_000)), "fields and fragments");
 }
 
@@ -247,16 +245,33 @@ fn worst() -> Vec<(&'static str, String)> {
         ("deep sets of one name", format!("{{ {} }}", many(45, |_| "a{a{a{a{a{a{a{a{a{a{b}}}}}}}}}}".to_owned()))),
         ("doubled fragments", doubled(7, "a { b }")),
         ("a chain of fragments", format!("{{ a {{ ...f0 }} }} {chain}")),
-        ("unions of one name", format!("mutation {{ signOut {{ {} }} }}", many(90, |_| {
-            "errors { m: __typename ... on TitleProblem { message } ... on LimitProblem { limit } }".to_owned()
-        }))),
-        ("interfaces in interfaces", format!("{{ pet {{ {} }} }}", many(12, |_| {
-            "... on Dog { friend { ... on Cat { friend { ... on Dog { friend { name ... on Cat { name } } } } } } } \
+        (
+            "unions of one name",
+            format!(
+                "mutation {{ signOut {{ {} }} }}",
+                many(90, |_| {
+                    "errors { m: __typename ... on TitleProblem { message } ... on LimitProblem { limit } }".to_owned()
+                })
+            ),
+        ),
+        (
+            "interfaces in interfaces",
+            format!(
+                "{{ pet {{ {} }} }}",
+                many(12, |_| {
+                    "... on Dog { friend { ... on Cat { friend { ... on Dog { friend { name ... on Cat { name } } } } } } } \
              ... on Cat { friend { ... on Dog { friend { ... on Cat { friend { name } } } } } } name".to_owned()
-        }))),
+                })
+            ),
+        ),
         ("many variables", format!("query ({declared}) {{ a(list: [{}]) {{ b }} }}", many(99, |i| format!("$v{i}")))),
-        ("variables of many operations", many(20, |i| format!("query q{i}($a: Int) {{ a {{ ...F }} }}")) + " fragment F on A { "
-            + &many(190, |_| "c(n: $a)".to_owned()) + " }"),
+        (
+            "variables of many operations",
+            many(20, |i| format!("query q{i}($a: Int) {{ a {{ ...F }} }}"))
+                + " fragment F on A { "
+                + &many(190, |_| "c(n: $a)".to_owned())
+                + " }",
+        ),
         ("lists", format!("{{ {lists} }}")),
         ("a string", format!("{{ a(c: {{ text: \"{}\" }}) {{ b }} }}", "\\u00e9".repeat(42_000))),
         ("wrong escapes", format!("{{ a(c: {{ text: \"{}\" }}) {{ b }} }}", "\\q".repeat(125_000))),
@@ -290,7 +305,8 @@ fn many_and_deep_variables_are_read_once_each() {
     for _ in 0..100 {
         deep = json!({ "and": deep });
     }
-    let unknown: serde_json::Map<_, _> = (0..20_000).map(|number| (format!("unknown{number}"), json!(number))).collect();
+    let unknown: serde_json::Map<_, _> =
+        (0..20_000).map(|number| (format!("unknown{number}"), json!(number))).collect();
     let query = "query ($c: Filter) { a(c: $c) { b } }";
     assert_eq!(problems(check_with(query, json!({ "c": deep }))), [""; 0]);
     assert_eq!(problems(check_with(query, json!({ "c": unknown.clone() }))).len(), 50, "told the first");

@@ -38,7 +38,10 @@ fn each_rule_is_kept() {
         ("{ f0 @nope }", "Unknown directive \"nope\"."),
         ("{ f0 @skp(if: true) }", "Did you mean \"skip\"?"),
         ("query @skip(if: true) { f0 }", "Directive \"@skip\" may not be used on QUERY."),
-        ("query ($n: Int @include(if: true)) { jobs(first: $n) { totalCount } }", "may not be used on VARIABLE_DEFINITION"),
+        (
+            "query ($n: Int @include(if: true)) { jobs(first: $n) { totalCount } }",
+            "may not be used on VARIABLE_DEFINITION",
+        ),
         ("{ f0 @skip(if: true) @skip(if: true) }", "Directive \"@skip\" can be used only once here."),
         // 5.8: variables
         ("query ($a: Int, $a: Int) { jobs(first: $a) { totalCount } }", "only one variable named \"$a\""),
@@ -66,10 +69,16 @@ fn variables_stand_only_where_their_type_fits() {
         ("query ($i: ID) { node(id: $i) { id } }", "\"ID\" cannot stand where \"ID!\""),
         ("query ($i: ID = null) { node(id: $i) { id } }", "\"ID\" cannot stand where \"ID!\""),
         ("query ($i: Int!) { node(id: $i) { id } }", "\"Int!\" cannot stand where \"ID!\""),
-        ("query ($s: String) { jobs(filter: { since: $s }) { totalCount } }", "\"String\" cannot stand where \"DateTime\""),
+        (
+            "query ($s: String) { jobs(filter: { since: $s }) { totalCount } }",
+            "\"String\" cannot stand where \"DateTime\"",
+        ),
         ("query ($s: [Status]) { jobs(filter: { status: $s }) { totalCount } }", "\"[Status]\" cannot stand"),
         ("query ($s: Status!) { jobs(filter: { status: $s }) { totalCount } }", "\"Status!\" cannot stand"),
-        ("query ($s: Status) { jobs(filter: { status: [$s] }) { totalCount } }", "\"Status\" cannot stand where \"Status!\""),
+        (
+            "query ($s: Status) { jobs(filter: { status: [$s] }) { totalCount } }",
+            "\"Status\" cannot stand where \"Status!\"",
+        ),
         ("query ($s: String!) { jobs(orderBy: { field: $s }) { totalCount } }", "\"String!\" cannot stand"),
         ("query ($n: String) { one(choice: { name: $n }) }", "must be of a non-null type"),
     ] {
@@ -97,7 +106,13 @@ fn what_the_edition_of_2025_added_is_there() {
         "{ __schema { description directives { isRepeatable args(includeDeprecated: true) { name } } } }",
         "query A { f0 } query B { f1 } fragment F on Query { f2 } query C { ...F }",
     ] {
-        let named = documents().prepare(query, query.contains("query A").then_some("A"), Variables::default(), &Limits::default(), &[]);
+        let named = documents().prepare(
+            query,
+            query.contains("query A").then_some("A"),
+            Variables::default(),
+            &Limits::default(),
+            &[],
+        );
         assert_eq!(problems(named), [""; 0], "{query}");
     }
     assert_refused(check("\"No name\" { f0 }"), "GRAPHQL_PARSE_FAILED");
@@ -112,10 +127,16 @@ fn fields_of_one_name_are_one_field() {
         ("{ viewer { name name: email } }", "they return \"String!\" and \"String\""),
         ("{ jobs(first: 1) { totalCount } jobs(first: 2) { totalCount } }", "they have differing arguments"),
         ("{ jobs { totalCount } jobs(first: 2) { totalCount } }", "they have differing arguments"),
-        ("query ($a: Int, $b: Int) { jobs(first: $a) { totalCount } jobs(first: $b) { totalCount } }", "differing arguments"),
+        (
+            "query ($a: Int, $b: Int) { jobs(first: $a) { totalCount } jobs(first: $b) { totalCount } }",
+            "differing arguments",
+        ),
         // One plain, one in a fragment, and both in fragments of fragments.
         ("{ x: f0 ...F } fragment F on Query { x: f1 }", "different fields"),
-        ("{ ...F ...G } fragment F on Query { ...H } fragment G on Query { x: f0 } fragment H on Query { x: f1 }", "different"),
+        (
+            "{ ...F ...G } fragment F on Query { ...H } fragment G on Query { x: f0 } fragment H on Query { x: f1 }",
+            "different",
+        ),
         ("{ ... { x: f0 } ... @include(if: false) { x: f1 } }", "different fields"),
         // Deep down, in sets that are merged.
         ("{ viewer { wallet { x: balance } } viewer { wallet { x: owner { id } } } }", "they return"),
@@ -129,7 +150,10 @@ fn fields_of_one_name_are_one_field() {
         ("{ pet { ... on Dog { x: barks } ... on Cat { x: meows } } }", "they return \"Boolean!\" and \"Boolean\""),
         ("{ pet { ... on Dog { friend { x: name } } ... on Cat { friend { x: __typename } } } }", "they return"),
         ("mutation { signOut { errors { x: __typename ... on TitleProblem { x: message } } } }", "different fields"),
-        ("mutation { signOut { errors { x: __typename } errors { ... on TitleProblem { x: message } } } }", "different"),
+        (
+            "mutation { signOut { errors { x: __typename } errors { ... on TitleProblem { x: message } } } }",
+            "different",
+        ),
     ] {
         assert_refused(check_with(query, json!({})), "GRAPHQL_VALIDATION_FAILED Fields \"");
         assert_refused(check_with(query, json!({})), expected);
@@ -154,9 +178,15 @@ fn fields_of_one_name_are_one_field() {
 fn a_subscription_has_one_root_field() {
     for (query, expected) in [
         ("subscription { jobPosted { id } jobUpdated { id } }", "must select only one root field"),
-        ("subscription { jobPosted { id } ...F } fragment F on Subscription { jobUpdated { id } }", "only one root field"),
-        ("subscription { ...F ...G } fragment F on Subscription { jobPosted { id } } \
-          fragment G on Subscription { ... { jobUpdated { id } } }", "only one root field"),
+        (
+            "subscription { jobPosted { id } ...F } fragment F on Subscription { jobUpdated { id } }",
+            "only one root field",
+        ),
+        (
+            "subscription { ...F ...G } fragment F on Subscription { jobPosted { id } } \
+          fragment G on Subscription { ... { jobUpdated { id } } }",
+            "only one root field",
+        ),
         ("subscription { x: jobPosted { id } y: jobPosted { id } }", "only one root field"),
         ("subscription { jobPosted(after: \"1\") { id } jobPosted(after: \"2\") { id } }", "differing arguments"),
         ("subscription { __typename }", "must not select \"__typename\""),

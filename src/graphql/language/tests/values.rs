@@ -25,7 +25,10 @@ fn variables_are_what_the_operation_declares() {
         (json!({"id": "a", "f": {"since": "soon"}}), "Variable \"$f.since\" cannot be used: a DateTime is"),
         (json!({"id": "a", "o": {}}), "Variable \"$o\" lacks the field \"field\" of required type \"Field!\"."),
         (json!({"id": "a", "t": 5}), "Variable \"$t\" cannot be used: a DateTime is"),
-        (json!({"id": "a", "c": {"name": "x", "number": 1}}), "Variable \"$c\" must have exactly one field of \"Choice\""),
+        (
+            json!({"id": "a", "c": {"name": "x", "number": 1}}),
+            "Variable \"$c\" must have exactly one field of \"Choice\"",
+        ),
         (json!({"id": "a", "c": {"name": null}}), "Variable \"$c\" must have exactly one field of \"Choice\""),
     ] {
         let problems = problems(check_with(query, values));
@@ -45,7 +48,8 @@ fn variables_are_what_the_operation_declares() {
 
 #[test]
 fn all_mistakes_of_all_variables_are_told_up_to_fifty() {
-    let query = "query ($a: Int!, $l: [Int!], $o: Order) { jobs(first: $a, orderBy: $o) { totalCount } a(lists: $l) { b } }";
+    let query =
+        "query ($a: Int!, $l: [Int!], $o: Order) { jobs(first: $a, orderBy: $o) { totalCount } a(lists: $l) { b } }";
     let problems = problems(check_with(query, json!({"l": vec!["x"; 100], "o": {"feild": 1}})));
     assert_eq!(problems.len(), 50);
     assert!(problems[0].contains("\"$a\"") && problems[1].contains("\"$l.0\""), "{problems:?}");
@@ -65,10 +69,7 @@ fn values_arrive_coerced() {
 fn an_argument_without_a_value_is_left_out() {
     let query = "query ($n: Int, $p: String, $l: Int) { skills(first: $n, prefix: $p) { slug } \
                  jobs(last: $l) { edges { node { claims(first: $n) { totalCount } } } } }";
-    assert_eq!(
-        executed(query, json!({"p": "ru"})),
-        "skills(prefix:$p){slug} jobs{edges{node{claims{totalCount}}}}"
-    );
+    assert_eq!(executed(query, json!({"p": "ru"})), "skills(prefix:$p){slug} jobs{edges{node{claims{totalCount}}}}");
     assert_eq!(
         executed(query, json!({"n": 2, "l": null})),
         "skills(first:$n){slug} jobs(last:$l){edges{node{claims(first:$n){totalCount}}}}"
@@ -129,7 +130,9 @@ fn strings_may_be_written_in_every_way_that_the_grammar_knows() {
     ] {
         assert_eq!(text(literal), Ok(json!(expected)), "{literal}");
     }
-    for wrong in [r#""\ud83c""#, r#""\udfa8\ud83c""#, r#""\u{110000}""#, r#""\u{d83c}""#, r#""\u{}""#, r#""\x""#, "\"a\nb\""] {
+    for wrong in
+        [r#""\ud83c""#, r#""\udfa8\ud83c""#, r#""\u{110000}""#, r#""\u{d83c}""#, r#""\u{}""#, r#""\x""#, "\"a\nb\""]
+    {
         assert!(text(wrong).expect_err(wrong).starts_with("Syntax error at line"), "{wrong}");
     }
 }
