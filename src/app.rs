@@ -25,7 +25,10 @@ use crate::{
     error::{Fault, cause},
     events::{self, EventLog},
     gossip,
-    graphql::budget::Budgets,
+    graphql::{
+        budget::Budgets,
+        language::{Documents, InvalidSchema},
+    },
     http::{
         operations::{Operations, Parts},
         pages::Site,
@@ -85,6 +88,9 @@ pub enum StartError {
     /// The tables do not fit.
     #[error(transparent)]
     Schema(#[from] migrations::Misfit),
+    /// The API's own schema.
+    #[error(transparent)]
+    Language(#[from] InvalidSchema),
     /// The signing keys.
     #[error(transparent)]
     Keys(#[from] crate::auth::keys::KeyError),
@@ -182,6 +188,7 @@ impl App {
             replica: replica.clone(),
             services: services.clone(),
             sessions: sessions.clone(),
+            documents: Documents::new(schema::language()?),
             limits: config.limits.clone(),
             budgets,
             timeout: Duration::from_millis(config.http.operation_timeout_ms),
