@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use crate::{
     on_both,
     support::{
-        app::TestApp,
         footprint::footprint,
         http::Reply,
         people::{Person, fresh_key, new_job, text},

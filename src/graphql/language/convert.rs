@@ -200,7 +200,7 @@ impl<'a> Converter<'a> {
             let value = self.literal(argument.value());
             let value_at = self.source.start(argument.value());
             let declared = definition.arguments_definition().and_then(|known| known.get(argument.name().as_str()));
-            if let Some(of) = declared.and_then(|known| self.language.inputs.of(known.r#type().as_shallow_ref())) {
+            if let Some(of) = declared.and_then(|known| self.language.inputs.of(&known.r#type().as_shallow_ref())) {
                 self.scalars(&value, &of, &mut argument.name().as_str().to_owned(), value_at);
             }
             arguments.push((Positioned::new(name, self.source.start(argument)), Positioned::new(value, value_at)));

@@ -111,7 +111,7 @@ impl Inputs {
             },
             TypeDefinitionReference::InputObject(object) => {
                 let fields = object.input_field_definitions().iter().filter_map(|field| {
-                    let of = self.of(field.r#type().as_shallow_ref())?;
+                    let of = self.of(&field.r#type().as_shallow_ref())?;
                     let optional = of.nullable() || field.default_value().is_some();
                     let name = bluejay_core::definition::InputValueDefinition::name(field);
                     Some(InputField { name: Name::new(name), of, optional })
@@ -130,13 +130,13 @@ impl Inputs {
     }
 
     /// The type of an argument or input field.
-    pub(super) fn of(&self, declared: ShallowInputTypeReference<'_, Schema>) -> Option<TypeRef> {
+    pub(super) fn of(&self, declared: &ShallowInputTypeReference<'_, Schema>) -> Option<TypeRef> {
         Some(match declared {
             ShallowInputTypeReference::Base(name, required) => {
-                TypeRef::Named { number: *self.numbers.get(name)?, nullable: !required }
+                TypeRef::Named { number: *self.numbers.get(*name)?, nullable: !required }
             }
             ShallowInputTypeReference::List(item, required) => {
-                TypeRef::List { item: Box::new(self.of(item.as_shallow_ref())?), nullable: !required }
+                TypeRef::List { item: Box::new(self.of(&item.as_shallow_ref())?), nullable: !required }
             }
         })
     }

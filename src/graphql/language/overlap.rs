@@ -129,7 +129,7 @@ impl Check {
     /// `FieldsInSetCanMerge`, but for the shapes: fields of objects that can be one and the same are the same field.
     fn fields(&mut self, groups: &Groups<'_>) {
         for (key, fields) in groups {
-            for together in self.together(fields) {
+            for together in together(fields) {
                 let Some((first, others)) = together.split_first() else { continue };
                 let mut differs = others.iter().filter_map(|other| Some((other, difference(first, other)?)));
                 if let Some((other, why)) = differs.next() {
@@ -141,24 +141,6 @@ impl Check {
                 }
             }
         }
-    }
-
-    /// The fields that can be of one object: those of each object type that is named, each with those of abstract types.
-    fn together<'a>(&self, fields: &[Seen<'a>]) -> Vec<Vec<Seen<'a>>> {
-        let mut objects: Vec<&str> = Vec::new();
-        for seen in fields.iter().filter(|seen| is_object(&seen.parent)) {
-            if !objects.contains(&seen.parent.name()) {
-                objects.push(seen.parent.name());
-            }
-        }
-        if objects.is_empty() {
-            return vec![fields.to_vec()];
-        }
-        let of = |object: &str| {
-            let can_be = |seen: &&Seen<'a>| !is_object(&seen.parent) || seen.parent.name() == object;
-            fields.iter().filter(can_be).copied().collect::<Vec<_>>()
-        };
-        objects.into_iter().map(of).collect()
     }
 
     fn same_shape(
@@ -205,4 +187,22 @@ fn difference(one: &Seen<'_>, other: &Seen<'_>) -> Option<String> {
             .iter()
             .all(|(name, value)| other.get_argument(&name.node).is_some_and(|known| known.node == value.node));
     (!same).then(|| "they have differing arguments".to_owned())
+}
+
+/// The fields that can be of one object: those of each object type that is named, each with those of abstract types.
+fn together<'a>(fields: &[Seen<'a>]) -> Vec<Vec<Seen<'a>>> {
+    let mut objects: Vec<&str> = Vec::new();
+    for seen in fields.iter().filter(|seen| is_object(&seen.parent)) {
+        if !objects.contains(&seen.parent.name()) {
+            objects.push(seen.parent.name());
+        }
+    }
+    if objects.is_empty() {
+        return vec![fields.to_vec()];
+    }
+    let of = |object: &str| {
+        let can_be = |seen: &&Seen<'a>| !is_object(&seen.parent) || seen.parent.name() == object;
+        fields.iter().filter(can_be).copied().collect::<Vec<_>>()
+    };
+    objects.into_iter().map(of).collect()
 }

@@ -44,7 +44,7 @@ impl<'a> Source<'a> {
 
     /// The place where something begins; lines and columns count from 1, columns in characters.
     pub(super) fn start(&self, what: &impl HasSpan) -> Pos {
-        self.at(offset(what.span()))
+        self.at(offset(*what.span()))
     }
 
     /// The place of a byte.
@@ -63,7 +63,7 @@ impl<'a> Source<'a> {
 }
 
 /// The first byte of a span.
-pub(super) fn offset(span: &Span) -> usize {
+pub(super) fn offset(span: Span) -> usize {
     span.byte_range().start
 }
 

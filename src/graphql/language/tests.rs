@@ -5,7 +5,10 @@ mod limits;
 mod rules;
 mod values;
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    fmt::Write,
+    sync::{Arc, LazyLock},
+};
 
 use async_graphql::{ServerError, Variables};
 use serde_json::json;
@@ -14,7 +17,7 @@ use super::*;
 use crate::graphql::classify::code;
 
 /// A schema with everything that the rules tell apart.
-const SDL: &str = r#"
+const SDL: &str = r"
     type Query {
         a(b: ID, c: Filter, list: [Int], lists: [Int!]): A
         viewer: User
@@ -56,7 +59,7 @@ const SDL: &str = r#"
     scalar DateTime
     directive @skip(if: Boolean!) on FIELD | FRAGMENT_SPREAD | INLINE_FRAGMENT
     directive @include(if: Boolean!) on FIELD | FRAGMENT_SPREAD | INLINE_FRAGMENT
-"#;
+";
 
 fn date_time(value: async_graphql::Value) -> Result<(), String> {
     match value {
@@ -99,7 +102,7 @@ fn assert_refused(result: Result<Prepared, Vec<ServerError>>, expected: &str) {
 /// The document that is executed, as text without places.
 fn executed(query: &str, values: serde_json::Value) -> String {
     use async_graphql::parser::types::{DocumentOperations, Selection, SelectionSet};
-    fn write(set: &SelectionSet, text: &mut String) {
+    fn print(set: &SelectionSet, text: &mut String) {
         for selection in &set.items {
             let inner = match &selection.node {
                 Selection::Field(field) => {
@@ -108,20 +111,20 @@ fn executed(query: &str, values: serde_json::Value) -> String {
                     text.extend(field.alias.iter().map(|alias| format!("{}:", alias.node)));
                     text.push_str(&field.name.node);
                     for (name, value) in &field.arguments {
-                        text.push_str(&format!("({}:{})", name.node, value.node));
+                        write!(text, "({}:{})", name.node, value.node).expect("a string");
                     }
                     &field.selection_set.node
                 }
                 Selection::InlineFragment(inline) => {
                     let on = inline.node.type_condition.as_ref().expect("typed");
-                    text.push_str(&format!("...{}", on.node.on.node));
+                    write!(text, "...{}", on.node.on.node).expect("a string");
                     &inline.node.selection_set.node
                 }
                 Selection::FragmentSpread(_) => panic!("unfolded"),
             };
             if !inner.items.is_empty() {
                 text.push('{');
-                write(inner, text);
+                print(inner, text);
                 text.truncate(text.trim_end().len());
                 text.push('}');
             }
@@ -134,7 +137,7 @@ fn executed(query: &str, values: serde_json::Value) -> String {
     assert!(document.fragments.is_empty());
     let DocumentOperations::Single(operation) = document.operations else { panic!("one operation") };
     let mut text = String::new();
-    write(&operation.node.selection_set.node, &mut text);
+    print(&operation.node.selection_set.node, &mut text);
     text.trim_end().to_owned()
 }
 

@@ -11,7 +11,7 @@ use bluejay_core::{
     AsIter,
     definition::{
         FieldDefinition as _, FieldsDefinition as _, ObjectTypeDefinition as _, OutputType as _, SchemaDefinition as _,
-        TypeDefinitionReference, UnionMemberType as _, UnionTypeDefinition as _,
+        TypeDefinitionReference, UnionMemberType, UnionTypeDefinition as _,
     },
 };
 use bluejay_parser::ast::{
@@ -67,11 +67,9 @@ pub(super) fn objects<'s>(schema: &'s Schema, named: &Named<'s>) -> Vec<&'s str>
     match named {
         TypeDefinitionReference::Object(object) => vec![(**object).name()],
         TypeDefinitionReference::Interface(interface) => {
-            schema.get_interface_implementors(interface).map(|object| object_name(object)).collect()
+            schema.get_interface_implementors(interface).map(object_name).collect()
         }
-        TypeDefinitionReference::Union(union) => {
-            union.union_member_types().iter().map(|member| member.name().as_ref()).collect()
-        }
+        TypeDefinitionReference::Union(union) => union.union_member_types().iter().map(UnionMemberType::name).collect(),
         TypeDefinitionReference::BuiltinScalar(_)
         | TypeDefinitionReference::CustomScalar(_)
         | TypeDefinitionReference::InputObject(_)
@@ -99,8 +97,6 @@ pub(super) fn is_object(named: &Named<'_>) -> bool {
     matches!(named, TypeDefinitionReference::Object(_))
 }
 
-fn object_name<'s>(
-    object: &'s <Schema as bluejay_core::definition::SchemaDefinition>::ObjectTypeDefinition,
-) -> &'s str {
+fn object_name(object: &<Schema as bluejay_core::definition::SchemaDefinition>::ObjectTypeDefinition) -> &str {
     bluejay_core::definition::ObjectTypeDefinition::name(object)
 }

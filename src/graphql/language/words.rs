@@ -8,8 +8,8 @@ use async_graphql::{Pos, ServerError};
 use bluejay_core::{
     AsIter,
     definition::{
-        EnumTypeDefinition as _, EnumValueDefinition as _, FieldDefinition as _, InputObjectTypeDefinition as _,
-        InputType as _, InputValueDefinition, OutputType as _, SchemaDefinition as _, TypeDefinitionReference,
+        EnumTypeDefinition as _, EnumValueDefinition, FieldDefinition, InputObjectTypeDefinition as _, InputType as _,
+        InputValueDefinition, OutputType as _, SchemaDefinition as _, TypeDefinitionReference,
     },
     executable::OperationDefinition as _,
 };
@@ -46,6 +46,7 @@ impl<'a> Words<'a> {
     }
 
     /// The mistake as an error; none if it is no mistake in this edition.
+    #[expect(clippy::too_many_lines, reason = "one sentence for each of the library's errors, in one list")]
     pub(super) fn tell(&self, mistake: Mistake<'a>) -> Option<ServerError> {
         let (message, at) = match mistake {
             Mistake::NonUniqueOperationNames { name, operations } => {
@@ -163,11 +164,10 @@ impl<'a> Words<'a> {
             Mistake::VariableDefinitionTypeNotInput { variable_definition } => {
                 let (variable, of) = (variable_definition.variable(), base(variable_definition.r#type()));
                 let known = self.schema.get_type_definition(of).is_some();
-                let message = match known {
-                    true => {
-                        format!("Variable \"${}\" cannot be of type \"{of}\", which is not for input.", variable.name())
-                    }
-                    false => self.unknown_type(of),
+                let message = if known {
+                    format!("Variable \"${}\" cannot be of type \"{of}\", which is not for input.", variable.name())
+                } else {
+                    self.unknown_type(of)
                 };
                 (message, Some(self.start(variable_definition.r#type())))
             }
@@ -205,7 +205,7 @@ impl<'a> Words<'a> {
     }
 
     fn unknown_field(&self, name: &str, of: TypeDefinitionReference<'_, Schema>) -> String {
-        let known = each(of.fields_definition()).map(|field| field.name());
+        let known = each(of.fields_definition()).map(FieldDefinition::name);
         let mut near = suggestion(name, known);
         if near.is_empty() && of.is_abstract() {
             // Often what a client means is a field of one of the types behind it.
@@ -327,7 +327,7 @@ impl<'a> Words<'a> {
                 let at = keys.last().map_or(*value.span(), |key| *key.span());
                 let message = format!("There can be only one input field named \"{field_name}\".");
                 let _ = path;
-                return failure(ErrorCode::GraphqlValidationFailed, message, Some(self.source.at(offset(&at))));
+                return failure(ErrorCode::GraphqlValidationFailed, message, Some(self.source.at(offset(at))));
             }
             ValueError::NoInputFieldWithName { field, input_object_type_name, path } => {
                 let near = suggestion(field.as_str(), self.input_fields(input_object_type_name));
@@ -344,8 +344,8 @@ impl<'a> Words<'a> {
                 (*value.span(), path, format!("\"{input_object_type_name}\" needs exactly one field"))
             }
         };
-        let at = self.source.at(offset(&span));
-        let mut place = self.holder(&span).unwrap_or_else(|| "a variable's default".to_owned());
+        let at = self.source.at(offset(span));
+        let mut place = self.holder(span).unwrap_or_else(|| "a variable's default".to_owned());
         for step in path.to_vec::<String>() {
             place.push('.');
             place.push_str(&step);
@@ -357,7 +357,7 @@ impl<'a> Words<'a> {
     fn enum_values(&self, name: &str) -> Vec<&'static str> {
         match self.schema.get_type_definition(name) {
             Some(TypeDefinitionReference::Enum(one)) => {
-                one.enum_value_definitions().iter().map(|value| value.name()).collect()
+                one.enum_value_definitions().iter().map(EnumValueDefinition::name).collect()
             }
             _ => Vec::new(),
         }
@@ -373,7 +373,7 @@ impl<'a> Words<'a> {
     }
 
     /// The name of the argument, or of the variable, whose value stands at this place.
-    fn holder(&self, span: &Span) -> Option<String> {
+    fn holder(&self, span: Span) -> Option<String> {
         let at = offset(span);
         let operations = self.document.operation_definitions().iter();
         let found = operations.clone().find_map(|operation| in_set(operation.selection_set(), at));
@@ -398,14 +398,18 @@ impl<'a> Words<'a> {
             within.iter().find_map(|selection| match selection {
                 Selection::Field(field) => {
                     let own = field.selection_set()?;
-                    if offset(own.span()) == at { Some(field.name().as_str()) } else { find(own, at) }
+                    if offset(*own.span()) == at { Some(field.name().as_str()) } else { find(own, at) }
                 }
                 Selection::InlineFragment(inline) => find(inline.selection_set(), at),
                 Selection::FragmentSpread(_) => None,
             })
         }
-        let at = offset(set.span());
-        let operations = self.document.operation_definitions().iter().map(|operation| operation.selection_set());
+        let at = offset(*set.span());
+        let operations = self
+            .document
+            .operation_definitions()
+            .iter()
+            .map(bluejay_parser::ast::executable::OperationDefinition::selection_set);
         let fragments = self.document.fragment_definitions().iter().map(|fragment| fragment.selection_set());
         operations.chain(fragments).find_map(|set| find(set, at)).unwrap_or_default().to_owned()
     }

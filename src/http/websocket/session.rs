@@ -371,11 +371,11 @@ impl<B: SocketBackend> Session<B> {
         }
         let viewer = standing.viewer.clone();
         let (backend, position) = (&self.shared.backend, &self.position);
-        let begin = || match payload {
+        let execute = || match payload {
             Ok(payload) => backend.execute(viewer, payload, position),
             Err(unreadable) => refused(&unreadable),
         };
-        let begun = std::panic::catch_unwind(AssertUnwindSafe(begin));
+        let begun = std::panic::catch_unwind(AssertUnwindSafe(execute));
         if let Ok(operation) = begun {
             self.operations.start(id, operation);
         } else {
