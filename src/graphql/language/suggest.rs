@@ -18,7 +18,7 @@ pub(super) fn suggestion<'a>(sent: &str, known: impl IntoIterator<Item = &'a str
         // What begins so belongs to introspection.
         .filter(|name| !name.starts_with("__"))
         .map(|name| (distance(sent, name), name))
-        .filter(|(distance, name)| *distance < (sent.len() / 2).max(name.len() / 2).max(1))
+        .filter(|(distance, name)| *distance < (sent.len() / 2).max(name.len() / 2).max(2))
         .collect();
     near.sort_unstable();
     near.truncate(MOST);

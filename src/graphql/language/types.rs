@@ -57,6 +57,11 @@ pub(super) fn is_addition(parent: &str, name: &str) -> bool {
     ADDITIONS.contains(&(parent, name))
 }
 
+/// Whether introspection has a field of this name that the library does not know.
+pub(super) fn is_addition_of_any(name: &str) -> bool {
+    ADDITIONS.iter().any(|(_, added)| *added == name)
+}
+
 /// The type at the end of a field's lists and exclamation marks.
 pub(super) fn result<'s>(schema: &'s Schema, field: &'s Field) -> Option<Named<'s>> {
     schema.get_type_definition(field.r#type().base_name())

@@ -29,7 +29,7 @@ use super::{
     rules::{Ast, Mistake},
     source::{Source, offset},
     suggest::suggestion,
-    types::{Schema, each, is_addition},
+    types::{Schema, each, is_addition, is_addition_of_any},
 };
 use crate::graphql::{errors::ErrorCode, limits::failure};
 
@@ -180,6 +180,9 @@ impl<'a> Words<'a> {
             }
             Mistake::VariableDefinitionUnused { variable_definition } => {
                 let variable = variable_definition.variable();
+                if self.decides_on_addition(variable.name()) {
+                    return None;
+                }
                 (format!("Variable \"${}\" is never used.", variable.name()), Some(self.start(variable)))
             }
             Mistake::InvalidVariableUsage { variable, variable_type, location_type } => {
@@ -390,6 +393,26 @@ impl<'a> Words<'a> {
             }
             None
         })
+    }
+
+    /// Whether a condition of a field that the library does not know holds this variable.
+    fn decides_on_addition(&self, variable: &str) -> bool {
+        fn within(set: &SelectionSet<'_>, variable: &str) -> bool {
+            set.iter().any(|selection| match selection {
+                Selection::Field(field) => {
+                    let conditions = each(bluejay_core::executable::Field::directives(field));
+                    let holds = |value: &Value<'_, false>| matches!(value, Value::Variable(it) if it.name() == variable);
+                    let mut arguments = conditions.flat_map(|condition| each(bluejay_core::Directive::arguments(condition)));
+                    is_addition_of_any(field.name().as_str()) && arguments.any(|argument| holds(argument.value()))
+                        || field.selection_set().is_some_and(|set| within(set, variable))
+                }
+                Selection::InlineFragment(inline) => within(inline.selection_set(), variable),
+                Selection::FragmentSpread(_) => false,
+            })
+        }
+        let operations = self.document.operation_definitions().iter().map(|operation| operation.selection_set());
+        let fragments = self.document.fragment_definitions().iter().map(|fragment| fragment.selection_set());
+        operations.chain(fragments).any(|set| within(set, variable))
     }
 
     /// The name of the field that a selection set belongs to.

@@ -104,6 +104,7 @@ fn what_the_edition_of_2025_added_is_there() {
         "{ a { ...F } } \"A part\" fragment F on A { b }",
         "{ __type(name: \"Choice\") { isOneOf inputFields(includeDeprecated: true) { isDeprecated deprecationReason } } }",
         "{ __schema { description directives { isRepeatable args(includeDeprecated: true) { name } } } }",
+        "query A($on: Boolean! = true) { __type(name: \"Choice\") { name isOneOf @include(if: $on) } }",
         "query A { f0 } query B { f1 } fragment F on Query { f2 } query C { ...F }",
     ] {
         let named = documents().prepare(
