@@ -19,6 +19,7 @@ use super::{
     Language,
     operation::{Operation, long_list},
     roots,
+    signs::beside_names,
 };
 use crate::graphql::{
     errors::ErrorCode,
@@ -132,7 +133,8 @@ impl Documents {
         if let Some(operations) = self.kept.get(query) {
             return Ok(operations);
         }
-        let operations: Arc<[_]> = self.language.read(query, limits)?.into_iter().map(Arc::new).collect();
+        let operations: Arc<[_]> =
+            self.language.read(&beside_names(query), limits)?.into_iter().map(Arc::new).collect();
         if query.len() + weight(&operations) <= LARGEST_KEPT {
             self.kept.insert(query.into(), Arc::clone(&operations));
         }

@@ -47,6 +47,7 @@ mod overlap;
 mod price;
 mod roots;
 mod rules;
+mod signs;
 mod source;
 mod suggest;
 mod types;

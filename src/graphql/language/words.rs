@@ -401,8 +401,10 @@ impl<'a> Words<'a> {
             set.iter().any(|selection| match selection {
                 Selection::Field(field) => {
                     let conditions = each(bluejay_core::executable::Field::directives(field));
-                    let holds = |value: &Value<'_, false>| matches!(value, Value::Variable(it) if it.name() == variable);
-                    let mut arguments = conditions.flat_map(|condition| each(bluejay_core::Directive::arguments(condition)));
+                    let holds =
+                        |value: &Value<'_, false>| matches!(value, Value::Variable(it) if it.name() == variable);
+                    let mut arguments =
+                        conditions.flat_map(|condition| each(bluejay_core::Directive::arguments(condition)));
                     is_addition_of_any(field.name().as_str()) && arguments.any(|argument| holds(argument.value()))
                         || field.selection_set().is_some_and(|set| within(set, variable))
                 }
