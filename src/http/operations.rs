@@ -56,7 +56,7 @@ use crate::{
 };
 
 /// How long an answer waits for the place of its events, which usually comes before the answer is made.
-const CURSOR_PATIENCE: Duration = Duration::from_millis(250);
+const CURSOR_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What it takes to run an operation. Clones share everything.
 #[derive(Clone)]
