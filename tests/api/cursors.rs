@@ -158,7 +158,7 @@ async fn an_answer_does_not_wait_for_what_is_not_coming() {
         let reply = post(&ada).await;
         assert_eq!((named(&reply.body), &reply.data()["postJob"]["errors"]), (None, &json!([])));
     }
-    assert!(began.elapsed() < Duration::from_secs(4), "20 answers took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(9), "20 answers took {:?}", began.elapsed());
     app.finish().await;
 }
 
