@@ -30,7 +30,7 @@ fn embed_playground(dist: &Path, table: &Path) -> Result<(), Box<dyn std::error:
     // The page is written last: without it the build was cut off, or never begun.
     if page.is_file() {
         for entry in fs::read_dir(dist)? {
-            let name = entry?.file_name().into_string().map_err(|name| format!("{name:?} is no file of a build"))?;
+            let name = entry?.file_name().into_string().map_err(|_| "a name that is not UTF-8")?;
             names.extend(name.strip_suffix(".gz").map(ToOwned::to_owned));
         }
     }
@@ -38,14 +38,14 @@ fn embed_playground(dist: &Path, table: &Path) -> Result<(), Box<dyn std::error:
 
     let mut table = fs::File::create(table)?;
     if page.is_file() {
-        writeln!(table, "const PAGE: Option<&str> = Some(include_str!({page:?}));")?;
+        writeln!(table, "const PAGE: Option<&str> = Some(include_str!({}));", literal(&page)?)?;
     } else {
         writeln!(table, "const PAGE: Option<&str> = None;")?;
     }
     writeln!(table, "const FILES: &[File] = &[")?;
     for name in names {
-        let (br, gz) = (dist.join(format!("{name}.br")), dist.join(format!("{name}.gz")));
-        writeln!(table, "    File {{ name: {name:?}, br: include_bytes!({br:?}), gz: include_bytes!({gz:?}) }},")?;
+        let [br, gz] = ["br", "gz"].map(|coding| literal(&dist.join(format!("{name}.{coding}"))));
+        writeln!(table, "    File {{ name: {name:?}, br: include_bytes!({}), gz: include_bytes!({}) }},", br?, gz?)?;
     }
     writeln!(table, "];")?;
     Ok(())
@@ -67,8 +67,13 @@ fn embed_docs(root: &Path, table: &Path) -> Result<(), Box<dyn std::error::Error
     writeln!(table, "const DOCS: &[(&str, &str)] = &[")?;
     for path in paths {
         let name = path.file_name().and_then(|name| name.to_str()).ok_or("a name in UTF-8")?;
-        writeln!(table, "    ({name:?}, include_str!({path:?})),")?;
+        writeln!(table, "    ({name:?}, include_str!({})),", literal(&path)?)?;
     }
     writeln!(table, "];")?;
     Ok(())
+}
+
+/// A path as Rust writes a string.
+fn literal(path: &Path) -> Result<String, &'static str> {
+    path.to_str().map(|path| format!("{path:?}")).ok_or("a path that is not UTF-8")
 }

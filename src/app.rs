@@ -25,7 +25,10 @@ use crate::{
     error::{Fault, cause},
     events::{self, EventLog},
     gossip,
-    graphql::budget::Budgets,
+    graphql::{
+        budget::Budgets,
+        language::{Documents, InvalidSchema},
+    },
     http::{
         operations::{Operations, Parts},
         pages::Site,
@@ -85,6 +88,9 @@ pub enum StartError {
     /// The tables do not fit.
     #[error(transparent)]
     Schema(#[from] migrations::Misfit),
+    /// The API's own schema.
+    #[error(transparent)]
+    Language(#[from] InvalidSchema),
     /// The signing keys.
     #[error(transparent)]
     Keys(#[from] crate::auth::keys::KeyError),
@@ -121,12 +127,7 @@ impl App {
         let db = Box::pin(open_database(&config, ids.clone(), lifecycle.clone())).await?;
         lifecycle.spawn_until_stopping(db.clone().watch(config.database.clone()));
 
-        let policy = match config.environment {
-            Environment::Development => KeyPolicy::CreateIfMissing,
-            Environment::Production => KeyPolicy::Require,
-        };
-        let signing_kid = Some(config.auth.signing_kid.as_str()).filter(|kid| !kid.is_empty());
-        let keyring = Keyring::load(&config.auth.keys_dir, signing_kid, policy, &ids)?;
+        let keyring = load_keys(&config, &ids)?;
         let tokens = AccessTokens::new(Arc::new(keyring), config.auth.tokens(), clock.clone(), ids.clone());
         let refresh = config.auth.refresh_token_seconds;
         let sessions = Sessions::new(db.clone(), Arc::new(tokens), clock.clone(), ids.clone(), refresh);
@@ -182,6 +183,7 @@ impl App {
             replica: replica.clone(),
             services: services.clone(),
             sessions: sessions.clone(),
+            documents: Documents::new(schema::language()?),
             limits: config.limits.clone(),
             budgets,
             timeout: Duration::from_millis(config.http.operation_timeout_ms),
@@ -213,13 +215,7 @@ impl App {
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
             schema: Arc::default(),
             proxies: Arc::new(config.http.proxies()?),
-            site: Arc::new(Site {
-                playground: config.http.playground,
-                demo: config.environment == Environment::Development,
-                currency: config.marketplace.currency.clone(),
-                secured: config.tls.is_on(),
-                listen: config.http.listen,
-            }),
+            site: Arc::new(site(&config)),
         };
         Ok(Self { config, db, replica, services, lifecycle, clock, router: router(web), tls })
     }
@@ -338,5 +334,25 @@ async fn sweep(budgets: Arc<Budgets>, lifecycle: Lifecycle) {
             () = lifecycle.stopping() => return,
             _ = ticks.tick() => budgets.sweep(),
         }
+    }
+}
+
+fn load_keys(config: &Config, ids: &Ids) -> Result<Keyring, StartError> {
+    let policy = match config.environment {
+        Environment::Development => KeyPolicy::CreateIfMissing,
+        Environment::Production => KeyPolicy::Require,
+    };
+    let signing_kid = Some(config.auth.signing_kid.as_str()).filter(|kid| !kid.is_empty());
+    Ok(Keyring::load(&config.auth.keys_dir, signing_kid, policy, ids)?)
+}
+
+/// What the pages say of this server.
+fn site(config: &Config) -> Site {
+    Site {
+        playground: config.http.playground,
+        demo: config.environment == Environment::Development,
+        currency: config.marketplace.currency.clone(),
+        secured: config.tls.is_on(),
+        listen: config.http.listen,
     }
 }

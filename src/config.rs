@@ -462,8 +462,10 @@ mod tests {
 
     #[test]
     fn the_embedded_files_are_usable() {
-        Config::layered(Environment::Development, &[]).expect("usable");
-        Config::layered(Environment::Production, &[]).expect("usable");
+        for (environment, playground) in [(Environment::Development, true), (Environment::Production, false)] {
+            let config = Config::layered(environment, &[]).expect("usable");
+            assert_eq!(config.http.playground, playground);
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ enum SchemaFormat {
     Introspection,
     /// The short introspection that urql's graphcache takes as `schema`.
     Graphcache,
-    /// What Apollo's InMemoryCache takes as `possibleTypes`.
+    /// What Apollo's `InMemoryCache` takes as `possibleTypes`.
     PossibleTypes,
 }
 

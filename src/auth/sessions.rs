@@ -197,7 +197,7 @@ impl Sessions {
         let id: RefreshTokenId = row.try_get("", "id")?;
         let salt: [u8; 32] = self.ids.secret();
         // The conditional update decides, not the row read above: of two that race, one uses the token.
-        let used = match tx.backend() {
+        let spent = match tx.backend() {
             Backend::Postgres => {
                 let sql = "UPDATE refresh_tokens SET used_at = clock_timestamp(), successor_salt = ? \
                            WHERE id = ? AND used_at IS NULL RETURNING 1";
@@ -209,14 +209,12 @@ impl Sessions {
                 tx.query(sql, [self.clock.now().into(), salt.to_vec().into(), id.into()]).await?
             }
         };
-        if used.is_empty() {
-            return match self.same_successor_in(tx, id, &secret).await? {
-                Some(successor) => Ok(Refresh::Rotated(user, session, successor)),
-                None => {
-                    self.end_in(tx, session, "refresh token reused").await?;
-                    Ok(Refresh::Reused(session))
-                }
-            };
+        if spent.is_empty() {
+            if let Some(successor) = self.same_successor_in(tx, id, &secret).await? {
+                return Ok(Refresh::Rotated(user, session, successor));
+            }
+            self.end_in(tx, session, "refresh token reused").await?;
+            return Ok(Refresh::Reused(session));
         }
         if row.try_get::<Timestamp>("", "expires_at")? <= self.clock.now() {
             return Ok(Refresh::Refused);

@@ -330,7 +330,8 @@ impl Claims {
                     let (before, claim, deliverable) =
                         self.lock_for_review_in(&tx, &actor, deliverable_id, Step::Approve).await?;
                     let parties = [before.client_id, claim.freelancer_id];
-                    let [payer, payee] = self.accounts.cards_in(&tx, parties).await?.map(|card| card.display_name);
+                    let [client_name, freelancer_name] =
+                        self.accounts.cards_in(&tx, parties).await?.map(|card| card.display_name);
                     let status = DeliverableStatus::Approved;
                     let deliverable = Deliverable { status, reviewed_at: Some(now), ..deliverable };
                     update_in(&tx, deliverable.clone()).await?;
@@ -348,8 +349,8 @@ impl Claims {
                     let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable, JobChange::Escrow];
                     let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
                     self.record_in(&tx, &claim, Some(was), snapshot).await?;
-                    let for_client = Details::new(Part::Client, &job.title).by(freelancer, &payee);
-                    let approved = Details::new(Part::Freelancer, &job.title).by(job.client_id, &payer);
+                    let for_client = Details::new(Part::Client, &job.title).by(freelancer, &freelancer_name);
+                    let approved = Details::new(Part::Freelancer, &job.title).by(job.client_id, &client_name);
                     let paid = Details { amount: Some(payment.amount), ..approved.clone() };
                     let notifications = &self.notifications;
                     let (kind, subject) = (NotificationKind::WorkApproved, Subject::Job(job.id));

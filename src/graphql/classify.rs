@@ -1,7 +1,7 @@
 //! Every error has a code from the closed list, and no fault of ours shows its text.
 //!
 //! Owns the last look at a response before it is sent. Each transport calls [`classify`] once on each response; each
-//! fault is logged here and nowhere else. Errors of documents carry their codes already ([`super::document`],
+//! fault is logged here and nowhere else. Errors of documents carry their codes already ([`super::language`],
 //! [`super::nulls`]), as do those that resolvers make on purpose through [`ErrorCode::error`]. What is left came out
 //! of execution without a code: an argument that a scalar or a validator refused, which async-graphql finds only when
 //! the field resolves, or something nobody foresaw.

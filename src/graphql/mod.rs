@@ -1,6 +1,6 @@
 //! The GraphQL kit: what every part of the API is built with. It knows no domain.
 //!
-//! - [`document`] and [`limits`]: reads an operation and weighs it before anything runs
+//! - [`language`] and [`limits`]: reads an operation, coerces its variables and weighs it before anything runs
 //! - [`budget`] and [`returned`]: what a caller may spend, and what an operation cost in the end
 //! - [`context`]: what a resolver may ask for
 //! - [`errors`], [`classify`], [`nulls`]: what a failure looks like outside
@@ -11,14 +11,12 @@ pub mod budget;
 pub mod classify;
 pub mod connections;
 pub mod context;
-pub mod document;
 pub mod errors;
+pub mod language;
 pub mod limits;
 pub mod loader;
 pub mod nulls;
 pub mod patch;
 pub mod returned;
 pub mod scalars;
-mod scan;
 pub mod user_errors;
-mod variables;

@@ -4,9 +4,10 @@
 //! `InputError` with its path and not a refusal of the whole document. A number in place of a text is taken as its
 //! digits and refused there too, since it may have been through a float.
 
-use async_graphql::{InputObject, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value};
+use async_graphql::{InputObject, InputValueError, InputValueResult, Pos, Scalar, ScalarType, SimpleObject, Value};
 use chrono::{Datelike, SecondsFormat, SubsecRound, Timelike};
 
+use super::language::ScalarParser;
 use crate::{
     clock::Timestamp,
     money::{Currency, Money},
@@ -15,6 +16,25 @@ use crate::{
 
 /// The longest text of an amount or a code.
 const MAX_BYTES: usize = 64;
+
+/// How values of these scalars are checked before an operation runs.
+pub const SCALARS: [(&str, ScalarParser); 4] = [
+    ("DateTime", parses::<DateTime>),
+    ("Decimal", parses::<Decimal>),
+    ("CurrencyCode", parses::<CurrencyCode>),
+    ("URL", parses::<Url>),
+];
+
+/// Whether a value is one of this scalar, or what the scalar says against it.
+fn parses<T: ScalarType + async_graphql::InputType>(value: Value) -> Result<(), String> {
+    let error = match <T as ScalarType>::parse(value) {
+        Ok(_) => return Ok(()),
+        Err(error) => error.into_server_error(Pos::default()),
+    };
+    // After the name of the type, which async-graphql puts before it.
+    let message = error.message.split_once("\": ").map_or(error.message.as_str(), |(_, message)| message);
+    Err(message.to_owned())
+}
 
 /// RFC 3339 timestamp in UTC with millisecond precision, e.g. `2026-11-21T09:30:00.000Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

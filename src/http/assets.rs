@@ -6,7 +6,10 @@
 //! A client that takes neither Brotli nor gzip gets the file unpacked. That is done once per file and kept, so that
 //! asking for it again and again costs nothing.
 
-use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
+use std::{
+    collections::HashMap,
+    sync::{LazyLock, OnceLock},
+};
 
 use axum::{
     extract::Path,
@@ -38,13 +41,11 @@ struct File {
 /// A file, and the same unpacked once somebody has asked for that.
 struct Asset {
     file: &'static File,
-    plain: LazyLock<Option<Vec<u8>>, Box<dyn FnOnce() -> Option<Vec<u8>> + Send>>,
+    plain: OnceLock<Option<Vec<u8>>>,
 }
 
-static ASSETS: LazyLock<HashMap<&'static str, Asset>> = LazyLock::new(|| {
-    let asset = |file: &'static File| Asset { file, plain: LazyLock::new(Box::new(|| unpacked(file.gz))) };
-    FILES.iter().map(|file| (file.name, asset(file))).collect()
-});
+static ASSETS: LazyLock<HashMap<&'static str, Asset>> =
+    LazyLock::new(|| FILES.iter().map(|file| (file.name, Asset { file, plain: OnceLock::new() })).collect());
 
 /// The page of the playground, if the web was built before the binary was.
 pub const fn playground() -> Option<&'static str> {
@@ -69,8 +70,8 @@ pub async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
     let (body, coded): (&'static [u8], _) = match coding {
         Coding::Brotli => (asset.file.br, Some("br")),
         Coding::Gzip => (asset.file.gz, Some("gzip")),
-        Coding::Identity => match asset.plain.as_deref() {
-            Some(plain) => (plain, None),
+        Coding::Identity => match asset.plain.get_or_init(|| unpacked(asset.file.gz)) {
+            Some(plain) => (plain.as_slice(), None),
             None => return pages::not_found().await,
         },
     };
@@ -81,8 +82,7 @@ pub async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .any(|known| known == "*" || known.trim_start_matches("W/") == tag);
-    let mut response =
-        if fresh { StatusCode::NOT_MODIFIED.into_response() } else { Cow::Borrowed(body).into_response() };
+    let mut response = if fresh { StatusCode::NOT_MODIFIED.into_response() } else { body.into_response() };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(&name)));
     headers.insert(header::CACHE_CONTROL, CACHE);

@@ -2,7 +2,7 @@
 //!
 //! Owns the protocol (the GraphQL-over-HTTP draft) as plain functions; the handler in the router strings them together:
 //! [`negotiate`](super::negotiation::negotiate), [`read_body`], [`parse_get`] or [`parse_post`],
-//! [`prepare`](crate::graphql::document::prepare), [`check_transport`], the budget, the schema, [`respond`]. The
+//! [`Documents::prepare`](crate::graphql::language::Documents::prepare), [`check_transport`], the budget, the schema, [`respond`]. The
 //! npm package graphql-http audits the result (`tests/js/audit.mjs`): all 61 audits, optional ones included, pass.
 //!
 //! Invariants: mutations run by POST with `application/json` only, which a foreign page cannot send without asking
@@ -20,10 +20,11 @@ use axum::{
 };
 use futures_util::StreamExt;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     header_values::{members, with_parameters},
+    json::{Unreadable, marked_halves},
     negotiation::{MediaType, is_utf8},
 };
 use crate::graphql::{
@@ -74,6 +75,8 @@ pub enum Refusal {
     TooLarge(usize),
     /// Not the parameters of a GraphQL request, and why: 400.
     Malformed(String),
+    /// Parameters that no text can hold.
+    Unreadable(Unreadable),
     /// A hash without its document. None is kept here, so the client sends whole documents from now on: 200.
     PersistedQuery,
 }
@@ -98,6 +101,7 @@ impl Refusal {
             }
             Self::TooLarge(limit) => format!("The body is larger than {limit} bytes. Send less."),
             Self::Malformed(why) => why.clone(),
+            Self::Unreadable(unreadable) => unreadable.error().message,
             Self::PersistedQuery => PERSISTED_QUERY_NOT_SUPPORTED.to_owned(),
         }
     }
@@ -105,6 +109,7 @@ impl Refusal {
     /// The refusal as a GraphQL error.
     pub fn error(&self) -> ServerError {
         let code = match self {
+            Self::Unreadable(unreadable) => return unreadable.error(),
             Self::PersistedQuery => ErrorCode::PersistedQueryNotSupported,
             _ => ErrorCode::BadRequest,
         };
@@ -120,6 +125,7 @@ impl Refusal {
             Self::ContentType | Self::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Subscription | Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Unreadable(_) => response.status(),
             // In every media type: clients for phones look at no body of another status, and would never send the whole
             // document.
             Self::PersistedQuery => StatusCode::OK,
@@ -185,8 +191,10 @@ pub fn parse_get(query: Option<&str>) -> Result<Incoming, Refusal> {
         let value = match name.as_ref() {
             "query" | "operationName" => Value::String(value.into_owned()),
             "variables" | "extensions" if value.is_empty() => continue,
-            "variables" | "extensions" => serde_json::from_str(&value)
-                .map_err(|error| Refusal::Malformed(format!("\"{name}\" is not JSON: {error}.")))?,
+            "variables" | "extensions" => serde_json::from_str(&value).map_err(|error| {
+                let half = marked_halves(&value).map(|value| unreadable(&json!({ &*name: value })));
+                half.unwrap_or_else(|| Refusal::Malformed(format!("\"{name}\" is not JSON: {error}.")))
+            })?,
             _ => continue,
         };
         if parameters.insert(name.to_string(), value).is_some() {
@@ -210,8 +218,16 @@ pub fn parse_post(headers: &HeaderMap, body: &[u8]) -> Result<Incoming, Refusal>
             Err(Refusal::Malformed("Batches are not served. Send each operation in a request of its own.".to_owned()))
         }
         Ok(other) => Err(Refusal::Malformed(format!("The body must be a JSON object, but is {}.", kind(&other)))),
-        Err(error) => Err(Refusal::Malformed(format!("The body is not JSON: {error}."))),
+        Err(error) => {
+            let half = std::str::from_utf8(body).ok().and_then(marked_halves);
+            let half = half.as_ref().map(unreadable);
+            Err(half.unwrap_or_else(|| Refusal::Malformed(format!("The body is not JSON: {error}."))))
+        }
     }
+}
+
+fn unreadable(parameters: &Value) -> Refusal {
+    Refusal::Unreadable(Unreadable::half(parameters))
 }
 
 /// Whether every type that the request names is JSON in UTF-8. One is usual; a proxy may have written it twice.

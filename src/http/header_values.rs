@@ -60,16 +60,8 @@ fn parts(value: &str, separator: char) -> impl Iterator<Item = &str> {
             }
             false
         });
-        let part = match end {
-            Some(end) => {
-                rest = Some(&text[end + separator.len_utf8()..]);
-                &text[..end]
-            }
-            None => {
-                rest = None;
-                text
-            }
-        };
+        rest = end.map(|end| &text[end + separator.len_utf8()..]);
+        let part = &text[..end.unwrap_or(text.len())];
         Some(part.trim_matches(BLANK))
     });
     parts.filter(|part| !part.is_empty())

@@ -15,6 +15,7 @@ pub mod graphql;
 mod header_values;
 pub mod health;
 mod impatient;
+pub mod json;
 pub mod middleware;
 pub mod negotiation;
 pub mod operations;

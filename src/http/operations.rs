@@ -1,6 +1,6 @@
 //! Runs operations, whatever transport they came by.
 //!
-//! The one path from a document to its answer: weigh it (`graphql::document`), charge the caller (`graphql::budget`),
+//! The one path from a document to its answer: read and weigh it (`graphql::language`), charge the caller (`graphql::budget`),
 //! give it a scope and loaders, execute it within the time limit with panics caught, and give every error its code.
 //! Called by the HTTP handler, by the streams that it opens and, through [`SocketBackend`], by the sockets.
 
@@ -40,8 +40,8 @@ use crate::{
         budget::{self, Budget, Budgets, Caller},
         classify::{classify, is_request_error},
         context::Scope,
-        document::{Documents, Prepared},
         errors::ErrorCode,
+        language::{Documents, Prepared},
         limits::{Limits, failure, reading_cost},
         loader::Batches,
         returned::charge,
@@ -56,7 +56,7 @@ use crate::{
 };
 
 /// How long an answer waits for the place of its events, which usually comes before the answer is made.
-const CURSOR_PATIENCE: Duration = Duration::from_millis(250);
+const CURSOR_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What it takes to run an operation. Clones share everything.
 #[derive(Clone)]
@@ -68,10 +68,8 @@ struct Shared {
     schema: Schema,
     db: Db,
     replica: Option<Replica>,
-    /// For queries, nearly all of which fail nowhere.
+    /// For queries and events, nearly all of which fail nowhere.
     swift: Schema,
-    /// For events.
-    live: Schema,
     services: Arc<Services>,
     sessions: Sessions,
     documents: Documents,
@@ -93,6 +91,8 @@ pub struct Parts {
     pub services: Services,
     /// Who tokens stand for.
     pub sessions: Sessions,
+    /// The documents that were read last, in the language of the services' schema.
+    pub documents: Documents,
     /// What an operation may hold.
     pub limits: Limits,
     /// What a caller may spend.
@@ -139,7 +139,6 @@ pub struct Ready {
     origin: Origin,
     prepared: Prepared,
     query: String,
-    variables: Variables,
     /// Query, mutation or subscription.
     pub kind: OperationType,
     /// What is left of the budget.
@@ -156,25 +155,11 @@ impl Ready {
 impl Operations {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { db, replica, services, sessions, limits, budgets, timeout, clock, ids } = parts;
-        let (schema, swift, live) = (services.schema(), services.swift_schema(), services.event_schema());
+        let Parts { db, replica, services, sessions, documents, limits, budgets, timeout, clock, ids } = parts;
+        let (schema, swift) = (services.schema(), services.swift_schema());
         let services = Arc::new(services);
-        let documents = Documents::default();
-        let shared = Shared {
-            schema,
-            db,
-            replica,
-            swift,
-            live,
-            services,
-            sessions,
-            documents,
-            limits,
-            budgets,
-            timeout,
-            clock,
-            ids,
-        };
+        let shared =
+            Shared { schema, db, replica, swift, services, sessions, documents, limits, budgets, timeout, clock, ids };
         Self { shared: Arc::new(shared) }
     }
 
@@ -224,7 +209,7 @@ impl Operations {
             return Ok(refuse(&refused));
         }
         let (name, limits) = (operation_name.as_deref(), &shared.limits);
-        let prepared = shared.documents.prepare(&query, name, &variables, limits, SINGLE_MUTATIONS);
+        let prepared = shared.documents.prepare(&query, name, variables, limits, SINGLE_MUTATIONS);
         if let Ok(prepared) = &prepared {
             may_run(prepared.operation)?;
         }
@@ -240,7 +225,7 @@ impl Operations {
             }
             (Ok(prepared), Ok(budget)) => {
                 let kind = prepared.operation;
-                Admitted::Ready(Box::new(Ready { origin, prepared, query, variables, kind, budget }))
+                Admitted::Ready(Box::new(Ready { origin, prepared, query, kind, budget }))
             }
         })
     }
@@ -341,14 +326,12 @@ impl Operations {
             let (request, batches) = serve(request);
             batches.drive(schema.execute(request.data(Arc::clone(&scope)))).await
         };
-        let Ready { prepared, query, variables, kind, .. } = *ready;
+        let Ready { prepared, kind, .. } = *ready;
         if kind != OperationType::Query {
-            return run(schema, prepared.into_request(query, variables)).await;
+            return run(schema, prepared.request()).await;
         }
-        let mut again = Request::new(&*query).variables(variables.clone());
-        again.operation_name.clone_from(&prepared.operation_name);
-        let response = run(swift, prepared.into_request(query, variables)).await;
-        if response.errors.is_empty() { response } else { run(schema, again).await }
+        let response = run(swift, prepared.request()).await;
+        if response.errors.is_empty() { response } else { run(schema, prepared.request()).await }
     }
 
     /// Where to read a query that need not be read on the primary.
@@ -377,7 +360,7 @@ impl Operations {
         let Begun { interest, after } = self.begin(&ready, resume, request_id).await?;
         // Not before: a document that was refused has any field names it likes, and they must not become labels.
         let listening = Listening::begin(ready.field());
-        let (key, viewer) = (sharing_key(&ready.prepared, &ready.query, &ready.variables), ready.origin);
+        let (key, viewer) = (sharing_key(&ready.prepared, &ready.query), ready.origin);
         let execution = EventExecution::new(self.clone(), ready);
         Ok((self.shared.services.hub.join(key, interest, execution, after, viewer, outlet), listening))
     }
@@ -405,8 +388,7 @@ impl Operations {
     }
 
     fn request(&self, ready: &Ready) -> (Request, Batches) {
-        let request = ready.prepared.clone().into_request(ready.query.clone(), ready.variables.clone());
-        self.shared.services.load_for(request)
+        self.shared.services.load_for(ready.prepared.request())
     }
 }
 

@@ -135,7 +135,7 @@ async fn endpoint(State(web): State<Web>, ConnectInfo(peer): ConnectInfo<SocketA
         .await
         .unwrap_or_else(|refusal| match Transport::of(media) {
             // About the document, so that it is written as its client reads all that is about documents.
-            Some(transport) if refusal == Refusal::PersistedQuery => {
+            Some(transport) if matches!(refusal, Refusal::PersistedQuery | Refusal::Unreadable(_)) => {
                 streams::refuse(async_graphql::Response::from_errors(vec![refusal.error()]), transport, media)
             }
             _ => refusal.respond(media),

@@ -6,17 +6,18 @@
 
 use std::borrow::Cow;
 
-use async_graphql::{Value, Variables, parser::types::Selection};
+use async_graphql::Name;
+use async_graphql_value::Value as Literal;
 
-use crate::{graphql::document::Prepared, realtime::SharingKey};
+use crate::{graphql::language::Prepared, realtime::SharingKey};
 
-/// What two subscriptions must have in common to be answered alike: the document, the operation and the variables, but
+/// What two subscriptions must have in common to be answered alike: the document, the operation and its variables, but
 /// for what says from where to resume.
-pub(super) fn sharing_key(prepared: &Prepared, query: &str, variables: &Variables) -> SharingKey {
-    let mut variables = variables.clone();
+pub(super) fn sharing_key(prepared: &Prepared, query: &str) -> SharingKey {
+    let mut variables = prepared.variables.clone();
     let (query, resumes_by) = without_after(prepared, query);
     if let Some(name) = resumes_by {
-        variables.remove(&async_graphql::Name::new(name));
+        variables.remove(&Name::new(name));
     }
     let variables = serde_json::to_string(&variables).unwrap_or_default();
     let name = prepared.operation_name.as_deref().unwrap_or_default();
@@ -27,20 +28,9 @@ pub(super) fn sharing_key(prepared: &Prepared, query: &str, variables: &Variable
 /// there, if it does nothing else.
 fn without_after<'a>(prepared: &Prepared, query: &'a str) -> (Cow<'a, str>, Option<String>) {
     let whole = (Cow::Borrowed(query), None);
-    let root = prepared.document.operations.iter().find_map(|(name, operation)| {
-        let chosen = name.map(async_graphql::Name::as_str) == prepared.operation_name.as_deref();
-        let root = operation.node.selection_set.node.items.first().filter(|_| chosen)?;
-        if let Selection::Field(field) = &root.node { Some(&field.node) } else { None }
-    });
-    let after = root.and_then(|root| root.arguments.iter().find(|(name, _)| name.node == "after"));
-    let Some((_, value)) = after else { return whole };
-    let mut variable = None;
-    let literal = value.node.clone().into_const_with(|name| {
-        variable = Some(name);
-        Ok::<_, std::convert::Infallible>(Value::Null)
-    });
-    match (variable, literal) {
-        (Some(name), _) => {
+    let Some(value) = prepared.root_argument("after") else { return whole };
+    match &value.node {
+        Literal::Variable(name) => {
             // Declared once, used once: here.
             let written = format!("${name}");
             let used = query.match_indices(&written);
@@ -48,7 +38,7 @@ fn without_after<'a>(prepared: &Prepared, query: &'a str) -> (Cow<'a, str>, Opti
             let only_here = used.filter(|(at, _)| ends(*at)).count() == 2;
             if only_here { (Cow::Borrowed(query), Some(name.to_string())) } else { whole }
         }
-        (None, Ok(Value::String(cursor))) => {
+        Literal::String(cursor) => {
             let line = query.lines().nth(value.pos.line.saturating_sub(1)).unwrap_or_default();
             let literal = format!("\"{cursor}\"");
             let column = line.char_indices().nth(value.pos.column.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
@@ -58,6 +48,6 @@ fn without_after<'a>(prepared: &Prepared, query: &'a str) -> (Cow<'a, str>, Opti
             }
             (Cow::Owned(query.replacen(&literal, "null", 1)), None)
         }
-        (None, _) => whole,
+        _ => whole,
     }
 }

@@ -3,7 +3,7 @@
 //! Together with the domains' `graphql.rs` files this is one layer: they may name the interfaces that stand here, as
 //! they may name each other's types. [`contract`](crate) changes show in `schema.graphql`, which a test compares.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_graphql::{
     Context, MergedObject, MergedSubscription, Object, Schema as GraphqlSchema, SchemaBuilder, SimpleObject,
@@ -23,7 +23,13 @@ use crate::{
         subscription::ClaimSubscription,
     },
     db::Db,
-    graphql::{context::ContextExt, loader::Batches, nulls::Nulls, scalars::DateTime},
+    graphql::{
+        context::ContextExt,
+        language::{InvalidSchema, Language},
+        loader::Batches,
+        nulls::Nulls,
+        scalars::{DateTime, SCALARS},
+    },
     jobs::{
         Jobs,
         graphql::{JobMutation, JobQuery},
@@ -124,14 +130,10 @@ impl Services {
         self.served(builder())
     }
 
-    /// The swift schema for documents that the other one has accepted, together with their variables, and that are
-    /// executed again and again: it does not look at them once more, which costs as much as executing most of them.
-    pub fn event_schema(&self) -> Schema {
-        self.served(builder().validation_mode(ValidationMode::Fast))
-    }
-
     fn served(&self, builder: SchemaBuilder<Query, Mutation, Subscription>) -> Schema {
         builder
+            // Documents are validated before they come here, by more rules than async-graphql has.
+            .validation_mode(ValidationMode::Fast)
             .data(self.accounts.clone())
             .data(self.wallets.clone())
             .data(self.wallets.currency().clone())
@@ -172,6 +174,20 @@ impl Services {
         let batches = Batches::default();
         (request.data(Loaders::new(Arc::clone(self), batches.clone())), batches)
     }
+}
+
+/// What documents are checked against. Made once for the process.
+///
+/// # Errors
+///
+/// The schema cannot be read: a mistake in this program.
+pub fn language() -> Result<Arc<Language>, InvalidSchema> {
+    static LANGUAGE: OnceLock<Arc<Language>> = OnceLock::new();
+    if let Some(language) = LANGUAGE.get() {
+        return Ok(Arc::clone(language));
+    }
+    let language = Arc::new(Language::new(sdl(), &SCALARS)?);
+    Ok(Arc::clone(LANGUAGE.get_or_init(|| language)))
 }
 
 fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {

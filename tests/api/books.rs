@@ -250,7 +250,8 @@ impl World {
         }
         let admin = &self.people[ADMIN];
         let query = "query($ids: [ID!]!) { nodes(ids: $ids) { ... on Job { status version budget { amount } \
-                     escrow { amount } } ... on Claim { status version } ... on Deliverable { status } } }";
+                     escrow { amount } } ... on Claim { claimStatus: status version } \
+                     ... on Deliverable { workStatus: status } } }";
         let jobs = self.model.jobs.iter().map(|job| {
             let held = if matches!(job.status, "OPEN" | "CLAIMED" | "IN_REVIEW") { job.budget } else { 0 };
             json!({
@@ -258,8 +259,9 @@ impl World {
                 "escrow": { "amount": amount(held) },
             })
         });
-        let claims = self.model.claims.iter().map(|claim| json!({ "status": claim.status, "version": claim.version }));
-        let works = self.model.works.iter().map(|work| json!({ "status": work.status }));
+        let claims =
+            self.model.claims.iter().map(|claim| json!({ "claimStatus": claim.status, "version": claim.version }));
+        let works = self.model.works.iter().map(|work| json!({ "workStatus": work.status }));
         let expected: Vec<Value> = jobs.chain(claims).chain(works).collect();
         let ids: Vec<&String> = self.jobs.iter().chain(&self.claims).chain(&self.works).collect();
         for (ids, expected) in ids.chunks(50).zip(expected.chunks(50)) {

@@ -22,7 +22,7 @@ use crate::support::{
 };
 
 /// Longer than the client's first retries take: it waits 1.3 to 4 seconds before the first.
-const GUARD: Duration = Duration::from_secs(30);
+const GUARD: Duration = Duration::from_secs(60);
 
 /// How long an access token is good.
 const TOKEN: Duration = Duration::from_secs(900);

@@ -126,18 +126,13 @@ on_both! {
 /// A stream that has passed the cursor of an answer has shown what was answered, at whichever node it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_nodes_stream_has_shown_it_by_then() {
-    let app = TestApp::start_with(
-        Database::Postgres,
-        "[sockets]\nping_interval_ms = 150\nmessages_per_minute = 6000",
-        Clock::system(),
-    )
-    .await;
+    let app = TestApp::start_with(Database::Postgres, "[sockets]\nping_interval_ms = 400", Clock::system()).await;
     let neighbour = app.neighbour().await;
     let ada = app.client("Ada").await;
     let socket = ada.at(&neighbour).socket().await;
     let feed = socket.subscribe("subscription { jobPosted { job { id } } }", json!({}));
     neighbour.listening(1).await;
-    for _ in 0..10 {
+    for _ in 0..4 {
         let reply = post(&ada).await;
         let own = text(&reply.body, "/extensions/cursor");
         loop {

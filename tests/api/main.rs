@@ -44,6 +44,7 @@ mod groups;
 mod guards;
 mod http;
 mod idempotency;
+mod language;
 mod limits;
 mod lists;
 mod nodes;

@@ -98,6 +98,9 @@ on_both! {
             assert_eq!(public[2]["node"]["job"]["escrow"], Value::Null);
             assert_eq!(follow(&eve, start.clone(), size).await, public, "a stranger hears what everybody hears");
             let bens = follow(&ben, start.clone(), size).await;
+            let of_claim = |edge: &Value| edge["node"]["__typename"] == "ClaimUpdatedEvent";
+            assert_eq!(bens.iter().filter(|edge| of_claim(edge)).count(), 3, "each step of the claim: {bens:#?}");
+            let bens: Vec<Value> = bens.into_iter().filter(|edge| !of_claim(edge)).collect();
             assert_eq!(kinds(&bens).len(), 4, "a party hears the second submission too: {bens:#?}");
             assert_eq!(bens[3]["node"]["changes"], json!(["CLAIM", "DELIVERABLE"]));
             assert_eq!(bens[3]["node"]["job"]["escrow"]["amount"], "100.00");
@@ -107,7 +110,10 @@ on_both! {
         }
         let last = ben.run(EVENTS, json!({ "last": 2, "after": start })).await.data()["events"].clone();
         assert_eq!(last["edges"].as_array().map(Vec::len), Some(2));
-        assert_eq!((&last["pageInfo"]["hasPreviousPage"], &last["edges"][1]["node"]["changes"]), (&json!(true), &json!(["CLAIM", "DELIVERABLE"])));
+        assert_eq!(last["pageInfo"]["hasPreviousPage"], json!(true));
+        let changes = last["edges"].as_array().into_iter().flatten().find(|edge| edge["node"]["changes"].is_array());
+        let changes = changes.map(|edge| edge["node"]["changes"].clone());
+        assert_eq!(changes, Some(json!(["CLAIM", "DELIVERABLE"])), "{last}");
         let nothing = follow(&eve, cursor(&eve).await, 10).await;
         assert_eq!(nothing, Vec::<Value>::new(), "an empty page says where it has read to, and ends there");
     }

@@ -138,6 +138,9 @@ const events = page.getByRole('list', { name: 'Events' });
 await until('the end of the job in the panel', () => events.textContent(), (text) => text.includes('"COMPLETED"'));
 await postsJob('Seen in the panel');
 await until('an event in the panel', () => events.textContent(), (text) => text.includes('Seen in the panel'));
+// It came back where it stood, and not where it had begun: each job once, the newest first.
+const posted = (await events.locator('pre').allTextContents()).map((text) => JSON.parse(text).jobPosted?.job.title);
+assert.deepEqual(posted.filter(Boolean), ['Seen in the panel', 'Posted while it was away', 'Seen at once', postJob.job.title]);
 await accessible(page);
 assert.deepEqual(await pale(page, '.lw-panel'), []);
 await shoot('live');

@@ -1,7 +1,7 @@
 //! The protocol as a client sees it, through a small server.
 #![expect(clippy::unused_async, reason = "async-graphql wants resolvers to be async")]
 
-use async_graphql::{EmptySubscription, Object, Schema};
+use async_graphql::{Object, Schema, Subscription};
 use axum::{
     Router,
     http::{Request, Uri},
@@ -12,7 +12,12 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::{
-    graphql::{classify::classify, document::prepare, limits::Limits, nulls::Nulls},
+    graphql::{
+        classify::classify,
+        language::{Documents, Language},
+        limits::Limits,
+        nulls::Nulls,
+    },
     http::negotiation::negotiate,
 };
 
@@ -37,6 +42,15 @@ impl Mutation {
     }
 }
 
+struct Ticks;
+
+#[Subscription(name = "Subscription")]
+impl Ticks {
+    async fn ticks(&self) -> futures_util::stream::Empty<i32> {
+        futures_util::stream::empty()
+    }
+}
+
 async fn handler(method: Method, uri: Uri, headers: HeaderMap, body: Body) -> Response {
     let Some(media) = negotiate(&headers, &[MediaType::GraphqlResponse, MediaType::Json]) else {
         return Refusal::NotAcceptable.respond(MediaType::Json);
@@ -54,12 +68,13 @@ async fn answer(method: &Method, uri: &Uri, headers: &HeaderMap, body: Body) -> 
         _ => return Err(Refusal::Method),
     };
     let (name, limits) = (incoming.operation_name.as_deref(), Limits::default());
-    let mut outcome = match prepare(&incoming.query, name, &incoming.variables, &limits, &[]) {
+    let schema = Schema::build(Query, Mutation, Ticks).extension(Nulls).finish();
+    let documents = Documents::new(Language::new(&schema.sdl(), &[]).expect("a schema").into());
+    let mut outcome = match documents.prepare(&incoming.query, name, incoming.variables, &limits, &[]) {
         Err(errors) => Outcome::from_errors(errors),
         Ok(prepared) => {
             check_transport(method, prepared.operation)?;
-            let schema = Schema::build(Query, Mutation, EmptySubscription).extension(Nulls).finish();
-            schema.execute(prepared.into_request(incoming.query, incoming.variables)).await
+            schema.execute(prepared.request()).await
         }
     };
     classify(&mut outcome, "req-7");

@@ -35,8 +35,8 @@ impl EventExecution {
 
     /// The answer, or none while the database is out of reach.
     async fn attempt(&self, delivery: &Arc<Delivery>, hearing: Hearing, viewer: Option<Origin>) -> Option<Executed> {
-        let Shared { schema, live, .. } = &*self.operations.shared;
-        let (mut response, mut scope) = self.run(live, delivery, hearing, viewer).await;
+        let Shared { schema, swift, .. } = &*self.operations.shared;
+        let (mut response, mut scope) = self.run(swift, delivery, hearing, viewer).await;
         if !response.errors.is_empty() && !response.errors.iter().any(is_out_of_reach) {
             // What fails is told by the schema that knows how.
             (response, scope) = self.run(schema, delivery, hearing, viewer).await;

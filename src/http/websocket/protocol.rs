@@ -8,13 +8,20 @@
 use std::{fmt, sync::Arc};
 
 use axum::http::HeaderMap;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
     backend::{Position, SubscribePayload},
     close::Close,
 };
-use crate::{graphql::errors::ErrorCode, http::authorization::Authorization};
+use crate::{
+    graphql::errors::ErrorCode,
+    http::{
+        authorization::Authorization,
+        json::{Unreadable, marked_halves},
+    },
+};
 
 /// The one subprotocol spoken here.
 pub(super) const SUBPROTOCOL: &str = "graphql-transport-ws";
@@ -136,13 +143,22 @@ pub(super) enum Incoming {
         echo: Option<String>,
     },
     Pong,
-    Subscribe(OperationId, SubscribePayload),
+    /// An operation, or why its payload cannot be read.
+    Subscribe(OperationId, Result<SubscribePayload, Unreadable>),
     Complete(OperationId),
 }
 
 impl Incoming {
     pub(super) fn parse(text: &str) -> Result<Self, Invalid> {
-        let Ok(Value::Object(mut message)) = serde_json::from_str(text) else { return Err(Invalid::NotObject) };
+        let mut message = match serde_json::from_str(text) {
+            Ok(Value::Object(message)) => message,
+            Ok(_) => return Err(Invalid::NotObject),
+            Err(error) => match salvage(text, &error) {
+                Some(Salvaged::Operation(id, unreadable)) => return Ok(Self::Subscribe(id?, Err(unreadable))),
+                Some(Salvaged::Other(message)) => message,
+                None => return Err(Invalid::NotObject),
+            },
+        };
         let kind = match message.get("type") {
             Some(Value::String(kind)) => kind.as_str(),
             Some(_) | None => return Err(Invalid::Field { field: "type", expected: "a string" }),
@@ -167,7 +183,7 @@ impl Incoming {
                 let Some(Value::Object(payload)) = message.remove("payload") else {
                     return Err(Invalid::Field { field: "payload", expected: "an object" });
                 };
-                Ok(Self::Subscribe(id, subscribe_payload(payload)?))
+                Ok(Self::Subscribe(id, Ok(subscribe_payload(payload)?)))
             }
             "complete" => operation_id(&message).map(Self::Complete),
             _ => Err(Invalid::Field {
@@ -176,6 +192,33 @@ impl Incoming {
             }),
         }
     }
+}
+
+/// What is left of JSON that cannot be read.
+enum Salvaged {
+    /// An operation: it is answered, and the socket with all else that runs on it stays.
+    Operation(Result<OperationId, Invalid>, Unreadable),
+    /// Another message, in which halves of surrogate pairs mean nothing.
+    Other(Map<String, Value>),
+}
+
+fn salvage(text: &str, error: &serde_json::Error) -> Option<Salvaged> {
+    /// As much of a message as can be read whatever its payload is.
+    #[derive(Deserialize)]
+    struct Envelope {
+        #[serde(rename = "type")]
+        kind: String,
+        id: String,
+    }
+    if let Some(Value::Object(message)) = marked_halves(text) {
+        let is_operation = message.get("type").and_then(Value::as_str) == Some("subscribe");
+        return Some(match message.get("payload").filter(|_| is_operation) {
+            Some(payload) => Salvaged::Operation(operation_id(&message), Unreadable::half(payload)),
+            None => Salvaged::Other(message),
+        });
+    }
+    let Envelope { kind, id } = serde_json::from_str(text).ok()?;
+    (kind == "subscribe").then(|| Salvaged::Operation(OperationId::new(&id), Unreadable::other(error)))
 }
 
 fn operation_id(message: &Map<String, Value>) -> Result<OperationId, Invalid> {
@@ -389,7 +432,7 @@ mod tests {
         let subscribe = |payload: &str| {
             Incoming::parse(&format!(r#"{{"type":"subscribe","id":"1","payload":{payload}}}"#)).map(|incoming| {
                 match incoming {
-                    Incoming::Subscribe(_, payload) => (payload.query.clone(), payload.is_hash()),
+                    Incoming::Subscribe(_, Ok(payload)) => (payload.query.clone(), payload.is_hash()),
                     other => panic!("{other:?}"),
                 }
             })
@@ -402,6 +445,34 @@ mod tests {
         assert_eq!(subscribe(r#"{"query":""}"#), Ok((String::new(), false)));
         assert!(subscribe(r#"{"extensions":{}}"#).is_err());
         assert!(subscribe(&format!(r#"{{"query":1,{hashed}}}"#)).is_err());
+    }
+
+    #[test]
+    fn what_no_text_can_hold_costs_its_own_operation() {
+        let told = |text: &str| match Incoming::parse(text) {
+            Ok(Incoming::Subscribe(id, Err(unreadable))) => format!("{id} {}", unreadable.error().message),
+            other => panic!("{text}: {other:?}"),
+        };
+        let subscribe = |payload: &str| told(&format!(r#"{{"id":"1","type":"subscribe","payload":{payload}}}"#));
+        let message = subscribe(r#"{"query":"{a}","variables":{"q":"logo \ud83d"}}"#);
+        assert!(message.starts_with("\"1\" Variable \"$q\" holds half"), "{message}");
+        assert!(subscribe(r#"{"query":"{a(b:\"\udfa8\")}"}"#).contains("\"query\" holds half"));
+        assert!(
+            subscribe(r#"{"query":"{a}","variables":{"n":1e999}}"#).contains("cannot be read: number out of range")
+        );
+        let deep = format!(r#"{{"query":"{{a}}","variables":{{"x":{}{}}}}}"#, "[".repeat(2_000), "]".repeat(2_000));
+        assert!(subscribe(&deep).contains("cannot be read: recursion limit"));
+        // Other messages say nothing with it.
+        let pong = Incoming::parse(r#"{"type":"pong","payload":{"x":"\ud83d"}}"#);
+        assert_eq!(pong, Ok(Incoming::Pong));
+        let init = Incoming::parse(r#"{"type":"connection_init","payload":{"Authorization":"Bearer \ud83d"}}"#);
+        assert!(matches!(init, Ok(Incoming::Init(Credential::Token(_), _))), "a bad token like any other: {init:?}");
+        for malformed in [
+            r#"{"id":"1","type":"subscribe","payload":{"query":"{a}""#,
+            r#"{"type":"subscribe","payload":{"n":1e999}}"#,
+        ] {
+            assert_eq!(Incoming::parse(malformed), Err(Invalid::NotObject), "{malformed}");
+        }
     }
 
     #[test]

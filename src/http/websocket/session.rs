@@ -16,7 +16,11 @@
 use std::{net::IpAddr, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
 use chrono::SecondsFormat;
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{self, BoxFuture},
+    stream,
+};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde_json::json;
 use tokio::time::{Instant, Sleep, sleep};
@@ -27,7 +31,7 @@ use tungstenite::{
 
 use super::{
     Shared,
-    backend::{Identity, Position, Refused, SocketBackend, SubscribePayload},
+    backend::{Identity, Operation, OperationKind, Outcome, Position, Refused, SocketBackend, SubscribePayload},
     close::{Close, Forbidden},
     goodbye::{End, part},
     metrics,
@@ -40,6 +44,7 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     graphql::errors::ErrorCode,
+    http::json::Unreadable,
     ids::UserId,
 };
 
@@ -341,7 +346,7 @@ impl<B: SocketBackend> Session<B> {
         Ok(())
     }
 
-    fn subscribe(&mut self, id: OperationId, payload: SubscribePayload) -> Result<(), End> {
+    fn subscribe(&mut self, id: OperationId, payload: Result<SubscribePayload, Unreadable>) -> Result<(), End> {
         self.phase.subscribe()?;
         let Some(standing) = &self.standing else { return Err(Close::Unauthorized.into()) };
         if self.operations.is_live(&id) {
@@ -366,7 +371,11 @@ impl<B: SocketBackend> Session<B> {
         }
         let viewer = standing.viewer.clone();
         let (backend, position) = (&self.shared.backend, &self.position);
-        let begun = std::panic::catch_unwind(AssertUnwindSafe(|| backend.execute(viewer, payload, position)));
+        let execute = || match payload {
+            Ok(payload) => backend.execute(viewer, payload, position),
+            Err(unreadable) => refused(&unreadable),
+        };
+        let begun = std::panic::catch_unwind(AssertUnwindSafe(execute));
         if let Ok(operation) = begun {
             self.operations.start(id, operation);
         } else {
@@ -498,4 +507,12 @@ fn forbidden(
 /// The payload of the answer to a token.
 fn expiry(at: Option<Timestamp>) -> String {
     json!({ "expiresAt": at.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true)) }).to_string()
+}
+
+/// The operation that a payload would have been, had it been readable.
+fn refused(unreadable: &Unreadable) -> Operation {
+    // Values that are in memory as JSON can be written as JSON.
+    let errors = serde_json::to_string(&[unreadable.error()]).unwrap_or_else(|_| "[]".to_owned());
+    let outcome = Outcome::Errors(errors.into());
+    Operation::Outcomes(OperationKind::Query, stream::once(future::ready(outcome)).boxed())
 }

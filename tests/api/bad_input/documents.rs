@@ -69,8 +69,8 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         (first, json!({ "n": 3_000_000_000_u64 }), UNUSABLE, "$n"),
         (post, nothing(), UNUSABLE, "$i"),
         (post, json!({ "i": { "title": "A title" } }), UNUSABLE, "idempotencyKey"),
-        (cancel, json!({ "i": { "id": true } }), UNUSABLE, "input.id"),
-        (cancel, json!({ "i": { "id": "x", "reason": 5 } }), UNUSABLE, "input.reason"),
+        (cancel, json!({ "i": { "id": true } }), UNUSABLE, "$i.id"),
+        (cancel, json!({ "i": { "id": "x", "reason": 5 } }), UNUSABLE, "$i.reason"),
         (confirm, json!({ "i": settle }), UNUSABLE, "\"MAYBE\""),
         (sign_up, json!({ "i": admin }), UNUSABLE, "\"ADMIN\""),
     ]

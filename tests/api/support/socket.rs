@@ -136,6 +136,14 @@ impl Socket {
         id
     }
 
+    /// Starts an operation with a payload as it is, whatever JSON libraries think of it.
+    pub fn subscribe_raw(&self, payload: &str) -> Subscription {
+        let id = Subscription(self.next_id.fetch_add(1, Ordering::Relaxed).to_string());
+        let message = format!(r#"{{"id":"{}","type":"subscribe","payload":{payload}}}"#, id.0);
+        self.send_frame(Message::text(message));
+        id
+    }
+
     /// Ends an operation from our side; the server answers nothing.
     pub fn complete(&self, id: &Subscription) {
         self.send(&json!({ "id": id.0, "type": "complete" }));
@@ -149,6 +157,17 @@ impl Socket {
     pub async fn next(&self, id: &Subscription) -> Value {
         let message = self.take(&key_of(id)).await;
         self.expect("next", &message);
+        payload(message)
+    }
+
+    /// The one answer of a query or mutation, as it would come over HTTP, be it refused or not.
+    pub async fn answer(&self, id: &Subscription) -> Value {
+        let message = self.take(&key_of(id)).await;
+        if message["type"] == "error" {
+            return json!({ "errors": payload(message) });
+        }
+        self.expect("next", &message);
+        self.completed(id).await;
         payload(message)
     }
 

@@ -121,7 +121,9 @@ async fn who_has_lost_the_right_gets_answers_to_mutations_and_nothing_else_that_
     for kind in KINDS {
         let (wire, mut peer) = wire(kind, 200_000).await;
         let (feed, query, mutation) = (numbered(1, false), numbered(2, false), numbered(3, true));
-        [feed, query, mutation].map(|number| wire.open(number));
+        for number in [feed, query, mutation] {
+            wire.open(number);
+        }
         // So much that the kernel keeps some of it waiting.
         let taken = wire.offer(feed, PREFIX, texts(0..40, 3_000).iter()).expect("open");
         assert!(wire.has_waiting());
