@@ -10,8 +10,11 @@ use crate::support::{
     node,
 };
 
-/// Wide limits: documents are to be judged by the rules of GraphQL, and the limits have stories of their own.
+/// Wide limits: documents are to be judged by the rules of GraphQL, and the limits have stories of their own. Time is no
+/// part of a verdict either, and a busy machine may take long for one.
 const SETTINGS: &str = "
+    [http]
+    operation_timeout_ms = 60000
     [limits]
     tokens = 20000
     depth = 30

@@ -38,12 +38,12 @@ export class Server {
   }
 
   // { phase, data, errors, codes, status }; `phase` is `executed` for what has data, be it null.
-  async ask({ body, viewer, kind, transport, again = false }) {
-    const answer = await this.transports.send(transport, body, await this.token(viewer), kind);
+  async ask({ body, viewer, begins, transport, again = false }) {
+    const answer = await this.transports.send(transport, body, await this.token(viewer), begins);
     // The token's end, or a document that should have been refused signed the viewer out. Once more is enough.
     if (viewer && (answer.status === 401 || answer.status === 4403) && !again) {
       this.tokens.delete(viewer);
-      return this.ask({ body, viewer, kind, transport, again: true });
+      return this.ask({ body, viewer, begins, transport, again: true });
     }
     const refused =
       answer.status === 429 || answer.body.errors?.some((error) => error.extensions?.code === 'RATE_LIMITED');

@@ -129,7 +129,11 @@ export const SYNTAX = [
       TokenKind.PAREN_R,
     )((random) => random.pick(['[', ']', '(', ')', '{', '}'])),
   },
-  { name: 'cut off', apply: (random, text) => text.slice(0, random.int(0, text.trimEnd().length - 1)) },
+  {
+    name: 'cut off',
+    // Between characters: half of one is a fault of the request's JSON.
+    apply: (random, text) => text.slice(0, random.int(0, text.trimEnd().length - 1)).replace(/[\ud800-\udbff]$/, ''),
+  },
   {
     name: 'text behind',
     apply: (random, text) =>

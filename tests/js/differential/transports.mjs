@@ -3,8 +3,8 @@
 import { Pool } from 'undici';
 import WebSocket from 'ws';
 
-// How long a subscription that is expected to begin may stay silent, in milliseconds: an event that its filter lets
-// through is replayed at once, and one that nothing passes has begun all the same.
+// How long a subscription that is to begin may stay silent, in milliseconds: an event that its filter lets through is
+// replayed at once, and one that nothing passes has begun all the same. One that is to be refused is waited for longer.
 const SILENCE = 1000;
 // How long anything else may take.
 const PATIENCE = 30_000;
@@ -33,8 +33,9 @@ export class Transports {
     return kind === 'mutation' ? ['post', 'post', 'socket', 'sse'] : ['post', 'post', 'post', 'get', 'socket', 'sse'];
   }
 
-  send(transport, body, token, kind) {
-    return this[transport](body, token, kind);
+  // `begins`: a subscription that is expected to be accepted.
+  send(transport, body, token, begins) {
+    return this[transport](body, token, begins ? SILENCE : PATIENCE);
   }
 
   headers(accept, token) {
@@ -57,16 +58,16 @@ export class Transports {
     return plain(await this.connections.request({ method: 'GET', path: `${this.path}?${parameters}`, headers }));
   }
 
-  sse(body, token, kind) {
-    return this.stream('text/event-stream', firstEvent, body, token, kind);
+  sse(body, token, patience) {
+    return this.stream('text/event-stream', firstEvent, body, token, patience);
   }
 
-  multipart(body, token, kind) {
-    return this.stream('multipart/mixed', firstPart, body, token, kind);
+  multipart(body, token, patience) {
+    return this.stream('multipart/mixed', firstPart, body, token, patience);
   }
 
   // The first result of a stream, or that a subscription began and was silent.
-  async stream(media, firstResult, body, token, kind) {
+  async stream(media, firstResult, body, token, patience) {
     const headers = this.headers(
       media === 'multipart/mixed' ? 'multipart/mixed;subscriptionSpec=1.0, application/json' : media,
       token,
@@ -81,13 +82,13 @@ export class Transports {
     });
     answer.body.on('error', () => {});
     if (!String(answer.headers['content-type']).startsWith(media)) return plain(answer);
-    const result = await Promise.race([firstResult(answer.body), after(kind === 'subscription' ? SILENCE : PATIENCE)]);
+    const result = await Promise.race([firstResult(answer.body), after(patience)]);
     stop.abort();
     if (result === undefined) return { status: answer.statusCode, body: { data: {} }, text: '', silent: true };
     return { status: answer.statusCode, body: JSON.parse(result), text: result };
   }
 
-  async socket(body, token, kind) {
+  async socket(body, token, patience) {
     if (!this.sockets.has(token)) {
       this.sockets.set(
         token,
@@ -95,7 +96,7 @@ export class Transports {
       );
     }
     const socket = await this.sockets.get(token);
-    return socket.run(body, kind === 'subscription' ? SILENCE : PATIENCE);
+    return socket.run(body, patience);
   }
 }
 
