@@ -30,15 +30,15 @@ pub(super) fn beside_names(text: &str) -> Cow<'_, str> {
     if moves.is_empty() {
         return Cow::Borrowed(text);
     }
-    let (mut moved, mut copied) = (String::with_capacity(text.len()), 0);
+    let (mut changed, mut copied) = (String::with_capacity(text.len()), 0);
     for (sign, name) in moves {
-        moved.push_str(&text[copied..sign]);
-        moved.push_str(&text[sign + 1..name]);
-        moved.push('$');
+        changed.push_str(&text[copied..sign]);
+        changed.push_str(&text[sign + 1..name]);
+        changed.push('$');
         copied = name;
     }
-    moved.push_str(&text[copied..]);
-    Cow::Owned(moved)
+    changed.push_str(&text[copied..]);
+    Cow::Owned(changed)
 }
 
 /// Behind white space, commas, byte order marks and comments.

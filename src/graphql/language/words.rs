@@ -412,7 +412,11 @@ impl<'a> Words<'a> {
                 Selection::FragmentSpread(_) => false,
             })
         }
-        let operations = self.document.operation_definitions().iter().map(|operation| operation.selection_set());
+        let operations = self
+            .document
+            .operation_definitions()
+            .iter()
+            .map(bluejay_parser::ast::executable::OperationDefinition::selection_set);
         let fragments = self.document.fragment_definitions().iter().map(|fragment| fragment.selection_set());
         operations.chain(fragments).any(|set| within(set, variable))
     }
