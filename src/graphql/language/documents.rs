@@ -19,7 +19,7 @@ use super::{
     Language,
     operation::{Operation, long_list},
     roots,
-    signs::beside_names,
+    spelling::plain,
 };
 use crate::graphql::{
     errors::ErrorCode,
@@ -133,8 +133,7 @@ impl Documents {
         if let Some(operations) = self.kept.get(query) {
             return Ok(operations);
         }
-        let operations: Arc<[_]> =
-            self.language.read(&beside_names(query), limits)?.into_iter().map(Arc::new).collect();
+        let operations: Arc<[_]> = self.language.read(&plain(query), limits)?.into_iter().map(Arc::new).collect();
         if query.len() + weight(&operations) <= LARGEST_KEPT {
             self.kept.insert(query.into(), Arc::clone(&operations));
         }
