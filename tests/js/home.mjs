@@ -19,8 +19,9 @@ for (const colorScheme of ['light', 'dark']) {
     const links = await page.locator('a[href]').evaluateAll((all) => all.map((link) => link.href));
     assert.ok(links.length >= 5, `${links}`);
     for (const link of links) {
-      const { status } = await fetch(link, { headers: { accept: 'text/html,*/*;q=0.8' } });
-      assert.equal(status, 200, link);
+      const response = await fetch(link, { headers: { accept: 'text/html,*/*;q=0.8' } });
+      assert.equal(response.status, 200, link);
+      await response.text();
     }
     // By keyboard, the first stop is the way to the playground.
     await page.keyboard.press('Tab');

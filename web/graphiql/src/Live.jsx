@@ -21,9 +21,10 @@ const FOLLOW = `subscription Follow($jobId: ID!, $after: String) {
 }`;
 
 // The job that the tab Post has posted: what happens to it shows while the tabs after it are run.
-function follow(jobId) {
+// From where Feed stood, if it was run, so that nothing is missed when the first connection is lost.
+function follow(jobId, after = null) {
   const cast = castFor('Post', 'follow');
-  const operation = { query: FOLLOW, operationName: 'Follow', variables: { jobId, after: null } };
+  const operation = { query: FOLLOW, operationName: 'Follow', variables: { jobId, after } };
   begin({ tab: `follow ${jobId}`, title: 'Follow', person: cast.person?.id ?? null, who: nameOf(cast.person ? cast : {}), operation });
 }
 
@@ -50,7 +51,7 @@ function Running({ streams }) {
 
 function Panel() {
   const { streams, events } = useObserved(live);
-  const { jobId } = useObserved(story);
+  const { jobId, after } = useObserved(story);
   useObserved(people);
   const follows = streams.some(({ tab }) => tab === `follow ${jobId}`);
   return (
@@ -62,7 +63,7 @@ function Panel() {
       </p>
       <Running streams={streams} />
       {jobId && !follows && (
-        <Button type="button" onClick={() => follow(jobId)}>
+        <Button type="button" onClick={() => follow(jobId, after)}>
           Follow the job that you posted
         </Button>
       )}
