@@ -213,7 +213,7 @@ impl Operations {
         if let Ok(prepared) = &prepared {
             may_run(prepared.operation)?;
         }
-        // An operation that cannot run has been read all the same: it costs a point.
+        // An operation that cannot run was read and costs a point.
         let cost = prepared.as_ref().map_or(1, |prepared| prepared.cost);
         let budget = shared.budgets.spend(caller(&origin), cost);
         let budget = budget.map(|budget| Budget { cost: budget.cost.saturating_add(reading), ..budget });
