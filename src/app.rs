@@ -259,6 +259,13 @@ pub async fn open_database(config: &Config, ids: Ids, lifecycle: Lifecycle) -> R
         let made = std::fs::create_dir_all(folder);
         made.map_err(|error| StartError::Connect(sea_orm::DbErr::Custom(error.to_string())))?;
     }
+    if let Some(file) = sqlite_file(&config.database.url).filter(|file| !file.exists()) {
+        // For its owner alone. SQLite gives the files beside it the same mode.
+        let mut options = std::fs::OpenOptions::new();
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let made = options.write(true).create(true).truncate(false).open(file);
+        made.map_err(|error| StartError::Connect(sea_orm::DbErr::Custom(error.to_string())))?;
+    }
     let db = Db::connect(&config.database, ids, lifecycle).await.map_err(StartError::Connect)?;
     migrations::bring_up(&db, &config.database).await?;
     Ok(db)
