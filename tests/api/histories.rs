@@ -12,12 +12,12 @@ use lancewire::{
     events::{EventCursor, EventKind},
     ids::Ids,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     on_both,
     support::{
-        app::{Database, TestApp, soon, until},
+        app::{Database, TestApp, WEEK, soon, until},
         http::Http,
         people::{Person, new_job, text},
         socket::{Socket, Subscription},
@@ -227,13 +227,6 @@ async fn apart(app: &TestApp, clock: Clock) -> (App, SocketAddr) {
     (node, addr)
 }
 
-/// What stands in the log by now has been there for longer than it is kept.
-async fn grow_old(app: &TestApp, kept: TimeDelta) {
-    app.db_run("DELETE FROM event_ages").await;
-    app.app.services.hub.log().note_age(kept).await.expect("noted");
-    app.db_run(&format!("UPDATE event_ages SET noted_ms = noted_ms - {}", kept.num_milliseconds())).await;
-}
-
 /// Events that were forgotten before a node came to them: it does not go on behind the hole, where it would know neither
 /// what its readers have missed nor whose rights have ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -249,9 +242,8 @@ async fn a_hole_that_retention_tore_is_not_passed_over() {
 
     ada.post_job("Missed").await;
     ben.run("mutation { signOut { errors { __typename } } }", json!({})).await;
-    let (kept, log) = (TimeDelta::days(7), app.app.services.hub.log());
-    grow_old(&app, kept).await;
-    while log.forget(kept, 2).await.expect("forgets") > 0 {}
+    app.db_age().await;
+    app.db_forget().await;
     ada.post_job("After the hole").await;
     app.published().await;
     late.db.doorbell().notify_one();
@@ -281,9 +273,8 @@ on_both! {
         let ada = app.client("Ada").await;
         let (late, _) = apart(&app, Clock::system()).await;
         ada.post_job("Missed").await;
-        let (kept, log) = (TimeDelta::days(7), app.app.services.hub.log());
-        grow_old(&app, kept).await;
-        while log.forget(kept, 1_000).await.expect("forgets") > 0 {}
+        app.db_age().await;
+        app.db_forget().await;
         assert_eq!(app.db_number("SELECT COUNT(*) FROM events").await, 0);
         late.db.doorbell().notify_one();
         until("it does not go on", || late.lifecycle.has_failed()).await;
@@ -298,9 +289,8 @@ on_both! {
         let feed = socket.subscribe(FEED, json!({}));
         app.listening(1).await;
         app.published().await;
-        let (kept, log) = (TimeDelta::days(7), app.app.services.hub.log());
-        grow_old(&app, kept).await;
-        while log.forget(kept, 1_000).await.expect("forgets") > 0 {}
+        app.db_age().await;
+        app.db_forget().await;
         assert_eq!(app.db_number("SELECT COUNT(*) FROM events").await, 0);
         for title in ["One", "Two"] {
             ada.post_job(title).await;
@@ -311,7 +301,6 @@ on_both! {
 
     /// How old an event is says the database, not the clock of whoever asks or of whoever wrote it.
     async fn no_nodes_clock_empties_the_log(app: TestApp) {
-        let kept = TimeDelta::days(7);
         let ada = app.client("Ada").await;
         let start = stream_cursor(&ada).await;
         ada.post_job("Of today").await;
@@ -321,7 +310,7 @@ on_both! {
             let (node, addr) = apart(&app, Clock::manual(app.app.clock.now() + wrong)).await;
             // Its retention looks once at the start.
             soon(async { while app.db_number("SELECT COUNT(*) FROM event_ages").await == 0 {} }).await;
-            assert_eq!(node.services.hub.log().forget(kept, 1_000).await.expect("it looks"), 0, "{wrong}");
+            assert_eq!(node.services.hub.log().forget(WEEK, 1_000).await.expect("it looks"), 0, "{wrong}");
             let mut eve = app.anonymous();
             eve.http = Http::new(addr);
             let input = json!({ "email": format!("eve{number}@example.com"), "password": "a long secret of hers",
@@ -329,7 +318,7 @@ on_both! {
             let session = eve.mutate("signUp", input, "session { accessToken }").await.good();
             eve.token = Some(text(&session, "/session/accessToken").into());
             eve.draft(new_job("Written at another time", "1.00")).await.good();
-            assert_eq!(app.app.services.hub.log().forget(kept, 1_000).await.expect("it looks"), 0, "{wrong}");
+            assert_eq!(app.app.services.hub.log().forget(WEEK, 1_000).await.expect("it looks"), 0, "{wrong}");
             assert!(node.shut_down().await, "a task did not leave by itself");
             node.db.clone().close().await;
         }

@@ -159,27 +159,19 @@ on_both! {
 
     async fn retention_forgets_the_oldest_and_says_so(app: TestApp) {
         let ada = app.client("Ada").await;
-        let log = app.app.services.hub.log();
         let start = cursor(&ada).await;
         ada.post_job("Old").await;
         let middle = cursor(&ada).await;
-        let kept_for = chrono::TimeDelta::days(7);
-        // Put down now, and then as long ago as it takes: what stood there by then has grown old.
-        let grow_old = async || {
-            app.db_run("DELETE FROM event_ages").await;
-            log.note_age(kept_for).await.expect("noted");
-            app.db_run("UPDATE event_ages SET noted_ms = noted_ms - 604800000").await;
-        };
-        grow_old().await;
+        app.db_age().await;
         ada.post_job("Young").await;
         let kept = cursor(&ada).await;
-        while log.forget(kept_for, 2).await.expect("forgets") > 0 {}
+        app.db_forget().await;
         assert_eq!(ada.run(EVENTS, json!({ "first": 1, "after": start })).await.code(), "CURSOR_EXPIRED");
         assert_eq!(follow(&ada, middle.clone(), 10).await.len(), 2, "the job and the wallet");
         assert_eq!(take(&app, json!({ "after": middle }), 1).await[0]["data"]["jobPosted"]["job"]["title"], "Young");
         // With the log empty, the place where it stands is still a place, and no other event ever stood there.
-        grow_old().await;
-        while log.forget(kept_for, 1_000).await.expect("forgets") > 0 {}
+        app.db_age().await;
+        app.db_forget().await;
         assert_eq!(app.db_number("SELECT COUNT(*) FROM events").await, 0);
         assert_eq!(follow(&ada, kept.clone(), 10).await, Vec::<Value>::new());
         assert_eq!(cursor(&ada).await, kept, "what stood there is still known");

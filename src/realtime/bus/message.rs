@@ -201,7 +201,7 @@ mod tests {
         let (sixth, seventh) = (encode_head(&other, 6), encode_head(&other, 7));
         assert_eq!(head(&own, &seventh), Ok(Some(7)));
         assert_eq!(head(&own, &sixth), Err(Dropped::Stale), "held back until later words came");
-        for (at, expected) in [(70_000, Ok(Some(8))), (69_999, Err(Dropped::Stale)), (130_001, Err(Dropped::Stale))] {
+        for (at, expected) in [(70_000_i64, Ok(Some(8))), (69_999, Err(Dropped::Stale)), (130_001, Err(Dropped::Stale))] {
             assert_eq!(head(&own, &encode_head(&seal(at.unsigned_abs(), 1, at), 8)), expected, "{at}");
         }
         assert_eq!(head(&own, &encode_head(&seal(3, 2, 100_000), 9)), Err(Dropped::Forged), "another key");

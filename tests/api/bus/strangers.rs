@@ -3,7 +3,7 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use futures_util::StreamExt;
-use redis::aio::MultiplexedConnection;
+use ::redis::{Client, aio::MultiplexedConnection};
 use sea_orm::sqlx::postgres::PgListener;
 use serde::Serialize;
 
@@ -45,7 +45,7 @@ impl Stranger {
         let wire = match &ground.network {
             Network::Memory(_) => unreachable!("it has no wire"),
             Network::Redis(redis) => {
-                let client = redis::Client::open(format!("redis://{}", redis.addr())).expect("an address");
+                let client = Client::open(format!("redis://{}", redis.addr())).expect("an address");
                 let mut pubsub = client.get_async_pubsub().await.expect("it connects");
                 pubsub.psubscribe("lancewire:*").await.expect("it listens");
                 lifecycle.spawn_until_stopping(async move {
@@ -79,7 +79,7 @@ impl Stranger {
     async fn say(&self, channel: &str, message: &[u8]) {
         match &self.wire {
             StrangersWire::Redis(connection) => {
-                let said = redis::cmd("PUBLISH").arg(channel).arg(message).query_async(&mut connection.clone()).await;
+                let said = ::redis::cmd("PUBLISH").arg(channel).arg(message).query_async(&mut connection.clone()).await;
                 let _: i64 = said.expect("it is said");
             }
             StrangersWire::Postgres(_) => self.notify(&BASE64_STANDARD_NO_PAD.encode(message)).await,
