@@ -42,7 +42,9 @@ use crate::{
     lifecycle::Lifecycle,
     migrations,
     notifications::Notifications,
-    realtime::{Bus, Hub, HubSettings, MemoryBus, Pace, PostgresBus, PostgresBusError, RedisBus, RedisBusError, Seal, Tail},
+    realtime::{
+        Bus, Hub, HubSettings, MemoryBus, Pace, PostgresBus, PostgresBusError, RedisBus, RedisBusError, Seal, Tail,
+    },
     schema::{self, Services},
     telemetry,
     wallet::{Wallets, sandbox},

@@ -97,7 +97,14 @@ impl MigrationTrait for Migration {
         let words = if postgres {
             // 244 bits from the server's own source of randomness.
             let random = "uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())";
-            [("int8", "bigint"), ("int4", "integer"), ("uuid", "uuid"), ("bytes", "bytea"), ("strict", ""), ("random", random)]
+            [
+                ("int8", "bigint"),
+                ("int4", "integer"),
+                ("uuid", "uuid"),
+                ("bytes", "bytea"),
+                ("strict", ""),
+                ("random", random),
+            ]
         } else {
             [
                 ("int8", "INTEGER"),

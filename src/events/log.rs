@@ -116,8 +116,7 @@ const FOLLOW: &str = concat!(
 );
 
 /// The same without the events.
-const PLACE: &str =
-    "SELECT numbered, head, log_id, stands FROM follow_events(?, 0, CAST(? AS integer))";
+const PLACE: &str = "SELECT numbered, head, log_id, stands FROM follow_events(?, 0, CAST(? AS integer))";
 
 /// How far the log has got, on `SQLite`: the sequence and not the greatest id, since retention may have removed the
 /// latest events. And what stands at a position or at the head, as above.
@@ -240,8 +239,7 @@ impl EventLog {
         if self.db.backend() == Backend::Sqlite {
             return self.advance_sqlite(position, limit).await;
         }
-        let statement =
-            self.db.statement(FOLLOW, [position.into(), i64::from(limit).into(), i64::from(BATCH).into()]);
+        let statement = self.db.statement(FOLLOW, [position.into(), i64::from(limit).into(), i64::from(BATCH).into()]);
         // All rows, and with them the word that the numbering is committed: before that nobody may hear of it.
         let rows = self.db.tail().query_all_raw(statement).await?;
         let first = rows.first().ok_or_else(|| Fault::corrupt("event_log has no row"))?;

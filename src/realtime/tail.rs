@@ -332,8 +332,7 @@ impl Tail {
                 Announced { delivery, follows: std::mem::replace(&mut follows, mark) }
             };
             let events: Vec<_> = page.into_iter().map(announced).collect();
-            let is_ours =
-                |event: &&Announced| numbered.iter().any(|range| range.contains(&event.delivery.position()));
+            let is_ours = |event: &&Announced| numbered.iter().any(|range| range.contains(&event.delivery.position()));
             let ours: Vec<_> = events.iter().filter(is_ours).cloned().collect();
             if !ours.is_empty() {
                 self.bus.announce(&ours);
@@ -371,7 +370,12 @@ impl Tail {
         // Before the first event there is nothing to lose.
         let is_ours = position == 0 || log.stands_at(position).await?.is_some_and(|stands| !stands.contradicts(mark));
         if is_ours {
-            tracing::error!(why, delivered = at.0, confirmed = at.1, "another node has told of events that the log lacks");
+            tracing::error!(
+                why,
+                delivered = at.0,
+                confirmed = at.1,
+                "another node has told of events that the log lacks"
+            );
         } else {
             tracing::error!(
                 why,

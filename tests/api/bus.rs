@@ -31,8 +31,8 @@ use lancewire::{
     ids::{Ids, UserId},
     lifecycle::Lifecycle,
     realtime::{
-        Announced, Bus, Delivery, Executed, Execution, Feed, Gossip, Hub, HubSettings, Interest, Live, MemoryNetwork, Offer,
-        Outlet, Pace, Party, Payload, PostgresBus, RedisBus, Seal, SharingKey, Signal, Tail, Topic,
+        Announced, Bus, Delivery, Executed, Execution, Feed, Gossip, Hub, HubSettings, Interest, Live, MemoryNetwork,
+        Offer, Outlet, Pace, Party, Payload, PostgresBus, RedisBus, Seal, SharingKey, Signal, Tail, Topic,
     },
 };
 use sea_orm::{ConnectionTrait, DbErr};

@@ -331,8 +331,7 @@ on_both! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn however_many_wait_for_a_position_each_gets_one() {
     const COUNT: i64 = 40_000;
-    let app =
-        TestApp::start_with(Database::Postgres, "[database]\nstatement_timeout_ms = 1200", Clock::system()).await;
+    let app = TestApp::start_with(Database::Postgres, "[database]\nstatement_timeout_ms = 1200", Clock::system()).await;
     app.client("Ada").await;
     app.published().await;
     let head = app.app.services.hub.head();

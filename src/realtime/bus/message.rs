@@ -201,14 +201,16 @@ mod tests {
         let (sixth, seventh) = (encode_head(&other, 6), encode_head(&other, 7));
         assert_eq!(head(&own, &seventh), Ok(Some(7)));
         assert_eq!(head(&own, &sixth), Err(Dropped::Stale), "held back until later words came");
-        for (at, expected) in [(70_000_i64, Ok(Some(8))), (69_999, Err(Dropped::Stale)), (130_001, Err(Dropped::Stale))] {
+        for (at, expected) in [(70_000_i64, Ok(Some(8))), (69_999, Err(Dropped::Stale)), (130_001, Err(Dropped::Stale))]
+        {
             assert_eq!(head(&own, &encode_head(&seal(at.unsigned_abs(), 1, at), 8)), expected, "{at}");
         }
         assert_eq!(head(&own, &encode_head(&seal(3, 2, 100_000), 9)), Err(Dropped::Forged), "another key");
         let mut newer = encode_head(&other, 10);
         newer[0] = FORMAT + 1;
         let good = encode_head(&other, 11);
-        let mut bad = vec![Vec::new(), b"{}".to_vec(), newer, good[..good.len() - 1].to_vec(), [&good[..], &[0]].concat()];
+        let mut bad =
+            vec![Vec::new(), b"{}".to_vec(), newer, good[..good.len() - 1].to_vec(), [&good[..], &[0]].concat()];
         bad.extend((0..good.len()).map(|at| {
             let mut changed = good.clone();
             changed[at] ^= 1;
