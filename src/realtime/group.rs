@@ -337,7 +337,9 @@ impl Group {
             self.backlog().done = last.delivery.position();
         }
         count_deliveries("shared", delivered);
-        executed.iter().for_each(|delivery| self.measure_latency(delivery));
+        for delivery in executed {
+            self.measure_latency(delivery);
+        }
         if !awaited.is_empty() && self.lanes.add(awaited) {
             let lanes = lanes::work_off(Arc::clone(self));
             let ended = self.ended.clone();

@@ -118,7 +118,9 @@ impl Lanes {
         }
         let must_run = !lanes.is_empty() && !std::mem::replace(running, true);
         drop(guard);
-        too_much.iter().for_each(let_go);
+        for work in &too_much {
+            let_go(work);
+        }
         self.changed.notify_one();
         must_run
     }
