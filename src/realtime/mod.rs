@@ -30,8 +30,8 @@ mod section;
 mod tail;
 
 pub use bus::{
-    Bus, Gossip, Heard, MemoryBus, MemoryNetwork, Party, PostgresBus, PostgresBusError, RedisBus, RedisBusError,
-    Signal, Topic,
+    Announced, Bus, Gossip, Heard, MemoryBus, MemoryNetwork, Party, PostgresBus, PostgresBusError, RedisBus,
+    RedisBusError, Seal, Signal, Topic,
 };
 pub use delivery::{Delivery, SelectionKey, SharingKey};
 pub use feed::{Feed, FeedEnd, Live, Progress};
