@@ -291,7 +291,8 @@ async fn a_member_that_was_quiet_goes_on_from_where_its_group_stood(database: Da
     app.published().await;
     until("its place goes along", || live.position() == Some(hub.head())).await;
     let quiet_until = hub.head();
-    while hub.log().forget(app.app.clock.now() + chrono::TimeDelta::seconds(1), 1_000).await.expect("forgets") > 0 {}
+    app.db_age().await;
+    app.db_forget().await;
     wanted.store(true, Ordering::Relaxed);
     post(&ada, "Wanted", 10).await;
     until("it was let go", || reader.let_go_at().is_some()).await;
