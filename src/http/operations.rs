@@ -139,7 +139,6 @@ pub enum Admitted {
 pub struct Ready {
     origin: Origin,
     prepared: Prepared,
-    query: String,
     /// Query, mutation or subscription.
     pub kind: OperationType,
     /// What is left of the budget.
@@ -226,7 +225,7 @@ impl Operations {
             }
             (Ok(prepared), Ok(budget)) => {
                 let kind = prepared.operation;
-                Admitted::Ready(Box::new(Ready { origin, prepared, query, kind, budget }))
+                Admitted::Ready(Box::new(Ready { origin, prepared, kind, budget }))
             }
         })
     }
@@ -351,7 +350,7 @@ impl Operations {
     }
 
     /// Takes a subscription to the hub: its root field runs once now, to check the viewer and to say what is meant.
-    /// Each event is then executed for all who subscribe in the same words together. It begins after the later one of
+    /// Each event is then executed for all who select the same together. It begins after the later one of
     /// `resume` and the document's own cursor.
     pub(super) async fn join(
         &self,
@@ -363,7 +362,7 @@ impl Operations {
         let Begun { interest, after } = self.begin(&ready, resume, request_id).await?;
         // Not before: a document that was refused has any field names it likes, and they must not become labels.
         let listening = Listening::begin(ready.field());
-        let (key, viewer) = (sharing_key(&ready.prepared, &ready.query), ready.origin);
+        let (key, viewer) = (sharing_key(&ready.prepared), ready.origin);
         let execution = EventExecution::new(self.clone(), ready);
         Ok((self.shared.services.hub.join(key, interest, execution, after, viewer, outlet), listening))
     }

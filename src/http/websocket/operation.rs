@@ -126,7 +126,8 @@ impl Operations {
     /// What is put in the wire afterwards comes behind all of it.
     pub(super) fn position(&self) -> Option<i64> {
         let positions = self.live.iter().filter_map(|(_, entry)| match &entry.state {
-            State::Live(live) => Some(live.position()),
+            // Nor has one that was let go a moment ago.
+            State::Live(live) => Some(live.position().unwrap_or(i64::MIN)),
             State::CatchingUp(_, progress) => Some(progress.position()),
             // One that is about to begin has no position to speak for.
             State::Running(_) if entry.kind == OperationKind::Subscription => Some(i64::MIN),
