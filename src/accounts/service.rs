@@ -584,7 +584,8 @@ fn parse_user(text: &str) -> Result<UserId, Invalid> {
 /// at the same time the second one finds that theirs is gone, so that one admin always remains.
 async fn require_admin_in(tx: &Tx, admin: UserId, user: UserId) -> Result<(), AccountError> {
     let lock = if tx.backend() == Backend::Postgres { " FOR UPDATE" } else { "" };
-    let sql = format!("SELECT id, is_admin AND suspended_at IS NULL AS acts FROM users WHERE id IN (?, ?) ORDER BY id{lock}");
+    let sql =
+        format!("SELECT id, is_admin AND suspended_at IS NULL AS acts FROM users WHERE id IN (?, ?) ORDER BY id{lock}");
     for row in tx.query(&sql, [admin.into(), user.into()]).await? {
         if row.try_get::<UserId>("", "id")? == admin && row.try_get("", "acts")? {
             return Ok(());

@@ -174,7 +174,10 @@ impl Scene {
                 "CLAIM_UPDATED" => {
                     assert!(!public, "the two sides' business: {payload:#}");
                     assert_eq!(payload["job"]["job"]["version"], version, "{payload:#}");
-                    assert_eq!(row.try_get::<i64>("", "subject_version").expect("a version"), payload["claim"]["version"]);
+                    assert_eq!(
+                        row.try_get::<i64>("", "subject_version").expect("a version"),
+                        payload["claim"]["version"]
+                    );
                     let mut line = format!("{} {}", word(&payload["claim"]["status"]), payload["claim"]["version"]);
                     if !payload["previous_status"].is_null() {
                         line = format!("{line} from {}", word(&payload["previous_status"]));
