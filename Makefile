@@ -1,7 +1,7 @@
 # The usual errands. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run web cluster demo test test-fast differential soak prepare-tests bench schema verify clean-data
+.PHONY: help run web cluster demo test test-fast differential sim sim-faults soak prepare-tests bench schema verify clean-data
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,14 +34,24 @@ differential: prepare-tests ## LANCEWIRE_DIFFERENTIAL_COUNT documents (20000) of
 	LANCEWIRE_DIFFERENTIAL_COUNT=$${LANCEWIRE_DIFFERENTIAL_COUNT:-20000} \
 		cargo test --test api differential:: -- --nocapture
 
+# A seed that found a fault goes into tests/sim/main.rs.
+sim: ## histories of LANCEWIRE_SIM_SEEDS seeds (1000), from LANCEWIRE_SIM_SEED on (a random one); see tests/sim/main.rs
+	LANCEWIRE_SIM_SEED=$${LANCEWIRE_SIM_SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} \
+	LANCEWIRE_SIM_SEEDS=$${LANCEWIRE_SIM_SEEDS:-1000} \
+		cargo test $(SIM_PROFILE) --test sim -- --nocapture people
+
+sim-faults: ## put known mistakes into a copy of the sources, and say how soon the simulation finds each
+	@scripts/sim-faults
+
 # A release build: a debug one is the bottleneck itself, and delivers a fifth. Each client takes files of several processes.
-soak: prepare-tests ## tests/api/faults for LANCEWIRE_SOAK_SECONDS a story (300), with LANCEWIRE_SOAK_CLIENTS (1000)
+soak: prepare-tests ## tests/api/faults for LANCEWIRE_SOAK_SECONDS a story (300), with LANCEWIRE_SOAK_CLIENTS (1000); then `sim`
 	rm -rf target/tmp/faults
 	cargo test --release --test api --no-run
 	ulimit -n "$$(ulimit -H -n)"; \
 	LANCEWIRE_SOAK_SECONDS=$${LANCEWIRE_SOAK_SECONDS:-300} LANCEWIRE_SOAK_CLIENTS=$${LANCEWIRE_SOAK_CLIENTS:-1000} \
 		cargo test --release --test api faults:: -- --nocapture --test-threads=1; \
 	ended=$$?; cat target/tmp/faults/report.md; exit $$ended
+	LANCEWIRE_SIM_SEEDS=$${LANCEWIRE_SIM_SEEDS:-10000} $(MAKE) sim SIM_PROFILE=--release
 
 prepare-tests: ## PostgreSQL, Redis, HAProxy, Chromium, Node and its packages, installed where they are missing
 	@scripts/prepare-tests

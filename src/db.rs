@@ -38,6 +38,7 @@ use crate::{
 };
 
 mod connect;
+pub mod points;
 mod pool;
 pub mod receipt;
 pub mod replica;
@@ -45,6 +46,7 @@ mod standing;
 mod watch;
 mod writes;
 
+use points::{Point, Points, Witness};
 use pool::Common;
 use receipt::{Arrivals, Left, Receipt};
 use replica::Snapshot;
@@ -132,8 +134,22 @@ impl Db {
     /// Opens the pools; a missing `SQLite` file is created. Transactions that are dropped on the way end in tasks of
     /// `lifecycle`.
     pub async fn connect(settings: &DatabaseSettings, ids: Ids, lifecycle: Lifecycle) -> Result<Self, DbErr> {
+        Self::open(settings, ids, lifecycle, Points::default()).await
+    }
+
+    /// The same for a simulation, whose `witness` is asked at each [`Point`].
+    pub async fn simulated(
+        settings: &DatabaseSettings,
+        ids: Ids,
+        lifecycle: Lifecycle,
+        witness: Arc<dyn Witness>,
+    ) -> Result<Self, DbErr> {
+        Self::open(settings, ids, lifecycle, Points::new(witness)).await
+    }
+
+    async fn open(settings: &DatabaseSettings, ids: Ids, lifecycle: Lifecycle, points: Points) -> Result<Self, DbErr> {
         let backend = settings.backend();
-        let common = Common { statements: Arc::default(), doorbell: Arc::default(), lifecycle };
+        let common = Common { statements: Arc::default(), doorbell: Arc::default(), lifecycle, points };
         let patience = Duration::from_millis(settings.acquire_timeout_ms);
         let pool = |opened: &DatabaseConnection, size| Pool::new(opened, size, patience, common.clone());
         let (migrator, writer, reader, tail) = match backend {
@@ -318,12 +334,15 @@ impl Db {
         F: Future<Output = Result<T, E>>,
         E: From<DbErr>,
     {
-        let writer = &self.shared.writer;
+        let (writer, points) = (&self.shared.writer, &self.shared.common.points);
+        points.reach(Point::Begin).await;
         let (transaction, waiting) = match self.shared.backend {
             Backend::Sqlite => (writer.begin_by_first_statement().await?, vec![command("BEGIN IMMEDIATE")]),
             Backend::Postgres => (writer.begin("BEGIN").await?, Vec::new()),
         };
-        let tx = Tx(Arc::new(Running { transaction, waiting: Mutex::new(waiting), left: Mutex::default() }));
+        let running =
+            Running { transaction, waiting: Mutex::new(waiting), left: Mutex::default(), points: points.clone() };
+        let tx = Tx(Arc::new(running));
         let outcome = match work(tx.clone()).await {
             // Last, so that the row is held for no longer than the commit takes, and nothing is waited for while it is.
             Ok(value) => self.mark(&tx).await.map(|()| value).map_err(E::from),
@@ -335,7 +354,9 @@ impl Db {
                 // Before the commit, or the tail might come to the event before anybody waits for it.
                 let receipt = self.receipt.as_ref().zip(tx.left());
                 let place = receipt.and_then(|(_, left)| Receipt::expect(&self.shared.arrivals, left));
+                points.reach(Point::Commit).await;
                 tx.commit().await?;
+                points.reach(Point::Committed).await;
                 if let Some((receipt, _)) = receipt {
                     receipt.committed(place);
                 }
@@ -344,6 +365,7 @@ impl Db {
             Err(error) => {
                 // Nobody waits for its locks when the error is told. If it fails it is tried again, beside us.
                 let _ = tx.transaction.rollback().await;
+                points.reach(Point::RolledBack).await;
                 Err(error)
             }
         }
@@ -388,14 +410,20 @@ impl ConnectionTrait for Reader {
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         match self {
-            Self::Pool(pool) => pool.query_one_raw(statement).await,
+            Self::Pool(pool) => {
+                pool.points().reach(Point::Read).await;
+                pool.query_one_raw(statement).await
+            }
             Self::Snapshot(snapshot) => snapshot.note(snapshot.transaction().query_one_raw(statement).await),
         }
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         match self {
-            Self::Pool(pool) => pool.query_all_raw(statement).await,
+            Self::Pool(pool) => {
+                pool.points().reach(Point::Read).await;
+                pool.query_all_raw(statement).await
+            }
             Self::Snapshot(snapshot) => snapshot.note(snapshot.transaction().query_all_raw(statement).await),
         }
     }
@@ -413,6 +441,7 @@ pub struct Running {
     /// takes one prepared statement at a time.
     waiting: Mutex<Vec<Statement>>,
     left: Mutex<Option<Left>>,
+    points: Points,
 }
 
 impl Deref for Tx {
@@ -515,21 +544,25 @@ impl ConnectionTrait for Running {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.points.reach(Point::Statement).await;
         // Alone: the rows that it changes are counted.
         self.catch_up().await?;
         self.transaction.execute_raw(statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.points.reach(Point::Statement).await;
         self.catch_up().await?;
         self.transaction.execute_unprepared(sql).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.points.reach(Point::Statement).await;
         self.transaction.query_one_raw(self.after_what_waits(statement)).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.points.reach(Point::Statement).await;
         self.transaction.query_all_raw(self.after_what_waits(statement)).await
     }
 }

@@ -39,6 +39,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use super::points::Points;
 use crate::{error::is_gone, lifecycle::Lifecycle};
 
 /// How long a connection may rest, or be out of sqlx's hands.
@@ -59,6 +60,8 @@ pub(super) struct Common {
     pub doorbell: Arc<Notify>,
     /// Owns the tasks that end such transactions.
     pub lifecycle: Lifecycle,
+    /// Where a simulation stops.
+    pub points: Points,
 }
 
 #[derive(Debug)]
@@ -147,6 +150,10 @@ impl Pool {
 
     fn transaction(&self, lease: Lease) -> Transaction {
         Transaction { backend: self.get_database_backend(), lease: Mutex::new(Some(lease)) }
+    }
+
+    pub(super) fn points(&self) -> &Points {
+        &self.0.common.points
     }
 
     /// Whether the database answers.

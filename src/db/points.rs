@@ -1,0 +1,60 @@
+//! The places at which somebody else may get ahead of a use case, or at which it may never go on.
+//!
+//! In production nothing stands there: [`Points::reach`] is one look at an empty option. A simulation
+//! (`tests/sim`) hands in a [`Witness`] with [`Db::simulated`](super::Db::simulated), which stops each use case at each
+//! place, and lets another one run or drops the future for good, as its seed says. Everything between two places runs
+//! to its end, waits for the database included: that is what makes a history the same each time.
+//!
+//! Invariant: a place is reached while no statement runs, so that a copy of the file taken there is what a process
+//! leaves behind that is killed.
+
+use std::{fmt, sync::Arc};
+
+use futures_util::future::BoxFuture;
+
+/// Where a use case stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Point {
+    /// Before a read outside a transaction.
+    Read,
+    /// Before a transaction asks for its connection; on `SQLite` the next step waits for the one writer.
+    Begin,
+    /// Before a statement of a transaction.
+    Statement,
+    /// Before the commit.
+    Commit,
+    /// After the commit, before anybody has heard of it.
+    Committed,
+    /// After a rollback, before the caller hears why.
+    RolledBack,
+}
+
+/// Decides what happens at a place; given by a simulation.
+pub trait Witness: Send + Sync {
+    /// Completes when the use case may go on. It may be dropped instead.
+    fn reach(&self, point: Point) -> BoxFuture<'static, ()>;
+}
+
+/// The places of one database. Clones share the witness, if there is one.
+#[derive(Clone, Default)]
+pub(super) struct Points(Option<Arc<dyn Witness>>);
+
+impl Points {
+    pub(super) fn new(witness: Arc<dyn Witness>) -> Self {
+        Self(Some(witness))
+    }
+
+    /// Comes by `point`.
+    #[inline]
+    pub(super) async fn reach(&self, point: Point) {
+        if let Some(witness) = &self.0 {
+            witness.reach(point).await;
+        }
+    }
+}
+
+impl fmt::Debug for Points {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Points").field(&self.0.is_some()).finish()
+    }
+}
