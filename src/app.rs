@@ -304,7 +304,8 @@ async fn start_delivery(
     let witness = move |event: &events::NewEvent| sessions.hear(event);
     let tail = Tail::begin(hub.clone(), Arc::clone(bus), doorbell, pace, lifecycle.clone(), witness).await?;
     if config.events.delivery {
-        lifecycle.spawn_until_stopping(tail.run());
+        drop(lifecycle.until_drained().spawn(tail.run()));
+        lifecycle.spawn_until_stopping(hub.lag().clone().watch());
     }
     Ok(hub)
 }

@@ -12,6 +12,7 @@
 //! - [`members`] and [`interest`]: bookkeeping of a group, and which group wants which event
 //! - [`feed`]: one subscription, catching up or live
 //! - [`outlet`]: what a transport must be able to do
+//! - [`lag`]: how late delivery is, for readiness
 //! - [`delivery`] and [`ring`]: an event on its way, and the last of them in memory
 
 mod bus;
@@ -20,6 +21,7 @@ mod feed;
 mod group;
 mod hub;
 mod interest;
+mod lag;
 mod members;
 mod outlet;
 mod ring;
@@ -34,6 +36,7 @@ pub use feed::{Feed, FeedEnd, Live, Progress};
 pub use group::{Executed, Execution};
 pub use hub::{Hub, HubSettings, TermsOf};
 pub use interest::{Interest, Leaving, Terms};
+pub use lag::Lag;
 pub use outlet::{Offer, Outlet, Payload};
 pub use tail::{Pace, Tail};
 

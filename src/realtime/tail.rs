@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Bus, Delivery, Heard, Hub, Signal};
+use super::{Bus, Delivery, Heard, Hub, Lag, Signal};
 use crate::{
     error::Fault,
     events::{Advance, Arrivals, NewEvent},
@@ -127,7 +127,9 @@ impl Tail {
         let arrivals = self.hub.log().arrivals().clone();
         arrivals.open();
         // Whichever way this ends.
-        let _closing = Closing(arrivals);
+        let lag = self.hub.lag().clone();
+        lag.begin(self.pace.poll);
+        let _closing = Closing(arrivals, lag);
         let mut beat_at = Instant::now();
         let mut ending = pin!(async {
             tokio::select! {
@@ -227,6 +229,9 @@ impl Tail {
                 if numbered {
                     let (times, most) = if self.bus.carries_events() { GATHER } else { GATHER_FOR_READERS };
                     self.gather_until = Instant::now() + (began.elapsed() * times).min(most);
+                }
+                if stamp {
+                    self.hub.lag().caught_up(began);
                 }
                 if self.away {
                     tracing::info!(position = self.last, "the event log answers again");
@@ -332,11 +337,12 @@ impl Tail {
 }
 
 /// Lets nobody wait for a tail that has ended.
-struct Closing(Arrivals);
+struct Closing(Arrivals, Lag);
 
 impl Drop for Closing {
     fn drop(&mut self) {
         self.0.close();
+        self.1.end();
     }
 }
 

@@ -30,9 +30,11 @@ use futures_util::{
     future::{BoxFuture, FutureExt},
 };
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, RedisError, TlsCertificates,
+    AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, RedisError, TlsCertificates,
     aio::{MultiplexedConnection, PubSub},
+    io::tcp::TcpSettings,
 };
+use socket2::TcpKeepalive;
 use tokio::{
     sync::Notify,
     time::{Instant, error::Elapsed, sleep, timeout, timeout_at},
@@ -224,8 +226,9 @@ fn travels_privately(event: &Event) -> bool {
 }
 
 fn client(url: &str, ca: &Path) -> Result<Client, RedisBusError> {
+    let info = url.into_connection_info().map_err(RedisBusError::Address)?.set_tcp_settings(tcp());
     if !url.starts_with("rediss:") {
-        return Client::open(url).map_err(RedisBusError::Address);
+        return Client::open(info).map_err(RedisBusError::Address);
     }
     // The crate takes the process's provider, and rustls panics where there is none and it is built with several. An
     // error says that there is one.
@@ -235,7 +238,16 @@ fn client(url: &str, ca: &Path) -> Result<Client, RedisBusError> {
     } else {
         Some(authorities(ca).map_err(|why| RedisBusError::Authorities(ca.to_owned(), why))?)
     };
-    Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert }).map_err(RedisBusError::Address)
+    Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert }).map_err(RedisBusError::Address)
+}
+
+/// A Redis that is gone without a word is found out by the kernel too, once nobody waits for an answer any more.
+fn tcp() -> TcpSettings {
+    let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PATIENCE);
+    let settings = TcpSettings::default().set_keepalive(keepalive);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(SILENCE * 2);
+    settings
 }
 
 async fn ping(client: &Client) -> Result<(), RedisError> {
