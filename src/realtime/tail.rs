@@ -120,7 +120,7 @@ impl Tail {
         })
     }
 
-    /// Publishes what comes, until the process stops.
+    /// Publishes what comes, until nobody is left to deliver to.
     pub async fn run(mut self) {
         let lifecycle = self.lifecycle.clone();
         let (bus, doorbell) = (Arc::clone(&self.bus), Arc::clone(&self.doorbell));
@@ -133,7 +133,7 @@ impl Tail {
         let mut beat_at = Instant::now();
         let mut ending = pin!(async {
             tokio::select! {
-                () = lifecycle.stopping() => {}
+                () = lifecycle.drained() => {}
                 () = lifecycle.failed() => {}
             }
         });

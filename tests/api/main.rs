@@ -39,6 +39,7 @@ mod deploys;
 mod descriptions;
 mod differential;
 mod door;
+mod drains;
 mod duels;
 mod groups;
 mod guards;

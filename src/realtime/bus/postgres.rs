@@ -91,8 +91,8 @@ impl PostgresBus {
         });
         report_connected(NAME, false);
         let (speaker, listener) = (Arc::clone(&shared), Arc::clone(&shared));
-        lifecycle.spawn_until_stopping(async move { speaker.speak().await });
-        lifecycle.spawn_until_stopping(async move { listener.listen().await });
+        drop(lifecycle.until_drained().spawn(async move { speaker.speak().await }));
+        drop(lifecycle.until_drained().spawn(async move { listener.listen().await }));
         Ok(Self { shared })
     }
 }

@@ -164,8 +164,8 @@ impl RedisBus {
         });
         report_connected(NAME, false);
         let (publisher, subscriber) = (Arc::clone(&shared), Arc::clone(&shared));
-        lifecycle.spawn_until_stopping(async move { publisher.publish().await });
-        lifecycle.spawn_until_stopping(async move { subscriber.subscribe().await });
+        drop(lifecycle.until_drained().spawn(async move { publisher.publish().await }));
+        drop(lifecycle.until_drained().spawn(async move { subscriber.subscribe().await }));
         Ok(Self { shared })
     }
 }
