@@ -66,5 +66,6 @@ mod story;
 mod streams;
 mod tls;
 mod transitions;
+mod unavailable;
 mod verify;
 mod writers;
