@@ -26,7 +26,7 @@ use crate::{
         receipt::{Arrivals, Left, Place, Receipt},
     },
     error::Fault,
-    ids::UserId,
+    ids::{Ids, UserId},
 };
 
 /// Records an event in the transaction of the fact.
@@ -349,6 +349,11 @@ impl EventLog {
             Place::Earlier => self.stamp().await.ok(),
         };
         position.map(|position| self.cursor(position))
+    }
+
+    /// For the pauses of those who read.
+    pub fn ids(&self) -> &Ids {
+        self.db.ids()
     }
 
     /// For the tail alone, which says there what it has come to.

@@ -21,6 +21,7 @@ use tokio::{
 
 use super::{Bus, Delivery, Heard, Hub, Lag, Signal};
 use crate::{
+    backoff::BackOff,
     error::Fault,
     events::{Advance, Arrivals, NewEvent},
     lifecycle::Lifecycle,
@@ -76,6 +77,8 @@ pub struct Tail {
     /// Whether some are gathering.
     gathering: bool,
     pause: Duration,
+    /// The pauses while the database is away.
+    pauses: BackOff,
     away: bool,
 }
 
@@ -101,6 +104,7 @@ impl Tail {
         // Nothing comes after this; but the connection is open when the first event does.
         let last = hub.log().advance(i64::MAX, 1).await?.head;
         hub.begin_at(last, recent(&hub, last).await);
+        let pauses = BackOff::new(hub.log().ids(), ((pace.poll * 2).min(LONGEST_PAUSE), LONGEST_PAUSE));
         Ok(Self {
             hub,
             bus,
@@ -116,6 +120,7 @@ impl Tail {
             gather_until: Instant::now(),
             gathering: false,
             pause: pace.poll,
+            pauses,
             away: false,
         })
     }
@@ -237,13 +242,14 @@ impl Tail {
                     tracing::info!(position = self.last, "the event log answers again");
                 }
                 (self.away, self.pause) = (false, self.pace.poll);
+                self.pauses.reset();
                 self.hub.log().arrivals().open();
             }
             Err(fault) => {
                 if !self.away {
                     tracing::error!(error = %fault, "the event log cannot be read; trying again");
                 }
-                (self.away, self.pause) = (true, (self.pause * 2).min(LONGEST_PAUSE));
+                (self.away, self.pause) = (true, self.pauses.length());
                 self.hub.log().arrivals().close();
             }
         }

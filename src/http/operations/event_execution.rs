@@ -12,6 +12,7 @@ use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use super::{Operations, Ready, Shared, next};
 use crate::{
     auth::actor::{Actor, Origin},
+    backoff::BackOff,
     error::Fault,
     events::Hearing,
     graphql::{classify::classify, context::Scope, errors::ErrorCode, limits::failure},
@@ -89,15 +90,14 @@ impl Execution for EventExecution {
         viewer: Option<Origin>,
     ) -> BoxFuture<'a, Executed> {
         async move {
-            let mut pause = PAUSE.0;
+            let mut pauses: Option<BackOff> = None;
             loop {
-                match self.attempt(delivery, hearing, viewer).await {
-                    Some(executed) => return executed,
-                    // An answer without what the database would have said were lost: nobody comes back for it. So this goes
-                    // on for as long as the database is away, or until whoever waits for it is cut off.
-                    None => tokio::time::sleep(pause).await,
+                if let Some(executed) = self.attempt(delivery, hearing, viewer).await {
+                    return executed;
                 }
-                pause = (pause * 2).min(PAUSE.1);
+                // An answer without what the database would have said were lost: nobody comes back for it. So this goes on
+                // for as long as the database is away, or until whoever waits for it is cut off.
+                pauses.get_or_insert_with(|| BackOff::new(&self.operations.shared.ids, PAUSE)).pause().await;
             }
         }
         .boxed()

@@ -34,7 +34,7 @@ use super::{
     Bus, Delivery, Gossip, Inbox, NodeId, PATIENCE, PAUSE, Party, SILENCE, Signal, Topic, report_connected,
     report_dropped, report_message,
 };
-use crate::{error::sqlx_cause, ids::Ids, lifecycle::Lifecycle};
+use crate::{backoff::BackOff, error::sqlx_cause, ids::Ids, lifecycle::Lifecycle};
 
 const NAME: &str = "postgres";
 /// The notification channel; there is one log in a database.
@@ -62,6 +62,7 @@ impl fmt::Debug for PostgresBus {
 
 struct Shared {
     node: NodeId,
+    ids: Ids,
     options: PgConnectOptions,
     inbox: Inbox,
     outbox: Mutex<Outbox>,
@@ -83,6 +84,7 @@ impl PostgresBus {
         let options = options.options([("synchronous_commit", "off")]);
         let shared = Arc::new(Shared {
             node: NodeId(u64::from_be_bytes(ids.secret())),
+            ids: ids.clone(),
             options,
             inbox: Inbox::default(),
             outbox: Mutex::default(),
@@ -143,7 +145,7 @@ impl Shared {
     /// Sends what is in the outbox, for ever.
     async fn speak(&self) {
         let mut connection: Option<PgConnection> = None;
-        let mut pause = PAUSE.0;
+        let mut pauses = BackOff::new(&self.ids, PAUSE);
         loop {
             let Outbox { head, gossip } = std::mem::take(&mut *self.outbox());
             let mut payloads: Vec<String> = gossip.iter().map(|gossip| self.gossip_payload(gossip)).collect();
@@ -153,15 +155,14 @@ impl Shared {
                 continue;
             }
             match timeout(PATIENCE, self.notify(&mut connection, &payloads)).await {
-                Ok(Ok(())) => pause = PAUSE.0,
+                Ok(Ok(())) => pauses.reset(),
                 failed => {
                     // The head is said again with the next one; gossip is not kept for ever.
                     connection = None;
                     report_dropped(NAME, "notification");
                     let reason = why(failed.map(Result::err));
                     tracing::debug!(reason, "the nodes' doorbell cannot be rung");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE.1);
+                    pauses.pause().await;
                 }
             }
         }
@@ -181,7 +182,7 @@ impl Shared {
 
     /// Fills the inbox, for ever.
     async fn listen(&self) {
-        let mut pause = PAUSE.0;
+        let mut pauses = BackOff::new(&self.ids, PAUSE);
         let mut away = false;
         loop {
             let reason = match timeout(PATIENCE, self.listener()).await {
@@ -189,7 +190,8 @@ impl Shared {
                     if away {
                         tracing::info!("the nodes' doorbell is heard again");
                     }
-                    (away, pause) = (false, PAUSE.0);
+                    away = false;
+                    pauses.reset();
                     self.connected(true);
                     self.inbox.signal(Signal::Missed);
                     // Ends when the connection does.
@@ -205,8 +207,7 @@ impl Shared {
                 tracing::warn!(reason, "the nodes' doorbell is out of reach; the log is polled meanwhile");
             }
             away = true;
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE.1);
+            pauses.pause().await;
         }
     }
 

@@ -37,7 +37,7 @@ use redis::{
 use socket2::TcpKeepalive;
 use tokio::{
     sync::Notify,
-    time::{Instant, error::Elapsed, sleep, timeout, timeout_at},
+    time::{Instant, error::Elapsed, timeout, timeout_at},
 };
 use tokio_rustls::rustls::{self, crypto::ring};
 use uuid::Uuid;
@@ -48,6 +48,7 @@ use super::{
     report_connected, report_dropped, report_message,
 };
 use crate::{
+    backoff::BackOff,
     events::Event,
     ids::Ids,
     lifecycle::Lifecycle,
@@ -89,6 +90,7 @@ pub struct RedisBus {
 
 struct Shared {
     node: NodeId,
+    ids: Ids,
     client: Client,
     /// Before the name of every channel.
     prefix: String,
@@ -153,6 +155,7 @@ impl RedisBus {
         }
         let shared = Arc::new(Shared {
             node: NodeId(u64::from_be_bytes(ids.secret())),
+            ids: ids.clone(),
             client,
             prefix: format!("lancewire:{installation}"),
             inbox: Inbox::default(),
@@ -310,7 +313,7 @@ impl Shared {
     /// Publishes what is in the outbox, for ever.
     async fn publish(&self) {
         let mut connection: Option<MultiplexedConnection> = None;
-        let mut pause = PAUSE.0;
+        let mut pauses = BackOff::new(&self.ids, PAUSE);
         loop {
             let messages = self.take_messages();
             if messages.is_empty() {
@@ -323,14 +326,13 @@ impl Shared {
                 pipeline.cmd("PUBLISH").arg(channel).arg(message.as_slice()).ignore();
             }
             match timeout(PATIENCE, self.send_pipeline(&mut connection, &pipeline)).await {
-                Ok(Ok(())) => pause = PAUSE.0,
+                Ok(Ok(())) => pauses.reset(),
                 failed => {
                     connection = None;
                     report_dropped(NAME, "pipeline");
                     let reason = why(failed.map(Result::err));
                     tracing::debug!(reason, "nothing can be published to the other nodes");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE.1);
+                    pauses.pause().await;
                 }
             }
         }
@@ -362,7 +364,7 @@ impl Shared {
 
     /// Fills the inbox, for ever.
     async fn subscribe(&self) {
-        let mut pause = PAUSE.0;
+        let mut pauses = BackOff::new(&self.ids, PAUSE);
         let mut away = false;
         loop {
             let reason = match timeout(PATIENCE, self.subscription()).await {
@@ -370,7 +372,8 @@ impl Shared {
                     if away {
                         tracing::info!("the bus between the nodes is heard again");
                     }
-                    (away, pause) = (false, PAUSE.0);
+                    away = false;
+                    pauses.reset();
                     self.connected(true);
                     self.inbox.signal(Signal::Missed);
                     let ended = self.take_in(pubsub).await;
@@ -383,8 +386,7 @@ impl Shared {
                 tracing::warn!(reason, "the bus between the nodes is out of reach; the log is polled meanwhile");
             }
             away = true;
-            sleep(pause).await;
-            pause = (pause * 2).min(PAUSE.1);
+            pauses.pause().await;
         }
     }
 
