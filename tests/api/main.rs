@@ -61,6 +61,8 @@ mod replicas;
 mod resume;
 mod secured;
 mod settlements;
+mod silence;
+mod slow_readers;
 mod sockets;
 mod story;
 mod streams;

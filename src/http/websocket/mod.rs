@@ -252,7 +252,7 @@ async fn turn_away<B: SocketBackend>(shared: Arc<Shared<B>>, upgrade: OnUpgrade,
 
 async fn part(close: Close, wire: &Wire, reader: &mut Reader) {
     metrics::closed(close.label());
-    goodbye::part(close.into(), wire, reader).await;
+    goodbye::part(close.into(), wire, reader, std::future::ready(())).await;
     wire.shut_down();
 }
 
