@@ -43,6 +43,7 @@ mod drains;
 mod duels;
 mod groups;
 mod guards;
+mod histories;
 mod http;
 mod idempotency;
 mod language;
