@@ -367,24 +367,30 @@ impl Operations {
         Ok((self.shared.services.hub.join(key, interest, execution, after, viewer, outlet), listening))
     }
 
-    /// Has the root field check its arguments and the viewer.
+    /// Has the root field check its arguments and the viewer, in the time that any operation has.
     async fn begin(&self, ready: &Ready, resume: Option<Resume>, request_id: &str) -> Result<Begun, Box<Refusal>> {
         let beginning = Beginning::resuming(resume);
         let (request, batches) = self.request(ready);
         let request = request.data(Arc::new(self.scope(ready))).data(beginning.clone());
         let mut responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind();
-        let responses = batches.drive(responses.next()).await;
+        let responses = tokio::time::timeout(self.shared.timeout, batches.drive(responses.next())).await;
         let refused = match (responses, beginning.take()) {
-            (None, Some(begun)) => return Ok(begun),
-            (Some(Ok(response)), _) => response,
-            (Some(Err(_)) | None, _) => Response::from_errors(vec![failure(
+            (Ok(None), Some(begun)) => return Ok(begun),
+            (Ok(Some(Ok(response))), _) => response,
+            (Err(_), _) => return Err(Box::new(not_now())),
+            (Ok(Some(Err(_)) | None), _) => Response::from_errors(vec![failure(
                 ErrorCode::InternalServerError,
                 "a subscription did not begin",
                 None,
             )]),
         };
         let mut response = refused;
-        let unavailable = response.errors.iter().any(|error| error.source::<Fault>().is_some());
+        let faults = || response.errors.iter().filter_map(|error| error.source::<Fault>());
+        if let Some(fault) = faults().find(|fault| fault.is_out_of_reach()) {
+            tracing::warn!(request.id = request_id, error = %fault, "a subscription cannot begin now");
+            return Err(Box::new(not_now()));
+        }
+        let unavailable = faults().next().is_some();
         classify(&mut response, request_id);
         Err(Box::new(Refusal { response, unavailable }))
     }
@@ -416,6 +422,13 @@ impl Drop for Listening {
     fn drop(&mut self) {
         self.0.decrement(1.0);
     }
+}
+
+/// The refusal of a subscription that could not be looked at in time.
+fn not_now() -> Refusal {
+    let message = "The database cannot be asked right now. Nothing has begun: subscribe again, in a moment.";
+    let response = Response::from_errors(vec![failure(ErrorCode::Unavailable, message, None)]);
+    Refusal { response, unavailable: true }
 }
 
 fn count_read(from: &'static str) {
@@ -514,8 +527,7 @@ impl SocketBackend for Operations {
                         match operations.join(ready, resume, &request_id, outlet).await {
                             // The viewer's watch must not end before what runs for them.
                             Ok((feed, listening)) => Ok(Subscription { feed, guard: Box::new((listening, viewer)) }),
-                            Err(refused) if refused.unavailable => Err(NotJoined::Unavailable),
-                            Err(refused) => Err(NotJoined::Errors(errors(refused.response))),
+                            Err(refused) => Err(NotJoined(errors(refused.response))),
                         }
                     }
                     .boxed()

@@ -24,7 +24,7 @@ use super::{
     outlet::{Offer, Outlet, Payload},
     section::Section,
 };
-use crate::{auth::actor::Origin, error::Fault, events::Hearing};
+use crate::{auth::actor::Origin, backoff::BackOff, error::Fault, events::Hearing};
 
 /// Results of single viewers that are made before the reader is asked whether there is room for them.
 const BATCH: usize = 32;
@@ -113,7 +113,7 @@ impl Feed {
     /// The next events, at least one.
     async fn next_page(&self, hub: &Hub) -> Result<Vec<Arc<Delivery>>, FeedEnd> {
         let position = self.member.position;
-        let mut pause = PAUSE.0;
+        let mut pauses: Option<BackOff> = None;
         loop {
             match self.try_page(hub, position).await {
                 Ok(Some(page)) => return Ok(page),
@@ -128,8 +128,7 @@ impl Feed {
                     tracing::debug!(error = %fault, position, "a feed waits for the log");
                 }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE.1);
+            pauses.get_or_insert_with(|| BackOff::new(hub.log().ids(), PAUSE)).pause().await;
         }
     }
 

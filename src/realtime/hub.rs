@@ -16,7 +16,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    Bus, Delivery, Execution, Feed, Interest, Party, SelectionKey, SharingKey,
+    Bus, Delivery, Execution, Feed, Interest, Lag, Party, SelectionKey, SharingKey,
     group::{Group, Manner},
     interest::Index,
     members::{Member, Place},
@@ -64,6 +64,7 @@ struct Shared {
     settings: HubSettings,
     clock: Clock,
     lifecycle: Lifecycle,
+    lag: Lag,
 }
 
 /// What has been published so far, and for whom.
@@ -121,12 +122,18 @@ impl Hub {
     ) -> Self {
         let published = Published { ring: Ring::new(settings.ring_bytes), ..Published::default() };
         let published = Mutex::new(published);
-        Self { shared: Arc::new(Shared { published, log, bus, terms_of, settings, clock, lifecycle }) }
+        let lag = Lag::default();
+        Self { shared: Arc::new(Shared { published, log, bus, terms_of, settings, clock, lifecycle, lag }) }
     }
 
     /// The log behind the hub.
     pub fn log(&self) -> &EventLog {
         &self.shared.log
+    }
+
+    /// How late delivery is.
+    pub fn lag(&self) -> &Lag {
+        &self.shared.lag
     }
 
     /// Takes part in the group and the section of `key`, from the event after the position `after`, or without it from

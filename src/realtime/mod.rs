@@ -14,6 +14,7 @@
 //! - [`lanes`]: results that are one viewer's own, beside what is done for all
 //! - [`feed`]: one subscription, catching up or live
 //! - [`outlet`]: what a transport must be able to do
+//! - [`lag`]: how late delivery is, for readiness
 //! - [`delivery`] and [`ring`]: an event on its way, and the last of them in memory
 
 mod bus;
@@ -22,6 +23,7 @@ mod feed;
 mod group;
 mod hub;
 mod interest;
+mod lag;
 mod lanes;
 mod members;
 mod outlet;
@@ -38,6 +40,7 @@ pub use feed::{Feed, FeedEnd, Live, Progress};
 pub use group::{Executed, Execution, Together};
 pub use hub::{Hub, HubSettings, TermsOf};
 pub use interest::{Interest, Leaving, Terms};
+pub use lag::Lag;
 pub use outlet::{Offer, Outlet, Payload};
 pub use tail::{Pace, Tail};
 

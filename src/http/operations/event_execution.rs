@@ -16,6 +16,7 @@ use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use super::{Operations, Ready, Shared, next};
 use crate::{
     auth::actor::{Actor, Origin},
+    backoff::BackOff,
     error::Fault,
     events::Hearing,
     graphql::{classify::classify, context::Scope, errors::ErrorCode, limits::failure},
@@ -51,15 +52,14 @@ impl EventExecution {
         hearing: Hearing,
         viewer: Option<Origin>,
     ) -> Executed {
-        let mut pause = PAUSE.0;
+        let mut pauses: Option<BackOff> = None;
         loop {
-            match self.attempt(loads, delivery, hearing, viewer).await {
-                Some(executed) => return executed,
-                // An answer without what the database would have said is never made good: nobody asks again. So this goes
-                // on for as long as the database is away, or until whoever waits for it is cut off.
-                None => tokio::time::sleep(pause).await,
+            if let Some(executed) = self.attempt(loads, delivery, hearing, viewer).await {
+                return executed;
             }
-            pause = (pause * 2).min(PAUSE.1);
+            // An answer without what the database would have said is never made good: nobody asks again. So this goes on
+            // for as long as the database is away, or until whoever waits for it is cut off.
+            pauses.get_or_insert_with(|| BackOff::new(&self.operations.shared.ids, PAUSE)).pause().await;
         }
     }
 
