@@ -194,6 +194,8 @@ async fn serve(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<ExitCod
         () = app.announce_end() => {}
         // Asked again, it does not wait for load balancers.
         () = stop.next() => {}
+        // Nor after a failure: what is in memory here, sessions included, may be of a log that is no more.
+        () = app.lifecycle.failed() => {}
     }
     let clean = app.shut_down().await && !app.lifecycle.has_failed();
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })

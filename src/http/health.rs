@@ -31,7 +31,7 @@ pub async fn ready(State(web): State<Web>) -> Response {
         let database = web.db.ping().await.is_ok();
         // One that does not answer is waited for once.
         let schema = if database { web.schema.fits(&web.db).await.ok() } else { None };
-        let head = web.hub.log().stamp().await.ok();
+        let head = web.hub.log().head().await.ok().map(|head| head.position);
         (database, schema, head, database && web.db.takes_writes().await)
     });
     // Silence is no answer.
