@@ -144,6 +144,9 @@ async fn the_story_in_six_operations_runs_as_it_stands() {
         let statuses: Vec<_> = heard.iter().map(|event| &event["data"]["jobUpdated"]["job"]["status"]).collect();
         assert_eq!(statuses, ["CLAIMED", "IN_REVIEW", "COMPLETED"], "{shell:?}");
         assert_eq!(heard[0], event, "{shell:?} shows what README shows");
+        // As at a prompt: a shell that loses its terminal may leave curl waiting for the next heartbeat.
+        let mut keys = watching.stdin.take().expect("a pipe");
+        keys.write_all(b"\x03\nexit\n").await.expect("it reads");
         watching.kill().await.expect("it can be stopped");
         until("it watches no more", || hub.listeners(EventKind::JobUpdated) == 0).await;
     }
