@@ -18,7 +18,7 @@ use std::{
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 use uuid::Uuid;
 
-use super::{Audience, Event, EventCursor, EventKind, NewEvent};
+use super::{Audience, Event, EventCursor, EventKind, LogSource, NewEvent};
 use crate::{
     clock::Timestamp,
     db::{
@@ -124,6 +124,8 @@ pub struct EventLog {
     identity: Uuid,
     numbered: Arc<Mutex<Vec<RangeInclusive<i64>>>>,
     replaced: Arc<AtomicBool>,
+    /// What is read in place of the database, in a simulation.
+    source: Option<Arc<dyn LogSource>>,
 }
 
 impl EventLog {
@@ -131,7 +133,13 @@ impl EventLog {
     pub async fn open(db: Db) -> Result<Self, Fault> {
         let row = db.reader().query_one_raw(db.statement("SELECT log_id FROM event_log WHERE id = 1", [])).await?;
         let row = row.ok_or_else(|| Fault::corrupt("event_log has no row; run `lancewire migrate`"))?;
-        Ok(Self { identity: row.try_get("", "log_id")?, db, numbered: Arc::default(), replaced: Arc::default() })
+        let identity = row.try_get("", "log_id")?;
+        Ok(Self { identity, db, numbered: Arc::default(), replaced: Arc::default(), source: None })
+    }
+
+    /// A log that is not in the database, for a simulation. Only what delivery asks for is there.
+    pub fn simulated(db: Db, identity: Uuid, source: Arc<dyn LogSource>) -> Self {
+        Self { db, identity, numbered: Arc::default(), replaced: Arc::default(), source: Some(source) }
     }
 
     /// Part of every cursor.
@@ -141,6 +149,11 @@ impl EventLog {
 
     /// Numbers what has been committed and returns the last position given out. Safe to call from any number of places.
     pub async fn stamp(&self) -> Result<i64, DbErr> {
+        if let Some(source) = &self.source {
+            let (Advance { head, .. }, numbered) = source.advance(i64::MAX, 1).await?;
+            self.note_numbered(numbered, head);
+            return Ok(head);
+        }
         let ask = |sql| self.db.statement(sql, []);
         let nothing = || DbErr::RecordNotFound("the head of the event log".into());
         match self.db.backend() {
@@ -157,6 +170,11 @@ impl EventLog {
     /// Numbers what has been committed, and reads up to `limit` events after `position`: one statement, and on `SQLite`
     /// another where more than one follows. For the tail, over its own connection.
     pub async fn advance(&self, position: i64, limit: u32) -> Result<Advance, Fault> {
+        if let Some(source) = &self.source {
+            let (advance, numbered) = source.advance(position, limit).await?;
+            self.note_numbered(numbered, advance.head);
+            return Ok(advance);
+        }
         if self.db.backend() == Backend::Sqlite {
             return self.advance_sqlite(position, limit).await;
         }
@@ -194,6 +212,11 @@ impl EventLog {
             return Err(DbErr::Custom("the event log was replaced under this process".into()));
         }
         let (numbered, head): (i64, i64) = (row.try_get("", "numbered")?, row.try_get("", "head")?);
+        self.note_numbered(numbered, head);
+        Ok(head)
+    }
+
+    fn note_numbered(&self, numbered: i64, head: i64) {
         if numbered > 0 {
             let mut ranges = self.numbered();
             // Only where no tail asks for them; one that is dropped is found by the others a moment later.
@@ -201,7 +224,6 @@ impl EventLog {
                 ranges.push(head - numbered + 1..=head);
             }
         }
-        Ok(head)
     }
 
     /// Whether the log that this process began with is no more: the database has another one in its place.
@@ -254,6 +276,9 @@ impl EventLog {
     }
 
     async fn read(&self, db: &impl ConnectionTrait, position: i64, limit: u32) -> Result<Vec<Event>, Fault> {
+        if let Some(source) = &self.source {
+            return Ok(source.page(position, limit).await?);
+        }
         let sql = match self.db.backend() {
             // Planned for a log of any age.
             Backend::Postgres => concat!("SELECT ", columns!(), " FROM events_after(?, CAST(? AS integer))"),
@@ -323,6 +348,9 @@ impl EventLog {
 
     /// The oldest position that is kept.
     pub async fn oldest(&self) -> Result<Option<i64>, Fault> {
+        if let Some(source) = &self.source {
+            return Ok(source.oldest().await?);
+        }
         let sql = "SELECT MIN(position) AS oldest FROM events";
         let row = self.db.reader().query_one_raw(self.db.statement(sql, [])).await?;
         row.map_or(Ok(None), |row| Ok(row.try_get("", "oldest")?))

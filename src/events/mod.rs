@@ -10,11 +10,13 @@ mod cursor;
 mod event;
 mod log;
 mod retention;
+mod source;
 
 pub use cursor::EventCursor;
 pub use event::{Audience, Event, EventKind, Hearing, NewEvent};
 pub use log::{Advance, EventLog, Listener, ResumeError, record};
 pub use retention::run as run_retention;
+pub use source::LogSource;
 
 /// The events that are waited for in this process.
 pub use crate::db::receipt::Arrivals;

@@ -139,15 +139,11 @@ impl Tail {
             let gathered_at = self.gathering.then_some(self.gather_until);
             let wake_at =
                 [self.held_until, gathered_at].into_iter().flatten().fold(self.poll_at.min(beat_at), Instant::min);
+            // In this order, so that a history can be played again. Nobody starves the ones below: a deadline that has
+            // passed is moved on, and after a numbering the doorbell waits while commits gather.
             tokio::select! {
+                biased;
                 () = &mut ending => return,
-                () = doorbell.notified(), if !self.away && !self.gathering => {
-                    self.gathering = Instant::now() < self.gather_until;
-                    if !self.gathering {
-                        self.follow(true).await;
-                    }
-                }
-                signal = bus.heard() => self.hear(signal).await,
                 () = sleep_until(wake_at) => {
                     let now = Instant::now();
                     if now >= beat_at {
@@ -161,6 +157,13 @@ impl Tail {
                         self.follow(false).await;
                     }
                 }
+                () = doorbell.notified(), if !self.away && !self.gathering => {
+                    self.gathering = Instant::now() < self.gather_until;
+                    if !self.gathering {
+                        self.follow(true).await;
+                    }
+                }
+                signal = bus.heard() => self.hear(signal).await,
             }
         }
     }
