@@ -42,7 +42,9 @@ use crate::{
     lifecycle::Lifecycle,
     migrations,
     notifications::Notifications,
-    realtime::{Bus, Hub, HubSettings, MemoryBus, Pace, PostgresBus, PostgresBusError, RedisBus, RedisBusError, Tail},
+    realtime::{
+        Bus, Hub, HubSettings, MemoryBus, Pace, PostgresBus, PostgresBusError, RedisBus, RedisBusError, Seal, Tail,
+    },
     schema::{self, Services},
     telemetry,
     wallet::{Wallets, sandbox},
@@ -165,7 +167,7 @@ impl App {
         let bus = start_bus(&config, &log, &ids, &lifecycle).await?;
         let hub = start_delivery(&config, log, &bus, db.doorbell(), &sessions, (&clock, &lifecycle)).await?;
         let kept = TimeDelta::seconds(config.events.retention_seconds.into());
-        let retention = events::run_retention(hub.log().clone(), kept, clock.clone(), lifecycle.clone());
+        let retention = events::run_retention(hub.log().clone(), kept, lifecycle.clone());
         lifecycle.spawn_until_stopping(retention);
         if sandbox_delay.is_some() {
             lifecycle.spawn_until_stopping(sandbox::run(wallets.clone(), clock.clone(), lifecycle.clone()));
@@ -259,6 +261,13 @@ pub async fn open_database(config: &Config, ids: Ids, lifecycle: Lifecycle) -> R
         let made = std::fs::create_dir_all(folder);
         made.map_err(|error| StartError::Connect(sea_orm::DbErr::Custom(error.to_string())))?;
     }
+    if let Some(file) = sqlite_file(&config.database.url).filter(|file| !file.exists()) {
+        // For its owner alone. SQLite gives the files beside it the same mode.
+        let mut options = std::fs::OpenOptions::new();
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let made = options.write(true).create(true).truncate(false).open(file);
+        made.map_err(|error| StartError::Connect(sea_orm::DbErr::Custom(error.to_string())))?;
+    }
     let db = Db::connect(&config.database, ids, lifecycle).await.map_err(StartError::Connect)?;
     migrations::bring_up(&db, &config.database).await?;
     Ok(db)
@@ -318,11 +327,17 @@ async fn start_bus(
 ) -> Result<Arc<dyn Bus>, StartError> {
     Ok(match config.bus_kind() {
         BusKind::Auto | BusKind::Memory => Arc::new(MemoryBus::alone()),
-        BusKind::Postgres => Arc::new(PostgresBus::start(&config.database.url, ids, lifecycle)?),
+        BusKind::Postgres => {
+            let seal = Seal::new(log.shared_key("bus").await?, ids, log.time().clone());
+            Arc::new(PostgresBus::start(&config.database.url, seal, lifecycle)?)
+        }
         BusKind::Redis => {
             let installation = log.installation().await?;
+            // A copy of the database has the same secret, and may share the Redis.
+            let key = log.shared_key(&format!("bus {installation}")).await?;
+            let seal = Seal::new(key, ids, log.time().clone());
             let BusSettings { redis_url, redis_ca, .. } = &config.bus;
-            Arc::new(RedisBus::start(redis_url, redis_ca, &installation, ids, lifecycle).await?)
+            Arc::new(RedisBus::start(redis_url, redis_ca, &installation, seal, lifecycle).await?)
         }
     })
 }

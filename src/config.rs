@@ -26,6 +26,10 @@ const DEFAULT: &str = include_str!("../config/default.toml");
 const DEVELOPMENT: &str = include_str!("../config/development.toml");
 const PRODUCTION: &str = include_str!("../config/production.toml");
 
+/// How long tokens may be good in production, in seconds: an access token a day, a refresh token a year.
+const LONGEST_ACCESS_SECONDS: u64 = 86_400;
+const LONGEST_REFRESH_SECONDS: u64 = 366 * 86_400;
+
 /// Variables of our name that are no settings: the place of a file, a secret of the command line, a matter of the
 /// tests.
 const NO_SETTINGS: [&str; 3] = ["LANCEWIRE_CONFIG", "LANCEWIRE_ADMIN_PASSWORD", "LANCEWIRE_TEST_POSTGRES_URL"];
@@ -392,6 +396,11 @@ impl Config {
         require(self.events.poll_ms > 0, "events.poll_ms", "must be at least 1")?;
         require(self.auth.password_parallel > 0, "auth.password_parallel", "must be at least 1")?;
         require(self.auth.access_token_seconds > 0, "auth.access_token_seconds", "must be at least 1")?;
+        require(
+            self.auth.refresh_token_seconds >= self.auth.access_token_seconds,
+            "auth.refresh_token_seconds",
+            "must be at least auth.access_token_seconds",
+        )?;
         let has_key = !self.tls.key.as_os_str().is_empty();
         require(has_key || !self.tls.is_on(), "tls.key", "must be set: tls.certificate is")?;
         require(self.tls.is_on() || !has_key, "tls.certificate", "must be set: tls.key is")?;
@@ -420,6 +429,21 @@ impl Config {
                 self.payments.provider != PaymentProvider::Sandbox,
                 "payments.provider",
                 "must not be sandbox in production: it would confirm deposits that nobody paid",
+            )?;
+            require(
+                self.auth.passwords().is_strong(),
+                "auth.password_memory_kib",
+                "and auth.password_iterations are too small for production: set at least 19456 and 2, or 47104 and 1",
+            )?;
+            require(
+                self.auth.access_token_seconds <= LONGEST_ACCESS_SECONDS,
+                "auth.access_token_seconds",
+                "must be at most 86400 (a day) in production: a token that was stolen works until its end",
+            )?;
+            require(
+                self.auth.refresh_token_seconds <= LONGEST_REFRESH_SECONDS,
+                "auth.refresh_token_seconds",
+                "must be at most 31622400 (a year) in production",
             )?;
         }
         Ok(())
@@ -521,5 +545,21 @@ mod tests {
     fn production_refuses_what_only_development_may_have() {
         assert!(refusal(Environment::Production, "[http]\nallowed_origins = [\"*\"]").contains("allowed_origins"));
         assert!(refusal(Environment::Production, "[payments]\nprovider = \"sandbox\"").contains("payments.provider"));
+        for (overrides, named) in [
+            ("password_memory_kib = 8", "auth.password_memory_kib"),
+            ("password_iterations = 1", "auth.password_memory_kib"),
+            ("access_token_seconds = 86401", "auth.access_token_seconds"),
+            ("refresh_token_seconds = 4000000000", "auth.refresh_token_seconds"),
+        ] {
+            let layer = format!("[auth]\n{overrides}");
+            Config::layered(Environment::Development, &[&layer]).expect("good enough for development");
+            let refused = refusal(Environment::Production, &layer);
+            assert!(refused.contains(named), "{refused}");
+        }
+        let one_pass = "[auth]\npassword_memory_kib = 47104\npassword_iterations = 1";
+        Config::layered(Environment::Production, &[one_pass]).expect("as strong");
+        assert!(
+            refusal(Environment::Development, "[auth]\nrefresh_token_seconds = 60").contains("refresh_token_seconds")
+        );
     }
 }

@@ -159,7 +159,16 @@ async fn serve(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<ExitCod
     let app = App::build(config, clock, ids).await?;
     let listen = app.config.http.listen;
     let listener = app.listen().await.with_context(|| format!("http.listen: cannot listen on {listen}"))?;
-    if development && app.services.accounts.is_empty().await? {
+    if !development {
+        let known = app.services.accounts.with_password(&seed::PEOPLE.map(|(email, ..)| email), seed::PASSWORD).await?;
+        if let Some(email) = known.first() {
+            bail!(
+                "this database has {} accounts of a development server with the password that everybody knows, such as \
+                 {email}; give each another password, or begin with an empty database",
+                known.len()
+            );
+        }
+    } else if app.services.accounts.is_empty().await? {
         seed::seed(&app).await.context("cannot seed the empty database")?;
     }
     // Before anybody is told that it serves: whoever hears of it may ask it to stop at once.
@@ -167,6 +176,13 @@ async fn serve(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<ExitCod
     let address = app.serve(listener)?;
     tracing::info!(%address, "serving");
     if development {
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "a development server listens on more than loopback: all who reach it may sign in as an admin with a \
+                 known password; set LANCEWIRE_ENVIRONMENT=production or http.listen to 127.0.0.1"
+            );
+        }
         greet(&address.to_string(), &app.config);
     }
     tokio::select! {

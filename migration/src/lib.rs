@@ -21,6 +21,7 @@ mod m20261125_000003_event_kinds;
 mod m20261127_000001_refresh_successors;
 mod m20261127_000002_mailboxes;
 mod m20261127_000003_notification_details;
+mod m20261127_000004_log_histories;
 
 /// All steps, oldest first.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000001_refresh_successors::Migration),
             Box::new(m20261127_000002_mailboxes::Migration),
             Box::new(m20261127_000003_notification_details::Migration),
+            Box::new(m20261127_000004_log_histories::Migration),
         ]
     }
 }

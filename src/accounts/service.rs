@@ -24,7 +24,7 @@ use crate::{
         sessions::{Refresh, Sessions, TokenPair},
     },
     clock::{Clock, Timestamp},
-    db::{Db, Tx},
+    db::{Backend, Db, Tx},
     error::{Fault, Invalid, InvalidKind},
     ids::{Ids, SkillId, UserId},
     text,
@@ -190,16 +190,21 @@ impl Accounts {
         };
         let row = row.ok_or_else(refused)?;
         let stronger = if rehash { self.passwords.hash(&candidate).await.ok() } else { None };
-        let (user, stronger) = (row.id, &stronger);
-        let (session, refresh) = self
+        let (user, verified, stronger) = (row.id, &row.password_hash, &stronger);
+        let opened = self
             .db
             .transact(|tx| async move {
+                // Hashing took a while: the password may have been changed and the account suspended meanwhile.
+                if !is_current_in(&tx, user, verified).await? {
+                    return Ok(None);
+                }
                 if let Some(hash) = stronger {
                     set_password_in(&tx, user, hash).await?;
                 }
-                Ok::<_, AccountError>(self.sessions.open_in(&tx, user).await?)
+                Ok::<_, AccountError>(Some(self.sessions.open_in(&tx, user).await?))
             })
             .await?;
+        let (session, refresh) = opened.ok_or_else(refused)?;
         attempt.succeeded();
         Ok((row.into(), self.sessions.pair(user, session, refresh)?))
     }
@@ -321,6 +326,7 @@ impl Accounts {
         let card = self
             .db
             .transact(|tx| async move {
+                require_admin_in(&tx, admin, user).await?;
                 let rows = users::Entity::update_many()
                     .filter(users::Column::Id.eq(user))
                     .col_expr(users::Column::IsClient, Expr::value(roles.client))
@@ -356,6 +362,7 @@ impl Accounts {
         let card = self
             .db
             .transact(|tx| async move {
+                require_admin_in(&tx, admin, user).await?;
                 let since = suspended.then(|| self.clock.now());
                 let rows = users::Entity::update_many()
                     .filter(users::Column::Id.eq(user))
@@ -509,6 +516,20 @@ impl Accounts {
             .is_none())
     }
 
+    /// Which of these accounts, active or not, have this password, by email. Slow by intent: a hash for each.
+    pub async fn with_password(&self, emails: &[&str], password: &str) -> Result<Vec<String>, AccountError> {
+        let rows = users::Entity::find().filter(users::Column::Email.is_in(emails.iter().copied()));
+        let candidate = Password::candidate(password).map_err(|rule| Invalid::value("password", rule))?;
+        let mut found = Vec::new();
+        for row in rows.order_by_asc(users::Column::Email).all(self.db.reader()).await? {
+            let verdict = self.passwords.verify(&candidate, Some(&row.password_hash)).await.map_err(password_fault)?;
+            if let Verdict::Right { .. } = verdict {
+                found.push(row.email);
+            }
+        }
+        Ok(found)
+    }
+
     /// The skills that `slugs` name, in their order and once each. An unknown one is refused by its place in `field`.
     pub async fn resolve_skills<C: sea_orm::ConnectionTrait>(
         &self,
@@ -557,6 +578,28 @@ fn is_slug(text: &str) -> bool {
 
 fn parse_user(text: &str) -> Result<UserId, Invalid> {
     text.parse().map_err(|_| Invalid::not_found("userId", "user"))
+}
+
+/// Refuses who is no admin any more. Locks both rows in the order of their ids: of two admins who take each other's role
+/// at the same time the second one finds that theirs is gone, so that one admin always remains.
+async fn require_admin_in(tx: &Tx, admin: UserId, user: UserId) -> Result<(), AccountError> {
+    let lock = if tx.backend() == Backend::Postgres { " FOR UPDATE" } else { "" };
+    let sql =
+        format!("SELECT id, is_admin AND suspended_at IS NULL AS acts FROM users WHERE id IN (?, ?) ORDER BY id{lock}");
+    for row in tx.query(&sql, [admin.into(), user.into()]).await? {
+        if row.try_get::<UserId>("", "id")? == admin && row.try_get("", "acts")? {
+            return Ok(());
+        }
+    }
+    Err(Denied::Role("ADMIN").into())
+}
+
+/// Whether a user may still sign in with the password of this hash. Their row stays locked, so that a change of the
+/// password comes before this transaction, and is seen here, or after it, and ends the session that it opens.
+async fn is_current_in(tx: &Tx, user: UserId, hash: &str) -> Result<bool, sea_orm::DbErr> {
+    let lock = if tx.backend() == Backend::Postgres { " FOR UPDATE" } else { "" };
+    let sql = format!("SELECT 1 FROM users WHERE id = ? AND password_hash = ? AND suspended_at IS NULL{lock}");
+    Ok(!tx.query(&sql, [user.into(), hash.into()]).await?.is_empty())
 }
 
 async fn set_password_in(tx: &Tx, user: UserId, hash: &str) -> Result<(), sea_orm::DbErr> {

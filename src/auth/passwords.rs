@@ -141,6 +141,15 @@ pub struct PasswordSettings {
     pub parallel: usize,
 }
 
+impl PasswordSettings {
+    /// Whether hashes cost an attacker at least as much as the weakest parameters that OWASP's Password Storage Cheat
+    /// Sheet recommends (7 MiB and 5 passes up to 46 MiB and 1 pass).
+    pub const fn is_strong(&self) -> bool {
+        let (memory, passes) = (self.memory_kib as u64, self.iterations as u64);
+        memory >= 7_168 && memory * passes >= 5 * 7_168
+    }
+}
+
 /// What a comparison found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -74,7 +74,7 @@ pub(crate) enum DeliverableStatus {
     Superseded,
 }
 
-/// A claim in the API; whoever makes one has checked that the viewer may see it.
+/// A claim in the API. Its maker has checked that the viewer may see it.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimObject(pub(crate) Arc<Claim>);
 
@@ -170,7 +170,7 @@ impl ClaimConnection {
     }
 }
 
-/// A submission in the API; whoever makes one has checked that the viewer may see it.
+/// A submission in the API. Its maker has checked that the viewer may see it.
 #[derive(Clone, Debug)]
 pub(crate) struct DeliverableObject(Arc<Deliverable>);
 
@@ -200,7 +200,7 @@ impl DeliverableObject {
 
     /// The claim that it was submitted for.
     async fn claim(&self, ctx: &Context<'_>) -> Result<ClaimObject> {
-        // Whoever may see the work may see the claim.
+        // A viewer who may see the work may see the claim.
         let claim = Box::pin(ctx.get::<Loaders>().claims().load_one(self.0.claim_id)).await?;
         Ok(claim.ok_or_else(|| Fault::corrupt(format!("{} is missing", self.0.claim_id)))?.into())
     }

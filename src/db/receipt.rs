@@ -89,6 +89,11 @@ pub struct Arrival {
 }
 
 impl Arrival {
+    /// Which one.
+    pub const fn event(&self) -> EventId {
+        self.event
+    }
+
     /// Its position; none if nobody will say.
     pub async fn position(mut self) -> Option<i64> {
         (&mut self.position).await.ok()

@@ -54,7 +54,7 @@ use super::{
 };
 use crate::{
     error::cause,
-    ids::{SessionId, UserId},
+    ids::{EventId, SessionId, UserId},
     lifecycle::Lifecycle,
 };
 
@@ -229,14 +229,15 @@ impl Replica {
         let transaction = self.0.pool.begin().await.map_err(failed)?;
         let statement = match viewer {
             None => self.0.primary.statement(
-                "SELECT last_position, true AS is_known, CAST(0 AS bigint) AS commits FROM event_log \
-                 WHERE id = 1 AND log_id = ?",
+                "SELECT last_position, (SELECT event_id FROM events WHERE position = last_position) AS stands, \
+                 true AS is_known, CAST(0 AS bigint) AS commits FROM event_log WHERE id = 1 AND log_id = ?",
                 [self.0.log.into()],
             ),
             Some(viewer) => {
                 let values: [Value; 3] = [viewer.session.into(), viewer.user.into(), self.0.log.into()];
                 self.0.primary.statement(
-                    "SELECT last_position, EXISTS (SELECT FROM sessions WHERE id = ?) AS is_known, \
+                    "SELECT last_position, (SELECT event_id FROM events WHERE position = last_position) AS stands, \
+                     EXISTS (SELECT FROM sessions WHERE id = ?) AS is_known, \
                      COALESCE((SELECT commits FROM commit_marks WHERE user_id = ?), 0) AS commits \
                      FROM event_log WHERE id = 1 AND log_id = ?",
                     values,
@@ -249,11 +250,13 @@ impl Replica {
             return Err(PassedOver::Failed);
         };
         let position = row.try_get("", "last_position").map_err(failed)?;
+        let stands: Option<Uuid> = row.try_get("", "stands").map_err(failed)?;
         let known: bool = row.try_get("", "is_known").map_err(failed)?;
         if !known || row.try_get::<i64>("", "commits").map_err(failed)? < commits {
             return Err(PassedOver::OwnWrites);
         }
-        Ok(Snapshot { transaction, position, broken: AtomicBool::new(false), replica: self.clone() })
+        let place = (position, stands.map(EventId::from));
+        Ok(Snapshot { transaction, place, broken: AtomicBool::new(false), replica: self.clone() })
     }
 
     /// Looks at the replica again and again until the process stops. Reads are answered here only while this runs.
@@ -362,15 +365,15 @@ impl Replica {
 #[derive(Debug)]
 pub struct Snapshot {
     transaction: DatabaseTransaction,
-    position: i64,
+    place: (i64, Option<EventId>),
     broken: AtomicBool,
     replica: Replica,
 }
 
 impl Snapshot {
-    /// The last position that the event log has given out in this state.
-    pub const fn position(&self) -> i64 {
-        self.position
+    /// The last position that the event log has given out in this state, and what stands there if that is kept.
+    pub const fn place(&self) -> (i64, Option<EventId>) {
+        self.place
     }
 
     /// Whether all that was asked was answered. What was made of less is to be thrown away and made on the primary.

@@ -6,6 +6,17 @@
 //! one writer at a time and a rolled-back number is given again, so the row id is the position already. Within one job,
 //! wallet or inbox the order of positions is that of commits: the subject's row lock is held from before the insert
 //! until commit.
+//!
+//! **A position is compared by what stands there.** A fail-over that lost commits, or a restore, gives positions that were
+//! delivered to other events, and a head that has passed them says nothing of it. So whoever stands somewhere knows the
+//! event there by its [`Mark`]: the tail compares it at each read ([`Advance::stands`]), a cursor carries it
+//! ([`EventLog::resume_point`]), and a subscription that catches up compares each page with what this process has
+//! published. The event just before the oldest one that is kept is known too, by `event_log`; whoever stands further back,
+//! or where nobody can say what stood, cannot resume.
+//!
+//! **Retention** goes by how long an event has had its position, by the database's clock: [`EventLog::note_age`] puts down
+//! now and then how far the log goes, and [`EventLog::forget`] removes what it went to long enough ago. `occurred_at` is
+//! the time of the node that wrote the event, and decides nothing.
 
 use std::{
     ops::RangeInclusive,
@@ -15,15 +26,22 @@ use std::{
     },
 };
 
+use chrono::TimeDelta;
+use hmac::{Hmac, KeyInit, Mac};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
+use sha2::Sha256;
 use uuid::Uuid;
 
-use super::{Audience, Event, EventCursor, EventKind, LogSource, NewEvent};
+use super::{
+    Audience, Event, EventCursor, EventKind, LogSource, NewEvent,
+    cursor::{Mark, Point},
+    marks::Marks,
+    time::DatabaseTime,
+};
 use crate::{
-    clock::Timestamp,
     db::{
         Backend, Db, Tx,
-        receipt::{Arrivals, Left, Place, Receipt},
+        receipt::{self, Arrivals, Left, Receipt},
     },
     error::Fault,
     ids::UserId,
@@ -63,7 +81,8 @@ pub struct Listener {
 pub enum ResumeError {
     /// It is older than what is kept, or of a log that was replaced.
     #[error(
-        "The cursor is older than the events that are kept. Read the list anew, with streamCursor, and subscribe from there."
+        "The cursor is older than the events that are kept, or of a log that was replaced. Read the list anew, with \
+         streamCursor, and subscribe from there."
     )]
     Expired,
     /// It is not a cursor of this server; the name is that of the argument, field or header which it came in.
@@ -77,8 +96,8 @@ pub enum ResumeError {
 /// Ranges of positions that may wait for the tail.
 const MAX_NUMBERED: usize = 1_024;
 
-/// Numbers events, and says whether the log is still the one that it was.
-const STAMP: &str = "SELECT numbered, head, (SELECT log_id FROM event_log WHERE id = 1) AS log_id FROM stamp_events()";
+/// Events that one statement numbers at the most: it must be done long before `database.statement_timeout_ms`.
+const BATCH: u32 = 5_000;
 
 /// What [`event`] reads. Named everywhere, so that a column that a newer version adds troubles no statement that is
 /// prepared already.
@@ -88,23 +107,35 @@ macro_rules! columns {
     };
 }
 
-/// The same as [`STAMP`], with the events that follow a position.
-const READ: &str = concat!("SELECT numbered, head, log_id, ", columns!(), " FROM read_events(?, CAST(? AS integer))");
+/// Numbers events, and says up to where, in which log, what stands at a position (or at the head, if that is earlier), and
+/// which events follow.
+const FOLLOW: &str = concat!(
+    "SELECT numbered, head, log_id, stands, ",
+    columns!(),
+    " FROM follow_events(?, CAST(? AS integer), CAST(? AS integer))"
+);
+
+/// The same without the events.
+const PLACE: &str = "SELECT numbered, head, log_id, stands FROM follow_events(?, 0, CAST(? AS integer))";
 
 /// How far the log has got, on `SQLite`: the sequence and not the greatest id, since retention may have removed the
-/// latest events.
-macro_rules! head {
+/// latest events. And what stands at a position or at the head, as above.
+macro_rules! place {
     () => {
-        "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head"
+        "SELECT 0 AS numbered, head, log_id, COALESCE( \
+             (SELECT event_id FROM events WHERE position = MIN(?, head)), \
+             CASE WHEN forgotten_position = MIN(?, head) THEN forgotten_event END) AS stands \
+         FROM (SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS head) \
+         JOIN event_log ON event_log.id = 1"
     };
 }
 
-/// The same as [`head`], with the event that follows a position.
-const READ_ONE: &str = concat!(
-    "SELECT head, ",
+/// The same, with the event that follows a position.
+const FOLLOW_ONE: &str = concat!(
+    "SELECT numbered, head, log_id, stands, ",
     columns!(),
     " FROM (",
-    head!(),
+    place!(),
     ") LEFT JOIN events ON position = (SELECT MIN(position) FROM events WHERE position > ?)"
 );
 
@@ -113,8 +144,29 @@ const READ_ONE: &str = concat!(
 pub struct Advance {
     /// The last position given out.
     pub head: i64,
+    /// What stands at the position that was asked about, or at the head, if that is earlier; none if nobody knows.
+    pub stands: Option<Mark>,
     /// What follows the position that was asked about, in order; up to the limit.
     pub events: Vec<Event>,
+    /// Whether there may be more to number: as many were as one statement numbers.
+    pub unnumbered: bool,
+}
+
+/// Events after a position.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// What stands at the position itself; none if that event is not kept.
+    pub stands: Option<Mark>,
+    /// What follows it, in order; up to the limit.
+    pub events: Vec<Event>,
+}
+
+/// A position as the log has it.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    head: i64,
+    stands: Option<Mark>,
+    unnumbered: bool,
 }
 
 /// The log as its readers see it.
@@ -124,6 +176,8 @@ pub struct EventLog {
     identity: Uuid,
     numbered: Arc<Mutex<Vec<RangeInclusive<i64>>>>,
     replaced: Arc<AtomicBool>,
+    marks: Arc<Marks>,
+    time: DatabaseTime,
     /// What is read in place of the database, in a simulation.
     source: Option<Arc<dyn LogSource>>,
 }
@@ -134,12 +188,15 @@ impl EventLog {
         let row = db.reader().query_one_raw(db.statement("SELECT log_id FROM event_log WHERE id = 1", [])).await?;
         let row = row.ok_or_else(|| Fault::corrupt("event_log has no row; run `lancewire migrate`"))?;
         let identity = row.try_get("", "log_id")?;
-        Ok(Self { identity, db, numbered: Arc::default(), replaced: Arc::default(), source: None })
+        let time = DatabaseTime::asked(&db).await?;
+        let (numbered, replaced, marks) = Default::default();
+        Ok(Self { db, identity, numbered, replaced, marks, time, source: None })
     }
 
     /// A log that is not in the database, for a simulation. Only what delivery asks for is there.
-    pub fn simulated(db: Db, identity: Uuid, source: Arc<dyn LogSource>) -> Self {
-        Self { db, identity, numbered: Arc::default(), replaced: Arc::default(), source: Some(source) }
+    pub fn simulated(db: Db, identity: Uuid, time: DatabaseTime, source: Arc<dyn LogSource>) -> Self {
+        let (numbered, replaced, marks) = Default::default();
+        Self { db, identity, numbered, replaced, marks, time, source: Some(source) }
     }
 
     /// Part of every cursor.
@@ -147,28 +204,51 @@ impl EventLog {
         self.identity
     }
 
-    /// Numbers what has been committed and returns the last position given out. Safe to call from any number of places.
+    /// Numbers all that has been committed, in batches, and returns the last position given out. Safe to call from any
+    /// number of places.
     pub async fn stamp(&self) -> Result<i64, DbErr> {
-        if let Some(source) = &self.source {
-            let (Advance { head, .. }, numbered) = source.advance(i64::MAX, 1).await?;
-            self.note_numbered(numbered, head);
-            return Ok(head);
-        }
-        let ask = |sql| self.db.statement(sql, []);
-        let nothing = || DbErr::RecordNotFound("the head of the event log".into());
-        match self.db.backend() {
-            Backend::Postgres => {
-                let row = self.db.writer().query_one_raw(ask(STAMP)).await?;
-                self.stamped(&row.ok_or_else(nothing)?)
-            }
-            Backend::Sqlite => {
-                self.db.reader().query_one_raw(ask(head!())).await?.ok_or_else(nothing)?.try_get("", "head")
+        loop {
+            let place = self.place(i64::MAX).await?;
+            if !place.unnumbered {
+                return Ok(place.head);
             }
         }
     }
 
-    /// Numbers what has been committed, and reads up to `limit` events after `position`: one statement, and on `SQLite`
-    /// another where more than one follows. For the tail, over its own connection.
+    /// Where the log ends, and what stands there, after a batch of what has been committed was numbered. What waits for its
+    /// number after that will stand behind it.
+    pub async fn head(&self) -> Result<Point, DbErr> {
+        let Place { head, stands, .. } = self.place(i64::MAX).await?;
+        let point = Point { position: head, mark: stands.unwrap_or(Mark::NONE) };
+        self.note(point);
+        Ok(point)
+    }
+
+    /// What stands at a position; none if nobody knows, or if the log does not go that far.
+    pub async fn stands_at(&self, position: i64) -> Result<Option<Mark>, DbErr> {
+        let place = self.place(position).await?;
+        Ok(place.stands.filter(|_| position <= place.head))
+    }
+
+    async fn place(&self, position: i64) -> Result<Place, DbErr> {
+        if let Some(source) = &self.source {
+            let (Advance { head, stands, unnumbered, .. }, numbered) = source.advance(position, 0).await?;
+            self.note_numbered(numbered, head);
+            return Ok(Place { head, stands, unnumbered });
+        }
+        let statement = match self.db.backend() {
+            Backend::Postgres => self.db.statement(PLACE, [position.into(), i64::from(BATCH).into()]),
+            Backend::Sqlite => self.db.statement(place!(), [position.into(), position.into()]),
+        };
+        let row = match self.db.backend() {
+            Backend::Postgres => self.db.writer().query_one_raw(statement).await?,
+            Backend::Sqlite => self.db.reader().query_one_raw(statement).await?,
+        };
+        self.stamped(&row.ok_or_else(|| DbErr::RecordNotFound("the head of the event log".into()))?)
+    }
+
+    /// Numbers what has been committed, and reads up to `limit` events after `position` and what stands there: one
+    /// statement, and on `SQLite` another where more than one follows. For the tail, over its own connection.
     pub async fn advance(&self, position: i64, limit: u32) -> Result<Advance, Fault> {
         if let Some(source) = &self.source {
             let (advance, numbered) = source.advance(position, limit).await?;
@@ -178,42 +258,45 @@ impl EventLog {
         if self.db.backend() == Backend::Sqlite {
             return self.advance_sqlite(position, limit).await;
         }
-        let statement = self.db.statement(READ, [position.into(), i64::from(limit).into()]);
+        let statement = self.db.statement(FOLLOW, [position.into(), i64::from(limit).into(), i64::from(BATCH).into()]);
         // All rows, and with them the word that the numbering is committed: before that nobody may hear of it.
         let rows = self.db.tail().query_all_raw(statement).await?;
         let first = rows.first().ok_or_else(|| Fault::corrupt("event_log has no row"))?;
-        let head = self.stamped(first)?;
+        let Place { head, stands, unnumbered } = self.stamped(first)?;
         let follows = first.try_get::<Option<i64>>("", "position")?.is_some();
         let rows = if follows { rows.as_slice() } else { &[] };
-        Ok(Advance { head, events: rows.iter().map(event).collect::<Result<_, _>>()? })
+        Ok(Advance { head, stands, events: rows.iter().map(event).collect::<Result<_, _>>()?, unnumbered })
     }
 
     /// One row for one event, which is the usual number: each further one is handed over by itself.
     async fn advance_sqlite(&self, position: i64, limit: u32) -> Result<Advance, Fault> {
-        let row = self.db.tail().query_one_raw(self.db.statement(READ_ONE, [position.into()])).await?;
-        let row = row.ok_or_else(|| Fault::corrupt("sqlite_sequence"))?;
-        let head: i64 = row.try_get("", "head")?;
+        let statement = self.db.statement(FOLLOW_ONE, [position.into(), position.into(), position.into()]);
+        let row = self.db.tail().query_one_raw(statement).await?;
+        let row = row.ok_or_else(|| Fault::corrupt("event_log has no row"))?;
+        let Place { head, stands, unnumbered } = self.stamped(&row)?;
         if row.try_get::<Option<i64>>("", "position")?.is_none() {
-            return Ok(Advance { head, events: Vec::new() });
+            return Ok(Advance { head, stands, events: Vec::new(), unnumbered });
         }
         let mut events = vec![event(&row)?];
         if let Some(first) = events.first().map(|first| first.position).filter(|first| *first < head && limit > 1) {
-            events.extend(self.next(first, limit - 1).await?);
+            events.extend(self.next(first, limit - 1).await?.events);
         }
         // The second statement may see more than the first.
         let head = events.last().map_or(head, |last| last.position.max(head));
-        Ok(Advance { head, events })
+        Ok(Advance { head, stands, events, unnumbered })
     }
 
-    /// Notes what was numbered, and returns the last position given out.
-    fn stamped(&self, row: &QueryResult) -> Result<i64, DbErr> {
+    /// Notes what was numbered, and reads what every statement about a place says.
+    fn stamped(&self, row: &QueryResult) -> Result<Place, DbErr> {
         if row.try_get::<Uuid>("", "log_id")? != self.identity {
             self.replaced.store(true, Ordering::Release);
             return Err(DbErr::Custom("the event log was replaced under this process".into()));
         }
         let (numbered, head): (i64, i64) = (row.try_get("", "numbered")?, row.try_get("", "head")?);
         self.note_numbered(numbered, head);
-        Ok(head)
+        let stands = row.try_get::<Option<Uuid>>("", "stands")?;
+        let stands = stands.map(|event| Mark::of(event.into()));
+        Ok(Place { head, stands, unnumbered: numbered >= i64::from(BATCH) })
     }
 
     fn note_numbered(&self, numbered: i64, head: i64) {
@@ -265,17 +348,29 @@ impl EventLog {
         self.numbered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Up to `limit` events after `position`, in order.
+    /// Up to `limit` events after `position`, in order, if they go on from what this process has published.
     pub async fn after(&self, position: i64, limit: u32) -> Result<Vec<Event>, Fault> {
-        self.read(self.db.reader(), position, limit).await
+        let page = self.read(self.db.reader(), position, limit).await?;
+        let known = |position| self.marks.at(position).unwrap_or(Mark::NONE);
+        let other = page.stands.is_some_and(|stands| stands.contradicts(known(position)))
+            || page.events.iter().any(|event| Mark::of(event.recorded.id).contradicts(known(event.position)));
+        if other {
+            // The tail finds out within a poll, and this process begins anew.
+            return Err(Fault::Unavailable("the event log has another history".into()));
+        }
+        page.events.iter().filter(|event| self.marks.at(event.position).is_none()).for_each(|event| {
+            self.note(Point { position: event.position, mark: Mark::of(event.recorded.id) });
+        });
+        Ok(page.events)
     }
 
-    /// The same for the tail, over its own connection.
-    pub async fn next(&self, position: i64, limit: u32) -> Result<Vec<Event>, Fault> {
+    /// The same for the tail, over its own connection; with what stands at `position`.
+    pub async fn next(&self, position: i64, limit: u32) -> Result<Page, Fault> {
         self.read(self.db.tail(), position, limit).await
     }
 
-    async fn read(&self, db: &impl ConnectionTrait, position: i64, limit: u32) -> Result<Vec<Event>, Fault> {
+    /// Reads the event at `position` along, to see that it is the one that whoever asks knows.
+    async fn read(&self, db: &impl ConnectionTrait, position: i64, limit: u32) -> Result<Page, Fault> {
         if let Some(source) = &self.source {
             return Ok(source.page(position, limit).await?);
         }
@@ -286,8 +381,18 @@ impl EventLog {
                 concat!("SELECT ", columns!(), " FROM events WHERE position > ? ORDER BY position LIMIT ?")
             }
         };
-        let statement = self.db.statement(sql, [position.into(), i64::from(limit).into()]);
-        db.query_all_raw(statement).await?.iter().map(event).collect()
+        let own = u32::from(position > 0);
+        let values = [(position - i64::from(own)).into(), i64::from(limit.saturating_add(own)).into()];
+        let rows = db.query_all_raw(self.db.statement(sql, values)).await?;
+        let mut events: Vec<Event> = rows.iter().map(event).collect::<Result<_, _>>()?;
+        let mut stands = None;
+        if events.first().is_some_and(|first| first.position == position) {
+            stands = Some(Mark::of(events.remove(0).recorded.id));
+        } else {
+            // The event at the position is not kept, and one more was read in its place.
+            events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        }
+        Ok(Page { stands, events })
     }
 
     /// Up to `limit` events between two positions, both excluded, that `listener` was entitled to when they happened:
@@ -330,20 +435,32 @@ impl EventLog {
         Ok(events)
     }
 
-    /// Reads a cursor as a client sent it back in `name`. It must be of this log, not ahead of it, and what came after
+    /// Reads a cursor as a client sent it back in `name`. It must be of this log and of this history, and what came after
     /// it must still be kept.
+    ///
+    /// What stands at its position proves all of that: what is kept has no holes, so where that event is kept, or was the
+    /// last one to be removed, all that came after it is there. One ahead of the log is of a history that is lost; nobody
+    /// can tell it from an invented one, and what a client must do is the same.
     pub async fn resume_point(&self, name: &'static str, cursor: &str) -> Result<i64, ResumeError> {
         let cursor = EventCursor::decode(cursor).ok_or(ResumeError::NotOurs(name))?;
         if cursor.log != self.identity {
             return Err(ResumeError::Expired);
         }
-        let head = self.stamp().await.map_err(Fault::from)?;
-        if cursor.position > head {
-            return Err(ResumeError::NotOurs(name));
+        let EventCursor { position, mark, .. } = cursor;
+        let Place { head, stands, .. } = self.place(position).await.map_err(Fault::from)?;
+        let holds = if position > head {
+            false
+        } else if mark == Mark::NONE {
+            // Before the first event, or a cursor of before: its position is all that it says.
+            position == head || self.oldest().await?.is_some_and(|oldest| oldest <= position + 1)
+        } else {
+            stands == Some(mark)
+        };
+        if !holds {
+            return Err(ResumeError::Expired);
         }
-        // The first event after the cursor is the one that retention would have taken first.
-        let kept = cursor.position == head || self.oldest().await?.is_some_and(|oldest| oldest <= cursor.position + 1);
-        if kept { Ok(cursor.position) } else { Err(ResumeError::Expired) }
+        self.note(Point { position, mark: stands.unwrap_or(mark) });
+        Ok(position)
     }
 
     /// The oldest position that is kept.
@@ -356,15 +473,43 @@ impl EventLog {
         row.map_or(Ok(None), |row| Ok(row.try_get("", "oldest")?))
     }
 
-    /// Forgets up to `limit` of the oldest events that happened before `moment`, and returns how many. What remains is
-    /// contiguous: an older event behind a younger one waits for that.
-    pub async fn forget(&self, moment: Timestamp, limit: u32) -> Result<u64, DbErr> {
-        let sql = "DELETE FROM events WHERE position < COALESCE( \
-                   (SELECT MIN(position) FROM events WHERE occurred_at >= ?), \
-                   (SELECT MAX(position) + 1 FROM events)) \
-                   AND position < (SELECT MIN(position) FROM events) + ?";
-        let values = [moment.into(), i64::from(limit).into()];
-        Ok(self.db.writer().execute_raw(self.db.statement(sql, values)).await?.rows_affected())
+    /// Puts down how far the log goes now, by the database's clock, unless that was done a short while ago: a sixty-fourth
+    /// of `kept`. What is too old to be asked for is removed.
+    pub async fn note_age(&self, kept: TimeDelta) -> Result<(), DbErr> {
+        let head = self.stamp().await?;
+        let now = self.time.ask(&self.db).await?;
+        let (kept, gap) = (kept.num_milliseconds(), kept.num_milliseconds() / 64);
+        // A position that is there already has been so since then.
+        let note = "INSERT INTO event_ages (position, noted_ms) SELECT CAST(? AS bigint), CAST(? AS bigint) \
+                    WHERE NOT EXISTS (SELECT 1 FROM event_ages WHERE noted_ms > ?) ON CONFLICT (position) DO NOTHING";
+        let values: [Value; 3] = [head.into(), now.into(), (now - gap).into()];
+        self.db.writer().execute_raw(self.db.statement(note, values)).await?;
+        let tidy = "DELETE FROM event_ages WHERE position < (SELECT MAX(position) FROM event_ages WHERE noted_ms <= ?)";
+        self.db.writer().execute_raw(self.db.statement(tidy, [(now - kept).into()])).await?;
+        Ok(())
+    }
+
+    /// Forgets up to `limit` of the oldest events that have had their positions for longer than `kept`, by the database's
+    /// clock, and returns how many.
+    ///
+    /// What remains is contiguous, and `event_log` names the last one forgotten.
+    pub async fn forget(&self, kept: TimeDelta, limit: u32) -> Result<u64, DbErr> {
+        let long_ago = self.time.ask(&self.db).await? - kept.num_milliseconds();
+        let work = |tx: Tx| async move {
+            let last = "SELECT position, event_id FROM events WHERE position = \
+                        (SELECT MAX(position) FROM events WHERE position < (SELECT MIN(position) FROM events) + ? \
+                         AND position <= (SELECT MAX(position) FROM event_ages WHERE noted_ms <= ?))";
+            let rows = tx.query(last, [i64::from(limit).into(), long_ago.into()]).await?;
+            let Some(last) = rows.first() else { return Ok(0) };
+            let (position, event): (i64, Uuid) = (last.try_get("", "position")?, last.try_get("", "event_id")?);
+            let forgotten = tx.execute("DELETE FROM events WHERE position <= ?", [position.into()]).await?;
+            // Last: numbering waits for this row.
+            let note = "UPDATE event_log SET forgotten_position = ?, forgotten_event = ? \
+                        WHERE id = 1 AND forgotten_position < ?";
+            tx.execute(note, [position.into(), event.into(), position.into()]).await?;
+            Ok::<_, DbErr>(forgotten)
+        };
+        self.db.transact(work).await
     }
 
     /// The cursor of the last event that the commits of an operation have left; of one that repeats what was done before,
@@ -372,11 +517,14 @@ impl EventLog {
     ///
     /// May wait for as long as the tail takes: the caller has a deadline.
     pub async fn cursor_of(&self, receipt: &Receipt) -> Option<String> {
-        let position = match receipt.take()? {
-            Place::Coming(arrival) => arrival.position().await,
-            Place::Earlier => self.stamp().await.ok(),
+        let point = match receipt.take()? {
+            receipt::Place::Coming(arrival) => {
+                let mark = Mark::of(arrival.event());
+                Point { position: arrival.position().await?, mark }
+            }
+            receipt::Place::Earlier => self.head().await.ok()?,
         };
-        position.map(|position| self.cursor(position))
+        Some(self.cursor_at(point))
     }
 
     /// For the tail alone, which says there what it has come to.
@@ -384,9 +532,43 @@ impl EventLog {
         self.db.arrivals()
     }
 
-    /// A position as clients hold it.
-    pub fn cursor(&self, position: i64) -> String {
-        EventCursor { log: self.identity, position }.encode()
+    /// A place as clients hold it.
+    pub fn cursor_at(&self, Point { position, mark }: Point) -> String {
+        EventCursor { log: self.identity, position, mark }.encode()
+    }
+
+    /// A position as clients hold it, if this process knows what stands there: it does of all that it has published of
+    /// late, and of what a subscription that catches up has just read.
+    pub fn cursor(&self, position: i64) -> Option<String> {
+        self.mark_at(position).map(|mark| self.cursor_at(Point { position, mark }))
+    }
+
+    /// What stands at a position, if this process knows.
+    pub fn mark_at(&self, position: i64) -> Option<Mark> {
+        self.marks.at(position)
+    }
+
+    /// Puts down what stands at a position.
+    pub fn note(&self, Point { position, mark }: Point) {
+        self.marks.set(position, mark);
+    }
+
+    /// The database's time, as this process knows it.
+    pub const fn time(&self) -> &DatabaseTime {
+        &self.time
+    }
+
+    /// A key for `purpose` that all nodes on this database can make, and nobody who cannot read `node_secret` there.
+    pub async fn shared_key(&self, purpose: &str) -> Result<[u8; 32], Fault> {
+        let sql = "SELECT secret FROM node_secret WHERE id = 1";
+        let row = self.db.reader().query_one_raw(self.db.statement(sql, [])).await?;
+        let row = row.ok_or_else(|| Fault::corrupt("node_secret has no row; run `lancewire migrate`"))?;
+        let secret: Vec<u8> = row.try_get("", "secret")?;
+        // HMAC takes keys of any length.
+        let mut key = Hmac::<Sha256>::new_from_slice(&secret).map_err(|_| Fault::corrupt("node_secret"))?;
+        key.update(self.identity.as_bytes());
+        key.update(purpose.as_bytes());
+        Ok(key.finalize().into_bytes().into())
     }
 }
 

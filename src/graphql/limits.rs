@@ -17,7 +17,7 @@
 //! - each whole KiB of the text after the first four adds 1, whatever is in it: comments are read, too. Values in
 //!   variables are free.
 //!
-//! Parts that `@skip` or `@include` take out count all the same. No operation costs less than 1 point.
+//! Parts that `@skip` or `@include` take out count too. No operation costs less than 1 point.
 //! Example: `{ jobs(first: 50) { edges { node { client { name } } } } }` costs 1 + 50 × 3 = 151.
 
 use async_graphql::{Pos, ServerError};

@@ -36,6 +36,7 @@ use crate::{
         replica::{Replica, Snapshot, Viewer},
     },
     error::Fault,
+    events::{Mark, Point},
     graphql::{
         budget::{self, Budget, Budgets, Caller},
         classify::{classify, is_request_error},
@@ -213,7 +214,7 @@ impl Operations {
         if let Ok(prepared) = &prepared {
             may_run(prepared.operation)?;
         }
-        // An operation that cannot run has been read all the same: it costs a point.
+        // An operation that cannot run was read and costs a point.
         let cost = prepared.as_ref().map_or(1, |prepared| prepared.cost);
         let budget = shared.budgets.spend(caller(&origin), cost);
         let budget = budget.map(|budget| Budget { cost: budget.cost.saturating_add(reading), ..budget });
@@ -283,7 +284,9 @@ impl Operations {
         let asks_cursor = ready.prepared.root_fields.iter().any(|field| field == "streamCursor");
         let log = services.hub.log();
         if let Some(snapshot) = self.replica_for(&ready).await {
-            let scope = self.scope(&ready).at(asks_cursor.then(|| log.cursor(snapshot.position())));
+            let (position, stands) = snapshot.place();
+            let place = Point { position, mark: stands.map_or(Mark::NONE, Mark::of) };
+            let scope = self.scope(&ready).at(asks_cursor.then(|| log.cursor_at(place)));
             let services = Arc::new(services.on(&db.at(Arc::clone(&snapshot))));
             let response = self.answer(ready.clone(), scope, |request| services.serve(request)).await;
             if snapshot.held() {
@@ -296,7 +299,7 @@ impl Operations {
             count_read("primary");
         }
         // Before any resolver reads: what the list beside the cursor does not show comes after it in the stream.
-        let cursor = if asks_cursor { Some(log.cursor(log.stamp().await?)) } else { None };
+        let cursor = if asks_cursor { Some(log.cursor_at(log.head().await?)) } else { None };
         let scope = self.scope(&ready).at(cursor);
         Ok(match receipt {
             Some(receipt) => {
@@ -539,7 +542,7 @@ impl SocketBackend for Operations {
     }
 
     fn ping_payload(&self, _: &SocketViewer, position: Option<i64>) -> Option<String> {
-        let cursor = self.shared.services.hub.log().cursor(position?);
+        let cursor = self.shared.services.hub.log().cursor(position?)?;
         Some(serde_json::json!({ "cursor": cursor }).to_string())
     }
 }

@@ -225,7 +225,7 @@ impl Address {
         };
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(plain);
         let host = host.map_or_else(|| reachable(site.listen).to_string(), ToOwned::to_owned);
-        // Whoever lies here deceives nobody but themselves: the page is theirs alone.
+        // A forged header changes the forger's own page only.
         let forwarded = headers.get(X_FORWARDED_PROTO).is_some_and(|proto| proto.as_bytes() == b"https");
         Self { secured: site.secured || forwarded, host }
     }

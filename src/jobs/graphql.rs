@@ -81,7 +81,7 @@ pub(crate) enum JobChange {
     Escrow,
 }
 
-/// A job in the API; whoever makes one has checked that the viewer may see it.
+/// A job in the API. Its maker has checked that the viewer may see it.
 #[derive(Clone, Debug)]
 pub(crate) struct JobObject {
     pub(crate) job: Arc<Job>,

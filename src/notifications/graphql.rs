@@ -60,7 +60,7 @@ pub(crate) enum NotificationKind {
     DisputeResolved,
 }
 
-/// A notification in the API; whoever makes one has checked that the viewer may see it.
+/// A notification in the API. Its maker has checked that the viewer may see it.
 #[derive(Clone, Debug)]
 pub(crate) struct NotificationObject(Arc<Notification>);
 

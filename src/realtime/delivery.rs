@@ -26,7 +26,7 @@ use uuid::Uuid;
 use crate::{
     clock::Timestamp,
     error::Fault,
-    events::{Audience, Event, EventCursor, EventKind},
+    events::{Audience, Event, EventCursor, EventKind, Mark},
     ids::EventId,
 };
 
@@ -121,7 +121,7 @@ impl Delivery {
 
     /// Its place in the log, as clients resume from it.
     pub fn cursor(&self) -> String {
-        EventCursor { log: self.log, position: self.event.position }.encode()
+        EventCursor { log: self.log, position: self.event.position, mark: Mark::of(self.id()) }.encode()
     }
 
     /// When it happened.

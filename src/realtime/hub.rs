@@ -26,7 +26,7 @@ use crate::{
     auth::actor::Origin,
     clock::Clock,
     error::Fault,
-    events::{EventCursor, EventKind, EventLog, ResumeError},
+    events::{EventCursor, EventKind, EventLog, Mark, ResumeError},
     ids::UserId,
     lifecycle::Lifecycle,
 };
@@ -191,14 +191,18 @@ impl Hub {
     pub async fn resume_point(&self, cursors: &[(&'static str, &str)]) -> Result<Option<i64>, ResumeError> {
         let resumed = match self.latest(cursors) {
             Ok(Some((name, cursor))) => {
-                let position = EventCursor::decode(cursor).map_or(i64::MAX, |cursor| cursor.position);
-                {
+                let (position, mark) =
+                    EventCursor::decode(cursor).map_or((i64::MAX, Mark::NONE), |cursor| (cursor.position, cursor.mark));
+                let is_recent = {
                     let published = self.lock();
-                    if position == published.head || published.ring.reaches(position) {
-                        return Ok(Some(position));
-                    }
+                    position == published.head || published.ring.reaches(position)
+                };
+                match self.log().mark_at(position).filter(|_| is_recent) {
+                    // Another event than the one that stood here: of another history.
+                    Some(stands) if stands.contradicts(mark) => Err(ResumeError::Expired),
+                    Some(_) => return Ok(Some(position)),
+                    None => self.log().resume_point(name, cursor).await.map(Some),
                 }
-                self.log().resume_point(name, cursor).await.map(Some)
             }
             Ok(None) if cursors.is_empty() => return Ok(None),
             Ok(None) => Err(ResumeError::Expired),

@@ -26,8 +26,8 @@ mod ring;
 mod tail;
 
 pub use bus::{
-    Bus, Gossip, Heard, MemoryBus, MemoryNetwork, Party, PostgresBus, PostgresBusError, RedisBus, RedisBusError,
-    Signal, Topic,
+    Announced, Bus, Gossip, Heard, MemoryBus, MemoryNetwork, Party, PostgresBus, PostgresBusError, RedisBus,
+    RedisBusError, Seal, Signal, Topic,
 };
 pub use delivery::{Delivery, SharingKey};
 pub use feed::{Feed, FeedEnd, Live, Progress};

@@ -11,6 +11,17 @@
 //!   theirs may come in another order: what comes early waits for what is missing, for [`Pace::hold`], and then the log
 //!   is read. So it is where the bus speaks of a position whose event does not come, which is how a lost last message is
 //!   found, and for a private event without its body that somebody here may hear of.
+//!
+//! **When it must not go on.** Each read says what stands where the tail stands, and what was published last is compared
+//! with that. Then the process fails and is started anew by whoever supervises it: sockets are sent home with 1012, and
+//! the new process has no ring and no caches of before, and authorises everybody again.
+//! - The log has lost events that this process has read in it (a fail-over, a restore), whether or not new ones stand in
+//!   their places: the log gets another identity, which ends all cursors.
+//! - The log lacks an event that only the bus has brought, from a node on another database, say: cursors stay as they are,
+//!   since each names its event. Nothing that only the bus has said gives up a history.
+//! - Retention has removed events before this process came to them. They may have been about anything, the ends of sessions
+//!   included, so what this process knows of anybody's rights is no longer good. Who missed something gets
+//!   `CURSOR_EXPIRED` when they resume.
 
 use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
@@ -19,10 +30,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Bus, Delivery, Heard, Hub, Signal};
+use super::{Announced, Bus, Delivery, Heard, Hub, Signal};
 use crate::{
     error::Fault,
-    events::{Advance, Arrivals, NewEvent},
+    events::{Advance, Arrivals, Event, Mark, NewEvent, Point},
     lifecycle::Lifecycle,
 };
 
@@ -64,8 +75,12 @@ pub struct Tail {
     lifecycle: Lifecycle,
     /// The last position published.
     last: i64,
+    /// What was published there.
+    mark: Mark,
+    /// The last place that this process has seen in the log itself.
+    confirmed: Point,
     /// What came before its turn.
-    early: BTreeMap<i64, Arc<Delivery>>,
+    early: BTreeMap<i64, Announced>,
     /// The last position of which another node has spoken.
     spoken_of: i64,
     /// When to stop waiting for what the bus has not brought.
@@ -77,6 +92,8 @@ pub struct Tail {
     gathering: bool,
     pause: Duration,
     away: bool,
+    /// Whether there is more to number than one statement has numbered.
+    unnumbered: bool,
 }
 
 impl std::fmt::Debug for Tail {
@@ -99,7 +116,9 @@ impl Tail {
         witness: impl Fn(&NewEvent) + Send + Sync + 'static,
     ) -> Result<Self, Fault> {
         // Nothing comes after this; but the connection is open when the first event does.
-        let last = hub.log().advance(i64::MAX, 1).await?.head;
+        let Advance { head: last, stands, unnumbered, .. } = hub.log().advance(i64::MAX, 1).await?;
+        let begin = Point { position: last, mark: stands.unwrap_or(Mark::NONE) };
+        hub.log().note(begin);
         hub.begin_at(last, recent(&hub, last).await);
         Ok(Self {
             hub,
@@ -109,6 +128,8 @@ impl Tail {
             pace,
             lifecycle,
             last,
+            mark: begin.mark,
+            confirmed: begin,
             early: BTreeMap::new(),
             spoken_of: last,
             held_until: None,
@@ -117,6 +138,7 @@ impl Tail {
             gathering: false,
             pause: pace.poll,
             away: false,
+            unnumbered,
         })
     }
 
@@ -135,7 +157,7 @@ impl Tail {
                 () = lifecycle.failed() => {}
             }
         });
-        loop {
+        while !lifecycle.has_failed() {
             let gathered_at = self.gathering.then_some(self.gather_until);
             let wake_at =
                 [self.held_until, gathered_at].into_iter().flatten().fold(self.poll_at.min(beat_at), Instant::min);
@@ -181,33 +203,39 @@ impl Tail {
         }
     }
 
-    /// Publishes what another node has read, as far as it is contiguous.
+    /// Publishes what another node has read, as far as it goes on from what was published last.
     async fn take(&mut self, events: Vec<Heard>) {
         let identity = self.hub.log().identity();
-        for Heard { event, has_body } in events {
+        for Heard { event, follows, has_body } in events {
             let position = event.position;
-            let known = self.early.get(&position).is_some_and(|known| known.has_body() || !has_body);
+            let known = self.early.get(&position).is_some_and(|known| known.delivery.has_body() || !has_body);
             if position <= self.last || known {
                 continue;
             }
             let delivery =
                 if has_body { Delivery::new(event, identity) } else { Delivery::without_body(event, identity) };
-            self.early.insert(position, Arc::new(delivery));
+            self.early.insert(position, Announced { delivery: Arc::new(delivery), follows });
         }
-        let contiguous: Vec<_> = self
-            .early
-            .iter()
-            .zip(self.last + 1..)
-            .take_while(|((at, _), next)| *at == next)
-            .map(|((_, delivery), _)| Arc::clone(delivery))
-            .collect();
-        let wanted = contiguous.last().map_or(self.last, |delivery| delivery.position());
+        let (mut end, mut other) = (Point { position: self.last, mark: self.mark }, false);
+        let mut contiguous = Vec::new();
+        for (position, Announced { delivery, follows }) in &self.early {
+            if *position != end.position + 1 {
+                break;
+            }
+            // Of another history, of which there may be two for a while after a fail-over: the log says which one is ours.
+            other = end.mark != Mark::NONE && *follows != end.mark;
+            if other {
+                break;
+            }
+            end = Point { position: *position, mark: Mark::of(delivery.id()) };
+            contiguous.push(Arc::clone(delivery));
+        }
         if !contiguous.is_empty() {
             let count = contiguous.len();
             self.publish(contiguous, "bus");
             tracing::trace!(count, position = self.last, "took events from the bus");
         }
-        if self.last < wanted || self.early.len() > EARLY {
+        if self.last < end.position || other || self.early.len() > EARLY {
             // Somebody here may hear of an event whose body did not come.
             self.follow(false).await;
         } else if self.early.is_empty() && self.spoken_of <= self.last {
@@ -236,6 +264,9 @@ impl Tail {
                 }
                 (self.away, self.pause) = (false, self.pace.poll);
                 self.hub.log().arrivals().open();
+                // The log has been read to its end. What somebody has told of beyond that is no reason to read it again.
+                self.early.clear();
+                self.spoken_of = self.last;
             }
             Err(fault) => {
                 if !self.away {
@@ -245,7 +276,7 @@ impl Tail {
                 self.hub.log().arrivals().close();
             }
         }
-        if self.hub.log().is_replaced() {
+        if self.hub.log().is_replaced() && !self.lifecycle.has_failed() {
             // What is in memory here is of a log that is no more.
             tracing::error!("the event log has another identity; this process must be started anew");
             self.lifecycle.fail();
@@ -254,65 +285,123 @@ impl Tail {
         if stamp || self.away {
             self.poll_at = Instant::now() + self.pause;
         }
-        self.held_until = None;
-        if !self.early.is_empty() && !self.away {
-            self.hold();
+        if self.unnumbered && !self.away {
+            self.poll_at = Instant::now();
         }
+        self.held_until = None;
     }
 
-    /// Returns whether this process had any to number.
+    /// Returns whether this process had any to number. What must not be gone on from has ended the process then.
     async fn advance(&mut self, stamp: bool) -> Result<bool, Fault> {
         let log = self.hub.log().clone();
-        let mut page = if stamp {
-            let Advance { head, events } = log.advance(self.last, PAGE).await?;
+        let (stands, mut page) = if stamp {
+            let Advance { head, stands, events, unnumbered } = log.advance(self.last, PAGE).await?;
+            self.unnumbered = unnumbered;
             if head < self.last {
-                tracing::error!(
-                    head,
-                    delivered = self.last,
-                    "the database has lost events that were delivered (a failover or a restore); all cursors expire"
-                );
-                log.renounce().await?;
+                self.give_up("the log ends before what was delivered").await?;
                 return Ok(false);
             }
             metrics::gauge!("lancewire_events_behind").set(lossy((head - self.last).max(0)));
-            if head <= self.last {
+            if events.is_empty() && head > self.last {
+                self.lack(None);
                 return Ok(false);
             }
-            events
+            (stands, events)
         } else {
-            log.next(self.last, PAGE).await?
+            let page = log.next(self.last, PAGE).await?;
+            (page.stands, page.events)
         };
+        if !self.goes_on_from(stands).await? {
+            return Ok(false);
+        }
         let numbered = log.take_numbered();
         if let Some(head) = numbered.iter().map(|range| *range.end()).max().filter(|_| !self.bus.carries_events()) {
             self.bus.ring(head);
         }
         loop {
             let full = page.len() == PAGE as usize;
-            let mut deliveries = Vec::with_capacity(page.len());
-            let mut last = self.last;
-            for event in page {
-                if event.position != last + 1 {
-                    metrics::counter!("lancewire_event_gaps_total").increment(1);
-                    tracing::error!(after = last, next = event.position, "positions are not contiguous");
-                }
-                last = event.position;
-                deliveries.push(Arc::new(Delivery::new(event, log.identity())));
+            if let Some(first) = page.first().filter(|first| first.position != self.last + 1) {
+                self.lack(Some(first.position));
+                return Ok(false);
             }
-            if deliveries.is_empty() {
+            if page.is_empty() {
                 // Nothing behind a full page, or a reader with an older snapshot than whoever spoke of the head.
                 return Ok(!numbered.is_empty());
             }
-            let is_ours = |delivery: &&Arc<Delivery>| numbered.iter().any(|range| range.contains(&delivery.position()));
-            let ours: Vec<_> = deliveries.iter().filter(is_ours).cloned().collect();
+            let mut follows = self.mark;
+            let announced = |event: Event| {
+                let mark = Mark::of(event.recorded.id);
+                let delivery = Arc::new(Delivery::new(event, log.identity()));
+                Announced { delivery, follows: std::mem::replace(&mut follows, mark) }
+            };
+            let events: Vec<_> = page.into_iter().map(announced).collect();
+            let is_ours = |event: &&Announced| numbered.iter().any(|range| range.contains(&event.delivery.position()));
+            let ours: Vec<_> = events.iter().filter(is_ours).cloned().collect();
             if !ours.is_empty() {
                 self.bus.announce(&ours);
             }
-            self.publish(deliveries, "log");
+            self.publish(events.into_iter().map(|event| event.delivery).collect(), "log");
+            self.confirmed = Point { position: self.last, mark: self.mark };
             if !full {
                 return Ok(!numbered.is_empty());
             }
-            page = log.next(self.last, PAGE).await?;
+            let next = log.next(self.last, PAGE).await?;
+            if !self.goes_on_from(next.stands).await? {
+                return Ok(false);
+            }
+            page = next.events;
         }
+    }
+
+    /// Whether the log has, where this process stands, what was published there.
+    async fn goes_on_from(&mut self, stands: Option<Mark>) -> Result<bool, Fault> {
+        // Where nobody knows any more what stood there, what follows it is contiguous or it is not.
+        let Some(stands) = stands else { return Ok(true) };
+        if stands.contradicts(self.mark) {
+            self.give_up("another event stands where the last one was delivered").await?;
+            return Ok(false);
+        }
+        self.confirmed = Point { position: self.last, mark: stands };
+        Ok(true)
+    }
+
+    /// What was delivered is not what the log has. Ends this process; and all cursors, if the log itself had it.
+    async fn give_up(&self, why: &'static str) -> Result<(), Fault> {
+        let log = self.hub.log();
+        let Point { position, mark } = self.confirmed;
+        let at = (self.last, position);
+        // Before the first event there is nothing to lose.
+        let is_ours = position == 0 || log.stands_at(position).await?.is_some_and(|stands| !stands.contradicts(mark));
+        if is_ours {
+            tracing::error!(
+                why,
+                delivered = at.0,
+                confirmed = at.1,
+                "another node has told of events that the log lacks"
+            );
+        } else {
+            tracing::error!(
+                why,
+                delivered = at.0,
+                confirmed = at.1,
+                "the database has lost events that were delivered (a failover or a restore); all cursors expire"
+            );
+            log.renounce().await?;
+        }
+        metrics::counter!("lancewire_histories_left_total", "lost" => if is_ours { "bus" } else { "log" }).increment(1);
+        self.lifecycle.fail();
+        Ok(())
+    }
+
+    /// Events are gone that were never delivered here.
+    fn lack(&self, next: Option<i64>) {
+        metrics::counter!("lancewire_event_gaps_total").increment(1);
+        tracing::error!(
+            after = self.last,
+            next,
+            "events were forgotten before they were delivered here; this process must be started anew"
+        );
+        self.lifecycle.fail();
     }
 
     /// Hands the next events to the hub.
@@ -320,11 +409,17 @@ impl Tail {
         for delivery in &deliveries {
             (self.witness)(&delivery.event().recorded);
         }
+        for delivery in &deliveries {
+            self.hub.log().note(Point { position: delivery.position(), mark: Mark::of(delivery.id()) });
+        }
         let before = self.last;
         let kinds: Vec<_> =
             deliveries.iter().map(|delivery| (delivery.position(), delivery.kind(), delivery.id())).collect();
         self.last = self.hub.publish(deliveries).max(before);
         let published = kinds.iter().filter(|(position, ..)| *position <= self.last);
+        if let Some((.., event)) = published.clone().next_back() {
+            self.mark = Mark::of(*event);
+        }
         self.hub.log().arrivals().arrived(published.clone().map(|(position, _, event)| (*event, *position)));
         for (_, kind, _) in published {
             metrics::counter!("lancewire_events_total", "kind" => kind.as_str()).increment(1);
@@ -349,8 +444,12 @@ async fn recent(hub: &Hub, head: i64) -> Vec<Delivery> {
     while last < head {
         match hub.log().next(last, PAGE).await {
             Ok(page) => {
+                let page = page.events;
                 let Some(end) = page.last().map(|event| event.position) else { break };
                 let page = page.into_iter().filter(|event| event.position <= head);
+                let page = page.inspect(|event| {
+                    hub.log().note(Point { position: event.position, mark: Mark::of(event.recorded.id) });
+                });
                 deliveries.extend(page.map(|event| Delivery::new(event, hub.log().identity())));
                 last = end;
             }

@@ -18,7 +18,7 @@ use crate::{
     auth::actor::Actor,
     claims::subscription::ClaimUpdatedEvent,
     error::Fault,
-    events::{EventKind, Hearing, Listener, ResumeError},
+    events::{self, EventKind, Hearing, Listener, Mark, Point, ResumeError},
     graphql::{
         connections::{MAX_PAGE, PageInfo},
         context::ContextExt,
@@ -222,7 +222,7 @@ impl EventQuery {
         let hub = ctx.get::<Hub>();
         let log = hub.log();
         // Before the events are read: up to here this page has looked.
-        let head = log.stamp().await?;
+        let head = log.head().await?;
         // By the log alone: what the ring still has of forgotten events cannot be read here.
         let after = match &after {
             Some(cursor) => log.resume_point("after", cursor).await.map_err(refused_cursor)?,
@@ -230,7 +230,7 @@ impl EventQuery {
         };
         let before = match &before {
             Some(cursor) => log.resume_point("before", cursor).await.map_err(refused_cursor)?,
-            None => head + 1,
+            None => head.position + 1,
         };
         let actor = ctx.actor();
         let listener = Listener { user: actor.user(), admin: actor.is_admin() };
@@ -241,8 +241,17 @@ impl EventQuery {
             let far = if backward { 0 } else { events.len() - 1 };
             events.remove(far);
         }
-        let begins = events.first().map(|event| event.position);
-        let ends = events.last().map_or(before - 1, |event| event.position).max(after);
+        let place = |event: &events::Event| Point { position: event.position, mark: Mark::of(event.recorded.id) };
+        let begins = events.first().map(place);
+        let ends = match events.last() {
+            Some(event) => place(event),
+            None if before > head.position && after <= head.position => head,
+            // Between two cursors there was nothing: that is what has been read, and the log knows what stands at its end.
+            None => {
+                let position = (before - 1).max(after);
+                Point { position, mark: log.stands_at(position).await?.unwrap_or(Mark::NONE) }
+            }
+        };
         let mut edges = Vec::with_capacity(events.len());
         for event in events {
             let delivery = Arc::new(Delivery::new(event, log.identity()));
@@ -251,12 +260,12 @@ impl EventQuery {
                 edges.push(EventEdge { cursor, node });
             }
         }
-        let (has_previous, has_next) = if backward { (more, before <= head) } else { (after > 0, more) };
+        let (has_previous, has_next) = if backward { (more, before <= head.position) } else { (after > 0, more) };
         let page_info = PageInfo {
             has_next_page: has_next,
             has_previous_page: has_previous,
-            start_cursor: begins.map(|position| log.cursor(position)),
-            end_cursor: Some(log.cursor(ends)),
+            start_cursor: begins.map(|begins| log.cursor_at(begins)),
+            end_cursor: Some(log.cursor_at(ends)),
         };
         Ok(Some(EventConnection { nodes: edges.iter().map(|edge| edge.node.clone()).collect(), edges, page_info }))
     }

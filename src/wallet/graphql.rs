@@ -83,7 +83,7 @@ pub(crate) enum SettlementOutcome {
     Fail,
 }
 
-/// A wallet in the API; whoever makes one has checked that the viewer may see it.
+/// A wallet in the API. Its maker has checked that the viewer may see it.
 #[derive(Clone, Debug)]
 pub(crate) struct WalletObject {
     wallet: Arc<Wallet>,
@@ -165,7 +165,7 @@ impl WalletObject {
     }
 }
 
-/// A transaction in the API; whoever makes one has checked that the viewer may see it.
+/// A transaction in the API. Its maker has checked that the viewer may see it.
 #[derive(Clone, Debug)]
 pub(crate) struct TransactionObject(Arc<Transaction>);
 
@@ -225,7 +225,7 @@ impl TransactionObject {
     /// The transaction that this one undoes; null unless it is a REVERSAL.
     async fn reverses(&self, ctx: &Context<'_>) -> Result<Option<TransactionObject>> {
         let Some(id) = self.0.reverses else { return Ok(None) };
-        // The same wallet's, so whoever may see the one may see the other.
+        // Of the same wallet: a viewer who may see the one may see the other.
         Ok(Box::pin(ctx.get::<Loaders>().wallets().load_one(id)).await?.map(Into::into))
     }
 

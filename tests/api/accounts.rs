@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::DateTime;
+use futures_util::future::join_all;
 use lancewire::clock::Clock;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
@@ -355,6 +356,49 @@ on_both! {
         ada.sign_in_again().await.run("{ viewer { id } }", json!({})).await.data();
         set(&admin.id, true).await.refused("INVALID");
         set("user_01j9zt5e9qf6sbf0yxv6xg5k8m", true).await.refused("NOT_FOUND");
+    }
+
+    async fn no_session_of_an_old_password_outlives_its_change(app: TestApp) {
+        let mut ada = app.freelancer("Ada").await;
+        let (mut old, mut new) = (PASSWORD.to_owned(), "another good passphrase".to_owned());
+        for round in 0..12 {
+            let change = async {
+                let input = json!({ "currentPassword": old, "newPassword": new });
+                ada.mutate("changePassword", input, PAIR).await.good()
+            };
+            let (changed, sessions) = tokio::join!(change, join_all((0..6).map(|_| sign_in(&app, &ada.email, &old))));
+            for session in sessions.into_iter().filter(Outcome::is_good) {
+                let token = text(&session.good(), "/session/accessToken");
+                challenged(&viewer(&app, &token).await, "UNAUTHENTICATED");
+            }
+            let token = text(&changed, "/session/accessToken");
+            viewer(&app, &token).await.data();
+            ada.token = Some(token.into());
+            sign_in(&app, &ada.email, &old).await.refused("INVALID_CREDENTIALS");
+            sign_in(&app, &ada.email, &new).await.good();
+            std::mem::swap(&mut old, &mut new);
+            assert_ne!(old, new, "round {round}");
+        }
+    }
+
+    async fn two_admins_cannot_leave_the_house_without_one(app: TestApp) {
+        let first = app.admin().await;
+        for round in 0..10 {
+            let other = app.freelancer(&format!("Root {round}")).await;
+            let set = async |by: &Person, user: &Person, roles: &[&str]| {
+                by.mutate("setUserRoles", json!({ "userId": user.id, "roles": roles }), "user { id }").await
+            };
+            set(&first, &other, &["ADMIN"]).await.good();
+            let other = other.sign_in_again().await;
+            let first = first.sign_in_again().await;
+            let (one, two) = tokio::join!(set(&first, &other, &[]), set(&other, &first, &[]));
+            assert!(!(one.is_good() && two.is_good()), "round {round}: both went");
+            let admins = app.db_number("SELECT COUNT(*) FROM users WHERE is_admin").await;
+            assert!(admins > 0, "round {round}: nobody is left");
+            if two.is_good() {
+                set(&other, &first, &["ADMIN"]).await.good();
+            }
+        }
     }
 }
 

@@ -31,8 +31,8 @@ use lancewire::{
     ids::{Ids, UserId},
     lifecycle::Lifecycle,
     realtime::{
-        Bus, Delivery, Executed, Execution, Feed, Gossip, Hub, HubSettings, Interest, Live, MemoryNetwork, Offer,
-        Outlet, Pace, Party, Payload, PostgresBus, RedisBus, SharingKey, Signal, Tail, Topic,
+        Announced, Bus, Delivery, Executed, Execution, Feed, Gossip, Hub, HubSettings, Interest, Live, MemoryNetwork,
+        Offer, Outlet, Pace, Party, Payload, PostgresBus, RedisBus, Seal, SharingKey, Signal, Tail, Topic,
     },
 };
 use sea_orm::{ConnectionTrait, DbErr};
@@ -47,6 +47,8 @@ use crate::support::{
     proxy::{Proxy, Wire},
     redis::Redis,
 };
+
+mod strangers;
 
 /// No story waits for a poll.
 const NEVER: Duration = Duration::from_hours(1);
@@ -109,7 +111,7 @@ impl Bus for Mistreated {
         self.bus.ring(head);
     }
 
-    fn announce(&self, events: &[Arc<Delivery>]) {
+    fn announce(&self, events: &[Announced]) {
         self.bus.announce(events);
     }
 
@@ -184,7 +186,7 @@ struct Ground {
     /// What the bus connects to instead of its server.
     proxy: Option<Proxy>,
     _home: TempDir,
-    _lent: Option<postgres::Database>,
+    lent: Option<postgres::Database>,
 }
 
 impl Ground {
@@ -195,7 +197,7 @@ impl Ground {
     async fn notify() -> Self {
         let lent = postgres::shared().await.database(migrate).await;
         let (url, home) = (lent.url().to_owned(), tempfile::tempdir().expect("a temporary directory"));
-        Self { network: Network::Postgres, url, proxy: None, _home: home, _lent: Some(lent) }
+        Self { network: Network::Postgres, url, proxy: None, _home: home, lent: Some(lent) }
     }
 
     async fn redis() -> Self {
@@ -228,16 +230,16 @@ impl Ground {
                 if let Some(proxy) = &self.proxy {
                     url.set_port(Some(proxy.addr.port())).expect("a port");
                 }
-                Arc::new(PostgresBus::start(url.as_str(), ids, lifecycle).expect("a bus"))
+                let seal = Seal::new(log.shared_key("bus").await.expect("a key"), ids, log.time().clone());
+                Arc::new(PostgresBus::start(url.as_str(), seal, lifecycle).expect("a bus"))
             }
             Network::Redis(redis) => {
                 let addr = self.proxy.as_ref().map_or_else(|| redis.addr(), |proxy| proxy.addr);
                 let url = format!("redis://{addr}");
-                Arc::new(
-                    RedisBus::start(&url, Path::new(""), &log.installation().await.expect("a name"), ids, lifecycle)
-                        .await
-                        .expect("a bus"),
-                )
+                let seal = Seal::new(log.shared_key("bus").await.expect("a key"), ids, log.time().clone());
+                let name = log.installation().await.expect("a name");
+                let bus = RedisBus::start(&url, Path::new(""), &name, seal, lifecycle).await;
+                Arc::new(bus.expect("a bus"))
             }
         }
     }
@@ -601,7 +603,7 @@ async fn a_log_that_goes_back_gets_another_identity() {
         one.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
     }
     until("both have delivered", || one.hub.head() == 3 && two.hub.head() == 3).await;
-    let cursor = one.hub.log().cursor(3);
+    let cursor = one.hub.log().cursor(3).expect("it is known");
     let lost = "DELETE FROM events WHERE position > 1; UPDATE event_log SET last_position = 1";
     one.db.writer().execute_unprepared(lost).await.expect("lost");
     until("both must be started anew", || one.lifecycle.has_failed() && two.lifecycle.has_failed()).await;

@@ -5,7 +5,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use chrono::DateTime;
-use lancewire::{clock::Clock, events::EventCursor, schema};
+use lancewire::{
+    clock::Clock,
+    events::{EventCursor, Mark},
+    schema,
+};
 use reqwest::{Method, header::CONTENT_TYPE};
 use sea_orm::ConnectionTrait;
 use serde_json::json;
@@ -39,7 +43,7 @@ async fn every_code_is_sent() {
     let app = TestApp::start_with(Database::Sqlite, settings, clock.clone()).await;
     let (ben, anonymous) = (app.freelancer("Ben").await, app.anonymous());
     let deep = format!("{{ viewer {}{{ id }}{} }}", "{ wallet { owner ".repeat(9), " } }".repeat(9));
-    let lost = EventCursor { log: Uuid::nil(), position: 1 }.encode();
+    let lost = EventCursor { log: Uuid::nil(), position: 1, mark: Mark::NONE }.encode();
     let mut answers = Vec::new();
     for query in [
         "{",

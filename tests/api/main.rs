@@ -42,6 +42,7 @@ mod door;
 mod duels;
 mod groups;
 mod guards;
+mod histories;
 mod http;
 mod idempotency;
 mod language;

@@ -62,7 +62,8 @@ async fn what_cannot_be_used_stops_the_start_with_one_line_that_names_it() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = holder.local_addr().expect("an address").to_string();
     let production = ("LANCEWIRE_ENVIRONMENT", "production");
-    let cases: [(&[(&'static str, &str)], &str); 15] = [
+    let empty = |production: bool| if production { Home::new().in_production() } else { Home::new() };
+    let cases: [(&[(&'static str, &str)], &str); 18] = [
         (&[("LANCEWIRE_HTTP__LISSEN", "127.0.0.1:1")], "lissen"),
         (&[("LANCEWIRE_HTPP__LISTEN", "127.0.0.1:1")], "htpp"),
         (&[("LANCEWIRE_HTTP__LISTEN", "nowhere")], "http.listen"),
@@ -77,10 +78,14 @@ async fn what_cannot_be_used_stops_the_start_with_one_line_that_names_it() {
         (&[production], "auth.keys_dir"),
         (&[production, ("LANCEWIRE_HTTP__ALLOWED_ORIGINS", "*")], "http.allowed_origins"),
         (&[production, ("LANCEWIRE_PAYMENTS__PROVIDER", "sandbox")], "payments.provider"),
+        (&[production, ("LANCEWIRE_AUTH__PASSWORD_ITERATIONS", "1")], "auth.password_memory_kib"),
+        (&[production, ("LANCEWIRE_AUTH__ACCESS_TOKEN_SECONDS", "31536000")], "auth.access_token_seconds"),
+        (&[production, ("LANCEWIRE_AUTH__REFRESH_TOKEN_SECONDS", "315360000")], "auth.refresh_token_seconds"),
         (&[("LANCEWIRE_HTTP__LISTEN", &taken)], "http.listen"),
     ];
     for (variables, named) in cases {
-        let home = variables.iter().fold(Home::new(), |home, (name, value)| home.with(name, *value));
+        let home = empty(variables.first() == Some(&production));
+        let home = variables.iter().fold(home, |home, (name, value)| home.with(name, *value));
         let output = home.run(&[]).await;
         let said = lines(&output.stderr);
         assert_eq!((output.status.code(), said.len()), (Some(1), 1), "{variables:?}: {said:#?}");
@@ -95,7 +100,7 @@ async fn production_starts_with_keys_of_its_own_only() {
     let home = Home::new();
     assert!(home.run(&["migrate"]).await.status.success());
     home.run(&["seed"]).await;
-    let home = home.with("LANCEWIRE_ENVIRONMENT", "production");
+    let home = home.in_production();
     for (prepare, expected) in [(true, "is a development secret"), (false, "has no signing key")] {
         if !prepare {
             fs::remove_dir_all(home.path().join("data/keys")).expect("removed");
@@ -106,6 +111,37 @@ async fn production_starts_with_keys_of_its_own_only() {
         assert_eq!((output.status.code(), said.len()), (Some(1), 1), "{said:#?}");
         assert!(said[0].contains("auth.keys_dir") && said[0].contains(expected), "{said:#?}");
     }
+}
+
+#[tokio::test]
+async fn production_does_not_serve_accounts_with_the_demo_password() {
+    let home = Home::new();
+    assert!(home.run(&["seed"]).await.status.success());
+    // Not the key of development either.
+    fs::remove_dir_all(home.path().join("data/keys")).expect("removed");
+    fs::create_dir(home.path().join("data/keys")).expect("made");
+    let key = home.path().join("data/keys/own.pem");
+    let made = Command::new("openssl").args(["genpkey", "-algorithm", "ed25519", "-out"]).arg(&key).output().await;
+    assert!(made.expect("openssl runs").status.success());
+    let home = home.in_production();
+    let output = home.run(&["serve"]).await;
+    let said = lines(&output.stderr);
+    assert_eq!((output.status.code(), said.len()), (Some(1), 1), "{said:#?}");
+    assert!(said[0].contains("9 accounts of a development server") && said[0].contains("ada@example.com"), "{said:#?}");
+}
+
+#[tokio::test]
+async fn a_database_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let home = Home::new();
+    let server = home.serve().await;
+    for file in ["lancewire.db", "lancewire.db-wal", "lancewire.db-shm"] {
+        let mode = fs::metadata(home.path().join("data").join(file)).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    server.signal("TERM").await;
+    assert_eq!(server.ended().await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! Nobody who was away misses a thing: subscriptions resume after a cursor, `events` shows the same stream over HTTP,
 //! and `streamCursor` closes the gap between a list and its stream.
 
+use lancewire::events::{EventCursor, Mark};
 use serde_json::{Value, json};
 
 use crate::{
@@ -135,14 +136,18 @@ on_both! {
         let ada = app.client("Ada").await;
         ada.post_job("Port it").await;
         let good = cursor(&ada).await;
-        let other_log = lancewire::events::EventCursor { log: uuid::Uuid::from_u128(7), position: 1 }.encode();
-        let ours = lancewire::events::EventCursor::decode(&good).expect("a cursor");
-        let ahead = lancewire::events::EventCursor { position: ours.position + 1_000, ..ours }.encode();
+        let ours = EventCursor::decode(&good).expect("a cursor");
+        let other_log = EventCursor { log: uuid::Uuid::from_u128(7), ..ours }.encode();
+        let ahead = EventCursor { position: ours.position + 1_000, ..ours }.encode();
+        let other_event = EventCursor { mark: Mark::of(app.app.db.ids().next()), ..ours }.encode();
+        let not_that_early = EventCursor { position: ours.position - 1, ..ours }.encode();
         let cases = [
             ("nonsense".to_owned(), "BAD_USER_INPUT"),
             ("' OR 1=1 --".to_owned(), "BAD_USER_INPUT"),
-            (ahead, "BAD_USER_INPUT"),
+            (ahead, "CURSOR_EXPIRED"),
             (other_log, "CURSOR_EXPIRED"),
+            (other_event, "CURSOR_EXPIRED"),
+            (not_that_early, "CURSOR_EXPIRED"),
         ];
         let socket = app.socket(None).await;
         for (cursor, code) in cases {
@@ -154,24 +159,29 @@ on_both! {
 
     async fn retention_forgets_the_oldest_and_says_so(app: TestApp) {
         let ada = app.client("Ada").await;
-        let log = app.app.services.hub.log();
         let start = cursor(&ada).await;
         ada.post_job("Old").await;
         let middle = cursor(&ada).await;
-        let cut = app.app.clock.now() + chrono::TimeDelta::milliseconds(1);
-        // Younger by the clock: the next event carries a later millisecond.
-        crate::support::app::until("the clock moves on", || app.app.clock.now() > cut).await;
+        app.db_age().await;
         ada.post_job("Young").await;
         let kept = cursor(&ada).await;
-        while log.forget(cut, 2).await.expect("forgets") > 0 {}
+        app.db_forget().await;
         assert_eq!(ada.run(EVENTS, json!({ "first": 1, "after": start })).await.code(), "CURSOR_EXPIRED");
         assert_eq!(follow(&ada, middle.clone(), 10).await.len(), 2, "the job and the wallet");
         assert_eq!(take(&app, json!({ "after": middle }), 1).await[0]["data"]["jobPosted"]["job"]["title"], "Young");
-        // With the log empty, the place where it stands is still a place.
-        let all = app.app.clock.now() + chrono::TimeDelta::seconds(1);
-        while log.forget(all, 1_000).await.expect("forgets") > 0 {}
-        assert_eq!(follow(&ada, kept, 10).await, Vec::<Value>::new());
+        // With the log empty, the place where it stands is still a place, and no other event ever stood there.
+        app.db_age().await;
+        app.db_forget().await;
+        assert_eq!(app.db_number("SELECT COUNT(*) FROM events").await, 0);
+        assert_eq!(follow(&ada, kept.clone(), 10).await, Vec::<Value>::new());
+        assert_eq!(cursor(&ada).await, kept, "what stood there is still known");
+        let place = EventCursor::decode(&kept).expect("a cursor");
+        let other_event = EventCursor { mark: Mark::of(app.app.db.ids().next()), ..place }.encode();
+        assert_eq!(ada.run(EVENTS, json!({ "first": 1, "after": other_event })).await.code(), "CURSOR_EXPIRED");
+        assert_eq!(ada.run(EVENTS, json!({ "first": 1, "after": middle })).await.code(), "CURSOR_EXPIRED");
         ada.post_job("Younger still").await;
+        let posted = take(&app, json!({ "after": kept }), 1).await;
+        assert_eq!(posted[0]["data"]["jobPosted"]["job"]["title"], "Younger still");
         app.app.services.hub.log().stamp().await.expect("a stamp");
     }
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use futures_util::future::join_all;
-use lancewire::{clock::Clock, events::EventCursor};
+use lancewire::{
+    clock::Clock,
+    events::{EventCursor, Mark},
+};
 use reqwest::{
     Method,
     header::{ACCEPT, CONTENT_TYPE},
@@ -196,7 +199,7 @@ on_both! {
             assert_eq!(event.id.as_deref(), result["data"]["jobPosted"]["cursor"].as_str());
         }
         // The later one of header and document counts; one that is no good any more is earlier than any that is good.
-        let foreign = EventCursor { log: uuid::Uuid::from_u128(7), position: 1 }.encode();
+        let foreign = EventCursor { log: uuid::Uuid::from_u128(7), position: 1, mark: Mark::NONE }.encode();
         let id = |place: usize| seen[place].id.clone().expect("an id");
         let both = [
             (Value::Null, id(6)), (json!(start), id(6)), (json!(foreign), id(6)), (json!(id(6)), start.clone()),

@@ -56,8 +56,8 @@ const STEPS: [Step; 11] =
     [Publish, Retitle, Raise, Lower, Cancel, CancelAsAdmin, Claim, Release, Submit, RequestRevision, Approve];
 
 /// A line of the table: the mutations, from where, to which status of the job and of the claim (empty: it stays as it
-/// is), the job's events, what moves in wallets in minor units, who is told what, and afterwards Ada's available and
-/// escrow and Ben's available.
+/// is; what its two sides hear of it follows from that), the job's events, what moves in wallets in minor units, who is
+/// told what, and afterwards Ada's available and escrow and Ben's available.
 type Move = (
     &'static [Step],
     &'static [Stage],
@@ -77,13 +77,13 @@ const PAID: [&str; 3] = ["9900.00", "0.00", "95.00"];
 #[rustfmt::skip]
 const TABLE: [Move; 14] = [
     (&[Publish], &[Draft], "OPEN", "", "posted", "ada ESCROW_HOLD -10000", "", HELD),
-    (&[Retitle, Raise, Lower], &[Draft], "DRAFT", "", "", "", "", NONE),
+    (&[Retitle, Raise, Lower], &[Draft], "DRAFT", "", "draft updated DETAILS (private)", "", "", NONE),
     (&[Retitle], &[Open, Reopened], "OPEN", "", "updated DETAILS", "", "", HELD),
     (&[Raise], &[Open, Reopened], "OPEN", "", "updated DETAILS ESCROW", "ada ESCROW_HOLD -2000", "",
         ["9880.00", "120.00", "0.00"]),
     (&[Lower], &[Open, Reopened], "OPEN", "", "updated DETAILS ESCROW", "ada ESCROW_REFUND 2000", "",
         ["9920.00", "80.00", "0.00"]),
-    (&[Cancel], &[Draft], "CANCELLED", "", "", "", "", NONE),
+    (&[Cancel], &[Draft], "CANCELLED", "", "draft updated STATUS from DRAFT (private)", "", "", NONE),
     (&[Cancel], &[Open, Reopened], "CANCELLED", "", "updated STATUS ESCROW from OPEN", "ada ESCROW_REFUND 10000", "", NONE),
     (&[CancelAsAdmin], &[Open, Reopened], "CANCELLED", "", "updated STATUS ESCROW from OPEN", "ada ESCROW_REFUND 10000",
         "ada JOB_CANCELLED", NONE),
@@ -126,6 +126,7 @@ on_both! {
                 scene.take(step).await.expect("ids to name").good();
 
                 let (job_after, claim_after) = scene.look().await;
+                let mut told_of_claim = String::new();
                 let version = job_before["version"].as_i64().expect("a version") + 1;
                 let context = format!("{step:?} from {stage:?}");
                 assert_eq!(job_after, json!({ "id": scene.job, "status": job_status, "version": version }), "{context}");
@@ -135,9 +136,17 @@ on_both! {
                     assert_eq!(claim_after["status"], claim_status, "{context}");
                     let version = claim_before["version"].as_i64().expect("a version") + 1;
                     assert_eq!(claim_after["version"], version, "{context}");
+                    told_of_claim = format!("{claim_status} {version}");
+                    let previous = claim_before["status"].as_str().expect("a status");
+                    if previous != claim_status {
+                        told_of_claim = format!("{told_of_claim} from {previous}");
+                    }
+                }
+                if step == Claim {
+                    "ACTIVE 1".clone_into(&mut told_of_claim);
                 }
                 let recorded = scene.recorded(last, version).await.map(|lines| lines.join("; "));
-                assert_eq!(recorded, [job, wallets, told], "{context}");
+                assert_eq!(recorded, [job, &told_of_claim, wallets, told], "{context}");
                 assert_eq!(scene.balances().await, balances, "{context}");
                 let completed = i64::from(job_status == "COMPLETED");
                 assert_eq!(scene.completed_jobs().await, [completed; 2], "{context}");

@@ -109,7 +109,7 @@ impl Check {
         groups
     }
 
-    /// `SameResponseShape`: what comes under one name looks the same, be it of one object or of another.
+    /// `SameResponseShape`: fields under one response name have the same shape, whatever object they are selected on.
     fn shapes(&mut self, groups: &Groups<'_>) {
         for (key, fields) in groups {
             let Some((first, others)) = fields.split_first() else { continue };

@@ -166,7 +166,7 @@ impl Subscription {
 
     fn begin(&self, out: &mut Vec<u8>) {
         match self.transport {
-            Transport::Sse => sse::heartbeat(out, &self.log.cursor(self.position)),
+            Transport::Sse => self.sse_heartbeat(out),
             Transport::Multipart => {
                 multipart::begin(out);
                 multipart::heartbeat(out);
@@ -178,7 +178,7 @@ impl Subscription {
         for Payload { response, position } in payloads {
             self.position = self.position.max(*position);
             match self.transport {
-                Transport::Sse => sse::next(out, response, Some(&self.log.cursor(*position))),
+                Transport::Sse => sse::next(out, response, self.log.cursor(*position).as_deref()),
                 Transport::Multipart => multipart::next(out, response),
             }
         }
@@ -194,8 +194,16 @@ impl Subscription {
             self.position = self.position.max(position);
         }
         match self.transport {
-            Transport::Sse => sse::heartbeat(out, &self.log.cursor(self.position)),
+            Transport::Sse => self.sse_heartbeat(out),
             Transport::Multipart => multipart::heartbeat(out),
+        }
+    }
+
+    /// Without a cursor, where nobody knows any more what stands there: the client keeps its last one.
+    fn sse_heartbeat(&self, out: &mut Vec<u8>) {
+        match self.log.cursor(self.position) {
+            Some(cursor) => sse::heartbeat(out, &cursor),
+            None => sse::comment(out, ""),
         }
     }
 

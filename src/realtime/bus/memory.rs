@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt};
 
-use super::{Bus, Delivery, Gossip, Heard, Inbox, Party, Signal};
+use super::{Announced, Bus, Gossip, Heard, Inbox, Party, Signal};
 
 /// What connects the buses of one process.
 #[derive(Clone, Debug, Default)]
@@ -62,13 +62,13 @@ impl Bus for MemoryBus {
         self.others().iter().for_each(|node| node.inbox.signal(Signal::Head(head)));
     }
 
-    fn announce(&self, events: &[Arc<Delivery>]) {
+    fn announce(&self, events: &[Announced]) {
         for node in self.others() {
             let followed = lock(&node.followed);
-            let heard = |delivery: &Arc<Delivery>| {
-                let mut parties = Party::all_of(delivery.event());
-                let has_body = delivery.audience().public || parties.any(|party| followed.contains(&party));
-                Heard::of(delivery, has_body)
+            let heard = |event: &Announced| {
+                let mut parties = Party::all_of(event.delivery.event());
+                let has_body = event.delivery.audience().public || parties.any(|party| followed.contains(&party));
+                Heard::of(event, has_body)
             };
             let signal = Signal::Events(events.iter().map(heard).collect());
             drop(followed);

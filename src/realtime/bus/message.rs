@@ -1,20 +1,20 @@
 //! How events and gossip look on a wire between nodes.
 //!
-//! One byte of format, then [`postcard`]. Nodes of two versions run side by side during a deploy: a message of another
-//! format is as good as lost, and the log has everything.
+//! [`postcard`], sealed ([`Seal`]). Nodes of two versions run side by side during a deploy: a message of another format is
+//! as good as lost, and the log has everything.
 
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Delivery, Gossip, Heard, NodeId, Topic};
+use super::{Announced, Gossip, Heard, Seal, Topic, seal::Dropped};
 use crate::{
-    events::{Audience, Event, EventKind, NewEvent},
+    events::{Audience, Event, EventKind, Mark, NewEvent},
     ids::UserId,
 };
 
 /// Changes whenever what follows does.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// What travels.
 #[derive(Debug)]
@@ -22,13 +22,6 @@ pub(super) enum Message {
     Head(i64),
     Events(Vec<Heard>),
     Gossip(Gossip),
-}
-
-#[derive(Serialize, Deserialize)]
-struct Envelope<'a> {
-    from: u64,
-    #[serde(borrow)]
-    content: Content<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -45,6 +38,7 @@ enum Content<'a> {
 #[derive(Serialize, Deserialize)]
 struct WireEvent<'a> {
     position: i64,
+    follows: u64,
     id: Uuid,
     kind: &'a str,
     subject: Uuid,
@@ -59,44 +53,34 @@ struct WireEvent<'a> {
 
 /// Events for the wire; with bodies where `has_body` says so.
 pub(super) fn encode_events<'a>(
-    from: NodeId,
-    events: impl Iterator<Item = &'a Event>,
+    seal: &Seal,
+    events: impl Iterator<Item = &'a Announced>,
     has_body: impl Fn(&Event) -> bool,
 ) -> Vec<u8> {
-    let events = events.map(|event| WireEvent::of(event, has_body(event))).collect();
-    encode(from, Content::Events(events))
+    let events = events.map(|event| WireEvent::of(event, has_body(event.delivery.event()))).collect();
+    seal.seal(FORMAT, &Content::Events(events))
 }
 
 /// A head for the wire.
-pub(super) fn encode_head(from: NodeId, head: i64) -> Vec<u8> {
-    encode(from, Content::Head(head))
+pub(super) fn encode_head(seal: &Seal, head: i64) -> Vec<u8> {
+    seal.seal(FORMAT, &Content::Head(head))
 }
 
 /// Gossip for the wire.
-pub(super) fn encode_gossip(from: NodeId, gossip: &Gossip) -> Vec<u8> {
+pub(super) fn encode_gossip(seal: &Seal, gossip: &Gossip) -> Vec<u8> {
     let content = match gossip.topic {
         Topic::Spending => Content::Spending(&gossip.body),
         Topic::GivenBack => Content::GivenBack(&gossip.body),
         Topic::Attempts => Content::Attempts(&gossip.body),
     };
-    encode(from, content)
-}
-
-fn encode(from: NodeId, content: Content<'_>) -> Vec<u8> {
-    let envelope = Envelope { from: from.0, content };
-    // Only a sequence without a length or a map could fail to be written.
-    postcard::to_extend(&envelope, vec![FORMAT]).unwrap_or_default()
+    seal.seal(FORMAT, &content)
 }
 
 /// Reads a message; none if this node wrote it itself.
-pub(super) fn decode(own: NodeId, bytes: &[u8]) -> Result<Option<Message>, Unreadable> {
-    let Some((&FORMAT, content)) = bytes.split_first() else { return Err(Unreadable) };
-    let envelope: Envelope<'_> = postcard::from_bytes(content).map_err(|_| Unreadable)?;
-    if envelope.from == own.0 {
-        return Ok(None);
-    }
+pub(super) fn decode(seal: &Seal, bytes: &[u8]) -> Result<Option<Message>, Dropped> {
+    let Some(content) = seal.open::<Content<'_>>(FORMAT, bytes)? else { return Ok(None) };
     let gossip = |topic, body: &[u8]| Message::Gossip(Gossip { topic, body: body.to_vec() });
-    Ok(Some(match envelope.content {
+    Ok(Some(match content {
         Content::Head(head) => Message::Head(head),
         Content::Events(events) => Message::Events(events.into_iter().map(WireEvent::heard).collect::<Result<_, _>>()?),
         Content::Spending(body) => gossip(Topic::Spending, body),
@@ -105,15 +89,13 @@ pub(super) fn decode(own: NodeId, bytes: &[u8]) -> Result<Option<Message>, Unrea
     }))
 }
 
-/// A message that this version cannot read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unreadable;
-
 impl<'a> WireEvent<'a> {
-    fn of(event: &'a Event, has_body: bool) -> Self {
+    fn of(Announced { delivery, follows }: &'a Announced, has_body: bool) -> Self {
+        let event = delivery.event();
         let NewEvent { id, kind, subject, subject_version, audience, payload, occurred_at } = &event.recorded;
         Self {
             position: event.position,
+            follows: follows.to_bits(),
             id: (*id).into(),
             kind: kind.as_str(),
             subject: *subject,
@@ -126,7 +108,7 @@ impl<'a> WireEvent<'a> {
         }
     }
 
-    fn heard(self) -> Result<Heard, Unreadable> {
+    fn heard(self) -> Result<Heard, Dropped> {
         let recorded = NewEvent {
             id: self.id.into(),
             kind: EventKind::recorded_as(self.kind),
@@ -138,34 +120,49 @@ impl<'a> WireEvent<'a> {
                 claimant: self.claimant.map(UserId::from),
             },
             payload: self.payload.unwrap_or_default().to_owned(),
-            occurred_at: DateTime::from_timestamp_millis(self.occurred_at).ok_or(Unreadable)?,
+            occurred_at: DateTime::from_timestamp_millis(self.occurred_at).ok_or(Dropped::Unreadable)?,
         };
-        Ok(Heard { event: Event { position: self.position, recorded }, has_body: self.payload.is_some() })
+        let event = Event { position: self.position, recorded };
+        Ok(Heard { event, follows: Mark::from_bits(self.follows), has_body: self.payload.is_some() })
     }
 }
 
 impl Heard {
-    /// What of a delivery goes to a node.
-    pub(super) fn of(delivery: &Delivery, has_body: bool) -> Self {
+    /// What of an event goes to a node.
+    pub(super) fn of(Announced { delivery, follows }: &Announced, has_body: bool) -> Self {
         let mut event = delivery.event().clone();
         if !has_body {
             event.recorded.payload = String::new();
         }
-        Self { event, has_body }
+        Self { event, follows: *follows, has_body }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::{clock::Clock, ids::Ids};
+    use crate::{clock::Clock, events::DatabaseTime, ids::Ids, realtime::Delivery};
+
+    fn seal(seed: u64, key: u8, time: i64) -> Seal {
+        Seal::new([key; 32], &Ids::seeded(Clock::system(), seed), DatabaseTime::stopped(time))
+    }
+
+    fn head(seal: &Seal, bytes: &[u8]) -> Result<Option<i64>, Dropped> {
+        decode(seal, bytes).map(|message| {
+            message.map(|message| match message {
+                Message::Head(head) => head,
+                other => panic!("no head: {other:?}"),
+            })
+        })
+    }
 
     #[test]
-    fn a_message_comes_back_whole_and_anything_else_is_unreadable() {
+    fn a_message_comes_back_whole() {
         let ids = Ids::seeded(Clock::system(), 5);
-        let event = |position, public| Event {
-            position,
-            recorded: NewEvent {
+        let event = |position, public| {
+            let recorded = NewEvent {
                 id: ids.next(),
                 kind: EventKind::JobUpdated,
                 subject: Uuid::from_u128(9),
@@ -173,28 +170,57 @@ mod tests {
                 audience: Audience { public, owner: ids.next(), claimant: Some(ids.next()) },
                 payload: format!("{{\"text\": \"é {position}\"}}"),
                 occurred_at: Clock::system().now(),
-            },
+            };
+            let delivery = Arc::new(Delivery::new(Event { position, recorded }, Uuid::nil()));
+            Announced { delivery, follows: Mark::of(ids.next()) }
         };
         let events = [event(7, true), event(8, false)];
-        let (own, other) = (NodeId(1), NodeId(2));
-        let bytes = encode_events(other, events.iter(), |event| event.recorded.audience.public);
-        let Ok(Some(Message::Events(heard))) = decode(own, &bytes) else { panic!("readable") };
+        let (own, other) = (seal(1, 1, 1_000), seal(2, 1, 1_000));
+        let bytes = encode_events(&other, events.iter(), |event| event.recorded.audience.public);
+        let Ok(Some(Message::Events(heard))) = decode(&own, &bytes) else { panic!("readable") };
         assert_eq!(heard.iter().map(|heard| heard.has_body).collect::<Vec<_>>(), [true, false]);
         for (heard, event) in heard.iter().zip(&events) {
-            let mut sent = event.clone();
+            let mut sent = event.delivery.event().clone();
             if !heard.has_body {
                 sent.recorded.payload.clear();
             }
-            assert_eq!(format!("{:?}", heard.event), format!("{sent:?}"));
+            assert_eq!((format!("{:?}", heard.event), heard.follows), (format!("{sent:?}"), event.follows));
         }
-        assert!(matches!(decode(other, &bytes), Ok(None)), "its own");
+        assert!(matches!(decode(&other, &bytes), Ok(None)), "its own");
         let gossip = Gossip { topic: Topic::Attempts, body: vec![0, 255, 3] };
-        let Ok(Some(Message::Gossip(told))) = decode(own, &encode_gossip(other, &gossip)) else { panic!("readable") };
+        let Ok(Some(Message::Gossip(told))) = decode(&own, &encode_gossip(&other, &gossip)) else { panic!("readable") };
         assert_eq!(told, gossip);
-        let mut newer = encode_head(other, 5);
-        newer[0] = FORMAT + 1;
-        for bad in [&[][..], b"{}", &newer, &bytes[..bytes.len() - 1]] {
-            assert_eq!(decode(own, bad).err(), Some(Unreadable), "{bad:?}");
+    }
+
+    #[test]
+    fn what_no_node_of_this_log_has_said_now_and_for_the_first_time_is_dropped() {
+        let (own, other) = (seal(1, 1, 100_000), seal(2, 1, 100_000));
+        let bytes = encode_head(&other, 5);
+        assert_eq!(head(&own, &bytes), Ok(Some(5)));
+        assert_eq!(head(&own, &bytes), Err(Dropped::Stale), "said again");
+        let (sixth, seventh) = (encode_head(&other, 6), encode_head(&other, 7));
+        assert_eq!(head(&own, &seventh), Ok(Some(7)));
+        assert_eq!(head(&own, &sixth), Err(Dropped::Stale), "held back until later words came");
+        for (at, expected) in [(70_000_i64, Ok(Some(8))), (69_999, Err(Dropped::Stale)), (130_001, Err(Dropped::Stale))]
+        {
+            assert_eq!(head(&own, &encode_head(&seal(at.unsigned_abs(), 1, at), 8)), expected, "{at}");
         }
+        assert_eq!(head(&own, &encode_head(&seal(3, 2, 100_000), 9)), Err(Dropped::Forged), "another key");
+        let mut newer = encode_head(&other, 10);
+        newer[0] = FORMAT + 1;
+        let good = encode_head(&other, 11);
+        let mut bad =
+            vec![Vec::new(), b"{}".to_vec(), newer, good[..good.len() - 1].to_vec(), [&good[..], &[0]].concat()];
+        bad.extend((0..good.len()).map(|at| {
+            let mut changed = good.clone();
+            changed[at] ^= 1;
+            changed
+        }));
+        for bad in bad {
+            assert_eq!(head(&own, &bad), Err(Dropped::Forged), "{bad:?}");
+        }
+        assert_eq!(head(&own, &good), Ok(Some(11)), "none of them has taken its place");
+        let newer = other.seal(FORMAT + 1, &Content::Head(12));
+        assert_eq!(head(&own, &newer), Err(Dropped::Unreadable), "a node's, of a later version");
     }
 }

@@ -13,6 +13,11 @@
 //! | [`PostgresBus`] | a few | who has numbered up to where, by NOTIFY; the events are read from the log |
 //! | [`RedisBus`] | many | the events: headers and public bodies to all, private bodies to whom they concern |
 //!
+//! **Who is believed.** What travels is sealed ([`Seal`]) with a key that all nodes of one log have and nobody else, so
+//! whoever else may publish on a Redis or call `pg_notify` can make a node drop a message and no more. And a node that is
+//! wrong itself, on the old database after a fail-over for instance, is not believed against the log: an event says which
+//! one it [`follows`](Heard::follows), and the [`tail`](super::tail) gives up nothing for what only the bus has said.
+//!
 //! What a client sees is the same with each of them (`tests/api/bus.rs`).
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -21,7 +26,7 @@ use futures_util::future::BoxFuture;
 
 use super::Delivery;
 use crate::{
-    events::{Event, NewEvent},
+    events::{Event, Mark, NewEvent},
     ids::UserId,
 };
 
@@ -30,11 +35,13 @@ mod memory;
 mod message;
 mod postgres;
 mod redis;
+mod seal;
 
 use inbox::Inbox;
 pub use memory::{MemoryBus, MemoryNetwork};
 pub use postgres::{PostgresBus, PostgresBusError};
 pub use redis::{RedisBus, RedisBusError};
+pub use seal::Seal;
 
 /// What a bus says of the log.
 #[derive(Clone, Debug)]
@@ -52,8 +59,19 @@ pub enum Signal {
 pub struct Heard {
     /// The event; with an empty payload, if it has no body.
     pub event: Event,
+    /// What stands before it.
+    pub follows: Mark,
     /// Whether the payload came along. A private one goes only where somebody listens for it.
     pub has_body: bool,
+}
+
+/// An event that a node tells the others of.
+#[derive(Clone, Debug)]
+pub struct Announced {
+    /// The event.
+    pub delivery: Arc<Delivery>,
+    /// What stands before it: by that the others see whether it goes on from what they have.
+    pub follows: Mark,
 }
 
 /// What a piece of gossip is about.
@@ -77,7 +95,7 @@ pub struct Gossip {
 }
 
 impl Gossip {
-    /// The most bytes of a body: what fits in a NOTIFY (8,000 bytes, in base64) with some to spare.
+    /// The most bytes of a body: what fits in a NOTIFY (8,000 bytes, sealed and in base64) with some to spare.
     pub const LIMIT: usize = 5_000;
 }
 
@@ -111,7 +129,7 @@ pub trait Bus: Send + Sync + 'static {
     fn ring(&self, head: i64);
 
     /// Tells the other nodes the events that this one has numbered, in order.
-    fn announce(&self, events: &[Arc<Delivery>]);
+    fn announce(&self, events: &[Announced]);
 
     /// Somebody on this node listens for the private events of `party` from now on. What was announced a moment ago may
     /// still come without its body.

@@ -4,7 +4,7 @@
 //! transaction: it is sent after the commit and the numbering, as a statement of its own on a connection of its own, and
 //! as many as come while one is under way become one. It says who speaks and up to where positions have been given out,
 //! nothing else: a node that has read as far does not read again, and a node does not wake itself. The events are read
-//! from the log.
+//! from the log. Every role that may connect to the database may send notifications, so they are sealed ([`Seal`]).
 //!
 //! Two tasks: the speaker sends what waits in the outbox, the listener fills the inbox. Each connects again by itself;
 //! since notifications sent meanwhile are gone, the first thing then is to ask the log.
@@ -31,10 +31,12 @@ use tokio::{
 };
 
 use super::{
-    Bus, Delivery, Gossip, Inbox, NodeId, PATIENCE, PAUSE, Party, SILENCE, Signal, Topic, report_connected,
-    report_dropped, report_message,
+    Announced, Bus, Gossip, Inbox, PATIENCE, PAUSE, Party, SILENCE, Seal, Signal,
+    message::{Message, decode, encode_gossip, encode_head},
+    report_connected, report_dropped, report_message,
+    seal::Dropped,
 };
-use crate::{error::sqlx_cause, ids::Ids, lifecycle::Lifecycle};
+use crate::{error::sqlx_cause, lifecycle::Lifecycle};
 
 const NAME: &str = "postgres";
 /// The notification channel; there is one log in a database.
@@ -56,12 +58,12 @@ pub struct PostgresBus {
 impl fmt::Debug for PostgresBus {
     // The options hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresBus").field("node", &self.shared.node).finish_non_exhaustive()
+        f.debug_struct("PostgresBus").field("node", &self.shared.seal.node()).finish_non_exhaustive()
     }
 }
 
 struct Shared {
-    node: NodeId,
+    seal: Seal,
     options: PgConnectOptions,
     inbox: Inbox,
     outbox: Mutex<Outbox>,
@@ -77,12 +79,12 @@ struct Outbox {
 
 impl PostgresBus {
     /// A bus over this database, with its tasks in `lifecycle`. It connects in the background: a node starts without it.
-    pub fn start(url: &str, ids: &Ids, lifecycle: &Lifecycle) -> Result<Self, PostgresBusError> {
+    pub fn start(url: &str, seal: Seal, lifecycle: &Lifecycle) -> Result<Self, PostgresBusError> {
         let options = PgConnectOptions::from_str(url).map_err(PostgresBusError)?.application_name("lancewire-bus");
         // A NOTIFY is a transaction. What it says is in the log already, so nobody need wait for the disk before hearing it.
         let options = options.options([("synchronous_commit", "off")]);
         let shared = Arc::new(Shared {
-            node: NodeId(u64::from_be_bytes(ids.secret())),
+            seal,
             options,
             inbox: Inbox::default(),
             outbox: Mutex::default(),
@@ -109,7 +111,7 @@ impl Bus for PostgresBus {
         self.shared.filled.notify_one();
     }
 
-    fn announce(&self, _: &[Arc<Delivery>]) {}
+    fn announce(&self, _: &[Announced]) {}
 
     fn follow(&self, _: Party) {}
 
@@ -146,8 +148,9 @@ impl Shared {
         let mut pause = PAUSE.0;
         loop {
             let Outbox { head, gossip } = std::mem::take(&mut *self.outbox());
-            let mut payloads: Vec<String> = gossip.iter().map(|gossip| self.gossip_payload(gossip)).collect();
-            payloads.extend(head.map(|head| format!("{} h {head}", self.node)));
+            let messages = gossip.iter().map(|gossip| encode_gossip(&self.seal, gossip));
+            let messages = messages.chain(head.map(|head| encode_head(&self.seal, head)));
+            let payloads: Vec<String> = messages.map(|message| BASE64_STANDARD_NO_PAD.encode(message)).collect();
             if payloads.is_empty() {
                 self.filled.notified().await;
                 continue;
@@ -218,35 +221,23 @@ impl Shared {
         Ok(listener)
     }
 
-    /// `<node> h <head>`, or `<node> s <base64>` and `<node> a <base64>`. What is of another version is passed over.
     fn hear(&self, payload: &str) {
         report_message(NAME, "in", payload.len());
-        let mut words = payload.split(' ');
-        let (Some(node), Some(kind), Some(content)) = (words.next(), words.next(), words.next()) else { return };
-        if node == self.node.to_string() {
-            return;
-        }
-        let gossip = |topic| {
-            if let Ok(body) = BASE64_STANDARD_NO_PAD.decode(content) {
-                self.inbox.gossip(Gossip { topic, body });
+        // What is no base64 is nobody's seal.
+        let message = BASE64_STANDARD_NO_PAD.decode(payload).unwrap_or_default();
+        match decode(&self.seal, &message) {
+            Ok(None) => {}
+            Ok(Some(Message::Head(head))) => self.inbox.signal(Signal::Head(head)),
+            Ok(Some(Message::Gossip(gossip))) => self.inbox.gossip(gossip),
+            // Nobody sends any.
+            Ok(Some(Message::Events(_))) => self.inbox.signal(Signal::Missed),
+            Err(dropped) => {
+                self.seal.report(NAME, dropped);
+                if dropped == Dropped::Unreadable {
+                    self.inbox.signal(Signal::Missed);
+                }
             }
-        };
-        match kind {
-            "h" => self.inbox.signal(content.parse().map_or(Signal::Missed, Signal::Head)),
-            "s" => gossip(Topic::Spending),
-            "a" => gossip(Topic::Attempts),
-            "g" => gossip(Topic::GivenBack),
-            _ => {}
         }
-    }
-
-    fn gossip_payload(&self, gossip: &Gossip) -> String {
-        let kind = match gossip.topic {
-            Topic::Spending => 's',
-            Topic::Attempts => 'a',
-            Topic::GivenBack => 'g',
-        };
-        format!("{} {kind} {}", self.node, BASE64_STANDARD_NO_PAD.encode(&gossip.body))
     }
 
     fn connected(&self, connected: bool) {

@@ -7,6 +7,9 @@
 //! Channels carry the name of the log and of the database that it is in: several installations may share one Redis, copies
 //! of each other included.
 //!
+//! **Strangers.** Whoever else may use the Redis reads what travels, private bodies included, and can hold messages back.
+//! What they publish is not believed ([`Seal`]).
+//!
 //! Two tasks: the publisher sends what waits in the outbox, one pipeline at a time; the subscriber fills the inbox and
 //! keeps the subscriptions as [`Bus::follow`] wants them. Each connects again by itself, and a subscriber that does first
 //! has the log asked. Redis away costs the time of a poll, and nothing else; it keeps no state of ours.
@@ -41,13 +44,13 @@ use tokio_rustls::rustls::{self, crypto::ring};
 use uuid::Uuid;
 
 use super::{
-    Bus, Delivery, Gossip, Inbox, NodeId, PATIENCE, PAUSE, Party, SILENCE, Signal,
+    Announced, Bus, Gossip, Inbox, PATIENCE, PAUSE, Party, SILENCE, Seal, Signal,
     message::{Message, decode, encode_events, encode_gossip, encode_head},
     report_connected, report_dropped, report_message,
+    seal::Dropped,
 };
 use crate::{
     events::Event,
-    ids::Ids,
     lifecycle::Lifecycle,
     trust::{authorities, tls_failure},
 };
@@ -86,7 +89,7 @@ pub struct RedisBus {
 }
 
 struct Shared {
-    node: NodeId,
+    seal: Seal,
     client: Client,
     /// Before the name of every channel.
     prefix: String,
@@ -114,7 +117,7 @@ struct Followed {
 
 impl fmt::Debug for RedisBus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisBus").field("node", &self.shared.node).finish_non_exhaustive()
+        f.debug_struct("RedisBus").field("node", &self.shared.seal.node()).finish_non_exhaustive()
     }
 }
 
@@ -129,7 +132,7 @@ impl RedisBus {
         url: &str,
         ca: &Path,
         installation: &str,
-        ids: &Ids,
+        seal: Seal,
         lifecycle: &Lifecycle,
     ) -> Result<Self, RedisBusError> {
         let client = client(url, ca)?;
@@ -150,7 +153,7 @@ impl RedisBus {
             tracing::warn!(reason, "bus.redis_url: nobody answers there now; the log is polled meanwhile");
         }
         let shared = Arc::new(Shared {
-            node: NodeId(u64::from_be_bytes(ids.secret())),
+            seal,
             client,
             prefix: format!("lancewire:{installation}"),
             inbox: Inbox::default(),
@@ -174,22 +177,21 @@ impl Bus for RedisBus {
     }
 
     fn ring(&self, head: i64) {
-        self.shared.send(self.shared.channel("events"), encode_head(self.shared.node, head), "head");
+        self.shared.send(self.shared.channel("events"), encode_head(&self.shared.seal, head), "head");
     }
 
-    fn announce(&self, events: &[Arc<Delivery>]) {
+    fn announce(&self, events: &[Announced]) {
         let shared = &self.shared;
-        let events: Vec<&Event> = events.iter().map(|delivery| delivery.event()).collect();
-        let mut private: HashMap<Party, Vec<&Event>> = HashMap::new();
-        for event in events.iter().filter(|event| travels_privately(event)) {
-            Party::all_of(event).for_each(|party| private.entry(party).or_default().push(event));
+        let mut private: HashMap<Party, Vec<&Announced>> = HashMap::new();
+        for event in events.iter().filter(|event| travels_privately(event.delivery.event())) {
+            Party::all_of(event.delivery.event()).for_each(|party| private.entry(party).or_default().push(event));
         }
         // The bodies first: whoever gets the headers then has what it wants.
         for (party, events) in private {
-            let bodies = encode_events(shared.node, events.into_iter(), |_| true);
+            let bodies = encode_events(&shared.seal, events.into_iter(), |_| true);
             shared.send(shared.channel_of(party), bodies, "events");
         }
-        let headers = encode_events(shared.node, events.into_iter(), |event| event.recorded.audience.public);
+        let headers = encode_events(&shared.seal, events.iter(), |event| event.recorded.audience.public);
         shared.send(shared.channel("events"), headers, "events");
     }
 
@@ -206,7 +208,7 @@ impl Bus for RedisBus {
     }
 
     fn tell(&self, gossip: Gossip) {
-        self.shared.send(self.shared.channel("gossip"), encode_gossip(self.shared.node, &gossip), "gossip");
+        self.shared.send(self.shared.channel("gossip"), encode_gossip(&self.shared.seal, &gossip), "gossip");
     }
 
     fn told(&self) -> BoxFuture<'_, Gossip> {
@@ -435,15 +437,16 @@ impl Shared {
 
     fn hear(&self, bytes: &[u8]) {
         report_message(NAME, "in", bytes.len());
-        match decode(self.node, bytes) {
+        match decode(&self.seal, bytes) {
             Ok(None) => {}
             Ok(Some(Message::Head(head))) => self.inbox.signal(Signal::Head(head)),
             Ok(Some(Message::Events(events))) => self.inbox.signal(Signal::Events(events)),
             Ok(Some(Message::Gossip(gossip))) => self.inbox.gossip(gossip),
-            // Of another version of the server: what it says of the log, the log says too.
-            Err(_) => {
-                report_dropped(NAME, "unreadable");
-                self.inbox.signal(Signal::Missed);
+            Err(dropped) => {
+                self.seal.report(NAME, dropped);
+                if dropped == Dropped::Unreadable {
+                    self.inbox.signal(Signal::Missed);
+                }
             }
         }
     }

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 
-use chrono::TimeDelta;
 use lancewire::clock::Clock;
 use serde_json::{Value, json};
 
@@ -172,9 +171,8 @@ async fn a_page_never_shows_an_older_state(library: &str, transport: &str, datab
     live.set(Wire::Cut);
     let six = ada.cancel(&id(&six)).await.good()["job"].clone();
     let app = app.restarted().await;
-    let log = app.app.services.hub.log();
-    log.stamp().await.expect("a stamp");
-    while log.forget(clock.now() + TimeDelta::seconds(1), 1_000).await.expect("forgets") > 0 {}
+    app.db_age().await;
+    app.db_forget().await;
     ada.post_job("Seven").await;
     live.set(Wire::Open);
     page.shows(&["Seven", "Five"]).await;

@@ -5,6 +5,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use lancewire::{
     app::{App, open_database},
     clock::Clock,
@@ -46,6 +47,9 @@ const SETTINGS: &str = r#"
     sockets_per_address = 10000
     drain_ms = 200
 "#;
+
+/// How long events are kept.
+pub const WEEK: TimeDelta = TimeDelta::days(7);
 
 /// Which database a story runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,6 +275,19 @@ impl TestApp {
     /// Back door: one statement.
     pub async fn db_run(&self, sql: &str) {
         self.app.db.writer().execute_unprepared(sql).await.expect("the statement runs");
+    }
+
+    /// Back door: what stands in the log by now has been there for a week.
+    pub async fn db_age(&self) {
+        self.db_run("DELETE FROM event_ages").await;
+        self.app.services.hub.log().note_age(WEEK).await.expect("noted");
+        self.db_run(&format!("UPDATE event_ages SET noted_ms = noted_ms - {}", WEEK.num_milliseconds())).await;
+    }
+
+    /// Back door: forgets what has been in the log for a week, in small steps.
+    pub async fn db_forget(&self) {
+        let log = self.app.services.hub.log();
+        while log.forget(WEEK, 2).await.expect("it forgets") > 0 {}
     }
 
     /// Back door: the steps that are not done yet.

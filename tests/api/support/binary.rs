@@ -59,6 +59,13 @@ impl Home {
         self
     }
 
+    /// As in production, which takes no cheap password hashes.
+    #[must_use]
+    pub fn in_production(self) -> Self {
+        let strong = self.with("LANCEWIRE_AUTH__PASSWORD_MEMORY_KIB", "19456");
+        strong.with("LANCEWIRE_AUTH__PASSWORD_ITERATIONS", "2").with("LANCEWIRE_ENVIRONMENT", "production")
+    }
+
     /// With `data` on a disk of its own, which only the server sees and which is gone with it.
     #[must_use]
     pub fn on(mut self, disk: SmallDisk) -> Self {

@@ -142,12 +142,12 @@ impl Scene {
         }
     }
 
-    /// Back door: the events after `last`, in the words of the table: of the job, of wallets, of inboxes.
-    pub(super) async fn recorded(&self, last: i64, version: i64) -> [Vec<String>; 3] {
+    /// Back door: the events after `last`, in the words of the table: of the job, of its claim, of wallets, of inboxes.
+    pub(super) async fn recorded(&self, last: i64, version: i64) -> [Vec<String>; 4] {
         let sql = "SELECT kind, payload, is_public, subject_version FROM events WHERE id > ? ORDER BY id";
         let db = &self.app.app.db;
         let rows = db.reader().query_all_raw(db.statement(sql, [last.into()])).await.expect("events");
-        let [mut job, mut wallets, mut told] = [Vec::new(), Vec::new(), Vec::new()];
+        let [mut job, mut claim, mut wallets, mut told] = [const { Vec::new() }; 4];
         for row in rows {
             let payload: String = row.try_get("", "payload").expect("a payload");
             let payload: Value = serde_json::from_str(&payload).expect("JSON");
@@ -160,15 +160,29 @@ impl Scene {
                     assert!(public && payload["job"]["version"] == version, "{payload:#}");
                     job.push("posted".to_owned());
                 }
-                "JOB_UPDATED" => {
+                "JOB_UPDATED" | "DRAFT_UPDATED" => {
                     assert_eq!(payload["snapshot"]["job"]["version"], version);
                     assert_eq!(row.try_get::<i64>("", "subject_version").expect("a version"), version);
                     let changes: Vec<_> = payload["changes"].as_array().expect("a list").iter().map(word).collect();
-                    let mut line = format!("updated {}", changes.join(" "));
+                    let draft = if kind == "DRAFT_UPDATED" { "draft " } else { "" };
+                    let mut line = format!("{draft}updated {}", changes.join(" "));
                     if !payload["previous_status"].is_null() {
                         line = format!("{line} from {}", word(&payload["previous_status"]));
                     }
                     job.push(if public { line } else { format!("{line} (private)") });
+                }
+                "CLAIM_UPDATED" => {
+                    assert!(!public, "the two sides' business: {payload:#}");
+                    assert_eq!(payload["job"]["job"]["version"], version, "{payload:#}");
+                    assert_eq!(
+                        row.try_get::<i64>("", "subject_version").expect("a version"),
+                        payload["claim"]["version"]
+                    );
+                    let mut line = format!("{} {}", word(&payload["claim"]["status"]), payload["claim"]["version"]);
+                    if !payload["previous_status"].is_null() {
+                        line = format!("{line} from {}", word(&payload["previous_status"]));
+                    }
+                    claim.push(line);
                 }
                 "WALLET_UPDATED" => {
                     assert!(!public, "nobody else's business: {payload:#}");
@@ -184,7 +198,7 @@ impl Scene {
         }
         // Wallets are touched in the order of their ids, which are random.
         wallets.sort();
-        [job, wallets, told]
+        [job, claim, wallets, told]
     }
 
     pub(super) async fn last_event(&self) -> i64 {

@@ -139,7 +139,7 @@ impl Bus for SimulatedBus {
                 if !has_body {
                     event.recorded.payload = String::new();
                 }
-                Heard { event, has_body }
+                Heard { event, follows: self.network.log.mark(delivery.position() - 1), has_body }
             });
             let heard: Vec<_> = heard.collect();
             // Whole, or torn in two.

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
-use lancewire::events::{Advance, Event, LogSource, NewEvent};
+use lancewire::events::{Advance, Event, LogSource, Mark, NewEvent, Page};
 use sea_orm::DbErr;
 
 use super::Chance;
@@ -34,6 +34,16 @@ struct Stored {
 impl Stored {
     fn head(&self) -> i64 {
         i64::try_from(self.numbered.len()).expect("64 bits")
+    }
+
+    /// What stands at a position, if that is kept or was the last to go.
+    fn stands(&self, position: i64) -> Option<Mark> {
+        let position = position.min(self.head());
+        if position < self.forgotten.max(1) {
+            return None;
+        }
+        let event = self.numbered.get(usize::try_from(position - 1).ok()?)?;
+        Some(Mark::of(event.recorded.id))
     }
 
     fn after(&self, position: i64, limit: u32) -> Vec<Event> {
@@ -66,6 +76,11 @@ impl Log {
     /// All that was ever numbered.
     pub(crate) fn everything(&self) -> Vec<Event> {
         self.stored().numbered.clone()
+    }
+
+    /// What stands at a position, and nothing before the first.
+    pub(crate) fn mark(&self, position: i64) -> Mark {
+        if position == 0 { Mark::NONE } else { Mark::of(self.event(position).recorded.id) }
     }
 
     pub(crate) fn event(&self, position: i64) -> Event {
@@ -109,7 +124,11 @@ impl LogSource for Log {
                     let position = stored.head() + 1;
                     stored.numbered.push(Event { position, recorded });
                 }
-                (Advance { head: stored.head(), events: stored.after(position, limit) }, numbered)
+                {
+                    let (head, stands) = (stored.head(), stored.stands(position));
+                    let events = stored.after(position, limit);
+                    (Advance { head, stands, events, unnumbered: false }, numbered)
+                }
             };
             // The numbering is done, whether anybody hears of it or not.
             self.way().await?;
@@ -118,16 +137,19 @@ impl LogSource for Log {
         .boxed()
     }
 
-    fn page(&self, position: i64, limit: u32) -> BoxFuture<'_, Result<Vec<Event>, DbErr>> {
+    fn page(&self, position: i64, limit: u32) -> BoxFuture<'_, Result<Page, DbErr>> {
         async move {
             self.way().await?;
-            let mut events = self.stored().after(position, limit);
+            let (mut events, stands) = {
+                let stored = self.stored();
+                (stored.after(position, limit), stored.stands(position))
+            };
             if self.is_troubled(20) {
                 // Of an older state.
                 events.truncate(events.len() / 2);
             }
             self.way().await?;
-            Ok(events)
+            Ok(Page { stands, events })
         }
         .boxed()
     }

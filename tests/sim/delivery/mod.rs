@@ -65,10 +65,11 @@ impl std::fmt::Debug for Chance {
 /// Plays the history of a seed, on this thread.
 pub(crate) fn run(seed: u64) -> Result<Report, Failure> {
     let outside = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let db = outside.block_on(play::unused(seed));
+    let (db, time) = outside.block_on(play::unused(seed));
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     let chance = Chance::new(seed);
-    let played = runtime.block_on(AssertUnwindSafe(play::play(chance.clone(), seed, db.clone())).catch_unwind());
+    let played =
+        runtime.block_on(AssertUnwindSafe(play::play(chance.clone(), seed, (db.clone(), time))).catch_unwind());
     drop(runtime);
     outside.block_on(db.close());
     let trace = chance.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).1.clone();

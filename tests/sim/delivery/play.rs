@@ -14,7 +14,7 @@ use lancewire::{
     clock::Clock,
     config::{Config, Environment},
     db::Db,
-    events::{Audience, EventKind, EventLog, NewEvent},
+    events::{Audience, DatabaseTime, EventKind, EventLog, NewEvent},
     ids::{Ids, UserId},
     lifecycle::Lifecycle,
     realtime::{Bus, Hub, HubSettings, Pace, Tail},
@@ -35,9 +35,8 @@ use crate::random::Random;
 const TRANSACTIONS: usize = 150;
 const CLIENTS: usize = 18;
 const NODES: usize = 3;
-/// Events that are kept when the log forgets. More than a node can be behind: what it does about a hole under it is not
-/// played yet.
-const KEPT: i64 = 1_000;
+/// Events that are kept when the log forgets: fewer than a node may be behind.
+const KEPT: i64 = 60;
 /// How long everybody may take to get everything once nothing goes wrong any more.
 const CALM: usize = 600;
 const KINDS: [EventKind; 4] =
@@ -61,6 +60,7 @@ struct Node {
 
 struct Play {
     db: Db,
+    time: DatabaseTime,
     chance: Chance,
     log: Log,
     identity: Uuid,
@@ -74,17 +74,19 @@ struct Play {
 }
 
 /// A database that nobody asks anything: a log has one beside it. Opened outside the paused clock.
-pub(super) async fn unused(seed: u64) -> Db {
+pub(super) async fn unused(seed: u64) -> (Db, DatabaseTime) {
     // Gone from the folder once it is open.
     let home = TempDir::new().expect("a temporary directory");
     let settings =
         format!("[database]\nurl = \"sqlite:{}\"\nmax_connections = 1\n", home.path().join("unused.db").display());
     let config = Config::layered(Environment::Development, &[&settings]).expect("usable settings");
     let ids = Ids::seeded(crate::market::start(), seed);
-    Db::connect(&config.database, ids, Lifecycle::new()).await.expect("a database")
+    let db = Db::connect(&config.database, ids, Lifecycle::new()).await.expect("a database");
+    let time = DatabaseTime::asked(&db).await.expect("its time");
+    (db, time)
 }
 
-pub(super) async fn play(chance: Chance, seed: u64, db: Db) -> Result<Report, String> {
+pub(super) async fn play(chance: Chance, seed: u64, (db, time): (Db, DatabaseTime)) -> Result<Report, String> {
     let clock = crate::market::start();
     let ids = Ids::seeded(clock.clone(), seed);
     let log = Log::new(chance.clone());
@@ -92,6 +94,7 @@ pub(super) async fn play(chance: Chance, seed: u64, db: Db) -> Result<Report, St
     let people: Vec<UserId> = (0..5).map(|_| ids.next()).collect();
     let play = Arc::new(Play {
         db,
+        time,
         identity: Uuid::from_u128(u128::from(Random::new(seed).next()) << 64 | 1),
         chance: chance.clone(),
         log,
@@ -158,7 +161,8 @@ fn client(name: usize, people: &[UserId], wishes: &[Wish], ids: &Ids, chance: &C
 impl Play {
     async fn start_node(&self) {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
-        let log = EventLog::simulated(self.db.clone(), self.identity, Arc::new(self.log.clone()));
+        let source = Arc::new(self.log.clone());
+        let log = EventLog::simulated(self.db.clone(), self.identity, self.time.clone(), source);
         let bus: Arc<dyn Bus> = self.network.join();
         let (lifecycle, doorbell) = (Lifecycle::new(), Arc::new(Notify::new()));
         let settings = HubSettings {
@@ -213,7 +217,7 @@ impl Play {
                     () = node.lifecycle.stopping() => {}
                     () = node.lifecycle.failed() => {}
                     () = lasts => {}
-                    _ = client.connect(&node.hub, self.identity, &self.calm, &self.chance) => {}
+                    _ = client.connect(&node.hub, (self.identity, &self.log), &self.calm, &self.chance) => {}
                 }
             }
             self.chance.pause(60).await;

@@ -18,7 +18,7 @@ use lancewire::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::Chance;
+use super::{Chance, log::Log};
 
 /// What a subscription asks for.
 #[derive(Clone, Copy, Debug)]
@@ -140,7 +140,7 @@ pub(crate) struct Got {
 
 impl Client {
     /// One connection to a node, for as long as it lasts. Says whether the node could be used at all.
-    pub(crate) async fn connect(&self, hub: &Hub, log: Uuid, calm: &AtomicBool, chance: &Chance) -> bool {
+    pub(crate) async fn connect(&self, hub: &Hub, log: (Uuid, &Log), calm: &AtomicBool, chance: &Chance) -> bool {
         let after = {
             let got = self.got.lock().expect("whole");
             got.results.last().map(|(position, _)| *position).or(got.from)
@@ -148,7 +148,7 @@ impl Client {
         let after = match after {
             None => hub.head(),
             Some(position) => {
-                let cursor = EventCursor { log, position }.encode();
+                let cursor = EventCursor { log: log.0, position, mark: log.1.mark(position) }.encode();
                 match hub.resume_point(&[("after", &cursor)]).await {
                     Ok(Some(after)) => after,
                     // It reads its list anew.
