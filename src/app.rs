@@ -302,9 +302,9 @@ async fn start_delivery(
         shared_execution: config.events.shared_execution,
     };
     let terms = schema::event::terms;
-    // From the end on nothing is delivered: whoever is sent home asks another node for what comes after the last event
-    // that they got. A delivery under way may wait for a database that is away, for as long as that takes.
-    let hub = Hub::new(log, Arc::clone(bus), terms, settings, clock.clone(), lifecycle.until_stopping());
+    // Sockets are sent home over a while, and get everything until it is their turn. A delivery under way may wait for a
+    // database that is away, for as long as that takes: it ends when nobody is left.
+    let hub = Hub::new(log, Arc::clone(bus), terms, settings, clock.clone(), lifecycle.until_drained());
     let poll = Duration::from_millis(config.events.poll_ms);
     // On SQLite nobody else commits but a tool of the operator's, and a commit of ours rings.
     let poll = if config.database.backend() == Backend::Sqlite { poll.max(LONE_POLL) } else { poll };
@@ -313,7 +313,8 @@ async fn start_delivery(
     let witness = move |event: &events::NewEvent| sessions.hear(event);
     let tail = Tail::begin(hub.clone(), Arc::clone(bus), doorbell, pace, lifecycle.clone(), witness).await?;
     if config.events.delivery {
-        lifecycle.spawn_until_stopping(tail.run());
+        drop(lifecycle.until_drained().spawn(tail.run()));
+        lifecycle.spawn_until_stopping(hub.lag().clone().watch());
     }
     Ok(hub)
 }

@@ -336,9 +336,6 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let require = |holds: bool, key: &str, rule: &str| {
-            if holds { Ok(()) } else { Err(ConfigError(format!("settings: {key} {rule}"))) }
-        };
         let money = &self.marketplace;
         let url = &self.database.url;
         require(
@@ -419,35 +416,46 @@ impl Config {
             let rule = format!("must hold hosts such as api.example.com or [::1]:4000, not {host:?}");
             require(is_host(&host), "http.own_hosts", &rule)?;
         }
-        if self.environment == Environment::Production {
-            require(
-                !self.http.allowed_origins.iter().any(|origin| origin == "*"),
-                "http.allowed_origins",
-                "must list origins in production, not \"*\"",
-            )?;
-            require(
-                self.payments.provider != PaymentProvider::Sandbox,
-                "payments.provider",
-                "must not be sandbox in production: it would confirm deposits that nobody paid",
-            )?;
-            require(
-                self.auth.passwords().is_strong(),
-                "auth.password_memory_kib",
-                "and auth.password_iterations are too small for production: set at least 19456 and 2, or 47104 and 1",
-            )?;
-            require(
-                self.auth.access_token_seconds <= LONGEST_ACCESS_SECONDS,
-                "auth.access_token_seconds",
-                "must be at most 86400 (a day) in production: a token that was stolen works until its end",
-            )?;
-            require(
-                self.auth.refresh_token_seconds <= LONGEST_REFRESH_SECONDS,
-                "auth.refresh_token_seconds",
-                "must be at most 31622400 (a year) in production",
-            )?;
+        match self.environment {
+            Environment::Development => Ok(()),
+            Environment::Production => self.check_production(),
         }
+    }
+
+    /// What only development may have.
+    fn check_production(&self) -> Result<(), ConfigError> {
+        require(
+            !self.http.allowed_origins.iter().any(|origin| origin == "*"),
+            "http.allowed_origins",
+            "must list origins in production, not \"*\"",
+        )?;
+        require(
+            self.payments.provider != PaymentProvider::Sandbox,
+            "payments.provider",
+            "must not be sandbox in production: it would confirm deposits that nobody paid",
+        )?;
+        require(
+            self.auth.passwords().is_strong(),
+            "auth.password_memory_kib",
+            "and auth.password_iterations are too small for production: set at least 19456 and 2, or 47104 and 1",
+        )?;
+        require(
+            self.auth.access_token_seconds <= LONGEST_ACCESS_SECONDS,
+            "auth.access_token_seconds",
+            "must be at most 86400 (a day) in production: a token that was stolen works until its end",
+        )?;
+        require(
+            self.auth.refresh_token_seconds <= LONGEST_REFRESH_SECONDS,
+            "auth.refresh_token_seconds",
+            "must be at most 31622400 (a year) in production",
+        )?;
         Ok(())
     }
+}
+
+/// Refuses a setting for which a rule does not hold.
+fn require(holds: bool, key: &str, rule: &str) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError(format!("settings: {key} {rule}"))) }
 }
 
 /// One of several values. By itself the crate would not say which there are.

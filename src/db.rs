@@ -47,12 +47,18 @@ mod watch;
 mod writes;
 
 use points::{Point, Points, Witness};
-use pool::Common;
+use pool::{Common, Deadlines};
 use receipt::{Arrivals, Left, Receipt};
 use replica::Snapshot;
 use writes::Writes;
 
 pub use pool::{Pool, Transaction};
+
+/// How long an answer may take beyond the time that its statement may run for.
+const ON_THE_WAY: Duration = Duration::from_secs(2);
+/// How long the tail waits for an answer, whatever statements may take otherwise: all deliveries wait with it. A statement
+/// that the server still runs then is not undone: what it numbers stays numbered.
+const TAIL_ANSWER: Duration = Duration::from_secs(5);
 
 /// Runs of one transaction before its error is handed to the caller.
 const ATTEMPTS: u32 = 10;
@@ -150,19 +156,22 @@ impl Db {
     async fn open(settings: &DatabaseSettings, ids: Ids, lifecycle: Lifecycle, points: Points) -> Result<Self, DbErr> {
         let backend = settings.backend();
         let common = Common { statements: Arc::default(), doorbell: Arc::default(), lifecycle, points };
-        let patience = Duration::from_millis(settings.acquire_timeout_ms);
-        let pool = |opened: &DatabaseConnection, size| Pool::new(opened, size, patience, common.clone());
+        let free = Duration::from_millis(settings.acquire_timeout_ms);
+        let pool = |opened: &DatabaseConnection, size, answer| {
+            Pool::new(opened, size, Deadlines { free, answer }, common.clone())
+        };
         let (migrator, writer, reader, tail) = match backend {
             Backend::Sqlite => {
                 let migrator = connect::sqlite(settings, false).await?;
                 let (readers, tail) = (connect::sqlite(settings, true).await?, connect::sqlite(settings, true).await?);
-                let writer = pool(&migrator, 1);
-                (migrator, writer, pool(&readers, settings.max_connections), pool(&tail, 1))
+                let writer = pool(&migrator, 1, None);
+                (migrator, writer, pool(&readers, settings.max_connections, None), pool(&tail, 1, None))
             }
             Backend::Postgres => {
                 let migrator = connect::postgres(settings).await?;
-                let writer = pool(&migrator, settings.max_connections);
-                (migrator, writer.clone(), writer, pool(&connect::tail(settings).await?, 1))
+                let running = Some(settings.statement_timeout_ms).filter(|limit| *limit > 0).map(Duration::from_millis);
+                let writer = pool(&migrator, settings.max_connections, running.map(|running| running + ON_THE_WAY));
+                (migrator, writer.clone(), writer, pool(&connect::tail(settings).await?, 1, Some(TAIL_ANSWER)))
             }
         };
         let shared = Shared {

@@ -13,7 +13,7 @@
 //! | [`auth`] | who is calling |
 //! | [`gossip`] | limits that hold for all nodes together |
 //! | [`app`] [`config`] [`lifecycle`] [`migrations`] [`telemetry`] | the process |
-//! | [`db`] [`clock`] [`demo`] [`ids`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
+//! | [`db`] [`clock`] [`demo`] [`ids`] [`backoff`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
 //! | [`seed`] [`verify`] | what the command line does besides serving |
 //!
 //! Each domain has `mod.rs` (what it owns), `entity.rs` (tables), `model.rs` (pure rules), `service.rs` (use cases, and
@@ -29,6 +29,7 @@
 pub mod accounts;
 pub mod app;
 pub mod auth;
+pub mod backoff;
 pub mod claims;
 pub mod clock;
 pub mod config;

@@ -1,7 +1,8 @@
 //! Owns every background task of the process and the order in which they stop.
 //!
-//! Three tokens: the *notice* is for load balancers (readiness fails, everything is still served), the *soft* one asks
-//! (sockets say goodbye, requests in flight finish), the *hard* one ends what has not left by then. Every task is
+//! Four tokens: the *notice* is for load balancers (readiness fails, everything is still served), the *soft* one asks
+//! (sockets say goodbye, requests in flight finish), the *drained* one says that the last socket and stream is gone, so
+//! that delivery may end, which goes on until then; the *hard* one ends what has not left by then. Every task is
 //! spawned here, so that each has an owner and an end and shutdown can wait for all of them; `tokio::spawn` elsewhere
 //! is refused by `clippy.toml` and `tests/architecture.rs`.
 
@@ -11,13 +12,29 @@ use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A handle to the process's tasks and its end; clones share both.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Lifecycle {
     notice: CancellationToken,
     soft: CancellationToken,
+    /// The hard one's child.
+    drained: CancellationToken,
     hard: CancellationToken,
     failed: CancellationToken,
     tasks: TaskTracker,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        let hard = CancellationToken::new();
+        Self {
+            notice: CancellationToken::new(),
+            soft: CancellationToken::new(),
+            drained: hard.child_token(),
+            hard,
+            failed: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
 }
 
 impl Lifecycle {
@@ -51,6 +68,22 @@ impl Lifecycle {
     #[must_use]
     pub fn until_stopping(&self) -> Self {
         Self { hard: self.soft.clone(), ..self.clone() }
+    }
+
+    /// The same for those who deliver: each ends when the last socket and stream is gone, or with the hard end.
+    #[must_use]
+    pub fn until_drained(&self) -> Self {
+        Self { hard: self.drained.clone(), ..self.clone() }
+    }
+
+    /// Says that nobody is left to deliver to, and that nobody will come. Safe to call more than once.
+    pub fn set_drained(&self) {
+        self.drained.cancel();
+    }
+
+    /// Completes when nobody is left to deliver to, or with the hard end.
+    pub async fn drained(&self) {
+        self.drained.cancelled().await;
     }
 
     /// Completes when the process has been asked to end.
@@ -126,6 +159,23 @@ mod tests {
         assert_eq!(polite.await.expect("joins"), Some(()));
         assert_eq!(stubborn.await.expect("joins"), None);
         assert_eq!(lifecycle.running(), 0);
+    }
+
+    #[tokio::test]
+    async fn delivery_goes_on_until_nobody_is_left_or_the_time_is_over() {
+        let lifecycle = Lifecycle::new();
+        let delivery = lifecycle.until_drained().spawn(std::future::pending::<()>());
+        lifecycle.stop();
+        tokio::task::yield_now().await;
+        assert!(!delivery.is_finished(), "there is somebody to deliver to");
+        lifecycle.set_drained();
+        assert!(lifecycle.shut_down(Duration::MAX).await);
+        assert_eq!(delivery.await.expect("joins"), None);
+
+        let lifecycle = Lifecycle::new();
+        let delivery = lifecycle.until_drained().spawn(std::future::pending::<()>());
+        assert!(!lifecycle.shut_down(Duration::from_millis(10)).await, "who is left is cut off");
+        assert_eq!(delivery.await.expect("joins"), None);
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What an account may do; it may hold several roles.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Roles {
     /// Posts jobs.
     pub client: bool,

@@ -276,11 +276,14 @@ impl Loader<LatestOf> for ClaimLoader {
     type Error = Arc<Fault>;
 
     async fn load(&self, keys: &[LatestOf]) -> Result<HashMap<LatestOf, Claim>, Arc<Fault>> {
-        // A loader serves one operation, so there is one viewer.
-        let Some(LatestOf(viewer, _)) = keys.first().copied() else { return Ok(HashMap::new()) };
-        let jobs: Vec<JobId> = keys.iter().map(|key| key.1).collect();
-        let claims = self.0.latest_of(viewer, &jobs).await.map_err(Arc::new)?;
-        Ok(claims.into_iter().map(|(job, claim)| (LatestOf(viewer, job), claim)).collect())
+        // One job for many freelancers, or many jobs for one: of both together no more than they have claimed.
+        let (mut freelancers, mut jobs): (Vec<UserId>, Vec<JobId>) = keys.iter().map(|key| (key.0, key.1)).unzip();
+        freelancers.sort_unstable();
+        freelancers.dedup();
+        jobs.sort_unstable();
+        jobs.dedup();
+        let claims = self.0.latest_of(&freelancers, &jobs).await.map_err(Arc::new)?;
+        Ok(claims.into_iter().map(|((freelancer, job), claim)| (LatestOf(freelancer, job), claim)).collect())
     }
 }
 

@@ -501,16 +501,20 @@ impl Claims {
         rows.into_iter().map(|row| Ok((row.job_id, row.try_into()?))).collect()
     }
 
-    /// A freelancer's own latest claims on many jobs.
-    pub async fn latest_of(&self, freelancer: UserId, jobs: &[JobId]) -> Result<HashMap<JobId, Claim>, Fault> {
+    /// The latest claims of these freelancers on these jobs, for a loader that shows each to its own freelancer.
+    pub async fn latest_of(
+        &self,
+        freelancers: &[UserId],
+        jobs: &[JobId],
+    ) -> Result<HashMap<(UserId, JobId), Claim>, Fault> {
         let rows = claims::Entity::find()
-            .filter(claims::Column::FreelancerId.eq(freelancer))
+            .filter(claims::Column::FreelancerId.is_in(freelancers.to_vec()))
             .filter(claims::Column::JobId.is_in(jobs.to_vec()))
             .order_by_asc(claims::Column::Id)
             .all(self.db.reader())
             .await?;
         // In the order of their making, so the latest is the one that stays.
-        rows.into_iter().map(|row| Ok((row.job_id, row.try_into()?))).collect()
+        rows.into_iter().map(|row| Ok(((row.freelancer_id, row.job_id), row.try_into()?))).collect()
     }
 }
 

@@ -72,7 +72,8 @@ pub(super) async fn postgres(settings: &DatabaseSettings) -> Result<DatabaseConn
     knock(&connect, Duration::from_millis(settings.acquire_timeout_ms)).await?;
     options.map_sqlx_postgres_opts(move |_| connect.clone());
     options.max_connections(settings.max_connections);
-    options.min_connections(1);
+    // None that sqlx keeps by itself: it would try it without a deadline when it hands it out.
+    options.min_connections(0);
     Database::connect(options).await
 }
 
@@ -94,6 +95,11 @@ fn primary_options(settings: &DatabaseSettings) -> Result<(ConnectOptions, PgCon
         ("statement_timeout", statement_timeout.to_string()),
         ("lock_timeout", lock_timeout.to_string()),
         ("idle_in_transaction_session_timeout", "60000".to_owned()),
+        // For the server's side of it: a node that is gone without a word gives its locks back. Ours is `pool`'s.
+        ("tcp_keepalives_idle", "10".to_owned()),
+        ("tcp_keepalives_interval", "5".to_owned()),
+        ("tcp_keepalives_count", "3".to_owned()),
+        ("tcp_user_timeout", "20000".to_owned()),
     ]);
     Ok((options, connect))
 }

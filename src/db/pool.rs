@@ -9,15 +9,24 @@
 //!
 //! What sqlx's questions were good for is done where it is needed:
 //! - A connection that the server has closed meanwhile is found out by the statement that fails on it. Then all that
-//!   rest here are given back, which has sqlx try them, and the statement is run once more on one that was tried: a query,
-//!   or the `BEGIN` of a transaction, but never a write, of which nobody knows whether it was done.
-//! - One whose statement was not waited for is given back.
+//!   rest here are tried, and the statement is run once more on another one: a query, or the `BEGIN` of a transaction,
+//!   but never a write, of which nobody knows whether it was done.
+//! - One whose statement was not waited for is tried before anybody gets it.
 //! - One whose transaction nobody waits for any more, be it while it begins, is rolled back by a task of its own before
 //!   anybody gets it, and closed if that fails. The last that was asked for may have been its commit, so the doorbell is
 //!   rung when it is known to be over.
-//! - What rests long or has been out long is given back, so that sqlx can close what is old or too many.
+//! - What rests long or has been out long is closed.
+//!
+//! **Silence.** A connection to `PostgreSQL` may be gone without a word: after a fail-over, or behind a firewall that has
+//! forgotten it. sqlx has no way to set keep-alive or `TCP_USER_TIMEOUT` on its sockets, so every answer has a deadline
+//! here ([`Deadlines`]). A connection that misses one is closed at once, without a word to the server, and never handed
+//! on; those that rest are tried, since they are probably as dead. One that has rested for more than [`QUIET`] is tried
+//! before it is used. Connections do not go back to sqlx, whose own tries have no deadline and would hold a place in its
+//! pool for as long as the kernel hopes. On `SQLite` an answer is a matter of this process, and none of this applies.
 
 use std::{
+    future::Future,
+    io,
     sync::{
         self, Arc, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -36,20 +45,34 @@ use sea_orm::{
 use sea_query_sqlx::SqlxValues;
 use tokio::{
     sync::{MappedMutexGuard, Mutex, MutexGuard, Notify, OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::points::Points;
 use crate::{error::is_gone, lifecycle::Lifecycle};
 
-/// How long a connection may rest, or be out of sqlx's hands.
+/// How long a connection may rest, and how old it may get.
 const REST: Duration = Duration::from_mins(1);
-const OUT: Duration = Duration::from_mins(10);
+const OLD: Duration = Duration::from_mins(30);
+/// A connection that has rested for longer is tried before it is used.
+const QUIET: Duration = Duration::from_millis(250);
+/// How long the server may take for what waits for nothing there: `BEGIN` and a ping.
+const PROMPT: Duration = Duration::from_secs(2);
 
 /// Connections to one database. Clones share them. Single statements may be run on it as on one connection; one that
 /// returns rows must be one that may run twice, and one that may not is executed or has a transaction of its own.
 #[derive(Clone, Debug)]
 pub struct Pool(Arc<Shared>);
+
+/// How long callers and connections are waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadlines {
+    /// A free connection, by whoever needs one.
+    pub free: Duration,
+    /// The answer to a statement; none on `SQLite`, and where statements may run for ever. Longer than the server's own
+    /// limit, which so has the first word.
+    pub answer: Option<Duration>,
+}
 
 /// What the pools of one database have in common.
 #[derive(Clone, Debug)]
@@ -70,9 +93,11 @@ struct Shared {
     /// Used last is last.
     resting: sync::Mutex<Vec<Connection>>,
     seats: Arc<Semaphore>,
-    patience: Duration,
+    deadlines: Deadlines,
     closed: AtomicBool,
-    /// Raised when a connection turned out to be dead: those that were taken out before it do not rest here any more.
+    /// A connection has been tried and rests again. A permit is kept, so one that comes back between two looks is found.
+    returned: Notify,
+    /// Raised when a connection turned out to be dead: those of before are tried before they rest here again.
     generation: AtomicU64,
     common: Common,
 }
@@ -95,6 +120,8 @@ struct Connection {
 enum Raw {
     Sqlite(PoolConnection<Sqlite>),
     Postgres(PoolConnection<Postgres>),
+    /// In the middle of its end, which nobody sees.
+    Closed,
 }
 
 /// Runs the same on a connection to either database.
@@ -103,14 +130,14 @@ macro_rules! on_either {
         match $raw {
             Raw::Sqlite($connection) => $run,
             Raw::Postgres($connection) => $run,
+            Raw::Closed => return Err(DbErr::Custom("the connection is closed".to_owned())),
         }
     };
 }
 
 impl Pool {
-    /// The connections of a pool that sea-orm has opened, at most `size` at a time; each is waited for as long as
-    /// `patience`.
-    pub(super) fn new(opened: &DatabaseConnection, size: u32, patience: Duration, common: Common) -> Self {
+    /// The connections of a pool that sea-orm has opened, at most `size` at a time.
+    pub(super) fn new(opened: &DatabaseConnection, size: u32, deadlines: Deadlines, common: Common) -> Self {
         let source = match opened.get_database_backend() {
             DbBackend::Sqlite => Source::Sqlite(opened.get_sqlite_connection_pool().clone()),
             _ => Source::Postgres(opened.get_postgres_connection_pool().clone()),
@@ -119,8 +146,9 @@ impl Pool {
             source,
             resting: sync::Mutex::default(),
             seats: Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS))),
-            patience,
+            deadlines,
             closed: AtomicBool::new(false),
+            returned: Notify::new(),
             generation: AtomicU64::new(0),
             common,
         }))
@@ -182,23 +210,50 @@ impl Pool {
     }
 
     async fn lease(&self) -> Result<Lease, DbErr> {
-        let deadline = Instant::now() + self.0.patience;
+        let deadline = Instant::now() + self.0.deadlines.free;
         let late = |_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout);
         let seat = timeout_at(deadline, Arc::clone(&self.0.seats).acquire_owned()).await.map_err(late)?;
         let seat = seat.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
-        let rested = self.0.resting().pop();
-        let (connection, rested) = match rested {
-            Some(connection) => (connection, true),
-            None => (timeout_at(deadline, self.0.take_out()).await.map_err(late)??, false),
+        let (connection, rested) = loop {
+            let rested = self.0.resting().pop();
+            let Some(mut connection) = rested else {
+                // One that is being tried has a place in sqlx's pool, and may come back to us instead.
+                tokio::select! {
+                    taken = timeout_at(deadline, self.0.take_out()) => break (taken.map_err(late)??, false),
+                    () = self.0.returned.notified() => continue,
+                }
+            };
+            if !self.0.ages() || connection.used_at.elapsed() <= QUIET {
+                break (connection, true);
+            }
+            let generation = connection.generation;
+            if timeout_at(deadline, connection.lives(PROMPT)).await.map_err(late)? {
+                break (connection, true);
+            }
+            drop(connection);
+            self.0.distrust(generation);
         };
         let (connection, pool) = (Some(connection), Arc::clone(&self.0));
         Ok(Lease { connection, rested, whole: true, transaction: Phase::None, pool, _seat: seat })
     }
 }
 
+impl Connection {
+    /// Whether the server answers on it within so long.
+    async fn lives(&mut self, within: Duration) -> bool {
+        let Raw::Postgres(connection) = &mut self.raw else { return true };
+        matches!(timeout(within, connection.ping()).await, Ok(Ok(())))
+    }
+}
+
 impl Shared {
     fn resting(&self) -> sync::MutexGuard<'_, Vec<Connection>> {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether its connections get old. Those of `SQLite` do not, and cost a thread at most.
+    const fn ages(&self) -> bool {
+        matches!(self.source, Source::Postgres(_))
     }
 
     async fn take_out(&self) -> Result<Connection, DbErr> {
@@ -217,30 +272,63 @@ impl Shared {
     }
 
     /// Takes a connection back whose last statement is done.
-    fn rest(&self, mut connection: Connection) {
+    fn rest(self: &Arc<Self>, mut connection: Connection) {
         let now = Instant::now();
         connection.used_at = now;
-        // A SQLite connection does not age, and costs a thread at most.
-        let ages = matches!(self.source, Source::Postgres(_));
-        let mut resting = self.resting();
-        let too_many = ages && resting.first().is_some_and(|first| now - first.used_at > REST);
-        let oldest = too_many.then(|| resting.remove(0));
-        let is_old = ages && now - connection.out_since > OUT;
-        let is_of_before = connection.generation != self.generation.load(Ordering::Acquire);
-        if !is_old && !is_of_before && !self.closed.load(Ordering::Acquire) {
-            resting.push(connection);
+        if connection.generation != self.generation.load(Ordering::Acquire) {
+            return self.try_out(vec![connection], PROMPT);
         }
+        let mut resting = self.resting();
+        let too_many = self.ages() && resting.first().is_some_and(|first| now - first.used_at > REST);
+        let oldest = too_many.then(|| resting.remove(0));
+        let is_old = self.ages() && now - connection.out_since > OLD;
+        let over = if is_old || self.closed.load(Ordering::Acquire) {
+            Some(connection)
+        } else {
+            resting.push(connection);
+            None
+        };
         drop(resting);
-        // To sqlx, not under the lock.
-        drop(oldest);
+        // Not under the lock.
+        drop((oldest, over));
     }
 
     /// A connection was dead: the others of its generation that rest are not to be trusted.
-    fn distrust(&self, generation: u64) {
+    fn distrust(self: &Arc<Self>, generation: u64) {
         let next = generation + 1;
         if self.generation.compare_exchange(generation, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             let resting = std::mem::take(&mut *self.resting());
-            drop(resting);
+            self.try_out(resting, PROMPT);
+        }
+    }
+
+    /// Puts connections back that answer within so long, each for itself, and closes the others.
+    fn try_out(self: &Arc<Self>, connections: Vec<Connection>, within: Duration) {
+        if !self.ages() {
+            // sqlx asks the thread of a connection to SQLite.
+            return drop(connections);
+        }
+        for mut connection in connections {
+            let pool = Arc::clone(self);
+            drop(self.common.lifecycle.spawn(async move {
+                let generation = pool.generation.load(Ordering::Acquire);
+                if connection.lives(within).await {
+                    connection.generation = generation;
+                    pool.rest(connection);
+                    pool.returned.notify_one();
+                }
+            }));
+        }
+    }
+}
+
+impl Drop for Connection {
+    /// Closes it. Nothing is said to a `PostgreSQL`, which may not listen: the end of the stream is enough.
+    fn drop(&mut self) {
+        if let Raw::Postgres(_) = &self.raw
+            && let Raw::Postgres(connection) = std::mem::replace(&mut self.raw, Raw::Closed)
+        {
+            drop(connection.detach());
         }
     }
 }
@@ -284,8 +372,10 @@ impl Lease {
             self.transaction = Phase::Failed;
         }
         self.whole = !outcome.as_ref().is_err_and(is_dead);
-        if let Some(dead) = self.connection.as_ref().filter(|_| !self.whole) {
-            self.pool.distrust(dead.generation);
+        if let Some(dead) = self.connection.take_if(|_| !self.whole) {
+            let generation = dead.generation;
+            drop(dead);
+            self.pool.distrust(generation);
         }
         outcome
     }
@@ -309,13 +399,20 @@ impl Lease {
     }
 
     async fn ping(&mut self) -> Result<(), DbErr> {
-        let outcome = on_either!(self.raw()?, connection => connection.ping().await);
+        let within = self.pool.ages().then_some(PROMPT);
+        let outcome = on_either!(self.raw()?, connection => in_time(within, connection.ping()).await);
         self.done(outcome, DbErr::Conn)
     }
 
     /// `BEGIN`, `COMMIT` or `ROLLBACK`.
     async fn command(&mut self, sql: &str) -> Result<(), DbErr> {
-        let outcome = on_either!(self.raw()?, connection => connection.execute(AssertSqlSafe(sql)).await.map(drop));
+        // A commit may wait for the disk, and a rollback for the end of the statement before it.
+        let answer = self.pool.deadlines.answer;
+        let begins = sql.starts_with("BEGIN") && !sql.contains(';');
+        let within = if begins { answer.map(|answer| answer.min(PROMPT)) } else { answer };
+        let outcome = on_either!(self.raw()?, connection => {
+            in_time(within, connection.execute(AssertSqlSafe(sql))).await.map(drop)
+        });
         self.done(outcome, DbErr::Exec)
     }
 
@@ -333,8 +430,9 @@ impl Lease {
 
     async fn execute_unprepared(&mut self, sql: &str) -> Result<ExecResult, DbErr> {
         self.count();
+        let within = self.pool.deadlines.answer;
         let outcome = on_either!(self.raw()?, connection => {
-            connection.execute(AssertSqlSafe(sql)).await.map(Into::into)
+            in_time(within, connection.execute(AssertSqlSafe(sql))).await.map(Into::into)
         });
         self.done(outcome, DbErr::Exec)
     }
@@ -342,8 +440,9 @@ impl Lease {
     async fn execute(&mut self, statement: &Statement) -> Result<ExecResult, DbErr> {
         self.count();
         let (sql, values) = parts(statement);
+        let within = self.pool.deadlines.answer;
         let outcome = on_either!(self.raw()?, connection => {
-            sqlx::query_with(sql, values).execute(&mut **connection).await.map(Into::into)
+            in_time(within, sqlx::query_with(sql, values).execute(&mut **connection)).await.map(Into::into)
         });
         self.done(outcome, DbErr::Exec)
     }
@@ -351,8 +450,9 @@ impl Lease {
     async fn query_one(&mut self, statement: &Statement) -> Result<Option<QueryResult>, DbErr> {
         self.count();
         let (sql, values) = parts(statement);
+        let within = self.pool.deadlines.answer;
         let outcome = on_either!(self.raw()?, connection => {
-            let row = sqlx::query_with(sql, values).fetch_optional(&mut **connection).await;
+            let row = in_time(within, sqlx::query_with(sql, values).fetch_optional(&mut **connection)).await;
             row.map(|row| row.map(Into::into))
         });
         self.done(outcome, DbErr::Query)
@@ -361,8 +461,9 @@ impl Lease {
     async fn query_all(&mut self, statement: &Statement) -> Result<Vec<QueryResult>, DbErr> {
         self.count();
         let (sql, values) = parts(statement);
+        let within = self.pool.deadlines.answer;
         let outcome = on_either!(self.raw()?, connection => {
-            let rows = sqlx::query_with(sql, values).fetch_all(&mut **connection).await;
+            let rows = in_time(within, sqlx::query_with(sql, values).fetch_all(&mut **connection)).await;
             rows.map(|rows| rows.into_iter().map(Into::into).collect())
         });
         self.done(outcome, DbErr::Query)
@@ -373,9 +474,14 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         if self.transaction != Phase::None {
-            on_either!(&mut connection.raw, connection => connection.close_on_drop());
+            if let Raw::Sqlite(connection) = &mut connection.raw {
+                connection.close_on_drop();
+            }
         } else if self.whole {
             self.pool.rest(connection);
+        } else {
+            // Its statement may still run, and then it is one of those that may run at a time.
+            self.pool.try_out(vec![connection], self.pool.deadlines.answer.unwrap_or(PROMPT));
         }
     }
 }
@@ -500,6 +606,19 @@ impl Drop for Transaction {
             drop(lifecycle.spawn(lease.abandon()));
         }
     }
+}
+
+/// Waits for an answer for at most so long.
+async fn in_time<T>(
+    within: Option<Duration>,
+    answer: impl Future<Output = Result<T, SqlxError>>,
+) -> Result<T, SqlxError> {
+    let Some(within) = within else { return answer.await };
+    timeout(within, answer).await.unwrap_or_else(|_| {
+        metrics::counter!("lancewire_database_silences_total").increment(1);
+        let words = format!("no answer within {} ms: the connection is taken for dead", within.as_millis());
+        Err(SqlxError::Io(io::Error::new(io::ErrorKind::TimedOut, words)))
+    })
 }
 
 fn parts(statement: &Statement) -> (AssertSqlSafe<&str>, SqlxValues) {

@@ -53,6 +53,7 @@ use super::{
     standing::Standing,
 };
 use crate::{
+    backoff::BackOff,
     error::cause,
     ids::{EventId, SessionId, UserId},
     lifecycle::Lifecycle,
@@ -64,6 +65,8 @@ const LONGEST_PERIOD: Duration = Duration::from_secs(1);
 const SHORTEST_PERIOD: Duration = Duration::from_millis(20);
 /// How long a read waits for the replica before it goes to the primary.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// Between two looks at how far it has come, the first and the longest.
+const REPLAY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 /// How long one look at the replica may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -287,7 +290,7 @@ impl Replica {
     }
 
     async fn reach(&self, asked: Instant, target: i64) -> Result<(), Absence> {
-        let mut pause = Duration::from_millis(2);
+        let mut pauses = BackOff::new(self.0.primary.ids(), REPLAY);
         loop {
             let look = self.look().await.map_err(Absence::Unreachable)?;
             if look.system != self.0.system || look.log != Some(self.0.log) {
@@ -302,8 +305,7 @@ impl Replica {
             if asked.elapsed() > self.0.limit {
                 return Err(Absence::Behind);
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(50));
+            pauses.pause().await;
         }
     }
 

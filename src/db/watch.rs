@@ -12,8 +12,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::{Backend, DatabaseSettings, Db, connect};
 use crate::error::cause;
 
-/// How often it looks, and how long the pool may take before it is suspicious.
+/// How often it looks.
 const PERIOD: Duration = Duration::from_secs(1);
+/// How long the pool may take before it is suspicious: longer than the pool waits for a connection that is silent.
+const SUSPICION: Duration = Duration::from_secs(3);
 /// How long a server may take to let us in.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -29,7 +31,7 @@ impl Db {
         loop {
             ticks.tick().await;
             let before = std::mem::replace(&mut seen, self.statements());
-            if !away && (seen != before || matches!(timeout(PERIOD, self.shared.writer.ping()).await, Ok(Ok(())))) {
+            if !away && (seen != before || matches!(timeout(SUSPICION, self.shared.writer.ping()).await, Ok(Ok(())))) {
                 continue;
             }
             match (connect::reach(&settings, PATIENCE).await, away) {

@@ -44,7 +44,7 @@ use crate::{
         receipt::{self, Arrivals, Left, Receipt},
     },
     error::Fault,
-    ids::UserId,
+    ids::{Ids, UserId},
 };
 
 /// Records an event in the transaction of the fact.
@@ -525,6 +525,11 @@ impl EventLog {
             receipt::Place::Earlier => self.head().await.ok()?,
         };
         Some(self.cursor_at(point))
+    }
+
+    /// For the pauses of those who read.
+    pub fn ids(&self) -> &Ids {
+        self.db.ids()
     }
 
     /// For the tail alone, which says there what it has come to.

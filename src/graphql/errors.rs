@@ -38,6 +38,8 @@ pub enum ErrorCode {
     CursorExpired,
     /// The operation took longer than allowed and was abandoned.
     Timeout,
+    /// A subscription could not begin, since the database cannot be asked right now: subscribe again.
+    Unavailable,
     /// A fault of ours; `requestId` finds it in the log.
     InternalServerError,
 }
@@ -60,6 +62,7 @@ impl ErrorCode {
             Self::NotFound => "NOT_FOUND",
             Self::CursorExpired => "CURSOR_EXPIRED",
             Self::Timeout => "TIMEOUT",
+            Self::Unavailable => "UNAVAILABLE",
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",
         }
     }

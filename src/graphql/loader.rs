@@ -1,10 +1,10 @@
 //! Batching of look-ups: one statement for all the objects of a kind that one level of a query asks for.
 //!
-//! A loader lives as long as one operation and keeps nothing: what it returns may depend on the viewer, and for a
-//! subscription it must not outlive the event.
+//! A loader lives as long as one operation, or as some that run at the same time, and keeps nothing: what it returned a
+//! moment ago may have changed.
 //!
-//! A batch begins when its operation has nothing left to do but wait, which is when it holds all that the operation can
-//! ask for. async-graphql's own way, a task that sleeps a millisecond first, cuts a batch in two whenever a page takes
+//! A batch begins when its operations have nothing left to do but wait, which is when it holds all that they can ask
+//! for. async-graphql's own way, a task that sleeps a millisecond first, cuts a batch in two whenever a page takes
 //! longer than that to walk, makes every level of a query a millisecond slower, and lets a batch go on after its
 //! operation was given up. Here batches run inside their operation and end with it.
 
@@ -30,7 +30,7 @@ use async_graphql::{
     runtime::Timer,
 };
 
-/// The batches of one operation that wait for it to pause. Clones share them.
+/// The batches of one operation, or of several at the same time, that wait for it to pause. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Batches(Arc<Mutex<Vec<FutureObj<'static, ()>>>>);
 

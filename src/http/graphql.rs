@@ -360,7 +360,7 @@ fn status(errors: &[ServerError], media: MediaType) -> StatusCode {
     let is = |wanted: ErrorCode| errors.iter().any(|error| code(error) == Some(wanted.as_str()));
     if is(ErrorCode::InternalServerError) {
         StatusCode::INTERNAL_SERVER_ERROR
-    } else if is(ErrorCode::Timeout) {
+    } else if is(ErrorCode::Timeout) || is(ErrorCode::Unavailable) {
         StatusCode::SERVICE_UNAVAILABLE
     } else if is(ErrorCode::RateLimited) {
         StatusCode::TOO_MANY_REQUESTS

@@ -24,8 +24,8 @@ pub async fn live() -> Response {
     Json(json!({ "status": "ok" })).into_response()
 }
 
-/// Traffic may come: the database answers, takes writes and is still this version's, delivery keeps up, and the process
-/// is not about to end.
+/// Traffic may come: the database answers, takes writes and is still this version's, delivery keeps up and is not late
+/// ([`Lag`](crate::realtime::Lag)), and the process is not about to end.
 pub async fn ready(State(web): State<Web>) -> Response {
     let asked = tokio::time::timeout(PATIENCE, async {
         let database = web.db.ping().await.is_ok();
@@ -38,13 +38,15 @@ pub async fn ready(State(web): State<Web>) -> Response {
     let (database, schema, head, writes) = asked.await.unwrap_or((false, None, None, false));
     let behind = head.map(|head| (head - web.hub.head()).max(0));
     let stopping = web.lifecycle.is_announced();
-    let keeps_up = behind.is_some_and(|behind| behind <= MAX_BEHIND);
+    let lag = web.hub.lag();
+    let keeps_up = behind.is_some_and(|behind| behind <= MAX_BEHIND) && !lag.is_late();
     let ready = database && writes && schema == Some(true) && keeps_up && !stopping;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
         "status": if ready { "ready" } else { "not ready" },
         "database": if !database { "unreachable" } else if writes { "ok" } else { "takes no writes" },
         "schema": schema.map_or("unknown", |fits| if fits { "ok" } else { "too new" }),
+        "delivery": if lag.is_late() { "late" } else { "ok" },
         "eventsBehind": behind,
         // No reason to be sent no traffic: without it events come by the poll.
         "bus": if web.hub.hears_other_nodes() { "ok" } else { "away" },

@@ -139,7 +139,6 @@ pub enum Admitted {
 pub struct Ready {
     origin: Origin,
     prepared: Prepared,
-    query: String,
     /// Query, mutation or subscription.
     pub kind: OperationType,
     /// What is left of the budget.
@@ -226,7 +225,7 @@ impl Operations {
             }
             (Ok(prepared), Ok(budget)) => {
                 let kind = prepared.operation;
-                Admitted::Ready(Box::new(Ready { origin, prepared, query, kind, budget }))
+                Admitted::Ready(Box::new(Ready { origin, prepared, kind, budget }))
             }
         })
     }
@@ -351,7 +350,7 @@ impl Operations {
     }
 
     /// Takes a subscription to the hub: its root field runs once now, to check the viewer and to say what is meant.
-    /// Each event is then executed for all who subscribe in the same words together. It begins after the later one of
+    /// Each event is then executed for all who select the same together. It begins after the later one of
     /// `resume` and the document's own cursor.
     pub(super) async fn join(
         &self,
@@ -363,29 +362,35 @@ impl Operations {
         let Begun { interest, after } = self.begin(&ready, resume, request_id).await?;
         // Not before: a document that was refused has any field names it likes, and they must not become labels.
         let listening = Listening::begin(ready.field());
-        let (key, viewer) = (sharing_key(&ready.prepared, &ready.query), ready.origin);
+        let (key, viewer) = (sharing_key(&ready.prepared), ready.origin);
         let execution = EventExecution::new(self.clone(), ready);
         Ok((self.shared.services.hub.join(key, interest, execution, after, viewer, outlet), listening))
     }
 
-    /// Has the root field check its arguments and the viewer.
+    /// Has the root field check its arguments and the viewer, in the time that any operation has.
     async fn begin(&self, ready: &Ready, resume: Option<Resume>, request_id: &str) -> Result<Begun, Box<Refusal>> {
         let beginning = Beginning::resuming(resume);
         let (request, batches) = self.request(ready);
         let request = request.data(Arc::new(self.scope(ready))).data(beginning.clone());
         let mut responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind();
-        let responses = batches.drive(responses.next()).await;
+        let responses = tokio::time::timeout(self.shared.timeout, batches.drive(responses.next())).await;
         let refused = match (responses, beginning.take()) {
-            (None, Some(begun)) => return Ok(begun),
-            (Some(Ok(response)), _) => response,
-            (Some(Err(_)) | None, _) => Response::from_errors(vec![failure(
+            (Ok(None), Some(begun)) => return Ok(begun),
+            (Ok(Some(Ok(response))), _) => response,
+            (Err(_), _) => return Err(Box::new(not_now())),
+            (Ok(Some(Err(_)) | None), _) => Response::from_errors(vec![failure(
                 ErrorCode::InternalServerError,
                 "a subscription did not begin",
                 None,
             )]),
         };
         let mut response = refused;
-        let unavailable = response.errors.iter().any(|error| error.source::<Fault>().is_some());
+        let faults = || response.errors.iter().filter_map(|error| error.source::<Fault>());
+        if let Some(fault) = faults().find(|fault| fault.is_out_of_reach()) {
+            tracing::warn!(request.id = request_id, error = %fault, "a subscription cannot begin now");
+            return Err(Box::new(not_now()));
+        }
+        let unavailable = faults().next().is_some();
         classify(&mut response, request_id);
         Err(Box::new(Refusal { response, unavailable }))
     }
@@ -417,6 +422,13 @@ impl Drop for Listening {
     fn drop(&mut self) {
         self.0.decrement(1.0);
     }
+}
+
+/// The refusal of a subscription that could not be looked at in time.
+fn not_now() -> Refusal {
+    let message = "The database cannot be asked right now. Nothing has begun: subscribe again, in a moment.";
+    let response = Response::from_errors(vec![failure(ErrorCode::Unavailable, message, None)]);
+    Refusal { response, unavailable: true }
 }
 
 fn count_read(from: &'static str) {
@@ -515,8 +527,7 @@ impl SocketBackend for Operations {
                         match operations.join(ready, resume, &request_id, outlet).await {
                             // The viewer's watch must not end before what runs for them.
                             Ok((feed, listening)) => Ok(Subscription { feed, guard: Box::new((listening, viewer)) }),
-                            Err(refused) if refused.unavailable => Err(NotJoined::Unavailable),
-                            Err(refused) => Err(NotJoined::Errors(errors(refused.response))),
+                            Err(refused) => Err(NotJoined(errors(refused.response))),
                         }
                     }
                     .boxed()

@@ -72,6 +72,7 @@ async fn connection(
     // Small frames must not wait for each other's acknowledgement.
     let _ = stream.set_nodelay(true);
     give_up_on_the_absent(&stream, timeouts.write * 2);
+    keep_near_the_wire(&stream);
     let stream = Impatient::new(stream, timeouts.write);
     let stream: Connection = match tls {
         None => Either::Left(stream),
@@ -120,6 +121,21 @@ fn give_up_on_the_absent(stream: &TcpStream, after: Duration) {
 
 #[cfg(not(target_os = "linux"))]
 fn give_up_on_the_absent(_: &TcpStream, _: Duration) {}
+
+/// Bytes that the kernel may hold back before it takes no more.
+const HELD_BACK: u32 = 16 * 1024;
+
+/// Has the kernel take little more than it can send at once. By itself it takes megabytes for one reader, and says that
+/// there is room again only when a third of them has gone: a reader that takes a little at a time then looks like one
+/// that takes nothing. So whatever is taken here is near the wire, and whoever takes bytes is seen to.
+#[cfg(target_os = "linux")]
+fn keep_near_the_wire(stream: &TcpStream) {
+    // Without it a slow reader is closed sooner than it should be.
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(HELD_BACK);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keep_near_the_wire(_: &TcpStream) {}
 
 async fn call(router: &mut Router, request: Request<Incoming>) -> axum::response::Response {
     use tower_service::Service;

@@ -1,53 +1,195 @@
-//! Which subscriptions are answered together: those that ask for the same, wherever each of them resumes.
+//! Which subscriptions are answered together: those that select the same, wherever each of them resumes.
 //!
-//! Owns how [`SharingKey`]s are made. Two that differ in their cursor alone have one key, be it a variable or written
-//! into the document. When in doubt there are two keys: that costs an execution, and never an answer that was meant for
-//! others. Called by [`operations`](super::operations) when a subscription joins.
+//! Owns how [`SharingKey`]s are made. Its two parts are texts in a form of our own, made from the operation as it is
+//! executed: fragments in place of their spreads, conditions decided, values in place of variables. So white space,
+//! comments, directives, the names of operations, fragments and variables, and the order of arguments make no
+//! difference; aliases and the order of fields do, since they are in the answer.
+//!
+//! - The *selection* is all but the arguments of the root field: what is executed
+//!   ([`Prepared::request_for_event`](crate::graphql::language::Prepared::request_for_event)).
+//! - The *interest* is those arguments, but for `after`, which says from where to resume.
+//!
+//! When in doubt there are two keys: that costs an execution, and never an answer that was meant for others. Called by
+//! [`operations`](super::operations) when a subscription joins.
 
-use std::borrow::Cow;
+use std::fmt::Write as _;
 
-use async_graphql::Name;
+use async_graphql::{
+    Name, Positioned, Value, Variables,
+    parser::types::{Directive, Selection, SelectionSet},
+};
 use async_graphql_value::Value as Literal;
 
 use crate::{graphql::language::Prepared, realtime::SharingKey};
 
-/// What two subscriptions must have in common to be answered alike: the document, the operation and its variables, but
-/// for what says from where to resume.
-pub(super) fn sharing_key(prepared: &Prepared, query: &str) -> SharingKey {
-    let mut variables = prepared.variables.clone();
-    let (query, resumes_by) = without_after(prepared, query);
-    if let Some(name) = resumes_by {
-        variables.remove(&Name::new(name));
+/// What two subscriptions must have in common to be answered alike.
+pub(super) fn sharing_key(prepared: &Prepared) -> SharingKey {
+    let mut selection = Text { text: String::new(), variables: &prepared.variables };
+    let mut interest = Text { text: String::new(), variables: &prepared.variables };
+    for root in &prepared.selections().items {
+        if let Selection::Field(root) = &root.node {
+            selection.field_names(root.node.alias.as_ref(), &root.node.name);
+            selection.directives(&root.node.directives);
+            selection.set(&root.node.selection_set.node);
+            interest.arguments(&root.node.arguments, |name| name == "after");
+        } else {
+            // Not what validation lets through.
+            selection.selection(&root.node);
+        }
     }
-    let variables = serde_json::to_string(&variables).unwrap_or_default();
-    let name = prepared.operation_name.as_deref().unwrap_or_default();
-    SharingKey::new(&format!("{name}\u{0}{variables}\u{0}{query}"))
+    SharingKey::of(&selection.text, &interest.text)
 }
 
-/// The text of the document without the literal cursor of its root field; or the name of the variable that stands
-/// there, if it does nothing else.
-fn without_after<'a>(prepared: &Prepared, query: &'a str) -> (Cow<'a, str>, Option<String>) {
-    let whole = (Cow::Borrowed(query), None);
-    let Some(value) = prepared.root_argument("after") else { return whole };
-    match &value.node {
-        Literal::Variable(name) => {
-            // Declared once, used once: here.
-            let written = format!("${name}");
-            let used = query.match_indices(&written);
-            let ends = |at: usize| !query[at + 1 + name.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
-            let only_here = used.filter(|(at, _)| ends(*at)).count() == 2;
-            if only_here { (Cow::Borrowed(query), Some(name.to_string())) } else { whole }
+/// A text in which everything is told apart that is executed differently. Names are names of the language, and strings
+/// are quoted as in JSON, so no value can be taken for another one.
+struct Text<'a> {
+    text: String,
+    variables: &'a Variables,
+}
+
+impl Text<'_> {
+    fn set(&mut self, set: &SelectionSet) {
+        self.text.push('{');
+        for selection in &set.items {
+            self.selection(&selection.node);
         }
-        Literal::String(cursor) => {
-            let line = query.lines().nth(value.pos.line.saturating_sub(1)).unwrap_or_default();
-            let literal = format!("\"{cursor}\"");
-            let column = line.char_indices().nth(value.pos.column.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
-            // A literal with escapes, or in three quotes, is shared with none but its like.
-            if !line[column..].starts_with(&literal) || query.matches(&literal).count() != 1 {
-                return whole;
+        self.text.push('}');
+    }
+
+    fn selection(&mut self, selection: &Selection) {
+        match selection {
+            Selection::Field(field) => {
+                self.field_names(field.node.alias.as_ref(), &field.node.name);
+                self.arguments(&field.node.arguments, |_| false);
+                self.directives(&field.node.directives);
+                if !field.node.selection_set.node.items.is_empty() {
+                    self.set(&field.node.selection_set.node);
+                }
+                self.text.push(' ');
             }
-            (Cow::Owned(query.replacen(&literal, "null", 1)), None)
+            Selection::InlineFragment(inline) => {
+                self.text.push_str("...");
+                if let Some(condition) = &inline.node.type_condition {
+                    self.text.push_str(&condition.node.on.node);
+                }
+                self.directives(&inline.node.directives);
+                self.set(&inline.node.selection_set.node);
+            }
+            // Unfolded.
+            Selection::FragmentSpread(spread) => self.debug(spread),
         }
-        _ => whole,
+    }
+
+    fn field_names(&mut self, alias: Option<&Positioned<Name>>, name: &Positioned<Name>) {
+        // An alias that is the name makes no difference.
+        self.text.push_str(alias.map_or(&name.node, |alias| &alias.node));
+        self.text.push(':');
+        self.text.push_str(&name.node);
+    }
+
+    fn arguments(&mut self, arguments: &[(Positioned<Name>, Positioned<Literal>)], left_out: impl Fn(&str) -> bool) {
+        let mut given: Vec<_> = arguments
+            .iter()
+            .filter(|(name, value)| !left_out(&name.node) && self.has_value(&value.node))
+            .map(|(name, value)| (name.node.as_str(), &value.node))
+            .collect();
+        given.sort_unstable_by_key(|(name, _)| *name);
+        self.text.push('(');
+        for (name, value) in given {
+            self.text.push_str(name);
+            self.text.push('=');
+            self.literal(value);
+            self.text.push(' ');
+        }
+        self.text.push(')');
+    }
+
+    /// There are none in what is executed; if there were, they would make a difference.
+    fn directives(&mut self, directives: &[Positioned<Directive>]) {
+        for directive in directives {
+            self.text.push('@');
+            self.debug(directive);
+        }
+    }
+
+    fn debug(&mut self, anything: impl std::fmt::Debug) {
+        // Writing into a text cannot fail.
+        let _ = write!(self.text, "{anything:?}");
+    }
+
+    /// An argument whose variable has no value is not given.
+    fn has_value(&self, value: &Literal) -> bool {
+        match value {
+            Literal::Variable(name) => self.variables.contains_key(name),
+            _ => true,
+        }
+    }
+
+    fn literal(&mut self, value: &Literal) {
+        match value {
+            Literal::Variable(name) => match self.variables.get(name) {
+                Some(value) => self.value(value),
+                None => self.text.push('$'),
+            },
+            Literal::List(items) => {
+                self.text.push('[');
+                for item in items {
+                    self.literal(item);
+                    self.text.push(' ');
+                }
+                self.text.push(']');
+            }
+            Literal::Object(fields) => {
+                let mut fields: Vec<_> = fields.iter().filter(|(_, value)| self.has_value(value)).collect();
+                fields.sort_unstable_by_key(|(name, _)| name.as_str());
+                self.text.push('{');
+                for (name, value) in fields {
+                    self.text.push_str(name);
+                    self.text.push('=');
+                    self.literal(value);
+                    self.text.push(' ');
+                }
+                self.text.push('}');
+            }
+            constant => match constant.clone().into_const() {
+                Some(value) => self.value(&value),
+                None => self.text.push('$'),
+            },
+        }
+    }
+
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.text.push_str("null"),
+            Value::Boolean(value) => self.text.push_str(if *value { "true" } else { "false" }),
+            Value::Number(number) => self.text.push_str(&number.to_string()),
+            Value::String(text) => self.text.push_str(&serde_json::Value::from(text.as_str()).to_string()),
+            // One that comes in a variable is a text: which of them it is does not follow from the value alone.
+            Value::Enum(name) => {
+                self.text.push('%');
+                self.text.push_str(name);
+            }
+            Value::Binary(bytes) => self.debug(bytes),
+            Value::List(items) => {
+                self.text.push('[');
+                for item in items {
+                    self.value(item);
+                    self.text.push(' ');
+                }
+                self.text.push(']');
+            }
+            Value::Object(fields) => {
+                let mut fields: Vec<_> = fields.iter().collect();
+                fields.sort_unstable_by_key(|(name, _)| name.as_str());
+                self.text.push('{');
+                for (name, value) in fields {
+                    self.text.push_str(name);
+                    self.text.push('=');
+                    self.value(value);
+                    self.text.push(' ');
+                }
+                self.text.push('}');
+            }
+        }
     }
 }

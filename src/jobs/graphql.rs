@@ -107,10 +107,14 @@ impl JobObject {
     fn shows_private_fields<'a>(&'a self, ctx: &'a Context<'_>) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
             let actor = ctx.actor();
-            match self.snapshot {
-                Some(_) => Ok(ctx.get::<Jobs>().is_party_now(&actor, &self.job).await?),
-                None => Ok(self.job.shows_private_fields_to(&actor)),
+            if self.snapshot.is_none() {
+                return Ok(self.job.shows_private_fields_to(&actor));
             }
+            if let Some(shows) = self.job.shows_private_fields_for_good_to(&actor) {
+                return Ok(shows);
+            }
+            let now = ctx.get::<Loaders>().jobs().load_one(self.job.id).await?;
+            Ok(now.is_some_and(|now| now.shows_private_fields_to(&actor)))
         })
     }
 

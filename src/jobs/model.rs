@@ -159,6 +159,15 @@ impl Job {
         self.is_own(actor) || self.claimant_id.is_some_and(|claimant| actor.is(claimant)) || actor.is_admin()
     }
 
+    /// The same whatever has happened to the job since; none if it depends on the job as it is now.
+    pub fn shows_private_fields_for_good_to(&self, actor: &Actor) -> Option<bool> {
+        if self.shows_private_fields_to(actor) {
+            (self.is_own(actor) || actor.is_admin()).then_some(true)
+        } else {
+            Some(false)
+        }
+    }
+
     /// What sits in escrow for it.
     pub const fn escrow(&self) -> Money {
         if self.status.holds_escrow() { self.budget } else { Money::ZERO }

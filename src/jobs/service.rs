@@ -488,16 +488,6 @@ impl Jobs {
         Ok(row.map(Job::try_from).transpose()?.filter(|job| job.is_visible_to(actor)))
     }
 
-    /// Whether the actor is party to a job of which an older state is at hand, or an admin. Rights are today's: who was
-    /// claimant then must still be.
-    pub async fn is_party_now(&self, actor: &Actor, then: &Job) -> Result<bool, Fault> {
-        if !then.shows_private_fields_to(actor) || then.is_own(actor) || actor.is_admin() {
-            return Ok(then.shows_private_fields_to(actor));
-        }
-        let now = self.by_id(&[then.id]).await?.remove(&then.id);
-        Ok(now.is_some_and(|now| now.shows_private_fields_to(actor)))
-    }
-
     /// Many jobs by id, for a loader whose caller asks [`Job::is_visible_to`].
     pub async fn by_id(&self, ids: &[JobId]) -> Result<HashMap<JobId, Job>, Fault> {
         let rows = jobs::Entity::find().filter(jobs::Column::Id.is_in(ids.to_vec())).all(self.db.reader()).await?;

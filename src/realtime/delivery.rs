@@ -1,8 +1,11 @@
 //! One event on its way, shared by all who hear of it.
 //!
 //! Besides the event itself it carries what was made of it: the payload, parsed once, and the *encodings*: for each
-//! subscription (document and variables, without `after`) the response in JSON, executed and written out once for all
-//! who get the same. They need no owner and no clean-up: they live as long as the event is of interest.
+//! selection the response in JSON, executed and written out once for all who get the same, whatever they filter by. They
+//! need no owner and no clean-up: they live as long as the event is of interest.
+//!
+//! Everything that a delivery keeps in memory is weighed when it is made ([`Delivery::size`] and what is counted by
+//! [`Delivery::count_in`]), so that the ring takes what it says it takes.
 //!
 //! Only an execution in which no resolver asked for the viewer is shared. Asking marks it as the viewer's own
 //! ([`Scope`](crate::graphql::context::Scope)); then the encoding says so, and each viewer gets an execution of theirs.
@@ -30,23 +33,42 @@ use crate::{
     ids::EventId,
 };
 
-/// Names a document with its variables: equal keys mean equal answers, but for the viewer.
+/// Names a selection: an operation without the arguments of its root field. Equal keys mean equal answers to an event,
+/// but for the viewer.
 ///
 /// A SHA-256 digest, since whoever finds two texts with one key could read the answer to another's document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SharingKey([u8; 32]);
+pub struct SelectionKey([u8; 32]);
+
+/// Names what a subscription asks for: the selection, and by the arguments of its root field which events are shown in
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SharingKey {
+    selection: SelectionKey,
+    interest: [u8; 32],
+}
 
 impl SharingKey {
-    /// The key of a canonical text of a document and its variables.
-    pub fn new(canonical: &str) -> Self {
-        Self(Sha256::digest(canonical).into())
+    /// The key of a selection without arguments.
+    pub fn new(selection: &str) -> Self {
+        Self::of(selection, "")
+    }
+
+    /// The key of canonical texts of a selection and of its arguments.
+    pub fn of(selection: &str, interest: &str) -> Self {
+        Self { selection: SelectionKey(Sha256::digest(selection).into()), interest: Sha256::digest(interest).into() }
     }
 
     /// A key that is nobody else's: no text has one of these but by a chance of one in 2^192.
     pub(super) fn unique(number: u64) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&number.to_be_bytes());
-        Self(key)
+        Self { selection: SelectionKey(key), interest: key }
+    }
+
+    /// What is executed and encoded.
+    pub(super) const fn selection(&self) -> SelectionKey {
+        self.selection
     }
 }
 
@@ -59,13 +81,18 @@ pub(super) enum Encoding {
     Own,
 }
 
-/// Encodings that one event keeps; whoever comes with yet another document makes their own.
+/// Encodings that one event keeps; whoever comes with yet another selection makes their own.
 const MAX_ENCODINGS: usize = 64;
+/// What stands before the contents of an `Arc`: two counts.
+const ARC: usize = 2 * size_of::<usize>();
+/// What the encoding of one selection takes without its text. A table is half full on average, and says of each place in
+/// a byte whether it is taken.
+const ENTRY: usize = 2 * (size_of::<SelectionKey>() + size_of::<Arc<()>>() + 1) + ARC + size_of::<OnceCell<Encoding>>();
 
 #[derive(Debug, Default)]
 struct Encodings {
-    by_key: HashMap<SharingKey, Arc<OnceCell<Encoding>>>,
-    /// Bytes of those that are made.
+    by_key: HashMap<SelectionKey, Arc<OnceCell<Encoding>>>,
+    /// What they take in memory, and the payload as it was parsed.
     bytes: usize,
     /// Where they are counted, while the event is in a ring.
     counted_in: Option<Arc<AtomicUsize>>,
@@ -134,9 +161,30 @@ impl Delivery {
         self.event.recorded.audience
     }
 
-    /// What it weighs in memory without its encodings, about, in bytes: the payload, and again when parsed.
+    /// What it takes in memory by itself, in bytes: with the place that a ring or a backlog has for it, and without what is
+    /// made of it.
     pub(super) const fn size(&self) -> usize {
-        self.event.recorded.payload.len() * 2 + size_of::<Self>()
+        ARC + size_of::<Self>() + self.event.recorded.payload.capacity() + 2 * size_of::<Arc<Self>>()
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_payload(&mut self, payload: String) {
+        self.event.recorded.payload = payload;
+    }
+
+    #[cfg(test)]
+    #[expect(clippy::unused_self, reason = "said of a delivery")]
+    pub(super) const fn cell_size(&self) -> usize {
+        size_of::<OnceCell<Encoding>>()
+    }
+
+    /// So many bytes more.
+    fn weigh(&self, bytes: usize) {
+        let mut encodings = self.encodings();
+        encodings.bytes += bytes;
+        if let Some(total) = &encodings.counted_in {
+            total.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 
     /// Counts the encodings in `total` from now on, until [`Delivery::discount`].
@@ -156,46 +204,62 @@ impl Delivery {
 
     /// The snapshot that the domain recorded for this kind of event.
     pub fn payload<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<&T, Fault> {
+        let mut parsed_bytes = 0;
         let parsed = self.payload.get_or_init(|| {
-            let payload = serde_json::from_str::<T>(&self.event.recorded.payload);
-            payload.ok().map(|payload| Box::new(payload) as Box<dyn Any + Send + Sync>)
+            let text = &self.event.recorded.payload;
+            let payload = serde_json::from_str::<T>(text).ok()?;
+            // On the heap a value takes no more than half as much again as in JSON: names are left out, but each short text
+            // is an allocation of its own, and each list has places for more.
+            parsed_bytes = size_of::<T>() + text.len() + text.len() / 2;
+            Some(Box::new(payload) as Box<dyn Any + Send + Sync>)
         });
+        if parsed_bytes > 0 {
+            self.weigh(parsed_bytes);
+        }
         let payload = parsed.as_ref().and_then(|payload| payload.downcast_ref());
         payload.ok_or_else(|| Fault::corrupt(format!("the payload of {}", self.id())))
     }
 
-    /// The response under `key`, made by `encode` if nobody has made it yet. Of several who ask at the same time one
-    /// makes it and the others wait; if that one goes away, the next takes over.
+    /// The response to the selection under `key`, made by `encode` if nobody has made it yet. Of several who ask at the
+    /// same time one makes it and the others wait; if that one goes away, the next takes over.
     pub(super) async fn encoding<F: Future<Output = Encoding>>(
         &self,
-        key: SharingKey,
+        key: SelectionKey,
         encode: impl FnOnce() -> F,
     ) -> Encoding {
-        let cell = {
-            let mut encodings = self.encodings();
-            match encodings.by_key.get(&key) {
-                Some(cell) => Arc::clone(cell),
-                None if encodings.by_key.len() >= MAX_ENCODINGS => Arc::default(),
-                None => Arc::clone(encodings.by_key.entry(key).or_default()),
-            }
-        };
+        let (cell, kept) = self.cell(key);
         let mut made = 0;
         let encoding = cell.get_or_init(async || {
             let encoding = encode().await;
             if let Encoding::Shared(response) = &encoding {
-                made = response.len();
+                made = ARC + response.len();
             }
             encoding
         });
         let encoding = encoding.await.clone();
-        if made > 0 {
-            let mut encodings = self.encodings();
-            encodings.bytes += made;
-            if let Some(total) = &encodings.counted_in {
-                total.fetch_add(made, Ordering::Relaxed);
-            }
+        if made > 0 && kept {
+            self.weigh(made);
         }
         encoding
+    }
+
+    /// Where the response to a selection is kept, and whether there is room to keep it.
+    fn cell(&self, key: SelectionKey) -> (Arc<OnceCell<Encoding>>, bool) {
+        let mut encodings = self.encodings();
+        if let Some(cell) = encodings.by_key.get(&key) {
+            return (Arc::clone(cell), true);
+        }
+        if encodings.by_key.len() >= MAX_ENCODINGS {
+            return (Arc::default(), false);
+        }
+        // The first one makes the table, of four places at least.
+        let bytes = if encodings.by_key.is_empty() { 2 * ENTRY } else { ENTRY };
+        let cell = Arc::clone(encodings.by_key.entry(key).or_default());
+        encodings.bytes += bytes;
+        if let Some(total) = &encodings.counted_in {
+            total.fetch_add(bytes, Ordering::Relaxed);
+        }
+        (cell, true)
     }
 
     fn encodings(&self) -> MutexGuard<'_, Encodings> {
@@ -232,7 +296,7 @@ mod tests {
         let ask = |key: &'static str| {
             let (delivery, made) = (&delivery, &made);
             async move {
-                let encoding = delivery.encoding(SharingKey::new(key), async || {
+                let encoding = delivery.encoding(SharingKey::new(key).selection(), async || {
                     tokio::task::yield_now().await;
                     Encoding::Shared(format!("{key} {}", made.fetch_add(1, Ordering::Relaxed)).into())
                 });
@@ -250,7 +314,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_goes_away_while_making_it_leaves_it_to_the_next() {
         let delivery = delivery();
-        let key = SharingKey::new("a");
+        let key = SharingKey::new("a").selection();
         {
             let stuck = delivery.encoding(key, std::future::pending);
             let mut stuck = std::pin::pin!(stuck);

@@ -2,8 +2,9 @@
 //!
 //! A [`Feed`] reads from its position on, out of the ring or the log in bounded pages, under the same filter, the same
 //! audience and the same execution as live events, at the pace of its reader. When it has caught up with the hub it
-//! becomes [`Live`]: then it is an entry in its group and nothing else. When its outlet had no room the group lets it
-//! go, and its transport makes a feed of it again, from the last position that was taken.
+//! becomes [`Live`]: then it is an entry in its section and nothing else. When its outlet had no room the group lets it
+//! go, and its transport makes a feed of it again, from the position before the first result that was not taken: up to
+//! there it has been offered everything, however long ago its own last event was.
 //!
 //! A database that is away is waited for: the position says where to go on. A hole between the position and the oldest
 //! event that is kept is never skipped in silence.
@@ -18,12 +19,12 @@ use std::{
 
 use super::{
     Delivery,
-    group::Group,
     hub::{Hub, Seat},
     members::{Member, Place},
     outlet::{Offer, Outlet, Payload},
+    section::Section,
 };
-use crate::{auth::actor::Origin, error::Fault, events::Hearing};
+use crate::{auth::actor::Origin, backoff::BackOff, error::Fault, events::Hearing};
 
 /// Results of single viewers that are made before the reader is asked whether there is room for them.
 const BATCH: usize = 32;
@@ -69,13 +70,13 @@ pub struct Live {
 }
 
 struct Membership {
-    group: Arc<Group>,
+    section: Arc<Section>,
     place: Place,
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.group.leave(self.place);
+        self.section.leave(self.place);
     }
 }
 
@@ -95,12 +96,12 @@ impl Feed {
         let hub = self.seat.hub.clone();
         let mut replayed = false;
         loop {
-            if let Some(place) = hub.go_live(&self.seat.group, &self.member) {
+            if let Some(place) = hub.go_live(&self.seat.section, &self.member) {
                 if replayed {
                     metrics::counter!("lancewire_recoveries_total", "outcome" => "recovered").increment(1);
                 }
                 let Self { seat, member: Member { viewer, outlet, .. }, .. } = self;
-                let membership = Membership { group: Arc::clone(&seat.group), place };
+                let membership = Membership { section: Arc::clone(&seat.section), place };
                 return Ok(Live { membership, seat, viewer, outlet });
             }
             replayed = true;
@@ -112,7 +113,7 @@ impl Feed {
     /// The next events, at least one.
     async fn next_page(&self, hub: &Hub) -> Result<Vec<Arc<Delivery>>, FeedEnd> {
         let position = self.member.position;
-        let mut pause = PAUSE.0;
+        let mut pauses: Option<BackOff> = None;
         loop {
             match self.try_page(hub, position).await {
                 Ok(Some(page)) => return Ok(page),
@@ -127,8 +128,7 @@ impl Feed {
                     tracing::debug!(error = %fault, position, "a feed waits for the log");
                 }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE.1);
+            pauses.get_or_insert_with(|| BackOff::new(hub.log().ids(), PAUSE)).pause().await;
         }
     }
 
@@ -146,7 +146,7 @@ impl Feed {
         let mut waiting: Vec<Payload> = Vec::new();
         for delivery in page {
             if let Some(hearing) = self.hears(delivery) {
-                let response = self.seat.group.response(delivery, hearing, self.member.viewer).await;
+                let response = self.seat.section.group().response(delivery, hearing, self.member.viewer).await;
                 waiting.push(Payload { response, position: delivery.position() });
             }
             if waiting.len() >= BATCH {
@@ -162,12 +162,12 @@ impl Feed {
     }
 
     fn hears(&self, delivery: &Delivery) -> Option<Hearing> {
-        self.may_hear(delivery).filter(|_| self.seat.group.interest().wants(delivery))
+        self.may_hear(delivery).filter(|_| self.seat.section.interest().wants(delivery))
     }
 
     /// As whom the viewer hears this event, whatever they ask for within its kinds.
     fn may_hear(&self, delivery: &Delivery) -> Option<Hearing> {
-        self.seat.group.interest().circle(delivery).hearing(&self.member.viewer.actor)
+        self.seat.section.interest().circle(delivery).hearing(&self.member.viewer.actor)
     }
 
     async fn offer(&mut self, waiting: &mut Vec<Payload>) -> Result<(), FeedEnd> {
@@ -193,11 +193,14 @@ impl Feed {
 }
 
 impl Live {
-    /// Everything up to here has been offered, read before anything that is put in the outlet afterwards.
-    pub fn position(&self) -> i64 {
-        // The head first: all that was published by then is in the group's backlog, or behind it.
+    /// Everything up to here has been offered, read before anything that is put in the outlet afterwards; none if its
+    /// group has let it go, of which its transport is told in a moment. It never goes back.
+    pub fn position(&self) -> Option<i64> {
+        // The head first: all that was published by then is in the group's backlog, or behind it. Then the mark: who waits
+        // aside for something before it was set aside before it.
         let head = self.seat.hub.head();
-        self.seat.group.position(head)
+        let mark = self.seat.section.group().position(head);
+        self.seat.section.members().position(self.membership.place, mark)
     }
 
     /// The subscription again, catching up from the position at which its group let it go.

@@ -1,57 +1,75 @@
-//! All who subscribe in the same words, and what is done once for all of them.
+//! All who subscribe to the same selection, and what is done once for all of them.
 //!
-//! A group is made by its first subscription and ends with its last. The hub puts each event that the group may want in
-//! its backlog; a task takes them out, in order, as many as wait at a time: it executes each event once for everybody who
-//! hears it as everybody does, once for each member who hears it as their own, and offers every member's outlet all that
-//! came for it in one go. So results are gathered exactly when there is much to do: a group that is behind writes fewer
-//! and larger pieces. The task exists while there is a backlog: a quiet group costs no task, no timer and no query.
+//! A *selection* is an operation without the arguments of its root field: what is executed and encoded. Who asks for it
+//! with the same arguments is a [`section`](super::section) of the group. A group is made by its first subscription and
+//! ends with its last. The hub matches each event with the sections and puts it, with those that want it, in the group's
+//! backlog; a task takes events out, in order, as many as wait at a time: it executes each once for everybody who hears it
+//! as everybody does, and offers every member's outlet all that came for it in one go. So results are gathered exactly
+//! when there is much to do: a group that is behind writes fewer and larger pieces. The task exists while there is a
+//! backlog: a quiet group costs no task, no timer and no query.
+//!
+//! **Own results.** Who hears an event in a way of their own waits aside for that result, which is made in a lane of their
+//! own ([`lanes`](super::lanes)); nobody else waits for it.
 //!
 //! **Positions.** Members get events in the order of positions, each once: a member knows the last position it was given,
-//! and one that joins while a backlog is being worked off skips what it has caught up with itself.
+//! and one that joins while a backlog is being worked off skips what it has caught up with itself. The group's *mark* is
+//! the position up to which everything has been offered to all who are not aside.
 //!
 //! **Who hears what** is decided for each event and member, by the event's own audience and the member's rights. An
-//! execution is shared only if no resolver asked for the viewer, and it is made as nobody in particular: what marks
-//! itself too late could still not show what is somebody's own.
+//! execution is shared only if no resolver asked for the viewer, and it is made as an anonymous viewer, so that a resolver
+//! that marks itself too late cannot show what is somebody's own.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use futures_util::{
-    StreamExt,
-    future::{BoxFuture, FutureExt},
-    stream,
-};
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    Delivery, Encoding, SharingKey,
-    interest::Interest,
-    members::{Lagging, Member, Members, OwnPayloads, Place},
+    Delivery, Encoding, SelectionKey,
+    lanes::{self, Awaited, Lanes},
+    members::{Lagging, Offered, Place},
     outlet::Payload,
+    section::Section,
 };
-use crate::{auth::actor::Origin, clock::Clock, events::Hearing};
+use crate::{auth::actor::Origin, clock::Clock, events::Hearing, lifecycle::Lifecycle};
 
 /// Events worked off at a time, at the most.
 const BATCH: usize = 64;
-/// Members that are offered results under one lock and without a pause for other tasks.
+/// Members that are offered results without a pause for other tasks.
 const CHUNK: usize = 64;
-/// Executions for single viewers that wait for the database at the same time.
-const PARALLEL: usize = 16;
+/// Sections that may be noted in one backlog, each for each event that it wants.
+const MOST_NOTED: usize = 1 << 20;
 
-/// Executes a subscription's document on one event. Given by whoever knows the schema.
+/// Executes a selection on one event. Given by whoever knows the schema.
 pub trait Execution: Send + Sync + 'static {
-    /// The response as `viewer` hears the event; as nobody in particular without one.
+    /// The response as `viewer` hears the event; as an anonymous viewer without one.
     fn execute<'a>(
         &'a self,
         delivery: &'a Arc<Delivery>,
         hearing: Hearing,
         viewer: Option<Origin>,
     ) -> BoxFuture<'a, Executed>;
+
+    /// For executions for several viewers at the same time; none if nothing is gained by making them together.
+    fn together(&self) -> Option<Box<dyn Together + '_>> {
+        None
+    }
+}
+
+/// Executions for several viewers whose loads are made together.
+pub trait Together: Send + Sync {
+    /// The response as `viewer` hears the event. Only while it is driven.
+    fn execute<'a>(&'a self, delivery: &'a Arc<Delivery>, hearing: Hearing, viewer: Origin) -> BoxFuture<'a, Executed>;
+
+    /// Runs `executions` to their end, and the loads of all of them whenever they wait.
+    fn drive<'a>(&'a self, executions: BoxFuture<'a, ()>) -> BoxFuture<'a, ()>;
 }
 
 /// A response to one event.
@@ -65,65 +83,98 @@ pub struct Executed {
     pub failed: bool,
 }
 
-/// Those who subscribe in the same words.
+/// What all groups of a hub have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Manner {
+    /// Off for measurements: each member's execution is its own then.
+    pub(super) shares: bool,
+    /// Events that may wait.
+    pub(super) backlog: usize,
+    pub(super) clock: Clock,
+    pub(super) lifecycle: Lifecycle,
+}
+
+/// Those who subscribe to the same selection.
 pub(super) struct Group {
     number: u64,
-    key: SharingKey,
-    interest: Interest,
+    selection: SelectionKey,
     execution: Box<dyn Execution>,
-    /// Off for measurements: each member's execution is its own then.
-    shares: bool,
-    backlog_limit: usize,
-    clock: Clock,
+    manner: Manner,
     backlog: Mutex<Backlog>,
-    members: Mutex<Members>,
+    lanes: Lanes,
+    sections: Mutex<HashMap<u64, Weak<Section>>>,
     /// An execution has asked for the viewer before: the next one will.
     looks_at_viewer: AtomicBool,
+    /// Cancelled when the last subscription has gone.
+    ended: CancellationToken,
 }
 
 #[derive(Default)]
 struct Backlog {
-    waiting: VecDeque<Arc<Delivery>>,
+    waiting: VecDeque<Matched>,
+    /// Sections noted in `waiting`.
+    noted: usize,
     /// The position of the last event put in.
     last: i64,
-    /// Everything up to here has been offered to all members.
+    /// Everything up to here has been offered to all members who are not aside.
     done: i64,
     running: bool,
     /// More came than may wait: the members must catch up by themselves.
     overflown: bool,
 }
 
+/// An event and the sections that want it.
+struct Matched {
+    delivery: Arc<Delivery>,
+    sections: Vec<Arc<Section>>,
+}
+
 enum Work {
-    Events(Vec<Arc<Delivery>>),
-    LetGo,
+    Events(Vec<Matched>),
+    LetGo(i64),
     Nothing,
+}
+
+/// What some events are for one section.
+struct Part {
+    section: Arc<Section>,
+    /// For everybody, in order.
+    shared: Vec<Payload>,
+    /// Who waits for results of their own.
+    own: Vec<Awaited>,
+}
+
+impl Part {
+    fn await_own(&mut self, delivery: &Arc<Delivery>, members: Vec<(Place, Origin, Hearing)>) {
+        let section = &self.section;
+        self.own.extend(members.into_iter().map(|(place, viewer, hearing)| Awaited {
+            delivery: Arc::clone(delivery),
+            hearing,
+            viewer,
+            section: Arc::clone(section),
+            place,
+        }));
+    }
 }
 
 impl std::fmt::Debug for Group {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Group").field("number", &self.number).field("interest", &self.interest).finish_non_exhaustive()
+        f.debug_struct("Group").field("number", &self.number).finish_non_exhaustive()
     }
 }
 
 impl Group {
-    pub(super) fn new(
-        (number, key): (u64, SharingKey),
-        interest: Interest,
-        execution: Box<dyn Execution>,
-        (shares, backlog_limit): (bool, usize),
-        clock: Clock,
-    ) -> Self {
+    pub(super) fn new(number: u64, selection: SelectionKey, execution: Box<dyn Execution>, manner: Manner) -> Self {
         Self {
             number,
-            key,
-            interest,
+            selection,
             execution,
-            shares,
-            backlog_limit,
-            clock,
+            manner,
             backlog: Mutex::default(),
-            members: Mutex::default(),
+            lanes: Lanes::default(),
+            sections: Mutex::default(),
             looks_at_viewer: AtomicBool::new(false),
+            ended: CancellationToken::new(),
         }
     }
 
@@ -131,76 +182,92 @@ impl Group {
         self.number
     }
 
-    pub(super) const fn key(&self) -> SharingKey {
-        self.key
+    pub(super) const fn selection(&self) -> SelectionKey {
+        self.selection
     }
 
-    pub(super) const fn interest(&self) -> &Interest {
-        &self.interest
+    pub(super) fn execution(&self) -> &dyn Execution {
+        &*self.execution
     }
 
-    /// Whether any member may want this event.
-    pub(super) fn wants(&self, delivery: &Delivery) -> bool {
-        self.interest.wants(delivery) && self.members().any_hears(&self.interest.circle(delivery))
+    pub(super) const fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
-    /// Puts the next event in the backlog; true if somebody must now [`work_off`](Self::work_off) the backlog.
-    pub(super) fn enqueue(&self, delivery: &Arc<Delivery>) -> bool {
+    /// A section begins.
+    pub(super) fn open(&self, section: &Arc<Section>) {
+        self.sections().insert(section.number(), Arc::downgrade(section));
+    }
+
+    /// A section has lost its last subscription.
+    pub(super) fn close(&self, section: &Section) {
+        self.sections().remove(&section.number());
+    }
+
+    /// The last subscription has gone: nothing more is executed.
+    pub(super) fn end(&self) {
+        self.ended.cancel();
+        self.lanes.close();
+        // What waits holds its sections, and they hold their group.
+        let ended = std::mem::take(&mut self.backlog().waiting);
+        drop(ended);
+    }
+
+    /// Puts the next event in the backlog, for the sections that want it, and has it worked off.
+    pub(super) fn enqueue(self: &Arc<Self>, delivery: &Arc<Delivery>, sections: Vec<Arc<Section>>) -> bool {
         let mut backlog = self.backlog();
-        // It comes once for each term that it has in common with the interest.
-        if delivery.position() <= backlog.last {
-            return false;
-        }
         backlog.last = delivery.position();
         if !backlog.running {
             backlog.done = delivery.position() - 1;
         }
-        if backlog.overflown || backlog.waiting.len() >= self.backlog_limit {
+        let noted = backlog.noted + sections.len();
+        if backlog.overflown || backlog.waiting.len() >= self.manner.backlog || noted > MOST_NOTED {
             backlog.overflown = true;
-            backlog.waiting = VecDeque::new();
+            (backlog.waiting, backlog.noted) = (VecDeque::new(), 0);
         } else {
-            backlog.waiting.push_back(Arc::clone(delivery));
+            backlog.noted = noted;
+            backlog.waiting.push_back(Matched { delivery: Arc::clone(delivery), sections });
         }
         !std::mem::replace(&mut backlog.running, true)
     }
 
-    /// Everything up to here has been offered to all members, if the hub had published up to `head` a moment ago.
+    /// Everything up to here has been offered to all members who are not aside, if the hub had published up to `head` a
+    /// moment ago.
     pub(super) fn position(&self, head: i64) -> i64 {
         let backlog = self.backlog();
         if backlog.running { backlog.done.min(head) } else { head }
     }
 
-    /// Adds a member that has caught up with its own position. Under the hub's lock.
-    pub(super) fn join(&self, member: Member) -> Place {
-        self.members().insert(member)
-    }
-
-    /// Takes a member out: it gets nothing more.
-    pub(super) fn leave(&self, place: Place) {
-        drop(self.members().remove(place));
-    }
-
-    /// Works off the backlog until nothing waits.
+    /// Works off the backlog until nothing waits, or nobody listens any more.
     pub(super) async fn work_off(self: Arc<Self>) {
-        loop {
-            match self.next_work() {
-                Work::Events(events) => {
-                    let dispatched = AssertUnwindSafe(self.dispatch(&events)).catch_unwind().await;
-                    if dispatched.is_err() {
-                        tracing::error!(group.interest = ?self.interest, "delivery to a group panicked");
-                        self.let_go();
+        let ended = self.ended.clone();
+        let work = async {
+            loop {
+                match self.next_work() {
+                    Work::Events(events) => {
+                        let dispatched = AssertUnwindSafe(self.dispatch(&events)).catch_unwind().await;
+                        if dispatched.is_err() {
+                            tracing::error!(group = ?self, "delivery to a group panicked");
+                            // Nobody is known to have been offered any of them.
+                            let done = self.backlog().done;
+                            self.let_go(done);
+                        }
                     }
+                    Work::LetGo(done) => self.let_go(done),
+                    Work::Nothing => return,
                 }
-                Work::LetGo => self.let_go(),
-                Work::Nothing => return,
             }
-        }
+        };
+        ended.run_until_cancelled(work).await;
     }
 
-    /// Has every member catch up by itself.
-    fn let_go(&self) {
-        let lagging = self.members().let_go();
-        tell(lagging);
+    /// Has every member catch up by itself, who have been offered everything up to `done`.
+    fn let_go(&self, done: i64) {
+        let sections: Vec<_> = self.sections().values().filter_map(Weak::upgrade).collect();
+        for section in sections {
+            let lagging = section.members().let_go(done);
+            Lagging::tell(lagging);
+        }
     }
 
     fn next_work(&self) -> Work {
@@ -208,7 +275,7 @@ impl Group {
         if backlog.overflown {
             // Whoever joins from here on has caught up with more than was thrown away.
             backlog.overflown = false;
-            return Work::LetGo;
+            return Work::LetGo(backlog.done);
         }
         if backlog.waiting.is_empty() {
             backlog.running = false;
@@ -217,82 +284,118 @@ impl Group {
         // Where each member has its own execution, an event makes many results: one at a time.
         let most = if self.looks_at_viewer.load(Ordering::Relaxed) { 1 } else { BATCH };
         let count = backlog.waiting.len().min(most);
-        let events = backlog.waiting.drain(..count).collect();
+        let events: Vec<Matched> = backlog.waiting.drain(..count).collect();
+        backlog.noted -= events.iter().map(|event| event.sections.len()).sum::<usize>();
         backlog.waiting.shrink_to(BATCH);
         Work::Events(events)
     }
 
-    async fn dispatch(&self, events: &[Arc<Delivery>]) {
-        let mut shared = Vec::with_capacity(events.len());
-        let mut own = OwnPayloads::new();
-        let mut parties_places = Vec::new();
-        for delivery in events {
-            let circle = self.interest.circle(delivery);
-            let (mut singles, members) = {
-                let members = self.members();
-                (members.parties(&circle), members.len())
-            };
-            if circle.everybody && members > singles.len() {
-                if let Some(response) = self.shared(delivery).await {
-                    shared.push(Payload { response, position: delivery.position() });
+    async fn dispatch(self: &Arc<Self>, events: &[Matched]) {
+        let mut parts: Vec<Part> = Vec::new();
+        let mut known: HashMap<u64, usize> = HashMap::new();
+        let mut executed = Vec::new();
+        for Matched { delivery, sections } in events {
+            // The parts in which somebody hears it as everybody does, and who there has a result of their own.
+            let mut public: Vec<(usize, Vec<Place>)> = Vec::new();
+            for section in sections {
+                let index = *known.entry(section.number()).or_insert_with(|| {
+                    parts.push(Part { section: Arc::clone(section), shared: Vec::new(), own: Vec::new() });
+                    parts.len() - 1
+                });
+                let Some(part) = parts.get_mut(index) else { continue };
+                let circle = section.interest().circle(delivery);
+                let members = section.members();
+                let parties = members.parties(&circle);
+                if circle.everybody && members.len() > parties.len() {
+                    public.push((index, parties.iter().map(|(place, ..)| *place).collect()));
+                }
+                drop(members);
+                part.await_own(delivery, parties);
+            }
+            if public.is_empty() {
+                continue;
+            }
+            let response = self.shared(delivery).await;
+            if response.is_some() {
+                executed.push(delivery);
+            }
+            for (index, parties) in public {
+                let Some(part) = parts.get_mut(index) else { continue };
+                if let Some(response) = &response {
+                    part.shared.push(Payload { response: Arc::clone(response), position: delivery.position() });
                 } else {
-                    let others = self.members().all().into_iter();
-                    let others = others.filter(|(place, _)| !singles.iter().any(|(party, ..)| party == place));
+                    let members = part.section.members();
+                    let others = members.all().filter(|(place, _)| !parties.contains(place));
                     let others: Vec<_> = others.map(|(place, viewer)| (place, viewer, Hearing::Public)).collect();
-                    singles.extend(others);
+                    drop(members);
+                    part.await_own(delivery, others);
                 }
             }
-            let executions = singles.into_iter().map(|(place, viewer, hearing)| async move {
-                (place, self.execute_for(delivery, hearing, viewer).await)
-            });
-            let mut executions = stream::iter(executions).buffered(PARALLEL);
-            while let Some((place, response)) = executions.next().await {
-                parties_places.push(place.index);
-                own.entry(place.number).or_default().push(Payload { response, position: delivery.position() });
-            }
         }
-        let delivered = self.fan_out(&shared, &own, parties_places).await;
-        let done = events.last().map_or(0, |event| event.position());
-        self.backlog().done = done;
-        self.measure(events, delivered, &own);
+        let (delivered, awaited) = self.fan_out(parts).await;
+        if let Some(last) = events.last() {
+            self.backlog().done = last.delivery.position();
+        }
+        count_deliveries("shared", delivered);
+        for delivery in executed {
+            self.measure_latency(delivery);
+        }
+        if !awaited.is_empty() && self.lanes.add(awaited) {
+            let lanes = lanes::work_off(Arc::clone(self));
+            let ended = self.ended.clone();
+            drop(self.manner.lifecycle.spawn(async move { ended.run_until_cancelled(lanes).await }));
+        }
     }
 
-    /// Offers everybody what is theirs, and lets other tasks run now and then. Returns how many results were taken.
-    async fn fan_out(&self, shared: &[Payload], own: &OwnPayloads, mut some: Vec<usize>) -> usize {
-        some.sort_unstable();
-        some.dedup();
-        // Where nothing is for everybody, only those are looked at who have something.
-        let total = if shared.is_empty() { some.len() } else { self.members().places() };
-        let mut delivered = 0;
-        let mut begin = 0;
-        while begin < total {
-            let end = (begin + CHUNK).min(total);
-            let offered = if shared.is_empty() {
-                self.members().offer(some[begin..end].iter().copied(), shared, own)
-            } else {
-                self.members().offer(begin..end, shared, own)
-            };
-            delivered += offered.results;
-            tell(offered.lagging);
-            begin = end;
-            if begin < total {
-                tokio::task::yield_now().await;
+    /// Offers everybody what is shared, puts those aside who wait for a result of their own, and lets other tasks run now
+    /// and then. Returns how many results were taken, and who waits, in the order of events.
+    async fn fan_out(&self, parts: Vec<Part>) -> (usize, Vec<Awaited>) {
+        let (mut delivered, mut since_pause) = (0, 0);
+        let mut awaited = Vec::new();
+        for Part { section, shared, mut own } in parts {
+            own.sort_by_key(|awaited| (awaited.place.index, awaited.delivery.position()));
+            let mut own = own.into_iter().peekable();
+            while let Some(first) = own.next() {
+                let place = first.place;
+                let mut of_member = vec![first];
+                while let Some(next) = own.next_if(|next| next.place == place) {
+                    of_member.push(next);
+                }
+                let positions: Vec<i64> = of_member.iter().map(|awaited| awaited.delivery.position()).collect();
+                let mut offered = Offered::default();
+                let skipped = section.members().set_aside(place, &positions, &shared, &mut offered);
+                delivered += offered.results;
+                Lagging::tell(offered.lagging);
+                awaited.extend(of_member.drain(skipped..));
+                pause_after(1, &mut since_pause).await;
+            }
+            let total = if shared.is_empty() { 0 } else { section.members().places() };
+            let mut begin = 0;
+            while begin < total {
+                let end = (begin + CHUNK - since_pause).min(total);
+                let mut offered = Offered::default();
+                section.members().offer(begin..end, &shared, &mut offered);
+                delivered += offered.results;
+                Lagging::tell(offered.lagging);
+                pause_after(end - begin, &mut since_pause).await;
+                begin = end;
             }
         }
-        delivered
+        awaited.sort_by_key(|awaited: &Awaited| awaited.delivery.position());
+        (delivered, awaited)
     }
 
-    fn measure(&self, events: &[Arc<Delivery>], delivered: usize, own: &OwnPayloads) {
-        let singles: usize = own.values().map(Vec::len).sum();
-        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        metrics::counter!("lancewire_deliveries_total", "execution" => "own").increment(count(singles.min(delivered)));
-        let shared = delivered.saturating_sub(singles);
-        metrics::counter!("lancewire_deliveries_total", "execution" => "shared").increment(count(shared));
-        let now = self.clock.now();
-        let latency = metrics::histogram!("lancewire_commit_to_socket_seconds");
-        for event in events {
-            latency.record((now - event.occurred_at()).to_std().unwrap_or_default().as_secs_f64());
-        }
+    /// How many results of single viewers were taken, and of others that had waited behind them.
+    pub(super) fn measure_own(&self, delivery: &Delivery, results: usize, own: usize) {
+        count_deliveries("own", results.min(own));
+        count_deliveries("shared", results.saturating_sub(own));
+        self.measure_latency(delivery);
+    }
+
+    fn measure_latency(&self, delivery: &Delivery) {
+        let age = self.manner.clock.now() - delivery.occurred_at();
+        metrics::histogram!("lancewire_commit_to_socket_seconds")
+            .record(age.to_std().unwrap_or_default().as_secs_f64());
     }
 
     /// The response for one viewer.
@@ -302,17 +405,17 @@ impl Group {
         {
             return response;
         }
-        self.execute_for(delivery, hearing, viewer).await
+        self.execute_for(None, delivery, hearing, viewer).await
     }
 
     /// The response for all who hear the event as everybody does, if it is the same for all.
     async fn shared(&self, delivery: &Arc<Delivery>) -> Option<Arc<str>> {
-        if !self.shares || self.looks_at_viewer.load(Ordering::Relaxed) {
+        if !self.manner.shares || self.looks_at_viewer.load(Ordering::Relaxed) {
             return None;
         }
-        let encoding = delivery.encoding(self.key, async || {
+        let encoding = delivery.encoding(self.selection, async || {
             let executed = self.execution.execute(delivery, Hearing::Public, None).await;
-            executions("shared");
+            count_executions("shared");
             if executed.looked_at_viewer {
                 self.looks_at_viewer.store(true, Ordering::Relaxed);
             }
@@ -328,30 +431,45 @@ impl Group {
         }
     }
 
-    async fn execute_for(&self, delivery: &Arc<Delivery>, hearing: Hearing, viewer: Origin) -> Arc<str> {
-        executions("own");
-        self.execution.execute(delivery, hearing, Some(viewer)).await.response
+    /// The response for one viewer, with the loads of others if there are such.
+    pub(super) async fn execute_for(
+        &self,
+        together: Option<&dyn Together>,
+        delivery: &Arc<Delivery>,
+        hearing: Hearing,
+        viewer: Origin,
+    ) -> Arc<str> {
+        count_executions("own");
+        let executed = match together {
+            Some(together) => together.execute(delivery, hearing, viewer).await,
+            None => self.execution.execute(delivery, hearing, Some(viewer)).await,
+        };
+        executed.response
     }
 
     fn backlog(&self) -> MutexGuard<'_, Backlog> {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn members(&self) -> MutexGuard<'_, Members> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sections(&self) -> MutexGuard<'_, HashMap<u64, Weak<Section>>> {
+        self.sections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Outside every lock: a transport does what it likes.
-fn tell(lagging: Vec<Lagging>) {
-    if !lagging.is_empty() {
-        metrics::counter!("lancewire_feed_lags_total").increment(u64::try_from(lagging.len()).unwrap_or(u64::MAX));
-    }
-    for Lagging { outlet, position } in lagging {
-        outlet.lagged(position);
+/// Lets other tasks run once so many members have been offered something.
+pub(super) async fn pause_after(members: usize, since_pause: &mut usize) {
+    *since_pause += members;
+    if *since_pause >= CHUNK {
+        *since_pause = 0;
+        tokio::task::yield_now().await;
     }
 }
 
-fn executions(kind: &'static str) {
-    metrics::counter!("lancewire_executions_total", "execution" => kind).increment(1);
+fn count_deliveries(execution: &'static str, results: usize) {
+    let results = u64::try_from(results).unwrap_or(u64::MAX);
+    metrics::counter!("lancewire_deliveries_total", "execution" => execution).increment(results);
+}
+
+fn count_executions(execution: &'static str) {
+    metrics::counter!("lancewire_executions_total", "execution" => execution).increment(1);
 }

@@ -1,8 +1,9 @@
 //! The meeting point of the tail and the subscriptions.
 //!
-//! The tail publishes events here in the order of positions; the hub keeps the last ones in its ring, puts each in the
-//! backlog of the groups that may want it, and has those worked off. Subscriptions come in by [`Hub::join`] as a
-//! [`Feed`], which catches up and then becomes a member of its group.
+//! The tail publishes events here in the order of positions; the hub keeps the last ones in its ring, matches each with
+//! the interests that are here, puts it in the backlog of the groups of those, and has the backlogs worked off.
+//! Subscriptions come in by [`Hub::join`] as a [`Feed`], which catches up and then becomes a member of a section of its
+//! group.
 //!
 //! **The seam.** Publishing and joining hold one lock, so that for each member every event is either published after it
 //! joined, or at most the head at which it joined and so caught up with before. Nothing under that lock waits.
@@ -15,12 +16,13 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    Bus, Delivery, Execution, Feed, Interest, Party, SharingKey,
-    group::Group,
+    Bus, Delivery, Execution, Feed, Interest, Lag, Party, SelectionKey, SharingKey,
+    group::{Group, Manner},
     interest::Index,
     members::{Member, Place},
     outlet::Outlet,
     ring::Ring,
+    section::Section,
 };
 use crate::{
     auth::actor::Origin,
@@ -62,6 +64,7 @@ struct Shared {
     settings: HubSettings,
     clock: Clock,
     lifecycle: Lifecycle,
+    lag: Lag,
 }
 
 /// What has been published so far, and for whom.
@@ -71,23 +74,31 @@ struct Published {
     head: i64,
     /// The last events themselves.
     ring: Ring,
-    groups: HashMap<SharingKey, Seated>,
+    groups: HashMap<SelectionKey, Opened>,
+    sections: HashMap<SharingKey, Seated>,
     index: [Index; EventKind::ALL.len()],
-    last_group: u64,
+    /// Of groups and of sections.
+    last_number: u64,
     /// For whom private events are wanted here, by how many subscriptions.
     parties: HashMap<Party, usize>,
 }
 
-/// A group with the number of subscriptions that it serves, catching up ones included.
-struct Seated {
+/// A group with the number of its sections.
+struct Opened {
     group: Arc<Group>,
+    sections: usize,
+}
+
+/// A section with the number of subscriptions that it serves, catching up ones included.
+struct Seated {
+    section: Arc<Section>,
     seats: usize,
 }
 
-/// A subscription's hold on its group: the last one dropped ends the group.
+/// A subscription's hold on its section: the last one dropped ends the section, and the last section its group.
 pub(super) struct Seat {
     pub(super) hub: Hub,
-    pub(super) group: Arc<Group>,
+    pub(super) section: Arc<Section>,
     /// Whose private events it may hear.
     user: Option<UserId>,
     admin: bool,
@@ -111,7 +122,8 @@ impl Hub {
     ) -> Self {
         let published = Published { ring: Ring::new(settings.ring_bytes), ..Published::default() };
         let published = Mutex::new(published);
-        Self { shared: Arc::new(Shared { published, log, bus, terms_of, settings, clock, lifecycle }) }
+        let lag = Lag::default();
+        Self { shared: Arc::new(Shared { published, log, bus, terms_of, settings, clock, lifecycle, lag }) }
     }
 
     /// The log behind the hub.
@@ -119,9 +131,14 @@ impl Hub {
         &self.shared.log
     }
 
-    /// Takes part in the group of `key`, from the event after the position `after`, or without it from what is published
-    /// next. `execution` serves the group if this is its first subscription; so it and `interest` must follow from what
-    /// the key was made of, and from nothing else.
+    /// How late delivery is.
+    pub fn lag(&self) -> &Lag {
+        &self.shared.lag
+    }
+
+    /// Takes part in the group and the section of `key`, from the event after the position `after`, or without it from
+    /// what is published next. `execution` serves the group if this is its first subscription, and `interest` the section;
+    /// so they must follow from what the parts of the key were made of, and from nothing else.
     ///
     /// The feed must be driven by [`Feed::catch_up`] before anything arrives.
     pub fn join(
@@ -137,44 +154,45 @@ impl Hub {
         let position = after.unwrap_or(published.head);
         let settings = &self.shared.settings;
         // Of its own kind where nothing is shared: a number that no document has.
-        let key = if settings.shared_execution { key } else { SharingKey::unique(published.last_group) };
-        let group = if let Some(seated) = published.groups.get_mut(&key) {
+        let key = if settings.shared_execution { key } else { SharingKey::unique(published.last_number) };
+        let section = if let Some(seated) = published.sections.get_mut(&key) {
             seated.seats += 1;
-            Arc::clone(&seated.group)
+            Arc::clone(&seated.section)
         } else {
-            published.last_group += 1;
-            let sharing = (settings.shared_execution, settings.backlog);
-            let clock = self.shared.clock.clone();
-            let name = (published.last_group, key);
-            let group = Arc::new(Group::new(name, interest, Box::new(execution), sharing, clock));
-            for kind in group.interest().kinds() {
-                published.index[*kind as usize].insert(&group);
-            }
-            published.groups.insert(key, Seated { group: Arc::clone(&group), seats: 1 });
-            metrics::gauge!("lancewire_groups").increment(1.0);
-            group
+            let manner = || Manner {
+                shares: settings.shared_execution,
+                backlog: settings.backlog,
+                clock: self.shared.clock.clone(),
+                lifecycle: self.shared.lifecycle.clone(),
+            };
+            published.open(key, interest, execution, manner)
         };
-        let user = viewer.actor.user().filter(|_| group.interest().has_parties());
-        let admin = viewer.actor.is_admin() && group.interest().is_told_to_admins();
+        let user = viewer.actor.user().filter(|_| section.interest().has_parties());
+        let admin = viewer.actor.is_admin() && section.interest().is_told_to_admins();
         let begun: Vec<Party> = parties(user, admin).filter(|party| count_up(&mut published.parties, *party)).collect();
         // Under the lock, or one that has just left might let go after this one has begun.
         for party in begun {
             self.shared.bus.follow(party);
         }
         drop(published);
-        Feed::new(Seat { hub: self.clone(), group, user, admin }, viewer, outlet, position)
+        Feed::new(Seat { hub: self.clone(), section, user, admin }, viewer, outlet, position)
     }
 
     /// How many subscriptions listen to this kind; one to several kinds counts for the first of them.
     pub fn listeners(&self, kind: EventKind) -> usize {
         let published = self.lock();
-        let listens = |seated: &&Seated| seated.group.interest().kinds().first() == Some(&kind);
-        published.groups.values().filter(listens).map(|seated| seated.seats).sum()
+        let listens = |seated: &&Seated| seated.section.interest().kinds().first() == Some(&kind);
+        published.sections.values().filter(listens).map(|seated| seated.seats).sum()
     }
 
-    /// How many groups there are: one for all who subscribe in the same words.
+    /// How many groups there are: one for each selection.
     pub fn groups(&self) -> usize {
         self.lock().groups.len()
+    }
+
+    /// How many sections the groups have: one for all who subscribe to the same selection with the same arguments.
+    pub fn sections(&self) -> usize {
+        self.lock().sections.len()
     }
 
     /// The position of the last event published.
@@ -245,8 +263,7 @@ impl Hub {
         let deliveries: Vec<_> = deliveries
             .into_iter()
             .map(|delivery| {
-                // What cannot be read is wanted by every group that would have to read it.
-                let terms = delivery.has_body().then(|| (self.shared.terms_of)(&delivery).unwrap_or_default());
+                let terms = delivery.has_body().then(|| (self.shared.terms_of)(&delivery).ok());
                 (delivery, terms)
             })
             .collect();
@@ -259,9 +276,9 @@ impl Hub {
             published.head = delivery.position();
             published.ring.push(Arc::clone(&delivery));
             let Some(terms) = terms else { continue };
-            for group in published.index[delivery.kind() as usize].candidates(&terms) {
-                if group.wants(&delivery) && group.enqueue(&delivery) {
-                    to_work.push(Arc::clone(group));
+            for (group, sections) in published.wanted(&delivery, terms.as_deref()) {
+                if group.enqueue(&delivery, sections) {
+                    to_work.push(group);
                 }
             }
         }
@@ -301,9 +318,9 @@ impl Hub {
     }
 
     /// Makes a member of who has caught up with everything published; none, if `position` is behind that.
-    pub(super) fn go_live(&self, group: &Group, member: &Member) -> Option<Place> {
+    pub(super) fn go_live(&self, section: &Section, member: &Member) -> Option<Place> {
         let published = self.lock();
-        (member.position >= published.head).then(|| group.join(member.clone()))
+        (member.position >= published.head).then(|| section.join(member.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Published> {
@@ -320,18 +337,9 @@ impl Drop for Seat {
         for party in over {
             self.hub.shared.bus.unfollow(party);
         }
-        let key = self.group.key();
-        let Some(seated) = published.groups.get_mut(&key) else { return };
-        seated.seats -= 1;
-        if seated.seats == 0 {
-            let ended = published.groups.remove(&key);
-            for kind in self.group.interest().kinds() {
-                published.index[*kind as usize].remove(&self.group);
-            }
-            drop(published);
-            metrics::gauge!("lancewire_groups").decrement(1.0);
-            drop(ended);
-        }
+        let ended = published.unseat(&self.section);
+        drop(published);
+        drop(ended);
     }
 }
 
@@ -340,6 +348,83 @@ impl Published {
     fn is_wanted(&self, delivery: &Delivery) -> bool {
         let kind = delivery.kind();
         !kind.is_internal() && Party::all_of(delivery.event()).any(|party| self.parties.contains_key(&party))
+    }
+
+    /// The groups that want an event, each with its sections that do. One without terms could not be read: it goes to
+    /// all who listen to its kind, as those who catch up meet it, and its execution tells them.
+    fn wanted(&self, delivery: &Delivery, terms: Option<&[Uuid]>) -> Vec<(Arc<Group>, Vec<Arc<Section>>)> {
+        let index = &self.index[delivery.kind() as usize];
+        let mut wanted: Vec<(Arc<Group>, Vec<Arc<Section>>)> = Vec::new();
+        let mut known: HashMap<u64, usize> = HashMap::new();
+        let mut last = None;
+        index.candidates(terms, |section| {
+            if !section.matches(delivery) {
+                return;
+            }
+            let number = section.group().number();
+            // The sections of one group mostly come one after the other.
+            let place = match last {
+                Some((group, place)) if group == number => place,
+                _ => *known.entry(number).or_insert_with(|| {
+                    wanted.push((Arc::clone(section.group()), Vec::new()));
+                    wanted.len() - 1
+                }),
+            };
+            last = Some((number, place));
+            if let Some((_, sections)) = wanted.get_mut(place) {
+                sections.push(Arc::clone(section));
+            }
+        });
+        wanted
+    }
+
+    /// Opens a section with its first subscription, and its group if it is the first there.
+    fn open(
+        &mut self,
+        key: SharingKey,
+        interest: Interest,
+        execution: impl Execution,
+        manner: impl FnOnce() -> Manner,
+    ) -> Arc<Section> {
+        self.last_number += 1;
+        let number = self.last_number;
+        let opened = self.groups.entry(key.selection()).or_insert_with(|| {
+            metrics::gauge!("lancewire_groups").increment(1.0);
+            let group = Group::new(number, key.selection(), Box::new(execution), manner());
+            Opened { group: Arc::new(group), sections: 0 }
+        });
+        opened.sections += 1;
+        let section = Arc::new(Section::new(number, key, Arc::clone(&opened.group), interest));
+        opened.group.open(&section);
+        for kind in section.interest().kinds() {
+            self.index[*kind as usize].insert(&section);
+        }
+        self.sections.insert(key, Seated { section: Arc::clone(&section), seats: 1 });
+        metrics::gauge!("lancewire_sections").increment(1.0);
+        section
+    }
+
+    /// A subscription leaves. Returns what has ended with it, to be dropped without the lock.
+    fn unseat(&mut self, section: &Section) -> Option<(Seated, Option<Opened>)> {
+        let Entry::Occupied(mut seated) = self.sections.entry(section.key()) else { return None };
+        seated.get_mut().seats -= 1;
+        if seated.get().seats > 0 {
+            return None;
+        }
+        let seated = seated.remove();
+        for kind in section.interest().kinds() {
+            self.index[*kind as usize].remove(section);
+        }
+        section.group().close(section);
+        metrics::gauge!("lancewire_sections").decrement(1.0);
+        let Entry::Occupied(mut opened) = self.groups.entry(section.group().selection()) else { return None };
+        opened.get_mut().sections -= 1;
+        let ended = (opened.get().sections == 0).then(|| opened.remove());
+        if let Some(Opened { group, .. }) = &ended {
+            metrics::gauge!("lancewire_groups").decrement(1.0);
+            group.end();
+        }
+        Some((seated, ended))
     }
 }
 

@@ -1,15 +1,15 @@
 //! What a subscription asks for, in terms that delivery can index.
 //!
 //! A domain describes an interest by the *terms* of which an event must carry one (a job, a client, a skill) and by a
-//! predicate for the rest. Terms are opaque here. [`Index`] finds the groups that may want an event by its terms, so that
-//! ten thousand filters on skills are not ten thousand predicates an event.
+//! predicate for the rest. Terms are opaque here. [`Index`] finds the sections that may want an event by its terms, so
+//! that ten thousand filters on skills are not ten thousand predicates an event.
 
 use std::{collections::HashMap, fmt, slice, sync::Arc};
 
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use super::{Delivery, group::Group};
+use super::{Delivery, section::Section};
 use crate::{
     auth::actor::Actor,
     error::Fault,
@@ -32,7 +32,7 @@ pub enum Terms {
 /// Says who was party to what an event is about until it happened, and is no more.
 pub type Leaving = fn(&Delivery) -> Option<UserId>;
 
-/// The events that a subscription asks for. The same for all who subscribe in the same words: it must not depend on the
+/// The events that a subscription asks for. The same for all who give the same arguments: it must not depend on the
 /// viewer.
 pub struct Interest {
     kinds: &'static [EventKind],
@@ -145,33 +145,33 @@ impl fmt::Debug for Interest {
     }
 }
 
-/// The groups of one kind of event, by what they ask for.
+/// The sections of one kind of event, by what they ask for.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    any: HashMap<u64, Arc<Group>>,
-    by_term: HashMap<Uuid, HashMap<u64, Arc<Group>>>,
+    any: HashMap<u64, Arc<Section>>,
+    by_term: HashMap<Uuid, HashMap<u64, Arc<Section>>>,
 }
 
 impl Index {
-    pub(super) fn insert(&mut self, group: &Arc<Group>) {
-        match &group.interest().terms {
-            Terms::Any => drop(self.any.insert(group.number(), Arc::clone(group))),
+    pub(super) fn insert(&mut self, section: &Arc<Section>) {
+        match &section.interest().terms {
+            Terms::Any => drop(self.any.insert(section.number(), Arc::clone(section))),
             Terms::OneOf(terms) => {
                 for term in terms {
-                    self.by_term.entry(*term).or_default().insert(group.number(), Arc::clone(group));
+                    self.by_term.entry(*term).or_default().insert(section.number(), Arc::clone(section));
                 }
             }
         }
     }
 
-    pub(super) fn remove(&mut self, group: &Group) {
-        match &group.interest().terms {
-            Terms::Any => drop(self.any.remove(&group.number())),
+    pub(super) fn remove(&mut self, section: &Section) {
+        match &section.interest().terms {
+            Terms::Any => drop(self.any.remove(&section.number())),
             Terms::OneOf(terms) => {
                 for term in terms {
-                    if let Some(groups) = self.by_term.get_mut(term) {
-                        groups.remove(&group.number());
-                        if groups.is_empty() {
+                    if let Some(sections) = self.by_term.get_mut(term) {
+                        sections.remove(&section.number());
+                        if sections.is_empty() {
                             self.by_term.remove(term);
                         }
                     }
@@ -180,9 +180,15 @@ impl Index {
         }
     }
 
-    /// The groups that may want an event with these terms; one that asks for several of them comes several times.
-    pub(super) fn candidates(&self, terms: &[Uuid]) -> impl Iterator<Item = &Arc<Group>> {
-        let by_term = terms.iter().filter_map(|term| self.by_term.get(term)).flat_map(HashMap::values);
-        self.any.values().chain(by_term)
+    /// The sections that may want an event with these terms, all of them without; one that asks for several of the terms
+    /// comes several times.
+    pub(super) fn candidates<'a>(&'a self, terms: Option<&[Uuid]>, candidate: impl FnMut(&'a Arc<Section>)) {
+        match terms {
+            Some(terms) => {
+                let by_term = terms.iter().filter_map(|term| self.by_term.get(term)).flat_map(HashMap::values);
+                self.any.values().chain(by_term).for_each(candidate);
+            }
+            None => self.any.values().chain(self.by_term.values().flat_map(HashMap::values)).for_each(candidate),
+        }
     }
 }

@@ -1,9 +1,21 @@
-//! Who is in a group, by place, by user, and in the order of joining as far as places allow.
+//! Who is in a section of a group, by place and by user, and what each of them was given.
 //!
-//! Pure bookkeeping under the group's lock. A place is used again once it is free; a member's *number* never is, so
+//! Pure bookkeeping under the section's lock. A place is used again once it is free; a member's *number* never is, so
 //! what was worked out for one member cannot reach the next one in its place.
+//!
+//! **Aside.** A member that waits for a result of its own is *aside*: what comes for it meanwhile is kept behind that
+//! result, in the order of positions, and given when the result is there ([`Members::give_own`]). It costs the others
+//! nothing. What is kept is bounded in bytes; a member for whom more comes is let go and catches up by itself.
+//!
+//! **Where a member stands.** Everything up to the position before the first result that was not given has been offered,
+//! or was not for it. So a member that is let go goes on from there, and not from the last event that it wanted, which
+//! may be long ago.
 
-use std::{collections::HashMap, hint::black_box, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    hint::black_box,
+    sync::Arc,
+};
 
 use super::{
     interest::Circle,
@@ -11,8 +23,8 @@ use super::{
 };
 use crate::{auth::actor::Origin, events::Hearing, ids::UserId};
 
-/// Results for single members, by number, in order of position.
-pub(super) type OwnPayloads = HashMap<u64, Vec<Payload>>;
+/// Bytes that may wait for one member behind a result of its own.
+const MOST_ASIDE: usize = 256 * 1024;
 
 /// A subscription that gets events as they come.
 #[derive(Clone)]
@@ -30,16 +42,48 @@ pub(super) struct Place {
     pub(super) number: u64,
 }
 
-/// A member that was let go because its outlet had no room.
+/// A member that was let go, and from where it goes on.
 pub(super) struct Lagging {
     pub(super) outlet: Arc<dyn Outlet>,
     pub(super) position: i64,
 }
 
-/// The members of one group.
+impl Lagging {
+    /// Tells the outlets. Outside every lock: a transport does what it likes.
+    pub(super) fn tell(lagging: Vec<Self>) {
+        if !lagging.is_empty() {
+            metrics::counter!("lancewire_feed_lags_total").increment(u64::try_from(lagging.len()).unwrap_or(u64::MAX));
+        }
+        for Self { outlet, position } in lagging {
+            outlet.lagged(position);
+        }
+    }
+}
+
+/// A member in its place.
+struct Seated {
+    number: u64,
+    member: Member,
+    aside: Option<Box<Aside>>,
+}
+
+/// What waits for a member, in the order of positions. The first one is a result that is still to come.
+#[derive(Default)]
+struct Aside {
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+}
+
+enum Waiting {
+    Ready(Payload),
+    /// The member's own result for the event at this position is still to come.
+    Own(i64),
+}
+
+/// The members of one section.
 #[derive(Default)]
 pub(super) struct Members {
-    places: Vec<Option<(u64, Member)>>,
+    places: Vec<Option<Seated>>,
     free: Vec<usize>,
     users: HashMap<UserId, Vec<Place>>,
     admins: Vec<Place>,
@@ -69,13 +113,14 @@ impl Members {
         if member.viewer.actor.is_admin() {
             self.admins.push(place);
         }
-        self.places[index] = Some((place.number, member));
+        self.places[index] = Some(Seated { number: place.number, member, aside: None });
         place
     }
 
     /// Takes a member out; none if it has gone before.
     pub(super) fn remove(&mut self, place: Place) -> Option<Member> {
-        let (_, member) = self.places.get_mut(place.index)?.take_if(|(number, _)| *number == place.number)?;
+        let seated = self.places.get_mut(place.index)?.take_if(|seated| seated.number == place.number)?;
+        let member = seated.member;
         self.free.push(place.index);
         if let Some(user) = member.viewer.actor.user()
             && let Some(places) = self.users.get_mut(&user)
@@ -93,6 +138,17 @@ impl Members {
         Some(member)
     }
 
+    fn at(&mut self, place: Place) -> Option<&mut Seated> {
+        self.places.get_mut(place.index)?.as_mut().filter(|seated| seated.number == place.number)
+    }
+
+    /// Up to where everything has been offered to this member, if that is so of the others up to `mark`; none if it has
+    /// gone.
+    pub(super) fn position(&mut self, place: Place, mark: i64) -> Option<i64> {
+        let seated = self.at(place)?;
+        Some(seated.aside.as_ref().and_then(|aside| aside.first()).map_or(mark, |first| mark.min(first - 1)))
+    }
+
     /// Whether anybody may hear of an event.
     pub(super) fn any_hears(&self, circle: &Circle) -> bool {
         circle.everybody
@@ -108,7 +164,7 @@ impl Members {
             .flat_map(|(user, hearing)| self.users.get(user).into_iter().flatten().map(move |place| (place, *hearing)));
         let admins = self.admins.iter().filter(|_| circle.admins).map(|place| (place, Hearing::Own));
         let viewer = |(place, hearing): (&Place, Hearing)| {
-            Some((*place, self.places.get(place.index)?.as_ref()?.1.viewer, hearing))
+            Some((*place, self.places.get(place.index)?.as_ref()?.member.viewer, hearing))
         };
         let mut parties: Vec<_> = named.chain(admins).filter_map(viewer).collect();
         parties.sort_unstable_by_key(|(place, ..)| place.index);
@@ -118,61 +174,173 @@ impl Members {
     }
 
     /// Everybody.
-    pub(super) fn all(&self) -> Vec<(Place, Origin)> {
-        let place = |(index, place): (usize, &Option<(u64, Member)>)| {
-            place.as_ref().map(|(number, member)| (Place { index, number: *number }, member.viewer))
+    pub(super) fn all(&self) -> impl Iterator<Item = (Place, Origin)> {
+        let place = |(index, seated): (usize, &Option<Seated>)| {
+            seated.as_ref().map(|seated| (Place { index, number: seated.number }, seated.member.viewer))
         };
-        self.places.iter().enumerate().filter_map(place).collect()
+        self.places.iter().enumerate().filter_map(place)
     }
 
-    /// Offers the members at these places what is theirs: `shared`, and what is in `own` under their number, in order of
-    /// position. Whoever has no room leaves.
+    /// Has a member wait for results of its own for the events at the positions `own`, with what is `shared` of the same
+    /// events around them. What comes before the first of them is offered at once. Returns how many of `own`, from the
+    /// first on, are not for it, since it has had them or has gone.
+    pub(super) fn set_aside(&mut self, place: Place, own: &[i64], shared: &[Payload], offered: &mut Offered) -> usize {
+        let Some(seated) = self.at(place) else { return own.len() };
+        let reached = seated.reached();
+        let skipped = own.partition_point(|position| *position <= reached);
+        if skipped == own.len() {
+            return skipped;
+        }
+        let aside = seated.aside.get_or_insert_default();
+        let mut shared = shared.iter().filter(|payload| payload.position > reached).peekable();
+        for position in &own[skipped..] {
+            while let Some(payload) = shared.next_if(|payload| payload.position < *position) {
+                aside.push(Waiting::Ready(payload.clone()));
+            }
+            // Who hears an event as their own does not hear it as everybody does.
+            shared.next_if(|payload| payload.position == *position);
+            aside.push(Waiting::Own(*position));
+        }
+        for payload in shared {
+            aside.push(Waiting::Ready(payload.clone()));
+        }
+        self.give_ready(place, offered);
+        skipped
+    }
+
+    /// Whether the member still waits for its own result for the event at this position.
+    pub(super) fn awaits(&mut self, place: Place, position: i64) -> bool {
+        let aside = self.at(place).and_then(|seated| seated.aside.as_ref());
+        aside.is_some_and(|aside| aside.waiting.iter().any(|waiting| waiting.is_own(position)))
+    }
+
+    /// Gives a member its own result, and what has waited behind it.
+    pub(super) fn give_own(&mut self, place: Place, payload: Payload, offered: &mut Offered) {
+        let Some(aside) = self.at(place).and_then(|seated| seated.aside.as_mut()) else { return };
+        let Some(waiting) = aside.waiting.iter_mut().find(|waiting| waiting.is_own(payload.position)) else { return };
+        aside.bytes += payload.response.len();
+        *waiting = Waiting::Ready(payload);
+        self.give_ready(place, offered);
+    }
+
+    /// Offers a member that is aside what waits for nothing any more.
+    fn give_ready(&mut self, place: Place, offered: &mut Offered) {
+        let Some(seated) = self.at(place) else { return };
+        let Some(aside) = &mut seated.aside else { return };
+        let ready = aside.take_ready();
+        let (first, bytes) = (aside.first(), aside.bytes);
+        if first.is_none() {
+            seated.aside = None;
+        }
+        let (taken, stands_at) = seated.member.offer(&ready);
+        offered.results += taken;
+        let too_much = first.filter(|_| bytes > MOST_ASIDE).map(|first| first - 1);
+        if let Some(position) = stands_at.or(too_much) {
+            offered.let_go(self.remove(place), position);
+        }
+    }
+
+    /// Offers the members at these places what is new to them of `shared`, in order of position. Those who are aside get
+    /// it later. Whoever has no room leaves.
     pub(super) fn offer(
         &mut self,
         indices: impl Iterator<Item = usize> + Clone,
         shared: &[Payload],
-        own: &OwnPayloads,
-    ) -> Offered {
+        offered: &mut Offered,
+    ) {
         let members = indices.clone().filter_map(|index| self.places.get(index)?.as_ref());
-        black_box(members.map(|(_, member)| member.outlet.touch()).fold(0, usize::wrapping_add));
-        let mut offered = Offered::default();
+        black_box(members.map(|seated| seated.member.outlet.touch()).fold(0, usize::wrapping_add));
         for index in indices {
-            let Some((number, member)) = self.places.get_mut(index).and_then(Option::as_mut) else { continue };
-            let number = *number;
-            let (taken, leaves) = match own.get(&number) {
-                None => member.offer(shared),
-                Some(own) => {
-                    let mut merged: Vec<Payload> = shared.iter().chain(own).cloned().collect();
-                    merged.sort_by_key(|payload| payload.position);
-                    // Who hears an event as their own does not hear it as everybody does.
-                    merged.dedup_by(|later, first| {
-                        let same = later.position == first.position;
-                        if same {
-                            *first = later.clone();
-                        }
-                        same
-                    });
-                    member.offer(&merged)
+            let Some(seated) = self.places.get_mut(index).and_then(Option::as_mut) else { continue };
+            let reached = seated.reached();
+            let stands_at = if let Some(aside) = &mut seated.aside {
+                for payload in shared.iter().filter(|payload| payload.position > reached) {
+                    aside.push(Waiting::Ready(payload.clone()));
                 }
+                aside.first().filter(|_| aside.bytes > MOST_ASIDE).map(|first| first - 1)
+            } else {
+                let (taken, stands_at) = seated.member.offer(shared);
+                offered.results += taken;
+                stands_at
             };
-            offered.results += taken;
-            if leaves {
-                offered.leaving.push(Place { index, number });
+            if let Some(position) = stands_at {
+                let place = Place { index, number: seated.number };
+                offered.let_go(self.remove(place), position);
             }
         }
-        for place in &offered.leaving {
-            if let Some(member) = self.remove(*place) {
-                offered.lagging.push(Lagging { outlet: member.outlet, position: member.position });
-            }
-        }
-        offered
     }
 
-    /// Lets everybody go.
-    pub(super) fn let_go(&mut self) -> Vec<Lagging> {
+    /// Lets one member go that waits for a result of its own.
+    pub(super) fn let_one_go(&mut self, place: Place, offered: &mut Offered) {
+        let first = self.at(place).and_then(|seated| seated.aside.as_ref()).and_then(|aside| aside.first());
+        if let Some(first) = first {
+            offered.let_go(self.remove(place), first - 1);
+        }
+    }
+
+    /// Lets everybody go, who have all been offered everything up to `mark`.
+    pub(super) fn let_go(&mut self, mark: i64) -> Vec<Lagging> {
         let members = std::mem::take(&mut self.places).into_iter().flatten();
         (self.free, self.users, self.admins) = Default::default();
-        members.map(|(_, member)| Lagging { outlet: member.outlet, position: member.position }).collect()
+        let lagging = |seated: Seated| {
+            let mark = seated.member.position.max(mark);
+            let position = seated.aside.and_then(|aside| aside.first()).map_or(mark, |first| mark.min(first - 1));
+            Lagging { outlet: seated.member.outlet, position }
+        };
+        members.map(lagging).collect()
+    }
+}
+
+impl Seated {
+    /// The position of the last result that was given or waits.
+    fn reached(&self) -> i64 {
+        let last = self.aside.as_ref().and_then(|aside| aside.waiting.back());
+        last.map_or(self.member.position, Waiting::position)
+    }
+}
+
+impl Aside {
+    fn push(&mut self, waiting: Waiting) {
+        self.bytes += waiting.bytes();
+        self.waiting.push_back(waiting);
+    }
+
+    /// The position of the first that waits.
+    fn first(&self) -> Option<i64> {
+        self.waiting.front().map(Waiting::position)
+    }
+
+    /// Takes out what waits in front of the first result that is still to come.
+    fn take_ready(&mut self) -> Vec<Payload> {
+        let mut ready = Vec::new();
+        while let Some(first) = self.waiting.pop_front_if(|first| matches!(first, Waiting::Ready(_))) {
+            self.bytes -= first.bytes();
+            if let Waiting::Ready(payload) = first {
+                ready.push(payload);
+            }
+        }
+        ready
+    }
+}
+
+impl Waiting {
+    const fn position(&self) -> i64 {
+        match self {
+            Self::Ready(payload) => payload.position,
+            Self::Own(position) => *position,
+        }
+    }
+
+    fn is_own(&self, position: i64) -> bool {
+        matches!(self, Self::Own(own) if *own == position)
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Ready(payload) => payload.response.len(),
+                Self::Own(_) => 0,
+            }
     }
 }
 
@@ -181,27 +349,31 @@ impl Members {
 pub(super) struct Offered {
     pub(super) results: usize,
     pub(super) lagging: Vec<Lagging>,
-    leaving: Vec<Place>,
+}
+
+impl Offered {
+    fn let_go(&mut self, member: Option<Member>, position: i64) {
+        self.lagging.extend(member.map(|member| Lagging { outlet: member.outlet, position }));
+    }
 }
 
 impl Member {
-    /// How many results were taken, and whether the member must leave.
-    fn offer(&mut self, payloads: &[Payload]) -> (usize, bool) {
+    /// How many results were taken, and where the member stands if it must leave.
+    fn offer(&mut self, payloads: &[Payload]) -> (usize, Option<i64>) {
         let new = payloads.partition_point(|payload| payload.position <= self.position);
         let payloads = &payloads[new..];
         if payloads.is_empty() {
-            return (0, false);
+            return (0, None);
         }
-        match self.outlet.offer(payloads) {
-            Offer::Taken(taken) => {
-                if let Some(last) = taken.checked_sub(1).and_then(|last| payloads.get(last)) {
-                    self.position = last.position;
-                }
-                (taken, taken < payloads.len())
-            }
+        let taken = match self.outlet.offer(payloads) {
+            Offer::Taken(taken) => taken.min(payloads.len()),
             // Its own catching up meets the same result, and knows whom to tell.
-            Offer::TooLarge | Offer::Gone => (0, true),
+            Offer::TooLarge | Offer::Gone => 0,
+        };
+        if let Some(last) = taken.checked_sub(1).and_then(|last| payloads.get(last)) {
+            self.position = last.position;
         }
+        (taken, payloads.get(taken).map(|next| next.position - 1))
     }
 }
 
@@ -264,7 +436,8 @@ mod tests {
         members.insert(member(Actor::Anonymous, &early, 0));
         members.insert(member(Actor::Anonymous, &late, 2));
         let gone = members.insert(member(Actor::Anonymous, &full, 0));
-        let offered = members.offer(0..3, &payloads(&[1, 2, 3]), &OwnPayloads::new());
+        let mut offered = Offered::default();
+        members.offer(0..3, &payloads(&[1, 2, 3]), &mut offered);
         assert_eq!((early.positions(), late.positions(), full.positions()), (vec![1, 2, 3], vec![3], vec![1]));
         assert_eq!((offered.results, offered.lagging.len(), offered.lagging[0].position), (5, 1, 1));
         assert_eq!(members.len(), 2);
@@ -307,9 +480,55 @@ mod tests {
         assert!(!members.any_hears(&nobody));
         assert!(members.any_hears(&Circle { admins: true, ..nobody }), "admins hear of every job");
 
-        let own = OwnPayloads::from([(places[0].number, payloads(&[2, 3]))]);
-        members.offer(0..4, &payloads(&[1, 3]), &own);
-        assert_eq!(outlets[0].positions(), [1, 2, 3], "its own in place of everybody's, and in order");
-        assert_eq!(outlets[3].positions(), [1, 3]);
+        // The owner's own results are still to come: nothing that is behind them overtakes them.
+        let mut offered = Offered::default();
+        let shared = payloads(&[1, 3, 5]);
+        assert_eq!(members.set_aside(places[0], &[2, 3], &shared, &mut offered), 0);
+        members.offer(0..4, &shared, &mut offered);
+        assert_eq!((outlets[0].positions(), outlets[3].positions()), (vec![1], vec![1, 3, 5]));
+        assert_eq!((members.position(places[0], 5), members.position(places[3], 5)), (Some(1), Some(5)));
+        for (position, given) in [(2, vec![1, 2]), (3, vec![1, 2, 3, 5])] {
+            assert!(members.awaits(places[0], position));
+            members.give_own(places[0], payloads(&[position]).remove(0), &mut offered);
+            assert_eq!(outlets[0].positions(), given, "its own in place of everybody's, and in order");
+        }
+        assert_eq!(members.position(places[0], 5), Some(5));
+        members.offer(0..4, &payloads(&[5, 6]), &mut offered);
+        assert_eq!(outlets[0].positions(), [1, 2, 3, 5, 6], "it is with the others again, and gets nothing twice");
+        assert_eq!(members.set_aside(places[0], &[6], &[], &mut offered), 1, "it has had that one");
+    }
+
+    #[test]
+    fn whoever_is_let_go_stands_before_the_first_that_it_was_not_given() {
+        let mut members = Members::default();
+        let outlets: Vec<_> = [0, 1, 9, 9].map(Taking::new).into();
+        let places: Vec<_> = outlets.iter().map(|outlet| members.insert(member(Actor::Anonymous, outlet, 3))).collect();
+        let mut offered = Offered::default();
+        // All have been offered everything up to 700 by now, though nothing of it was for them.
+        members.offer(0..2, &payloads(&[701, 704]), &mut offered);
+        let stands = offered.lagging.iter().map(|lagging| lagging.position).collect::<Vec<_>>();
+        assert_eq!(stands, [700, 703]);
+        members.set_aside(places[2], &[710], &payloads(&[705]), &mut offered);
+        let stands = members.let_go(708).iter().map(|lagging| lagging.position).collect::<Vec<_>>();
+        assert_eq!(stands, [708, 708], "up to the mark, for one that waits for later ones too");
+        let place = members.insert(member(Actor::Anonymous, &outlets[2], 720));
+        members.set_aside(place, &[725], &[], &mut offered);
+        assert_eq!(members.let_go(730)[0].position, 724);
+        assert_eq!(members.position(place, 800), None);
+    }
+
+    #[test]
+    fn what_waits_behind_an_own_result_is_bounded_in_bytes() {
+        let mut members = Members::default();
+        let outlet = Taking::new(9);
+        let place = members.insert(member(Actor::Anonymous, &outlet, 0));
+        let mut offered = Offered::default();
+        members.set_aside(place, &[1], &[], &mut offered);
+        for position in 2..100 {
+            let large = Payload { response: "x".repeat(10_000).into(), position };
+            members.offer(0..1, &[large], &mut offered);
+        }
+        assert_eq!((members.len(), offered.lagging.len(), offered.lagging[0].position), (0, 1, 0));
+        assert_eq!(outlet.positions(), [0; 0]);
     }
 }

@@ -8,10 +8,13 @@
 //!
 //! - [`tail`]: follows the log, woken by the [`bus`]
 //! - [`hub`]: who listens, and the exact seam between what was and what comes
-//! - [`group`]: all who subscribe in the same words; one execution and one encoding an event for all who hear the same
-//! - [`members`] and [`interest`]: bookkeeping of a group, and which group wants which event
+//! - [`group`]: all who subscribe to the same selection; one execution and one encoding an event for all who hear the same
+//! - [`section`]: those of a group who ask for the same events, by the same arguments
+//! - [`members`] and [`interest`]: bookkeeping of a section, and which section wants which event
+//! - [`lanes`]: results that are one viewer's own, beside what is done for all
 //! - [`feed`]: one subscription, catching up or live
 //! - [`outlet`]: what a transport must be able to do
+//! - [`lag`]: how late delivery is, for readiness
 //! - [`delivery`] and [`ring`]: an event on its way, and the last of them in memory
 
 mod bus;
@@ -20,20 +23,24 @@ mod feed;
 mod group;
 mod hub;
 mod interest;
+mod lag;
+mod lanes;
 mod members;
 mod outlet;
 mod ring;
+mod section;
 mod tail;
 
 pub use bus::{
     Announced, Bus, Gossip, Heard, MemoryBus, MemoryNetwork, Party, PostgresBus, PostgresBusError, RedisBus,
     RedisBusError, Seal, Signal, Topic,
 };
-pub use delivery::{Delivery, SharingKey};
+pub use delivery::{Delivery, SelectionKey, SharingKey};
 pub use feed::{Feed, FeedEnd, Live, Progress};
-pub use group::{Executed, Execution};
+pub use group::{Executed, Execution, Together};
 pub use hub::{Hub, HubSettings, TermsOf};
 pub use interest::{Interest, Leaving, Terms};
+pub use lag::Lag;
 pub use outlet::{Offer, Outlet, Payload};
 pub use tail::{Pace, Tail};
 

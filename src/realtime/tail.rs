@@ -30,8 +30,9 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Announced, Bus, Delivery, Heard, Hub, Signal};
+use super::{Announced, Bus, Delivery, Heard, Hub, Lag, Signal};
 use crate::{
+    backoff::BackOff,
     error::Fault,
     events::{Advance, Arrivals, Event, Mark, NewEvent, Point},
     lifecycle::Lifecycle,
@@ -91,6 +92,8 @@ pub struct Tail {
     /// Whether some are gathering.
     gathering: bool,
     pause: Duration,
+    /// The pauses while the database is away.
+    pauses: BackOff,
     away: bool,
     /// Whether there is more to number than one statement has numbered.
     unnumbered: bool,
@@ -120,6 +123,7 @@ impl Tail {
         let begin = Point { position: last, mark: stands.unwrap_or(Mark::NONE) };
         hub.log().note(begin);
         hub.begin_at(last, recent(&hub, last).await);
+        let pauses = BackOff::new(hub.log().ids(), ((pace.poll * 2).min(LONGEST_PAUSE), LONGEST_PAUSE));
         Ok(Self {
             hub,
             bus,
@@ -137,23 +141,26 @@ impl Tail {
             gather_until: Instant::now(),
             gathering: false,
             pause: pace.poll,
+            pauses,
             away: false,
             unnumbered,
         })
     }
 
-    /// Publishes what comes, until the process stops.
+    /// Publishes what comes, until nobody is left to deliver to.
     pub async fn run(mut self) {
         let lifecycle = self.lifecycle.clone();
         let (bus, doorbell) = (Arc::clone(&self.bus), Arc::clone(&self.doorbell));
         let arrivals = self.hub.log().arrivals().clone();
         arrivals.open();
         // Whichever way this ends.
-        let _closing = Closing(arrivals);
+        let lag = self.hub.lag().clone();
+        lag.begin(self.pace.poll);
+        let _closing = Closing(arrivals, lag);
         let mut beat_at = Instant::now();
         let mut ending = pin!(async {
             tokio::select! {
-                () = lifecycle.stopping() => {}
+                () = lifecycle.drained() => {}
                 () = lifecycle.failed() => {}
             }
         });
@@ -259,10 +266,14 @@ impl Tail {
                     let (times, most) = if self.bus.carries_events() { GATHER } else { GATHER_FOR_READERS };
                     self.gather_until = Instant::now() + (began.elapsed() * times).min(most);
                 }
+                if stamp && !self.unnumbered {
+                    self.hub.lag().caught_up(began);
+                }
                 if self.away {
                     tracing::info!(position = self.last, "the event log answers again");
                 }
                 (self.away, self.pause) = (false, self.pace.poll);
+                self.pauses.reset();
                 self.hub.log().arrivals().open();
                 // The log has been read to its end. What somebody has told of beyond that is no reason to read it again.
                 self.early.clear();
@@ -272,7 +283,7 @@ impl Tail {
                 if !self.away {
                     tracing::error!(error = %fault, "the event log cannot be read; trying again");
                 }
-                (self.away, self.pause) = (true, (self.pause * 2).min(LONGEST_PAUSE));
+                (self.away, self.pause) = (true, self.pauses.length());
                 self.hub.log().arrivals().close();
             }
         }
@@ -430,11 +441,12 @@ impl Tail {
 }
 
 /// Lets nobody wait for a tail that has ended.
-struct Closing(Arrivals);
+struct Closing(Arrivals, Lag);
 
 impl Drop for Closing {
     fn drop(&mut self) {
         self.0.close();
+        self.1.end();
     }
 }
 

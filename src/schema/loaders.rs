@@ -1,4 +1,7 @@
-//! The loaders of one operation, each made when it is first asked for: most operations ask for none.
+//! The loaders of operations, each made when it is first asked for: most operations ask for none.
+//!
+//! Several operations may share them, for several viewers: so each key names all that its value depends on, the viewer
+//! included where it matters.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,8 +13,11 @@ use crate::{
     wallet::graphql::WalletLoader,
 };
 
-/// What resolvers look others up with. It works while the operation is driven by its batches.
-pub(crate) struct Loaders {
+/// What resolvers look others up with. It works while the operation is driven by its batches. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Loaders(Arc<Inner>);
+
+struct Inner {
     services: Arc<Services>,
     batches: Batches,
     accounts: OnceLock<DataLoader<AccountLoader>>,
@@ -23,22 +29,22 @@ pub(crate) struct Loaders {
 impl Loaders {
     pub(super) fn new(services: Arc<Services>, batches: Batches) -> Self {
         let (accounts, jobs, claims, wallets) = Default::default();
-        Self { services, batches, accounts, jobs, claims, wallets }
+        Self(Arc::new(Inner { services, batches, accounts, jobs, claims, wallets }))
     }
 
     pub(crate) fn accounts(&self) -> &DataLoader<AccountLoader> {
-        self.accounts.get_or_init(|| self.batches.loader(AccountLoader(self.services.accounts.clone())))
+        self.0.accounts.get_or_init(|| self.0.batches.loader(AccountLoader(self.0.services.accounts.clone())))
     }
 
     pub(crate) fn jobs(&self) -> &DataLoader<JobLoader> {
-        self.jobs.get_or_init(|| self.batches.loader(JobLoader(self.services.jobs.clone())))
+        self.0.jobs.get_or_init(|| self.0.batches.loader(JobLoader(self.0.services.jobs.clone())))
     }
 
     pub(crate) fn claims(&self) -> &DataLoader<ClaimLoader> {
-        self.claims.get_or_init(|| self.batches.loader(ClaimLoader(self.services.claims.clone())))
+        self.0.claims.get_or_init(|| self.0.batches.loader(ClaimLoader(self.0.services.claims.clone())))
     }
 
     pub(crate) fn wallets(&self) -> &DataLoader<WalletLoader> {
-        self.wallets.get_or_init(|| self.batches.loader(WalletLoader(self.services.wallets.clone())))
+        self.0.wallets.get_or_init(|| self.0.batches.loader(WalletLoader(self.0.services.wallets.clone())))
     }
 }

@@ -171,8 +171,39 @@ impl Services {
 
     /// Gives an operation its own loaders. It must be driven by the batches that come with it.
     pub fn load_for(self: &Arc<Self>, request: async_graphql::Request) -> (async_graphql::Request, Batches) {
+        let Loads { loaders, batches } = self.loads();
+        (request.data(loaders), batches)
+    }
+
+    /// Loaders for several operations at the same time.
+    pub fn loads(self: &Arc<Self>) -> Loads {
         let batches = Batches::default();
-        (request.data(Loaders::new(Arc::clone(self), batches.clone())), batches)
+        Loads { loaders: Loaders::new(Arc::clone(self), batches.clone()), batches }
+    }
+}
+
+/// Loaders that several operations use at the same time: what they look up meanwhile is batched over all of them. They
+/// keep nothing, and what they look up is named by its keys alone, whoever the viewer is.
+pub struct Loads {
+    loaders: Loaders,
+    batches: Batches,
+}
+
+impl std::fmt::Debug for Loads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loads").finish_non_exhaustive()
+    }
+}
+
+impl Loads {
+    /// Gives an operation these loaders. It must run within [`Loads::drive`].
+    pub fn given_to(&self, request: async_graphql::Request) -> async_graphql::Request {
+        request.data(self.loaders.clone())
+    }
+
+    /// Runs the operations, and their batches whenever all of them wait.
+    pub async fn drive<F: Future>(&self, operations: F) -> F::Output {
+        self.batches.clone().drive(operations).await
     }
 }
 

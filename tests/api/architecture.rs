@@ -152,7 +152,7 @@ fn failures_are_handled_and_not_unwrapped() {
 
 /// A part of the house and whom it may know. What is not in the list is told by
 /// [`every_part_knows_only_whom_it_may`].
-const KNOWS: [(&str, &str); 29] = [
+const KNOWS: [(&str, &str); 30] = [
     // Leaves.
     ("clock", ""),
     ("lifecycle", ""),
@@ -160,9 +160,10 @@ const KNOWS: [(&str, &str); 29] = [
     ("page", ""),
     ("trust", ""),
     ("ids", "clock"),
+    ("backoff", "ids"),
     ("error", "money"),
     ("text", "error"),
-    ("db", "error ids lifecycle trust"),
+    ("db", "backoff error ids lifecycle trust"),
     ("idempotency", "clock db error ids"),
     ("migrations", "db lifecycle"),
     // What domains stand on.
@@ -183,11 +184,11 @@ const KNOWS: [(&str, &str); 29] = [
         "accounts auth clock config db error events idempotency ids jobs money named_enum notifications page text wallet",
     ),
     // Delivery knows the log and no domain.
-    ("realtime", "auth clock error events ids lifecycle trust"),
+    ("realtime", "auth backoff clock error events ids lifecycle trust"),
     // The kit knows no domain, but for the shape of an amount and the interface that its macro writes into unions.
     ("graphql", "auth clock connection error idempotency ids lifecycle money page schema wallet"),
     ("schema", "accounts auth claims db error events graphql ids jobs lifecycle notifications realtime wallet"),
-    ("http", "auth clock db demo error events graphql ids lifecycle migrations realtime schema"),
+    ("http", "auth backoff clock db demo error events graphql ids lifecycle migrations realtime schema"),
     // What nodes tell each other of their callers.
     ("gossip", "auth graphql lifecycle realtime"),
     // The process.

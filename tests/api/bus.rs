@@ -322,6 +322,7 @@ impl Node {
     }
 
     async fn stop(self) {
+        self.lifecycle.set_drained();
         assert!(self.lifecycle.shut_down(Duration::from_secs(5)).await, "a task did not leave by itself");
         self.db.close().await;
     }
@@ -579,6 +580,7 @@ async fn what_a_node_left_unnumbered_is_numbered_by_the_others(ground: Ground) {
     let ada: UserId = one.ids.next();
     let listening = one.listen(Some(ada), false, EventKind::WalletUpdated).await;
     // Its tail is gone; its last transaction commits.
+    two.lifecycle.set_drained();
     assert!(two.lifecycle.shut_down(Duration::from_secs(5)).await);
     two.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
     until("the other node finds it", || listening.heard().len() == 1).await;

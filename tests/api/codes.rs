@@ -26,6 +26,7 @@ use crate::{
         codes::{KNOWN, listed},
         http::Reply,
         people::{PASSWORD, Person, new_job, text},
+        stream::{SSE, request},
     },
 };
 
@@ -39,7 +40,7 @@ fn readme_lists_the_codes_that_there_are() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_code_is_sent() {
     let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
-    let settings = "[budgets]\nanonymous = 100\n[http]\nbody_timeout_ms = 200";
+    let settings = "[budgets]\nanonymous = 100\n[http]\nbody_timeout_ms = 200\n[events]\nring_bytes = 1\n[database]\nmax_connections = 1\nacquire_timeout_ms = 1000";
     let app = TestApp::start_with(Database::Sqlite, settings, clock.clone()).await;
     let (ben, anonymous) = (app.freelancer("Ben").await, app.anonymous());
     let deep = format!("{{ viewer {}{{ id }}{} }}", "{ wallet { owner ".repeat(9), " } }".repeat(9));
@@ -66,6 +67,13 @@ async fn every_code_is_sent() {
         answers.push(anonymous.run("{ jobs(first: 90) { nodes { id } } a: wallet { id } }", json!({})).await);
         answers.push(anonymous.run(&crate::limits::mutations(5), json!({})).await);
     }
+    let start = text(&ben.run("{ streamCursor }", json!({})).await.body, "/data/streamCursor");
+    app.client("Ada").await.post_job("After the cursor").await;
+    app.published().await;
+    let held = app.app.db.snapshot().await.expect("the only reader");
+    let feed = "subscription($after: String) { jobPosted(after: $after) { cursor } }";
+    answers.push(Reply::of(request(&app.http, SSE, None, feed, json!({ "after": start }))).await);
+    held.rollback().await.expect("the end");
     app.app.db.writer().execute_unprepared("ALTER TABLE skills RENAME TO away").await.expect("renamed");
     answers.push(ben.run("{ skills { slug } }", json!({})).await);
     clock.advance(Duration::from_secs(3_600));

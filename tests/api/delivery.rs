@@ -1,6 +1,12 @@
 //! Between the commit of a change and the sockets of all who listen no event is lost, doubled or out of order.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use futures_util::{
     FutureExt, SinkExt, StreamExt,
@@ -10,7 +16,7 @@ use lancewire::{
     auth::actor::{Actor, Origin},
     clock::Clock,
     events::{EventCursor, EventKind, Hearing, NewEvent, record},
-    realtime::{Delivery, Executed, Execution, Interest, Offer, Outlet, Payload, SharingKey},
+    realtime::{Delivery, Executed, Execution, Interest, Offer, Outlet, Payload, SharingKey, Terms},
 };
 use sea_orm::DbErr;
 use serde_json::{Value, json};
@@ -264,6 +270,49 @@ async fn a_feed_that_is_not_read_catches_up_from_the_log_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_feed_that_is_not_read_catches_up_from_the_log_on_postgres() {
     a_feed_that_is_not_read_catches_up(Database::Postgres, "log", NO_MEMORY).await;
+}
+
+/// Up to where its group stands a quiet member has been offered everything: what is older is neither read again nor
+/// missed.
+async fn a_member_that_was_quiet_goes_on_from_where_its_group_stood(database: Database) {
+    let app = TestApp::start_with(database, NO_MEMORY, Clock::system()).await;
+    let ada = app.client("Ada").await;
+    let hub = &app.app.services.hub;
+    let reader = Arc::new(Reader::default());
+    let viewer = Origin { actor: Actor::Anonymous, address: [127, 0, 0, 1].into() };
+    let wanted = Arc::new(AtomicBool::new(false));
+    let wants = Arc::clone(&wanted);
+    let interest = Interest::matching(EventKind::JobPosted, Terms::Any, move |_| Ok(wants.load(Ordering::Relaxed)));
+    let feed =
+        hub.join(SharingKey::new("quiet"), interest, Blank, None, viewer, Arc::clone(&reader) as Arc<dyn Outlet>);
+    let Ok(live) = feed.catch_up().await else { panic!("there is nothing to catch up with") };
+    // Of no interest, and forgotten by the time that something is.
+    post_many(&ada, 50, 10).await;
+    app.published().await;
+    until("its place goes along", || live.position() == Some(hub.head())).await;
+    let quiet_until = hub.head();
+    app.db_age().await;
+    app.db_forget().await;
+    wanted.store(true, Ordering::Relaxed);
+    post(&ada, "Wanted", 10).await;
+    until("it was let go", || reader.let_go_at().is_some()).await;
+    let stands = reader.let_go_at().expect("let go");
+    assert!(stands >= quiet_until, "it goes on from {stands}, and was offered everything up to {quiet_until}");
+    reader.make_room(1);
+    let live = soon(live.lagged(stands).catch_up()).await.map_err(|end| panic!("it ended: {end:?}"));
+    assert_eq!(reader.positions(), [stands + 1], "the one event that it wanted");
+    drop(live);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_quiet_goes_on_from_where_its_group_stood_on_sqlite() {
+    a_member_that_was_quiet_goes_on_from_where_its_group_stood(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_quiet_goes_on_from_where_its_group_stood_on_postgres() {
+    a_member_that_was_quiet_goes_on_from_where_its_group_stood(Database::Postgres).await;
 }
 
 async fn a_slow_socket_catches_up_without_loss_or_double(database: Database) {

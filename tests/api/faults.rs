@@ -24,16 +24,13 @@ pub mod stage;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join;
-use lancewire::{clock::Clock, events::EventKind};
+use lancewire::events::EventKind;
 use reqwest::Method;
-use serde_json::json;
 use tokio::sync::Mutex;
 
 use crate::support::{
-    app::{Database, TestApp},
     binary::Server,
     http::{Http, Reply},
-    people::text,
     proxy::Wire,
 };
 use fleet::{Listener, Records};
@@ -341,26 +338,4 @@ async fn one_fault_comes_upon_the_other() {
     .await;
     let proof = stage.prove(&[&fleet, &other], [server]).await;
     assert!(proof.late > 0, "nothing broke between a commit and a socket");
-}
-
-/// A stock graphql-ws client takes an `error` for the end of the subscription, and 1013 for a reason to come back.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_subscribes_while_the_database_is_away_is_told_to_come_back() {
-    // A ring that keeps nothing: whoever has a cursor that it reaches back to needs no database at all.
-    let settings = "[database]\nacquire_timeout_ms = 1000\n[events]\nring_bytes = 1";
-    let app = TestApp::start_with(Database::Postgres, settings, Clock::system()).await;
-    let start = text(&app.anonymous().run("{ streamCursor }", json!({})).await.body, "/data/streamCursor");
-    app.client("Ada").await.post_job("Before").await;
-    let (socket, other) = (app.socket(None).await, app.socket(None).await);
-    app.db_away(true).await;
-    let query = "subscription($after: String) { jobPosted(after: $after) { cursor } }";
-    socket.subscribe(query, json!({ "after": start }));
-    let closed = socket.closed().await;
-    app.db_away(false).await;
-    assert_eq!(closed.0, 1013, "{}", closed.1);
-    let feed = other.subscribe(query, json!({ "after": start }));
-    app.listening(1).await;
-    app.client("Eve").await.post_job("After").await;
-    other.next(&feed).await;
-    app.finish().await;
 }

@@ -221,7 +221,7 @@ async fn operators_see_how_it_is() {
     }
 
     let ready = Reply::of(get(&app, "/health/ready")).await;
-    let expected = json!({ "status": "ready", "database": "ok", "schema": "ok", "eventsBehind": 0, "bus": "ok", "stopping": false });
+    let expected = json!({ "status": "ready", "database": "ok", "schema": "ok", "delivery": "ok", "eventsBehind": 0, "bus": "ok", "stopping": false });
     assert_eq!((ready.status.as_u16(), &ready.body), (200, &expected));
     let metrics = Reply::of(get(&app, "/metrics")).await;
     let text = metrics.body.as_str().expect("a text");
@@ -236,6 +236,7 @@ async fn operators_see_how_it_is() {
         "lancewire_subscriptions{field=\"jobPosted\"}",
         "lancewire_events_total{kind=\"JOB_POSTED\"}",
         "lancewire_events_behind ",
+        "lancewire_delivery_lag_seconds ",
         "lancewire_database_connections{pool=\"writer\"} 1",
         "lancewire_database_connections_in_use{pool=\"readers\"}",
         "lancewire_tailed_events_total{from=\"log\"}",

@@ -53,7 +53,8 @@ on_both! {
         let (_, of_ada, _) = &seats[0];
         let drafts = of_ada.subscribe(MINE, json!({ "filter": { "status": ["DRAFT"] } }));
         app.listening(6).await;
-        assert_eq!(app.app.services.hub.groups(), 2, "who asks in the same words shares a group, here too");
+        let hub = &app.app.services.hub;
+        assert_eq!((hub.groups(), hub.sections()), (1, 2), "who selects the same shares a group, here too");
 
         let quiet = drafted(&ada, "Quiet").await;
         ada.update(&quiet, json!({ "title": "Still quiet" })).await.good();

@@ -1,7 +1,7 @@
 //! Nobody who was away misses a thing: subscriptions resume after a cursor, `events` shows the same stream over HTTP,
 //! and `streamCursor` closes the gap between a list and its stream.
 
-use lancewire::events::{EventCursor, Mark};
+use lancewire::events::{Audience, EventCursor, EventKind, Mark, NewEvent, record};
 use serde_json::{Value, json};
 
 use crate::{
@@ -63,6 +63,41 @@ on_both! {
         assert_eq!(format!("{heard:?}"), format!("{replayed:?}"));
         let rest = take(&app, json!({ "after": heard[6]["data"]["jobPosted"]["cursor"] }), 5).await;
         assert_eq!(rest, heard[7..], "a cursor is a place between two events");
+    }
+
+    async fn what_this_version_cannot_read_is_told_live_as_in_replay(app: TestApp) {
+        let ada = app.client("Ada").await;
+        let start = cursor(&ada).await;
+        let socket = ada.socket().await;
+        let react = json!({ "anySkill": ["react"] });
+        let hers = json!({ "clientId": ada.id });
+        let filtered = "subscription($after: String, $f: JobFilter) { jobPosted(after: $after, filter: $f) { cursor job { title } } }";
+        let filters = [json!(null), react, hers];
+        let live: Vec<_> = filters.iter().map(|filter| socket.subscribe(filtered, json!({ "f": filter }))).collect();
+        app.listening(3).await;
+        let ids = app.app.db.ids();
+        let later = NewEvent {
+            id: ids.next(),
+            kind: EventKind::JobPosted,
+            subject: uuid::Uuid::from_u128(7),
+            subject_version: 1,
+            audience: Audience { public: true, owner: ids.next(), claimant: None },
+            payload: "{ \"written\": \"by a later version\" }".into(),
+            occurred_at: app.app.clock.now(),
+        };
+        let later = &later;
+        let recorded = app.app.db.transact(|tx| async move { record(&tx, later.clone()).await });
+        recorded.await.map_err(|error: sea_orm::DbErr| error).expect("it commits");
+        app.published().await;
+        for (filter, live) in filters.iter().zip(&live) {
+            let told = socket.next(live).await;
+            assert_eq!(told["errors"][0]["extensions"]["code"], "INTERNAL_SERVER_ERROR", "{filter}: {told}");
+            let again = ada.socket().await;
+            let replayed = again.subscribe(filtered, json!({ "f": filter, "after": start }));
+            assert_eq!(format!("{:?}", again.next(&replayed).await), format!("{told:?}"), "{filter}");
+        }
+        ada.post_job("Readable").await;
+        assert_eq!(socket.next(&live[0]).await["data"]["jobPosted"]["job"]["title"], "Readable", "and life goes on");
     }
 
     async fn the_seam_between_replay_and_live_is_exact(app: TestApp) {

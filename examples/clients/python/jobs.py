@@ -69,9 +69,10 @@ async def main():
                     after, tries = event["jobUpdated"]["cursor"], 0
         except TransportQueryError as error:
             codes = [problem.get("extensions", {}).get("code") for problem in error.errors or []]
-            if "CURSOR_EXPIRED" not in codes:
+            if "CURSOR_EXPIRED" in codes:
+                after = None  # no longer kept: the list is read anew
+            elif "UNAVAILABLE" not in codes:  # not now
                 raise
-            after = None  # no longer kept: the list is read anew
         except (TransportError, OSError, asyncio.TimeoutError) as error:
             print("away:", error, flush=True)
         await asyncio.sleep(min(30, 2**tries) * random.uniform(0.5, 1))

@@ -9,10 +9,9 @@
 use std::sync::Arc;
 
 use async_graphql::{
-    Positioned, Request, ServerError, Variables,
-    parser::types::{OperationType, Selection, SelectionSet},
+    Request, ServerError, Variables,
+    parser::types::{DocumentOperations, OperationType, Selection, SelectionSet},
 };
-use async_graphql_value::Value as Literal;
 use moka::sync::Cache;
 
 use super::{
@@ -62,12 +61,34 @@ impl Prepared {
         request
     }
 
+    /// The request of a subscription for one event: without the arguments of its root field, which say which events are
+    /// meant and nothing else. So an answer cannot depend on them.
+    pub fn request_for_event(&self) -> Request {
+        let mut document = self.kept.executable(self.resolved.as_deref(), &self.variables);
+        if let DocumentOperations::Single(operation) = &mut document.operations {
+            for selection in &mut operation.node.selection_set.node.items {
+                if let Selection::Field(root) = &mut selection.node {
+                    root.node.arguments.clear();
+                }
+            }
+        }
+        let mut request = Request::new(String::new()).variables(self.variables.clone());
+        request.set_parsed_query(document);
+        request
+    }
+
     /// An argument of the first root field, as the document has it.
-    pub fn root_argument(&self, name: &str) -> Option<&Positioned<Literal>> {
-        match &self.kept.selections(self.resolved.as_deref()).items.first()?.node {
+    #[cfg(test)]
+    pub(super) fn root_argument(&self, name: &str) -> Option<&async_graphql::Positioned<async_graphql_value::Value>> {
+        match &self.selections().items.first()?.node {
             Selection::Field(field) => field.node.get_argument(name),
             Selection::FragmentSpread(_) | Selection::InlineFragment(_) => None,
         }
+    }
+
+    /// What is executed: fields of one name merged, fragments in place of their spreads, and no directives.
+    pub fn selections(&self) -> &SelectionSet {
+        self.kept.selections(self.resolved.as_deref())
     }
 }
 

@@ -1,4 +1,8 @@
-//! A subscription's document, executed on one event at a time for all who sent it.
+//! A subscription's selection, executed on one event at a time for all who sent it.
+//!
+//! The arguments of the root field are left out: they say which events are meant, and those who select the same with
+//! others are answered together. Executions for several viewers at the same time share their loaders ([`Together`]), so
+//! that what each of them looks up is one statement for all.
 //!
 //! What fails on the swift schema is executed once more by the one that knows how to tell it; while the database is out of
 //! reach it is tried again, since an answer without what it would have said were lost. Made by
@@ -12,20 +16,27 @@ use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use super::{Operations, Ready, Shared, next};
 use crate::{
     auth::actor::{Actor, Origin},
+    backoff::BackOff,
     error::Fault,
     events::Hearing,
     graphql::{classify::classify, context::Scope, errors::ErrorCode, limits::failure},
-    realtime::{Delivery, Executed, Execution},
-    schema::{Schema, event::Pinned},
+    realtime::{Delivery, Executed, Execution, Together},
+    schema::{Loads, Schema, event::Pinned},
 };
 
 /// Between tries to answer an event while the database is out of reach: the first pause and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// A subscription's document, to be executed on one event at a time for all who sent it.
+/// A subscription's selection, to be executed on one event at a time for all who sent it.
 pub(super) struct EventExecution {
     operations: Operations,
     ready: Box<Ready>,
+}
+
+/// Executions whose loads are made together.
+struct SharedLoads<'e> {
+    execution: &'e EventExecution,
+    loads: Loads,
 }
 
 impl EventExecution {
@@ -33,19 +44,45 @@ impl EventExecution {
         Self { operations, ready }
     }
 
+    /// The answer, with loads of its own or those of others.
+    async fn answer(
+        &self,
+        loads: Option<&Loads>,
+        delivery: &Arc<Delivery>,
+        hearing: Hearing,
+        viewer: Option<Origin>,
+    ) -> Executed {
+        let mut pauses: Option<BackOff> = None;
+        loop {
+            if let Some(executed) = self.attempt(loads, delivery, hearing, viewer).await {
+                return executed;
+            }
+            // An answer without what the database would have said is never made good: nobody asks again. So this goes on
+            // for as long as the database is away, or until whoever waits for it is cut off.
+            pauses.get_or_insert_with(|| BackOff::new(&self.operations.shared.ids, PAUSE)).pause().await;
+        }
+    }
+
     /// The answer, or none while the database is out of reach.
-    async fn attempt(&self, delivery: &Arc<Delivery>, hearing: Hearing, viewer: Option<Origin>) -> Option<Executed> {
+    async fn attempt(
+        &self,
+        loads: Option<&Loads>,
+        delivery: &Arc<Delivery>,
+        hearing: Hearing,
+        viewer: Option<Origin>,
+    ) -> Option<Executed> {
         let Shared { schema, swift, .. } = &*self.operations.shared;
-        let (mut response, mut scope) = self.run(swift, delivery, hearing, viewer).await;
+        let (mut response, mut scope) = self.run((swift, loads), delivery, hearing, viewer).await;
         if !response.errors.is_empty() && !response.errors.iter().any(is_out_of_reach) {
             // What fails is told by the schema that knows how.
-            (response, scope) = self.run(schema, delivery, hearing, viewer).await;
+            (response, scope) = self.run((schema, loads), delivery, hearing, viewer).await;
         }
         if response.errors.iter().any(is_out_of_reach) {
             return None;
         }
         if !response.errors.is_empty() {
-            classify(&mut response, &self.operations.request_id());
+            // By the event's own id: whoever meets it live or when they catch up is told the same.
+            classify(&mut response, &delivery.id().to_string());
         }
         let (looked_at_viewer, failed) = (scope.is_private(), !response.errors.is_empty());
         Some(Executed { response: next(response), looked_at_viewer, failed })
@@ -53,7 +90,7 @@ impl EventExecution {
 
     async fn run(
         &self,
-        schema: &Schema,
+        (schema, loads): (&Schema, Option<&Loads>),
         delivery: &Arc<Delivery>,
         hearing: Hearing,
         viewer: Option<Origin>,
@@ -63,10 +100,18 @@ impl EventExecution {
         let origin = viewer.unwrap_or(Origin { actor: Actor::Anonymous, address });
         let scope = Scope::new(origin.actor, origin.address, ready.budget, &operations.shared.clock);
         let scope = Arc::new(scope);
-        let (request, batches) = operations.request(ready);
+        let own;
+        let (loads, is_shared) = if let Some(loads) = loads {
+            (loads, true)
+        } else {
+            own = operations.shared.services.loads();
+            (&own, false)
+        };
+        let request = loads.given_to(ready.prepared.request_for_event());
         let request = request.data(Arc::clone(&scope)).data(Pinned(Arc::clone(delivery), hearing));
         let mut responses = AssertUnwindSafe(schema.execute_stream(request)).catch_unwind();
-        let response = batches.drive(responses.next()).await;
+        // Shared ones are driven by whoever shares them.
+        let response = if is_shared { responses.next().await } else { loads.drive(responses.next()).await };
         let response = response.and_then(Result::ok).unwrap_or_else(|| {
             let message = "an event was not executed";
             Response::from_errors(vec![failure(ErrorCode::InternalServerError, message, None)])
@@ -88,18 +133,20 @@ impl Execution for EventExecution {
         hearing: Hearing,
         viewer: Option<Origin>,
     ) -> BoxFuture<'a, Executed> {
-        async move {
-            let mut pause = PAUSE.0;
-            loop {
-                match self.attempt(delivery, hearing, viewer).await {
-                    Some(executed) => return executed,
-                    // An answer without what the database would have said were lost: nobody comes back for it. So this goes
-                    // on for as long as the database is away, or until whoever waits for it is cut off.
-                    None => tokio::time::sleep(pause).await,
-                }
-                pause = (pause * 2).min(PAUSE.1);
-            }
-        }
-        .boxed()
+        self.answer(None, delivery, hearing, viewer).boxed()
+    }
+
+    fn together(&self) -> Option<Box<dyn Together + '_>> {
+        Some(Box::new(SharedLoads { execution: self, loads: self.operations.shared.services.loads() }))
+    }
+}
+
+impl Together for SharedLoads<'_> {
+    fn execute<'a>(&'a self, delivery: &'a Arc<Delivery>, hearing: Hearing, viewer: Origin) -> BoxFuture<'a, Executed> {
+        self.execution.answer(Some(&self.loads), delivery, hearing, Some(viewer)).boxed()
+    }
+
+    fn drive<'a>(&'a self, executions: BoxFuture<'a, ()>) -> BoxFuture<'a, ()> {
+        self.loads.drive(executions).boxed()
     }
 }

@@ -17,7 +17,7 @@
 //! | --- | --- | --- |
 //! | the document or its arguments are refused, a cursor that is no place | `next` with the errors, `complete` | the errors as plain JSON if that is accepted, else a part with `errors` |
 //! | the token in the request is bad or expired | 401 | 401 |
-//! | over a limit or a budget; stopping, the database is away; a fault | 429; 503; 500 | the same |
+//! | over a limit or a budget; stopping, the database is away (`UNAVAILABLE`); a fault | 429; 503; 500 | the same |
 //! | the token expires, the session or the rights end | `next` with the error, then the end **without** `complete` | a part with `errors`, closing boundary |
 //! | what comes next is no longer kept or too large | `next` with the error, `complete` | a part with `errors`, closing boundary |
 //! | the process stops, the stream is too old, or the reader was too slow | the end without `complete` | the end without closing boundary |
@@ -160,7 +160,8 @@ pub async fn open(web: &Web, opening: Opening) -> Response {
 
 /// The answer to an operation that was refused before anything ran.
 pub fn refuse(mut refused: async_graphql::Response, transport: Transport, media: MediaType) -> Response {
-    let worth_another_try = [ErrorCode::RateLimited, ErrorCode::InternalServerError, ErrorCode::Timeout];
+    let worth_another_try =
+        [ErrorCode::RateLimited, ErrorCode::InternalServerError, ErrorCode::Timeout, ErrorCode::Unavailable];
     let is = |wanted: ErrorCode| refused.errors.iter().any(|error| code(error) == Some(wanted.as_str()));
     let again = worth_another_try.into_iter().any(is);
     let plain = if again { Some(MediaType::Json) } else { Some(media).filter(|_| transport == Transport::Multipart) };

@@ -90,7 +90,7 @@ impl Flow {
     fn position(&self) -> Option<i64> {
         match self {
             Self::CatchingUp(_, progress) => Some(progress.position()),
-            Self::Live(live) => Some(live.position()),
+            Self::Live(live) => live.position(),
             Self::Over => None,
         }
     }

@@ -116,13 +116,9 @@ pub enum Operation {
 /// Joins a subscription to the hub, or says why not.
 pub type Joining = Box<dyn FnOnce(Arc<dyn Outlet>) -> BoxFuture<'static, Result<Subscription, NotJoined>> + Send>;
 
-/// Why a subscription did not begin.
-pub enum NotJoined {
-    /// A serialised array of errors: the client asked for what there is not.
-    Errors(Arc<str>),
-    /// It could not be looked at now: 1013, and the client comes back. An `error` would end it for good.
-    Unavailable,
-}
+/// Why a subscription did not begin: a serialised array of errors. One that could not be looked at now says so by its code
+/// (`UNAVAILABLE`): it ends by itself, and the others of its socket go on.
+pub struct NotJoined(pub Arc<str>);
 
 /// A subscription that has been admitted.
 pub struct Subscription {

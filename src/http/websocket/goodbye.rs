@@ -4,13 +4,13 @@
 //! here has a limit of its own, so a peer that does not part properly is cut off. Also turns away the sockets that
 //! never get a session.
 
-use std::time::Duration;
+use std::{future::Future, pin::pin, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
 use super::{close::Close, protocol::Invalid, reader::Reader, wire::Wire};
 
-/// How long a peer has to take the last frames and to answer the close frame.
+/// How long a peer has to take the last frames and to answer the close frame; one that was too slow has longer.
 const GOODBYE: Duration = Duration::from_secs(3);
 
 /// How long a connection stays open after the close frame when the rest of what the peer sent cannot be read: closing
@@ -57,10 +57,21 @@ impl From<Close> for End {
 }
 
 /// Says what there is to say to the peer, after what still waits for it, and closes the connection.
-pub(super) async fn part(end: End, wire: &Wire, reader: &mut Reader) {
+///
+/// A peer that was too slow would not take that in [`GOODBYE`] either: it is waited for until `patience` is over. Closing
+/// earlier would lose the close frame, since whatever it sends to a connection that is closed here is answered by a reset.
+pub(super) async fn part(end: End, wire: &Wire, reader: &mut Reader, patience: impl Future<Output = ()>) {
     match end {
         // A peer that does not even take this is cut off.
-        End::Close(close) => drop(timeout(GOODBYE, say_goodbye(wire, reader, &close)).await),
+        End::Close(close) => {
+            let mut goodbye = pin!(say_goodbye(wire, reader, &close));
+            if timeout(GOODBYE, &mut goodbye).await.is_err() && close == Close::SlowReader {
+                tokio::select! {
+                    () = goodbye => {}
+                    () = patience => {}
+                }
+            }
+        }
         // Reading on makes the answer to the peer's close frame.
         End::Peer => {
             let answer = async {
@@ -75,6 +86,7 @@ pub(super) async fn part(end: End, wire: &Wire, reader: &mut Reader) {
 
 /// RFC 6455, 5.5.1: the peer answers a close frame by one of its own; then the server closes the connection.
 async fn say_goodbye(wire: &Wire, reader: &mut Reader, close: &Close) {
+    wire.hurry();
     reader.close(close.frame());
     if !wire.drain().await {
         return;

@@ -120,7 +120,8 @@ struct Shared<B> {
 }
 
 impl<B: SocketBackend> Sockets<B> {
-    /// Ready to take sockets until `lifecycle` stops; then all are told to go (1012), spread over `drain_ms`.
+    /// Ready to take sockets until `lifecycle` stops; then all are told to go (1012), spread over `drain_ms`. When the last
+    /// one has gone the lifecycle is told, and delivery ends.
     ///
     /// `origins` are the pages that may open sockets. Must be called within a tokio runtime.
     pub fn new(
@@ -137,6 +138,8 @@ impl<B: SocketBackend> Sockets<B> {
             async move {
                 lifecycle.stopping().await;
                 registry.close_all(drain).await;
+                registry.emptied().await;
+                lifecycle.set_drained();
             }
         }));
         Self(Arc::new(Shared { backend, settings, origins, clock, lifecycle, registry }))
@@ -249,7 +252,7 @@ async fn turn_away<B: SocketBackend>(shared: Arc<Shared<B>>, upgrade: OnUpgrade,
 
 async fn part(close: Close, wire: &Wire, reader: &mut Reader) {
     metrics::closed(close.label());
-    goodbye::part(close.into(), wire, reader).await;
+    goodbye::part(close.into(), wire, reader, std::future::ready(())).await;
     wire.shut_down();
 }
 

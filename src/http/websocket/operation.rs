@@ -80,8 +80,6 @@ struct Finished {
 enum End {
     /// With the last frame, and the room for it.
     Last(Result<(Frame, Room), Unsent>),
-    /// It could not begin now, and the client must come back to try again.
-    Unavailable,
     /// A subscription was admitted and is to catch up.
     Admitted(Box<Subscription>),
     /// A subscription has caught up.
@@ -126,7 +124,8 @@ impl Operations {
     /// What is put in the wire afterwards comes behind all of it.
     pub(super) fn position(&self) -> Option<i64> {
         let positions = self.live.iter().filter_map(|(_, entry)| match &entry.state {
-            State::Live(live) => Some(live.position()),
+            // Nor has one that was let go a moment ago.
+            State::Live(live) => Some(live.position().unwrap_or(i64::MIN)),
             State::CatchingUp(_, progress) => Some(progress.position()),
             // One that is about to begin has no position to speak for.
             State::Running(_) if entry.kind == OperationKind::Subscription => Some(i64::MIN),
@@ -214,7 +213,6 @@ impl Operations {
                 self.unheard.remove(&task);
                 let entry = self.live.iter_mut().map(|(_, entry)| entry).find(|entry| entry.number == number);
                 match (end, entry) {
-                    (End::Unavailable, Some(_)) => return Err(Close::Unavailable),
                     (End::Admitted(subscription), Some(entry)) => {
                         let Subscription { feed, guard } = *subscription;
                         entry.guard = Some(guard);
@@ -236,7 +234,7 @@ impl Operations {
                     }
                     (End::Last(Err(Unsent::Gone | Unsent::TooLarge)), Some(_)) => drop(self.remove(&id)),
                     // Completed in the meantime.
-                    (End::Unavailable | End::Admitted(_) | End::CaughtUp(_) | End::Last(Err(_)), None) => {}
+                    (End::Admitted(_) | End::CaughtUp(_) | End::Last(Err(_)), None) => {}
                 }
             }
             // Aborted, or a destructor panicked: the panics of the stream itself end as a frame.
@@ -307,8 +305,7 @@ async fn begin(wire: Arc<Wire>, id: OperationId, number: u64, joining: Joining) 
     let joined = AssertUnwindSafe(async { joining(outlet).await }).catch_unwind().await;
     let last = match joined {
         Ok(Ok(subscription)) => return Finished { id, number, end: End::Admitted(Box::new(subscription)) },
-        Ok(Err(NotJoined::Errors(errors))) => Frame::Error(id.clone(), errors),
-        Ok(Err(NotJoined::Unavailable)) => return Finished { id, number, end: End::Unavailable },
+        Ok(Err(NotJoined(errors))) => Frame::Error(id.clone(), errors),
         Err(_) => panicked(&id, OperationKind::Subscription),
     };
     let end = End::Last(reserve(&wire, &id, last).await);

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{metrics::Counted, settings::SocketSettings};
@@ -40,6 +40,8 @@ struct Inner {
     per_address: u32,
     per_user: u32,
     state: Mutex<State>,
+    /// No seat is taken, and none is given any more.
+    emptied: Notify,
 }
 
 /// Sockets that may be turned away at a time, and of one address.
@@ -86,6 +88,7 @@ impl Registry {
             per_address: settings.sockets_per_address.get(),
             per_user: settings.sockets_per_user.get(),
             state: Mutex::default(),
+            emptied: Notify::new(),
         }))
     }
 
@@ -154,6 +157,18 @@ impl Registry {
         }
     }
 
+    /// Completes when the last seat is given back. After [`Registry::close_all`].
+    pub(super) async fn emptied(&self) {
+        loop {
+            // Listening begins before looking.
+            let emptied = self.0.emptied.notified();
+            if self.state().seats.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change below is complete before anything can panic.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -204,6 +219,9 @@ impl Drop for Seat {
         count_down(&mut state.addresses, self.address);
         if let Some(user) = self.user {
             count_down(&mut state.users, user);
+        }
+        if state.stopping && state.seats.is_empty() {
+            self.registry.0.emptied.notify_one();
         }
     }
 }
@@ -345,5 +363,9 @@ mod tests {
         registry.close_all(Duration::from_millis(200)).await;
         assert!(seats.iter().all(|seat| seat.leave.is_cancelled()));
         assert_eq!(registry.admit(at("::1")).err(), Some(NoSeat::Stopping));
+        let mut emptied = std::pin::pin!(registry.emptied());
+        assert!(futures_util::poll!(emptied.as_mut()).is_pending(), "they have not left yet");
+        drop(seats);
+        emptied.await;
     }
 }

@@ -95,6 +95,7 @@ pub(super) struct Session<B: SocketBackend> {
     answer: Option<Room>,
     operations: Operations,
     pace: DefaultDirectRateLimiter,
+    /// When the peer last sent something, or took something that had waited.
     heard: Instant,
     /// Until the acknowledgement the init timeout, then the next ping; the last moment, once told to leave.
     timer: Pin<Box<Sleep>>,
@@ -171,7 +172,14 @@ impl<B: SocketBackend> Session<B> {
             self.operations.stop();
             self.wire.close(end.delivers_queue());
             self.authentication = None;
-            part(end, &self.wire, &mut reader).await;
+            let shared = Arc::clone(&self.shared);
+            let patience = async {
+                tokio::select! {
+                    () = sleep(shared.settings.write_timeout()) => {}
+                    () = shared.lifecycle.stopping() => {}
+                }
+            };
+            part(end, &self.wire, &mut reader, patience).await;
             // A mutation that still runs holds on to the wire.
             self.wire.shut_down();
             self.operations.finish().await;
@@ -223,7 +231,11 @@ impl<B: SocketBackend> Session<B> {
     fn pumped(&mut self, pumped: Pumped) -> Result<(), End> {
         match pumped {
             Pumped::Broken => return Err(End::Gone),
-            Pumped::Progress => self.patience = None,
+            Pumped::Progress => {
+                self.patience = None;
+                // Whoever takes what was sent is there. Our pings wait behind it.
+                self.heard = Instant::now();
+            }
             Pumped::Woken => {}
         }
         while let Some((operation, position)) = self.wire.next_lagging() {

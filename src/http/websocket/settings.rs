@@ -33,7 +33,7 @@ pub struct SocketSettings {
     pub sockets_per_address: NonZeroU32,
     /// Bytes of results that may wait for one peer. A result that is larger by itself ends its operation.
     pub queue_bytes: NonZeroU32,
-    /// How long a peer for whom something waits may take nothing before 1013.
+    /// How long a peer for whom something waits may take nothing before 1013, and how long that then waits for it.
     pub write_timeout_ms: NonZeroU64,
     /// How old a socket or a stream may get before it is told to go (1012), give or take a tenth; 0 for any age.
     pub max_age_ms: u64,

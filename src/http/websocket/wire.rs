@@ -18,6 +18,8 @@
 //! Longer than most files: whatever changes the queue stands in one place, where the invariants can be checked by
 //! reading.
 
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 use std::{
     cell::RefCell,
     collections::VecDeque,
@@ -44,6 +46,9 @@ use super::{
 const ANSWERS: usize = 64;
 /// What a waiting frame takes beside its text.
 const OVERHEAD: usize = 128;
+/// How long the kernel keeps what a peer does not take, once the socket is about to end.
+#[cfg(target_os = "linux")]
+const LAST_WORDS: Duration = Duration::from_mins(1);
 /// The longest header of a frame that is not masked.
 const HEADER: usize = 10;
 
@@ -144,6 +149,19 @@ impl Wire {
         let _ = socket2::SockRef::from(pipe.tcp()).set_tcp_user_timeout(None);
         Self { pipe, capacity, state: Mutex::default(), wake: Notify::new(), room: Notify::new() }
     }
+
+    /// From here on the kernel takes all that it has room for: these are the last frames, and they reach a peer that reads
+    /// later. It keeps them for as long as [`LAST_WORDS`].
+    #[cfg(target_os = "linux")]
+    pub(super) fn hurry(&self) {
+        let socket = socket2::SockRef::from(self.pipe.tcp());
+        // What fails here is a connection that is gone.
+        let _ = socket.set_tcp_notsent_lowat(u32::MAX);
+        let _ = socket.set_tcp_user_timeout(Some(LAST_WORDS));
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) const fn hurry(&self) {}
 
     /// For reading.
     pub(super) const fn pipe(&self) -> &Pipe {

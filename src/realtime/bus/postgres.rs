@@ -36,7 +36,7 @@ use super::{
     report_connected, report_dropped, report_message,
     seal::Dropped,
 };
-use crate::{error::sqlx_cause, lifecycle::Lifecycle};
+use crate::{backoff::BackOff, error::sqlx_cause, lifecycle::Lifecycle};
 
 const NAME: &str = "postgres";
 /// The notification channel; there is one log in a database.
@@ -93,8 +93,8 @@ impl PostgresBus {
         });
         report_connected(NAME, false);
         let (speaker, listener) = (Arc::clone(&shared), Arc::clone(&shared));
-        lifecycle.spawn_until_stopping(async move { speaker.speak().await });
-        lifecycle.spawn_until_stopping(async move { listener.listen().await });
+        drop(lifecycle.until_drained().spawn(async move { speaker.speak().await }));
+        drop(lifecycle.until_drained().spawn(async move { listener.listen().await }));
         Ok(Self { shared })
     }
 }
@@ -145,7 +145,7 @@ impl Shared {
     /// Sends what is in the outbox, for ever.
     async fn speak(&self) {
         let mut connection: Option<PgConnection> = None;
-        let mut pause = PAUSE.0;
+        let mut pauses = BackOff::new(self.seal.ids(), PAUSE);
         loop {
             let Outbox { head, gossip } = std::mem::take(&mut *self.outbox());
             let messages = gossip.iter().map(|gossip| encode_gossip(&self.seal, gossip));
@@ -156,15 +156,14 @@ impl Shared {
                 continue;
             }
             match timeout(PATIENCE, self.notify(&mut connection, &payloads)).await {
-                Ok(Ok(())) => pause = PAUSE.0,
+                Ok(Ok(())) => pauses.reset(),
                 failed => {
                     // The head is said again with the next one; gossip is not kept for ever.
                     connection = None;
                     report_dropped(NAME, "notification");
                     let reason = why(failed.map(Result::err));
                     tracing::debug!(reason, "the nodes' doorbell cannot be rung");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE.1);
+                    pauses.pause().await;
                 }
             }
         }
@@ -184,7 +183,7 @@ impl Shared {
 
     /// Fills the inbox, for ever.
     async fn listen(&self) {
-        let mut pause = PAUSE.0;
+        let mut pauses = BackOff::new(self.seal.ids(), PAUSE);
         let mut away = false;
         loop {
             let reason = match timeout(PATIENCE, self.listener()).await {
@@ -192,7 +191,8 @@ impl Shared {
                     if away {
                         tracing::info!("the nodes' doorbell is heard again");
                     }
-                    (away, pause) = (false, PAUSE.0);
+                    away = false;
+                    pauses.reset();
                     self.connected(true);
                     self.inbox.signal(Signal::Missed);
                     // Ends when the connection does.
@@ -208,8 +208,7 @@ impl Shared {
                 tracing::warn!(reason, "the nodes' doorbell is out of reach; the log is polled meanwhile");
             }
             away = true;
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE.1);
+            pauses.pause().await;
         }
     }
 

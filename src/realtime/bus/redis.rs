@@ -33,12 +33,14 @@ use futures_util::{
     future::{BoxFuture, FutureExt},
 };
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, RedisError, TlsCertificates,
+    AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, RedisError, TlsCertificates,
     aio::{MultiplexedConnection, PubSub},
+    io::tcp::TcpSettings,
 };
+use socket2::TcpKeepalive;
 use tokio::{
     sync::Notify,
-    time::{Instant, error::Elapsed, sleep, timeout, timeout_at},
+    time::{Instant, error::Elapsed, timeout, timeout_at},
 };
 use tokio_rustls::rustls::{self, crypto::ring};
 use uuid::Uuid;
@@ -50,6 +52,7 @@ use super::{
     seal::Dropped,
 };
 use crate::{
+    backoff::BackOff,
     events::Event,
     lifecycle::Lifecycle,
     trust::{authorities, tls_failure},
@@ -165,8 +168,8 @@ impl RedisBus {
         });
         report_connected(NAME, false);
         let (publisher, subscriber) = (Arc::clone(&shared), Arc::clone(&shared));
-        lifecycle.spawn_until_stopping(async move { publisher.publish().await });
-        lifecycle.spawn_until_stopping(async move { subscriber.subscribe().await });
+        drop(lifecycle.until_drained().spawn(async move { publisher.publish().await }));
+        drop(lifecycle.until_drained().spawn(async move { subscriber.subscribe().await }));
         Ok(Self { shared })
     }
 }
@@ -226,8 +229,9 @@ fn travels_privately(event: &Event) -> bool {
 }
 
 fn client(url: &str, ca: &Path) -> Result<Client, RedisBusError> {
+    let info = url.into_connection_info().map_err(RedisBusError::Address)?.set_tcp_settings(tcp());
     if !url.starts_with("rediss:") {
-        return Client::open(url).map_err(RedisBusError::Address);
+        return Client::open(info).map_err(RedisBusError::Address);
     }
     // The crate takes the process's provider, and rustls panics where there is none and it is built with several. An
     // error says that there is one.
@@ -237,7 +241,16 @@ fn client(url: &str, ca: &Path) -> Result<Client, RedisBusError> {
     } else {
         Some(authorities(ca).map_err(|why| RedisBusError::Authorities(ca.to_owned(), why))?)
     };
-    Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert }).map_err(RedisBusError::Address)
+    Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert }).map_err(RedisBusError::Address)
+}
+
+/// A Redis that is gone without a word is found out by the kernel too, once nobody waits for an answer any more.
+fn tcp() -> TcpSettings {
+    let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PATIENCE);
+    let settings = TcpSettings::default().set_keepalive(keepalive);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(SILENCE * 2);
+    settings
 }
 
 async fn ping(client: &Client) -> Result<(), RedisError> {
@@ -300,7 +313,7 @@ impl Shared {
     /// Publishes what is in the outbox, for ever.
     async fn publish(&self) {
         let mut connection: Option<MultiplexedConnection> = None;
-        let mut pause = PAUSE.0;
+        let mut pauses = BackOff::new(self.seal.ids(), PAUSE);
         loop {
             let messages = self.take_messages();
             if messages.is_empty() {
@@ -313,14 +326,13 @@ impl Shared {
                 pipeline.cmd("PUBLISH").arg(channel).arg(message.as_slice()).ignore();
             }
             match timeout(PATIENCE, self.send_pipeline(&mut connection, &pipeline)).await {
-                Ok(Ok(())) => pause = PAUSE.0,
+                Ok(Ok(())) => pauses.reset(),
                 failed => {
                     connection = None;
                     report_dropped(NAME, "pipeline");
                     let reason = why(failed.map(Result::err));
                     tracing::debug!(reason, "nothing can be published to the other nodes");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE.1);
+                    pauses.pause().await;
                 }
             }
         }
@@ -352,7 +364,7 @@ impl Shared {
 
     /// Fills the inbox, for ever.
     async fn subscribe(&self) {
-        let mut pause = PAUSE.0;
+        let mut pauses = BackOff::new(self.seal.ids(), PAUSE);
         let mut away = false;
         loop {
             let reason = match timeout(PATIENCE, self.subscription()).await {
@@ -360,7 +372,8 @@ impl Shared {
                     if away {
                         tracing::info!("the bus between the nodes is heard again");
                     }
-                    (away, pause) = (false, PAUSE.0);
+                    away = false;
+                    pauses.reset();
                     self.connected(true);
                     self.inbox.signal(Signal::Missed);
                     let ended = self.take_in(pubsub).await;
@@ -373,8 +386,7 @@ impl Shared {
                 tracing::warn!(reason, "the bus between the nodes is out of reach; the log is polled meanwhile");
             }
             away = true;
-            sleep(pause).await;
-            pause = (pause * 2).min(PAUSE.1);
+            pauses.pause().await;
         }
     }
 

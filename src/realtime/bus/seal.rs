@@ -38,6 +38,7 @@ const NODES: usize = 1_024;
 /// Seals what this node says, and opens what others do.
 pub struct Seal {
     node: NodeId,
+    ids: Ids,
     /// Before any message.
     code: Hmac<Sha256>,
     time: DatabaseTime,
@@ -92,6 +93,7 @@ impl Seal {
         block[..key.len()].copy_from_slice(&key);
         Self {
             node: NodeId(u64::from_be_bytes(ids.secret())),
+            ids: ids.clone(),
             code: Hmac::new(&block.into()),
             time,
             said: AtomicU64::new(0),
@@ -103,6 +105,11 @@ impl Seal {
     /// Whose it is.
     pub(super) const fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// Where this node's randomness comes from.
+    pub(super) const fn ids(&self) -> &Ids {
+        &self.ids
     }
 
     /// Seals a message of this format.

@@ -175,7 +175,14 @@ impl TestApp {
     /// One more node: same database, same keys, an address of its own. Its [`TestApp::finish`] leaves the database as
     /// it is.
     pub async fn neighbour(&self) -> Self {
-        let (app, addr) = serve(self.app.config.clone(), self.app.clock.clone()).await;
+        self.neighbour_with(|_| ()).await
+    }
+
+    /// The same with settings that `change` has changed.
+    pub async fn neighbour_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.app.config.clone();
+        change(&mut config);
+        let (app, addr) = serve(config, self.app.clock.clone()).await;
         Self { app: Arc::new(app), addr, http: Http::new(addr), ..self.clone() }
     }
 

@@ -1,4 +1,4 @@
-//! A wire between clients and a server that tests can stall, cut and unplug.
+//! A wire between clients and a server that tests can stall, cut and unplug, and on which connections fall silent.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -26,11 +26,12 @@ pub enum Wire {
     Unplugged,
 }
 
-/// The wire, and how often connections were taken away: whoever looks late must not miss it.
+/// The wire, and how often connections were taken away or fell silent: whoever looks late must not miss it.
 #[derive(Clone, Copy, Debug)]
 struct State {
     wire: Wire,
     cuts: u64,
+    silences: u64,
 }
 
 /// A TCP proxy on a loopback port of its own, gone with this value.
@@ -54,7 +55,7 @@ impl Proxy {
         socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
         let listener = socket.listen(1024).expect("listens");
         let addr = listener.local_addr().expect("an address");
-        let state = watch::Sender::new(State { wire: Wire::Open, cuts: 0 });
+        let state = watch::Sender::new(State { wire: Wire::Open, cuts: 0, silences: 0 });
         let watched = state.subscribe();
         let acceptor = tokio::spawn(async move {
             let mut connections = JoinSet::new();
@@ -74,13 +75,19 @@ impl Proxy {
     /// From now on.
     pub fn set(&self, wire: Wire) {
         let cut = matches!(wire, Wire::Cut | Wire::Unplugged);
-        self.state.send_modify(|state| *state = State { wire, cuts: state.cuts + u64::from(cut) });
+        self.state.send_modify(|state| *state = State { wire, cuts: state.cuts + u64::from(cut), ..*state });
+    }
+
+    /// From now on every byte on a connection that is open now is lost, both ways, and neither end is told: as behind a
+    /// firewall that has forgotten it, or when a server's machine is gone. New connections work.
+    pub fn silence(&self) {
+        self.state.send_modify(|state| state.silences += 1);
     }
 }
 
 /// One connection, until either end closes it or the wire is cut.
 async fn connection(mut client: TcpStream, server: SocketAddr, buffer: Option<u32>, mut state: watch::Receiver<State>) {
-    let State { wire, cuts } = *state.borrow();
+    let State { wire, cuts, .. } = *state.borrow();
     if matches!(wire, Wire::Cut | Wire::Unplugged) {
         client.set_zero_linger().expect("a reset");
         return;
@@ -115,8 +122,16 @@ async fn connection(mut client: TcpStream, server: SocketAddr, buffer: Option<u3
 /// Carries bytes one way until their end, which it passes on.
 async fn carry(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut state: watch::Receiver<State>) {
     let mut buffer = vec![0; 4096];
+    let silences = state.borrow().silences;
     loop {
         let read = from.read(&mut buffer).await.unwrap_or_default();
+        if state.borrow().silences != silences {
+            if read == 0 {
+                // The other end is not told of this either.
+                return std::future::pending().await;
+            }
+            continue;
+        }
         // It may have stalled while we were waiting for something to carry.
         if state.wait_for(|state| state.wire != Wire::Stalled).await.is_err() {
             return;

@@ -69,10 +69,11 @@ pub async fn follow(
         };
         while let Some(Ok(event)) = events.next().await {
             if let Some(error) = event["errors"].get(0) {
-                if error["extensions"]["code"] != "CURSOR_EXPIRED" {
-                    return Err(error.to_string().into());
+                match error["extensions"]["code"].as_str() {
+                    Some("CURSOR_EXPIRED") => after = None, // no longer kept: the list is read anew
+                    Some("UNAVAILABLE") => {}               // not now
+                    _ => return Err(error.to_string().into()),
                 }
-                after = None; // no longer kept: the list is read anew
                 break;
             }
             let event = &event["data"]["jobUpdated"];
