@@ -33,7 +33,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use super::{
-    Audience, Event, EventCursor, EventKind, NewEvent,
+    Audience, Event, EventCursor, EventKind, LogSource, NewEvent,
     cursor::{Mark, Point},
     marks::Marks,
     time::DatabaseTime,
@@ -178,6 +178,8 @@ pub struct EventLog {
     replaced: Arc<AtomicBool>,
     marks: Arc<Marks>,
     time: DatabaseTime,
+    /// What is read in place of the database, in a simulation.
+    source: Option<Arc<dyn LogSource>>,
 }
 
 impl EventLog {
@@ -187,7 +189,14 @@ impl EventLog {
         let row = row.ok_or_else(|| Fault::corrupt("event_log has no row; run `lancewire migrate`"))?;
         let identity = row.try_get("", "log_id")?;
         let time = DatabaseTime::asked(&db).await?;
-        Ok(Self { db, identity, numbered: Arc::default(), replaced: Arc::default(), marks: Arc::default(), time })
+        let (numbered, replaced, marks) = Default::default();
+        Ok(Self { db, identity, numbered, replaced, marks, time, source: None })
+    }
+
+    /// A log that is not in the database, for a simulation. Only what delivery asks for is there.
+    pub fn simulated(db: Db, identity: Uuid, time: DatabaseTime, source: Arc<dyn LogSource>) -> Self {
+        let (numbered, replaced, marks) = Default::default();
+        Self { db, identity, numbered, replaced, marks, time, source: Some(source) }
     }
 
     /// Part of every cursor.
@@ -222,6 +231,11 @@ impl EventLog {
     }
 
     async fn place(&self, position: i64) -> Result<Place, DbErr> {
+        if let Some(source) = &self.source {
+            let (Advance { head, stands, unnumbered, .. }, numbered) = source.advance(position, 0).await?;
+            self.note_numbered(numbered, head);
+            return Ok(Place { head, stands, unnumbered });
+        }
         let statement = match self.db.backend() {
             Backend::Postgres => self.db.statement(PLACE, [position.into(), i64::from(BATCH).into()]),
             Backend::Sqlite => self.db.statement(place!(), [position.into(), position.into()]),
@@ -236,6 +250,11 @@ impl EventLog {
     /// Numbers what has been committed, and reads up to `limit` events after `position` and what stands there: one
     /// statement, and on `SQLite` another where more than one follows. For the tail, over its own connection.
     pub async fn advance(&self, position: i64, limit: u32) -> Result<Advance, Fault> {
+        if let Some(source) = &self.source {
+            let (advance, numbered) = source.advance(position, limit).await?;
+            self.note_numbered(numbered, advance.head);
+            return Ok(advance);
+        }
         if self.db.backend() == Backend::Sqlite {
             return self.advance_sqlite(position, limit).await;
         }
@@ -274,6 +293,13 @@ impl EventLog {
             return Err(DbErr::Custom("the event log was replaced under this process".into()));
         }
         let (numbered, head): (i64, i64) = (row.try_get("", "numbered")?, row.try_get("", "head")?);
+        self.note_numbered(numbered, head);
+        let stands = row.try_get::<Option<Uuid>>("", "stands")?;
+        let stands = stands.map(|event| Mark::of(event.into()));
+        Ok(Place { head, stands, unnumbered: numbered >= i64::from(BATCH) })
+    }
+
+    fn note_numbered(&self, numbered: i64, head: i64) {
         if numbered > 0 {
             let mut ranges = self.numbered();
             // Only where no tail asks for them; one that is dropped is found by the others a moment later.
@@ -281,9 +307,6 @@ impl EventLog {
                 ranges.push(head - numbered + 1..=head);
             }
         }
-        let stands = row.try_get::<Option<Uuid>>("", "stands")?;
-        let stands = stands.map(|event| Mark::of(event.into()));
-        Ok(Place { head, stands, unnumbered: numbered >= i64::from(BATCH) })
     }
 
     /// Whether the log that this process began with is no more: the database has another one in its place.
@@ -348,6 +371,9 @@ impl EventLog {
 
     /// Reads the event at `position` along, to see that it is the one that whoever asks knows.
     async fn read(&self, db: &impl ConnectionTrait, position: i64, limit: u32) -> Result<Page, Fault> {
+        if let Some(source) = &self.source {
+            return Ok(source.page(position, limit).await?);
+        }
         let sql = match self.db.backend() {
             // Planned for a log of any age.
             Backend::Postgres => concat!("SELECT ", columns!(), " FROM events_after(?, CAST(? AS integer))"),
@@ -439,6 +465,9 @@ impl EventLog {
 
     /// The oldest position that is kept.
     pub async fn oldest(&self) -> Result<Option<i64>, Fault> {
+        if let Some(source) = &self.source {
+            return Ok(source.oldest().await?);
+        }
         let sql = "SELECT MIN(position) AS oldest FROM events";
         let row = self.db.reader().query_one_raw(self.db.statement(sql, [])).await?;
         row.map_or(Ok(None), |row| Ok(row.try_get("", "oldest")?))

@@ -11,12 +11,14 @@ mod event;
 mod log;
 mod marks;
 mod retention;
+mod source;
 mod time;
 
 pub use cursor::{EventCursor, Mark, Point};
 pub use event::{Audience, Event, EventKind, Hearing, NewEvent};
 pub use log::{Advance, EventLog, Listener, Page, ResumeError, record};
 pub use retention::run as run_retention;
+pub use source::LogSource;
 pub use time::DatabaseTime;
 
 /// The events that are waited for in this process.

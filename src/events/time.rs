@@ -17,7 +17,7 @@ pub struct DatabaseTime(Arc<Mutex<(i64, Instant)>>);
 
 impl DatabaseTime {
     /// Asks for it.
-    pub(super) async fn asked(db: &Db) -> Result<Self, DbErr> {
+    pub async fn asked(db: &Db) -> Result<Self, DbErr> {
         Ok(Self(Arc::new(Mutex::new((now(db).await?, Instant::now())))))
     }
 

@@ -4,7 +4,11 @@
 //! predicate for the rest. Terms are opaque here. [`Index`] finds the sections that may want an event by its terms, so
 //! that ten thousand filters on skills are not ten thousand predicates an event.
 
-use std::{collections::HashMap, fmt, slice, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt, slice,
+    sync::Arc,
+};
 
 use smallvec::SmallVec;
 use uuid::Uuid;
@@ -70,7 +74,8 @@ impl Interest {
         Self { kinds: alone(kind), terms: Terms::Any, parties: None, predicate: None }
     }
 
-    /// The events of a kind that carry one of `terms` and satisfy `predicate`.
+    /// The events of a kind that satisfy `predicate`. All of these carry one of `terms`, which only find them sooner: who
+    /// catches up asks the predicate alone.
     pub fn matching(
         kind: EventKind,
         terms: Terms,
@@ -79,8 +84,8 @@ impl Interest {
         Self { kinds: alone(kind), terms, parties: None, predicate: Some(Box::new(predicate)) }
     }
 
-    /// The events of these kinds that carry one of `terms` and satisfy `predicate`, for those alone whom each names, and
-    /// for whom it names no more: they hear what is public of it.
+    /// The events of these kinds that satisfy `predicate`, for those alone whom each names, and for whom it names no more:
+    /// they hear what is public of it. Terms as in [`Interest::matching`].
     pub fn of_parties(
         kinds: &'static [EventKind],
         terms: Terms,
@@ -145,11 +150,12 @@ impl fmt::Debug for Interest {
     }
 }
 
-/// The sections of one kind of event, by what they ask for.
+/// The sections of one kind of event, by what they ask for; in the order in which they began, which is mostly that of their
+/// places in memory, and the same in each history that a simulation plays again.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    any: HashMap<u64, Arc<Section>>,
-    by_term: HashMap<Uuid, HashMap<u64, Arc<Section>>>,
+    any: BTreeMap<u64, Arc<Section>>,
+    by_term: HashMap<Uuid, BTreeMap<u64, Arc<Section>>>,
 }
 
 impl Index {
@@ -185,10 +191,10 @@ impl Index {
     pub(super) fn candidates<'a>(&'a self, terms: Option<&[Uuid]>, candidate: impl FnMut(&'a Arc<Section>)) {
         match terms {
             Some(terms) => {
-                let by_term = terms.iter().filter_map(|term| self.by_term.get(term)).flat_map(HashMap::values);
+                let by_term = terms.iter().filter_map(|term| self.by_term.get(term)).flat_map(BTreeMap::values);
                 self.any.values().chain(by_term).for_each(candidate);
             }
-            None => self.any.values().chain(self.by_term.values().flat_map(HashMap::values)).for_each(candidate),
+            None => self.any.values().chain(self.by_term.values().flat_map(BTreeMap::values)).for_each(candidate),
         }
     }
 }

@@ -143,10 +143,11 @@ impl Members {
     }
 
     /// Up to where everything has been offered to this member, if that is so of the others up to `mark`; none if it has
-    /// gone.
+    /// gone. A member that has come from a node that was further is ahead of the mark.
     pub(super) fn position(&mut self, place: Place, mark: i64) -> Option<i64> {
         let seated = self.at(place)?;
-        Some(seated.aside.as_ref().and_then(|aside| aside.first()).map_or(mark, |first| mark.min(first - 1)))
+        let offered = seated.aside.as_ref().and_then(|aside| aside.first()).map_or(mark, |first| mark.min(first - 1));
+        Some(offered.max(seated.member.position))
     }
 
     /// Whether anybody may hear of an event.
@@ -512,6 +513,7 @@ mod tests {
         let stands = members.let_go(708).iter().map(|lagging| lagging.position).collect::<Vec<_>>();
         assert_eq!(stands, [708, 708], "up to the mark, for one that waits for later ones too");
         let place = members.insert(member(Actor::Anonymous, &outlets[2], 720));
+        assert_eq!(members.position(place, 708), Some(720), "it goes on from where it was on another node");
         members.set_aside(place, &[725], &[], &mut offered);
         assert_eq!(members.let_go(730)[0].position, 724);
         assert_eq!(members.position(place, 800), None);

@@ -168,15 +168,12 @@ impl Tail {
             let gathered_at = self.gathering.then_some(self.gather_until);
             let wake_at =
                 [self.held_until, gathered_at].into_iter().flatten().fold(self.poll_at.min(beat_at), Instant::min);
+            // In this order and not in a random one, so that a history can be played again (`tests/sim`). Nobody starves: a
+            // deadline that has passed is moved on, and whatever the doorbell or a deadline makes the tail read is all that
+            // the bus could tell of.
             tokio::select! {
+                biased;
                 () = &mut ending => return,
-                () = doorbell.notified(), if !self.away && !self.gathering => {
-                    self.gathering = Instant::now() < self.gather_until;
-                    if !self.gathering {
-                        self.follow(true).await;
-                    }
-                }
-                signal = bus.heard() => self.hear(signal).await,
                 () = sleep_until(wake_at) => {
                     let now = Instant::now();
                     if now >= beat_at {
@@ -190,6 +187,13 @@ impl Tail {
                         self.follow(false).await;
                     }
                 }
+                () = doorbell.notified(), if !self.away && !self.gathering => {
+                    self.gathering = Instant::now() < self.gather_until;
+                    if !self.gathering {
+                        self.follow(true).await;
+                    }
+                }
+                signal = bus.heard() => self.hear(signal).await,
             }
         }
     }

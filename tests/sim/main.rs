@@ -5,7 +5,8 @@
 //! version and the event. The same seed gives the same history, so what was found once can be looked at again.
 //!
 //! - `market`: use cases ([`lancewire::db::points`] marks where they may be stopped)
-//! - `faults/*.patch`: mistakes to be found; `scripts/sim-faults` puts each into a copy of the sources and says after how
+//! - `delivery`: tails, hubs and sessions of several nodes, on a log and a bus that go wrong
+//! - `faults/*.patch`: mistakes of both to be found; `scripts/sim-faults` puts each into a copy of the sources and says after how
 //!   many seeds it is
 //!
 //! `LANCEWIRE_SIM_SEEDS` says how many seeds are played (default: what `make test` has time for), and
@@ -15,6 +16,7 @@
 #![allow(clippy::large_futures, reason = "a history is one future")]
 #![allow(clippy::too_many_lines, reason = "a history is as long as it is")]
 
+mod delivery;
 mod market;
 #[allow(dead_code, reason = "shared with tests/api, which asks for more of it")]
 #[path = "../api/books/model.rs"]
@@ -34,11 +36,13 @@ use std::{
     time::Instant,
 };
 
-/// Seeds that have found a fault, each with what it was.
+/// Seeds that have found a fault, each with what it was: of use cases, and of delivery.
 const FOUND: [(u64, &str); 0] = [];
+const FOUND_IN_DELIVERY: [(u64, &str); 1] = [(1, "a ping of a node that was behind took a client back")];
 /// Seeds of `make test`, and the transactions that they come to at least.
 const SEEDS: u64 = 190;
 const TRANSACTIONS: u64 = 50_000;
+const DELIVERY_SEEDS: u64 = 80;
 /// Histories that are played at the same time, each on its own thread and database.
 const THREADS: usize = 2;
 
@@ -93,7 +97,7 @@ fn explain(seed: u64, Failure { why, trace }: &Failure, story: &str) -> String {
     format!(
         "seed {seed}: {why}\nthe last steps:\n{trace}\
          again: LANCEWIRE_SIM_SEED={seed} LANCEWIRE_SIM_SEEDS=1 cargo test --test sim {story}\n\
-         mended, the seed goes into FOUND in tests/sim/main.rs"
+         mended, the seed goes into FOUND or FOUND_IN_DELIVERY in tests/sim/main.rs"
     )
 }
 
@@ -118,23 +122,53 @@ fn people_do_what_they_like_and_everything_adds_up() {
 }
 
 #[test]
+fn whoever_listens_gets_what_the_log_has_for_them() {
+    let sum = Mutex::new(delivery::Report::default());
+    let swept = sweep(DELIVERY_SEEDS, delivery::run, "whoever", |report| {
+        let mut sum = sum.lock().expect("whole");
+        sum.events += report.events;
+        sum.deliveries += report.deliveries;
+        sum.connections += report.connections;
+        sum.nodes += report.nodes;
+        sum.failed += report.failed;
+        sum.expired += report.expired;
+    });
+    let delivery::Report { events, deliveries, connections, nodes, failed, expired, .. } =
+        sum.into_inner().expect("whole");
+    println!(
+        "{swept}: {events} events, {deliveries} deliveries, {connections} connections to {nodes} nodes, of which {failed} \
+         gave up; {expired} lists read anew"
+    );
+}
+
+#[test]
 fn what_was_found_once_is_not_found_again() {
     for (seed, what) in FOUND {
         if let Err(failure) = market::run(seed) {
             panic!("{what}: {}", explain(seed, &failure, "people"));
         }
     }
+    for (seed, what) in FOUND_IN_DELIVERY {
+        if let Err(failure) = delivery::run(seed) {
+            panic!("{what}: {}", explain(seed, &failure, "whoever"));
+        }
+    }
 }
+
+/// Plays a history, and says its hash.
+type Hash<'a> = &'a dyn Fn(u64) -> Result<String, Failure>;
 
 #[test]
 fn the_same_seed_gives_the_same_history() {
-    let hash = |seed| match market::run(seed) {
-        Ok(report) => report.hash,
-        Err(failure) => panic!("{}", explain(seed, &failure, "people")),
-    };
-    let hashes = [71, 72, 71].map(hash);
-    assert_eq!(hashes[2], hashes[0], "the same seed, the same history");
-    assert_ne!(hashes[0], hashes[1], "another seed, another history");
+    let market = |seed| market::run(seed).map(|report| report.hash);
+    let delivery = |seed| delivery::run(seed).map(|report| report.hash);
+    let stories: [(&str, Hash<'_>); 2] = [("people", &market), ("whoever", &delivery)];
+    for (story, run) in stories {
+        let hash = |seed| run(seed).unwrap_or_else(|failure| panic!("{}", explain(seed, &failure, story)));
+        let hashes = [71, 72, 71, 71].map(hash);
+        assert_eq!((&hashes[2], &hashes[3]), (&hashes[0], &hashes[0]), "the same seed, the same history");
+        assert_ne!(hashes[0], hashes[1], "another seed, another history");
+    }
 }
 
 /// So that `scripts/sim-faults` finds what it is to put in. What it takes to find them is no part of `make test`.
@@ -146,7 +180,7 @@ fn the_faults_to_be_found_fit_the_sources() {
         folder.read_dir().expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     patches.retain(|path| path.extension().is_some_and(|ending| ending == "patch"));
     patches.sort();
-    assert!(patches.len() >= 10, "{} faults", patches.len());
+    assert!(patches.len() >= 20, "{} faults", patches.len());
     // Each after those before it: they are built together.
     let checked = Command::new("git").args(["apply", "--check"]).args(&patches).current_dir(root).output();
     let checked = checked.expect("git is there");

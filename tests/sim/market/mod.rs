@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::Failure;
 
 pub(crate) use play::Report;
-use world::Template;
+pub(crate) use world::{Template, start};
 
 /// One thread, and nothing else that could be first.
 fn runtime() -> Runtime {
