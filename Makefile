@@ -35,7 +35,7 @@ differential: prepare-tests ## LANCEWIRE_DIFFERENTIAL_COUNT documents (20000) of
 		cargo test --test api differential:: -- --nocapture
 
 # A seed that found a fault goes into tests/sim/main.rs.
-sim: ## histories of LANCEWIRE_SIM_SEEDS seeds (1000), from LANCEWIRE_SIM_SEED on (a random one); see tests/sim/main.rs
+sim: ## histories of use cases and of delivery, LANCEWIRE_SIM_SEEDS seeds (1000) each, from LANCEWIRE_SIM_SEED on (a random one); see tests/sim/main.rs
 	LANCEWIRE_SIM_SEED=$${LANCEWIRE_SIM_SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} \
 	LANCEWIRE_SIM_SEEDS=$${LANCEWIRE_SIM_SEEDS:-1000} \
 		cargo test $(SIM_PROFILE) --test sim -- --nocapture --test-threads=1 people whoever

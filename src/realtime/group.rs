@@ -20,7 +20,7 @@
 //! that marks itself too late cannot show what is somebody's own.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -102,7 +102,7 @@ pub(super) struct Group {
     manner: Manner,
     backlog: Mutex<Backlog>,
     lanes: Lanes,
-    sections: Mutex<HashMap<u64, Weak<Section>>>,
+    sections: Mutex<BTreeMap<u64, Weak<Section>>>,
     /// An execution has asked for the viewer before: the next one will.
     looks_at_viewer: AtomicBool,
     /// Cancelled when the last subscription has gone.
@@ -451,7 +451,7 @@ impl Group {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sections(&self) -> MutexGuard<'_, HashMap<u64, Weak<Section>>> {
+    fn sections(&self) -> MutexGuard<'_, BTreeMap<u64, Weak<Section>>> {
         self.sections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -191,7 +191,9 @@ pub(super) async fn work_off(group: Arc<Group>) {
                 }
                 continue;
             }
+            // In this order, so that a history can be played again; what is added is looked for after each of both.
             tokio::select! {
+                biased;
                 viewer = executing.next() => if let Some(viewer) = viewer { group.lanes().done(viewer) },
                 () = changed => {}
             }

@@ -168,8 +168,9 @@ impl Tail {
             let gathered_at = self.gathering.then_some(self.gather_until);
             let wake_at =
                 [self.held_until, gathered_at].into_iter().flatten().fold(self.poll_at.min(beat_at), Instant::min);
-            // In this order, so that a history can be played again. Nobody starves the ones below: a deadline that has
-            // passed is moved on, and after a numbering the doorbell waits while commits gather.
+            // In this order and not in a random one, so that a history can be played again (`tests/sim`). Nobody starves: a
+            // deadline that has passed is moved on, and whatever the doorbell or a deadline makes the tail read is all that
+            // the bus could tell of.
             tokio::select! {
                 biased;
                 () = &mut ending => return,

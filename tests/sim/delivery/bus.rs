@@ -7,7 +7,11 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt, pending};
-use lancewire::realtime::{Bus, Delivery, Gossip, Heard, Party, Signal};
+use lancewire::{
+    events::{Audience, Event, EventKind, Mark, NewEvent},
+    ids::{Ids, UserId},
+    realtime::{Announced, Bus, Gossip, Heard, Party, Signal},
+};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
@@ -21,6 +25,7 @@ pub(crate) struct Network {
     nodes: Arc<Mutex<Vec<Arc<Inbox>>>>,
     log: Log,
     chance: Chance,
+    ids: Ids,
     carries_events: bool,
 }
 
@@ -33,8 +38,8 @@ struct Inbox {
 }
 
 impl Network {
-    pub(crate) fn new(log: Log, chance: Chance, carries_events: bool) -> Self {
-        Self { nodes: Arc::default(), log, chance, carries_events }
+    pub(crate) fn new(log: Log, chance: Chance, ids: Ids, carries_events: bool) -> Self {
+        Self { nodes: Arc::default(), log, chance, ids, carries_events }
     }
 
     pub(crate) fn join(&self) -> Arc<SimulatedBus> {
@@ -43,16 +48,44 @@ impl Network {
         Arc::new(SimulatedBus { inbox, network: self.clone() })
     }
 
-    /// Somebody else on the wire says what is not so.
-    pub(crate) fn forge(&self) {
+    /// A node that is wrong itself, of another history for instance, says what is not so.
+    pub(crate) fn mislead(&self) {
         for inbox in self.nodes.lock().expect("whole").iter() {
-            let said = match self.chance.below(3) {
+            let said = match self.chance.below(5) {
                 0 => Signal::Head(i64::MAX),
-                1 => Signal::Head(i64::try_from(self.chance.below(2_000)).expect("64 bits")),
-                _ => Signal::Missed,
+                1 => Signal::Head(self.number(2_000)),
+                2 => Signal::Missed,
+                _ => Signal::Events(self.foreign()),
             };
             self.send(inbox, &said);
         }
+    }
+
+    /// Events of another history, about where the log stands; not the first of one, before which nothing stands.
+    fn foreign(&self) -> Vec<Heard> {
+        let first = (self.log.head() + self.number(8) - 4).max(2);
+        let mut follows = Mark::of(self.ids.next());
+        let mut foreign = Vec::new();
+        for position in first..=first + self.number(4) {
+            let owner: UserId = self.ids.next();
+            let recorded = NewEvent {
+                id: self.ids.next(),
+                kind: EventKind::JobPosted,
+                subject: owner.into(),
+                subject_version: 1,
+                audience: Audience { public: true, owner, claimant: None },
+                payload: "\"of another history\"".into(),
+                occurred_at: chrono::DateTime::UNIX_EPOCH,
+            };
+            let id = recorded.id;
+            foreign.push(Heard { event: Event { position, recorded }, follows, has_body: true });
+            follows = Mark::of(id);
+        }
+        foreign
+    }
+
+    fn number(&self, below: usize) -> i64 {
+        i64::try_from(self.chance.below(below)).expect("64 bits")
     }
 
     /// Lost, doubled, late, and so before what was sent earlier.
@@ -125,12 +158,12 @@ impl Bus for SimulatedBus {
         }
     }
 
-    fn announce(&self, events: &[Arc<Delivery>]) {
+    fn announce(&self, events: &[Announced]) {
         if !self.network.carries_events {
             return;
         }
         for inbox in self.others() {
-            let heard = events.iter().map(|delivery| {
+            let heard = events.iter().map(|Announced { delivery, follows }| {
                 let mut event = self.network.log.event(delivery.position());
                 let audience = event.recorded.audience;
                 let followed = inbox.followed.lock().expect("whole");
@@ -139,7 +172,7 @@ impl Bus for SimulatedBus {
                 if !has_body {
                     event.recorded.payload = String::new();
                 }
-                Heard { event, follows: self.network.log.mark(delivery.position() - 1), has_body }
+                Heard { event, follows: *follows, has_body }
             });
             let heard: Vec<_> = heard.collect();
             // Whole, or torn in two.

@@ -73,6 +73,16 @@ impl Log {
         self.stored().committed.is_empty()
     }
 
+    /// The last position given out.
+    pub(crate) fn head(&self) -> i64 {
+        self.stored().head()
+    }
+
+    /// The last position that is not kept.
+    pub(crate) fn forgotten(&self) -> i64 {
+        self.stored().forgotten
+    }
+
     /// All that was ever numbered.
     pub(crate) fn everything(&self) -> Vec<Event> {
         self.stored().numbered.clone()
@@ -124,11 +134,9 @@ impl LogSource for Log {
                     let position = stored.head() + 1;
                     stored.numbered.push(Event { position, recorded });
                 }
-                {
-                    let (head, stands) = (stored.head(), stored.stands(position));
-                    let events = stored.after(position, limit);
-                    (Advance { head, stands, events, unnumbered: false }, numbered)
-                }
+                let (head, stands) = (stored.head(), stored.stands(position));
+                let events = stored.after(position, limit);
+                (Advance { head, stands, events, unnumbered: false }, numbered)
             };
             // The numbering is done, whether anybody hears of it or not.
             self.way().await?;

@@ -2,13 +2,22 @@
 //!
 //! Real tails and hubs of several nodes on a log in memory ([`lancewire::events::LogSource`]), on tokio's paused clock:
 //! nothing waits for anything outside, so time goes on only when everybody sleeps, and how long each sleeps follows from
-//! the seed. The log answers late, from an older state, with errors, or not at all for a while, and forgets what is old;
-//! the bus loses, doubles and swaps what it carries and speaks of positions that nobody has given out; readers are slow;
-//! sessions and nodes are gone from one moment to the next.
+//! the seed. The log answers late, from an older state, with errors, or not at all for a while, and forgets what is old:
+//! often before a node has come to it, which must give up then. The bus loses, doubles and swaps what it carries. Readers
+//! are slow; nodes end at once, or send their sockets home first; sessions are gone from one moment to the next.
 //!
-//! Whatever happens, what a session has got is what the log has for it from where it began: nothing lost, doubled, out of
-//! order, or somebody else's. What a bus carries is believed here as it is by a tail: that nobody else's messages get so
-//! far is the work of each bus.
+//! **What must be so.** What a session has got is what the log has for it from where it began: nothing lost, doubled, out
+//! of order, or somebody else's, by whatever ping or event it has gone on. Once nothing goes wrong any more everybody gets
+//! everything, and the cursors of those who are concerned by nothing come to the end of the log too. A session is told that
+//! something is missing where something is, and nowhere else.
+//!
+//! **Who is believed.** On the bus a node that is wrong itself speaks of positions that nobody has given out, and of events
+//! of another history. What no node has said does not come so far: it ends at the seal below
+//! [`Bus`](lancewire::realtime::Bus), and `tests/api/bus/strangers.rs` forges bytes there. An event that follows the right
+//! one has come through the seal, so it is one of the log.
+//!
+//! Not here: a log that loses what it had. That a node then gives the log another identity is SQL, and has a story
+//! of its own (`tests/api/bus.rs`).
 
 mod bus;
 mod log;

@@ -27,7 +27,7 @@ use super::{
     Chance,
     bus::Network,
     log::Log,
-    session::{Client, Got, Wish},
+    session::{Client, Filter, Got, TERMS, Wish},
 };
 use crate::random::Random;
 
@@ -50,6 +50,9 @@ pub(crate) struct Report {
     pub(crate) deliveries: u64,
     pub(crate) connections: u64,
     pub(crate) nodes: u64,
+    /// Nodes that gave up, and lists that had to be read anew.
+    pub(crate) failed: u64,
+    pub(crate) expired: u64,
 }
 
 struct Node {
@@ -70,6 +73,7 @@ struct Play {
     nodes: Mutex<BTreeMap<usize, Arc<Node>>>,
     started: AtomicUsize,
     connections: AtomicUsize,
+    failed: AtomicUsize,
     calm: AtomicBool,
 }
 
@@ -90,7 +94,7 @@ pub(super) async fn play(chance: Chance, seed: u64, (db, time): (Db, DatabaseTim
     let clock = crate::market::start();
     let ids = Ids::seeded(clock.clone(), seed);
     let log = Log::new(chance.clone());
-    let network = Network::new(log.clone(), chance.clone(), !chance.once_in(3));
+    let network = Network::new(log.clone(), chance.clone(), ids.clone(), !chance.once_in(3));
     let people: Vec<UserId> = (0..5).map(|_| ids.next()).collect();
     let play = Arc::new(Play {
         db,
@@ -103,16 +107,14 @@ pub(super) async fn play(chance: Chance, seed: u64, (db, time): (Db, DatabaseTim
         nodes: Mutex::default(),
         started: AtomicUsize::new(0),
         connections: AtomicUsize::new(0),
+        failed: AtomicUsize::new(0),
         calm: AtomicBool::new(false),
     });
     for _ in 0..NODES {
         play.start_node().await;
     }
-    // One document for each kind: groups of one kind are visited in an order that no seed decides.
-    let wishes = KINDS.map(|kind| Wish { kind, looks: chance.once_in(4) });
     let tasks = Lifecycle::new();
-    let clients: Vec<Arc<Client>> =
-        (0..CLIENTS).map(|name| Arc::new(client(name, &people, &wishes, &ids, &chance))).collect();
+    let clients: Vec<Arc<Client>> = (0..CLIENTS).map(|name| Arc::new(client(name, &people, &ids, &chance))).collect();
     for client in &clients {
         let (play, client) = (Arc::clone(&play), Arc::clone(client));
         drop(tasks.spawn(async move { play.keep_connected(&client).await }));
@@ -135,16 +137,20 @@ pub(super) async fn play(chance: Chance, seed: u64, (db, time): (Db, DatabaseTim
     }
     outcome?;
     let count = |count: usize| u64::try_from(count).expect("64 bits");
+    let of_clients =
+        |of: fn(&Got) -> usize| count(clients.iter().map(|client| of(&client.got.lock().expect("whole"))).sum());
     Ok(Report {
         hash: String::new(),
         events: count(play.log.everything().len()),
-        deliveries: count(clients.iter().map(|client| client.got.lock().expect("whole").results.len()).sum()),
+        deliveries: of_clients(|got| got.earlier + got.results.len()),
         connections: count(play.connections.load(Ordering::Relaxed)),
         nodes: count(play.started.load(Ordering::Relaxed)),
+        failed: count(play.failed.load(Ordering::Relaxed)),
+        expired: of_clients(|got| got.expired),
     })
 }
 
-fn client(name: usize, people: &[UserId], wishes: &[Wish], ids: &Ids, chance: &Chance) -> Client {
+fn client(name: usize, people: &[UserId], ids: &Ids, chance: &Chance) -> Client {
     let user = |user, roles| {
         let (session, expires_at) = (ids.next(), chrono::DateTime::UNIX_EPOCH);
         Actor::User(Principal { user, session, roles, expires_at, commits: None })
@@ -154,7 +160,14 @@ fn client(name: usize, people: &[UserId], wishes: &[Wish], ids: &Ids, chance: &C
         1 => user(ids.next(), Roles { admin: true, ..Roles::default() }),
         _ => user(people[chance.below(people.len())], Roles { client: true, freelancer: true, admin: false }),
     };
-    let wish = wishes[chance.below(wishes.len())];
+    let filter = match chance.below(6) {
+        0 => Filter::Owners([people[0], people[1 + chance.below(2)]]),
+        1 => Filter::Even,
+        2 => Filter::Mine,
+        _ => Filter::All,
+    };
+    let kind = if matches!(filter, Filter::Mine) { EventKind::JobUpdated } else { KINDS[chance.below(KINDS.len())] };
+    let wish = Wish { kind, looks: chance.once_in(4), filter };
     Client { name, actor, wish, slow: chance.once_in(3), got: Mutex::new(Got::default()) }
 }
 
@@ -170,14 +183,7 @@ impl Play {
             backlog: 2 << self.chance.below(6),
             shared_execution: true,
         };
-        let hub = Hub::new(
-            log,
-            Arc::clone(&bus),
-            |_| Ok(Vec::new()),
-            settings,
-            self.clock.clone(),
-            lifecycle.until_stopping(),
-        );
+        let hub = Hub::new(log, Arc::clone(&bus), TERMS, settings, self.clock.clone(), lifecycle.until_drained());
         let pace = Pace {
             poll: Duration::from_millis(80),
             heartbeat: Duration::from_millis(300),
@@ -187,7 +193,7 @@ impl Play {
             let (bus, doorbell) = (Arc::clone(&bus), Arc::clone(&doorbell));
             let tail = Tail::begin(hub.clone(), bus, doorbell, pace, lifecycle.clone(), |_| {}).await;
             if let Ok(tail) = tail {
-                lifecycle.spawn_until_stopping(tail.run());
+                drop(lifecycle.until_drained().spawn(tail.run()));
                 break;
             }
             sleep(Duration::from_millis(20)).await;
@@ -214,7 +220,7 @@ impl Play {
                 let lasts = sleep(Duration::from_millis(u64::try_from(lasts).expect("64 bits")));
                 tokio::select! {
                     biased;
-                    () = node.lifecycle.stopping() => {}
+                    () = self.sent_home(&node) => {}
                     () = node.lifecycle.failed() => {}
                     () = lasts => {}
                     _ = client.connect(&node.hub, (self.identity, &self.log), &self.calm, &self.chance) => {}
@@ -222,6 +228,12 @@ impl Play {
             }
             self.chance.pause(60).await;
         }
+    }
+
+    /// Sockets of a node that is about to end are closed over a while.
+    async fn sent_home(&self, node: &Node) {
+        node.lifecycle.stopping().await;
+        self.chance.pause(200).await;
     }
 
     async fn write(&self, people: &[UserId], ids: &Ids, clients: &[Arc<Client>]) -> Result<(), String> {
@@ -277,6 +289,7 @@ impl Play {
             let failed = failed.and_then(|number| self.nodes.lock().expect("whole").remove_entry(&number));
             if let Some((number, node)) = failed {
                 self.chance.line(format!("node {number} gives up"));
+                self.failed.fetch_add(1, Ordering::Relaxed);
                 node.lifecycle.shut_down(Duration::ZERO).await;
                 self.start_node().await;
             }
@@ -286,23 +299,29 @@ impl Play {
     async fn make_trouble(&self) {
         loop {
             self.chance.pause(400).await;
-            match self.chance.below(4) {
-                0 => {
+            match self.chance.below(5) {
+                0 | 1 => {
                     let gone = self.any_node().map(|(number, _)| number);
                     let gone = gone.and_then(|number| self.nodes.lock().expect("whole").remove_entry(&number));
                     if let Some((number, node)) = gone {
+                        if self.chance.once_in(2) {
+                            self.chance.line(format!("node {number} is about to end"));
+                            node.lifecycle.stop();
+                            self.chance.pause(300).await;
+                            node.lifecycle.set_drained();
+                        }
                         self.chance.line(format!("node {number} is gone"));
                         node.lifecycle.shut_down(Duration::ZERO).await;
                         self.chance.pause(200).await;
                         self.start_node().await;
                     }
                 }
-                1 => {
+                2 => {
                     self.log.away.store(true, Ordering::Relaxed);
                     self.chance.pause(600).await;
                     self.log.away.store(false, Ordering::Relaxed);
                 }
-                _ => self.network.forge(),
+                _ => self.network.mislead(),
             }
         }
     }
