@@ -30,7 +30,8 @@ async fn the_guard_lets_no_field_go_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_is_renewed_once_and_before_its_token_ends() {
-    let settings = "[auth]\naccess_token_seconds = 3";
+    // Moments are told in whole seconds: a quarter of the time must be well over half of one.
+    let settings = "[auth]\naccess_token_seconds = 6";
     let app = TestApp::start_with(Database::Sqlite, settings, Clock::system()).await;
     let ada = Person::sign_up(&app, "Ada", &["CLIENT"]).await;
     let mut command = node::script("session.mjs", &format!("http://{}/graphql", app.addr));
