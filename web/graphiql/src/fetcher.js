@@ -45,13 +45,29 @@ async function takeSession(data, receivedAt) {
   if (session) await enter(session, receivedAt);
 }
 
+// Keys that have had their effect, each with the one to use in its place; the last ones.
+const used = new Map();
+const MOST_USED = 100;
+
+// An editor whose tab was left just when its answer came may still show a key of before.
+function unused(key) {
+  let next = key;
+  while (used.has(next)) next = used.get(next);
+  return next;
+}
+
 function passOn(name, operation, data) {
   const key = operation.variables?.input?.idempotencyKey;
+  const fresh = freshKey();
+  if (key) {
+    used.set(key, fresh);
+    if (used.size > MOST_USED) used.delete(used.keys().next().value);
+  }
   const values = given(name, data);
   editVariables((tab, text) => {
     const filled = tab.title === name ? text : fill(tab.title, text, values);
     // A key that was used has had its effect: the next run is to have one of its own.
-    return key ? filled.replaceAll(JSON.stringify(key), JSON.stringify(freshKey())) : filled;
+    return key ? filled.replaceAll(JSON.stringify(key), JSON.stringify(fresh)) : filled;
   });
 }
 
@@ -159,6 +175,11 @@ export function fetcher(parameters, options = {}) {
   const definition = meant(parameters.query, parameters.operationName);
   const name = definition?.name?.value;
   const operation = { ...parameters, operationName: name ?? parameters.operationName ?? undefined };
+  const key = parameters.variables?.input?.idempotencyKey;
+  if (used.has(key)) {
+    const input = { ...parameters.variables.input, idempotencyKey: unused(key) };
+    operation.variables = { ...parameters.variables, input };
+  }
   // The schema, which GraphiQL asks for by itself.
   if (parameters.operationName === 'IntrospectionQuery') return post(operation, own).then(({ result }) => result);
   const first = waitsFor(parameters.variables);
