@@ -256,17 +256,8 @@ impl App {
 
 /// Opens the database and brings its tables up to date, or refuses them. Two nodes may do so at the same time.
 pub async fn open_database(config: &Config, ids: Ids, lifecycle: Lifecycle) -> Result<Db, StartError> {
-    let folder = sqlite_file(&config.database.url).and_then(Path::parent);
-    if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) {
-        let made = std::fs::create_dir_all(folder);
-        made.map_err(|error| StartError::Connect(sea_orm::DbErr::Custom(error.to_string())))?;
-    }
     if let Some(file) = sqlite_file(&config.database.url).filter(|file| !file.exists()) {
-        // For its owner alone. SQLite gives the files beside it the same mode.
-        let mut options = std::fs::OpenOptions::new();
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let made = options.write(true).create(true).truncate(false).open(file);
-        made.map_err(|error| StartError::Connect(sea_orm::DbErr::Custom(error.to_string())))?;
+        make_sqlite_file(file).map_err(|error| StartError::Connect(sea_orm::DbErr::Custom(error.to_string())))?;
     }
     let db = Db::connect(&config.database, ids, lifecycle).await.map_err(StartError::Connect)?;
     migrations::bring_up(&db, &config.database).await?;
@@ -280,6 +271,17 @@ pub async fn open_existing_database(mut config: Config, ids: Ids) -> Result<Db, 
     }
     config.database.migrate = false;
     open_database(&config, ids, Lifecycle::new()).await
+}
+
+/// An empty database in a folder that is made if need be, for its owner alone. SQLite gives the files beside it the same
+/// mode.
+fn make_sqlite_file(file: &Path) -> std::io::Result<()> {
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).create(true).truncate(false).open(file).map(drop)
 }
 
 fn sqlite_file(url: &str) -> Option<&Path> {

@@ -1,7 +1,7 @@
 //! A log that can tell one history from another, forgets by the database's own clock, and is numbered in batches.
 //!
 //! - `event_log` names the last event that retention has removed, so that a reader that stands exactly there can still be
-//!   told that nothing else ever stood there. The version before does not write it; whoever stood where that one has
+//!   told that nothing else ever stood there. The version before does not write it; a reader that stood where that one has
 //!   removed something begins anew.
 //! - [`FOLLOW_EVENTS`] does what `read_events` does and says besides what stands at the position asked about, or at the
 //!   head if that is earlier. [`NUMBER_EVENTS`] numbers so many rows and no more: with 1.2 million of them, which is what a

@@ -24,7 +24,7 @@ use crate::{
         sessions::{Refresh, Sessions, TokenPair},
     },
     clock::{Clock, Timestamp},
-    db::{Backend, Db, Tx},
+    db::{Db, Tx},
     error::{Fault, Invalid, InvalidKind},
     ids::{Ids, SkillId, UserId},
     text,
@@ -174,37 +174,43 @@ impl Accounts {
         let account = AccountName::read(email);
         let key = AttemptKey::account(account.key());
         let attempt = self.attempts.begin(&[key, AttemptKey::Address(from)]).map_err(too_many)?;
-        let rows = users::Entity::find()
-            .filter(users::Column::Email.is_in(account.spellings()))
-            .filter(users::Column::SuspendedAt.is_null())
-            .all(self.db.reader())
-            .await?;
-        // The same spelling as ever comes before one that only means the same.
-        let row = account.spellings().last().and_then(|kept| rows.iter().find(|row| row.email == kept));
-        let row = row.or(rows.first()).cloned();
         let candidate = Password::candidate(password).map_err(|_| refused())?;
-        let stored = row.as_ref().map(|row| row.password_hash.as_str());
-        let rehash = match self.passwords.verify(&candidate, stored).await.map_err(password_fault)? {
-            Verdict::Right { rehash } => rehash,
-            Verdict::Wrong => return Err(refused()),
+        let (row, (session, refresh)) = loop {
+            let rows = users::Entity::find()
+                .filter(users::Column::Email.is_in(account.spellings()))
+                .filter(users::Column::SuspendedAt.is_null())
+                .all(self.db.reader())
+                .await?;
+            // The same spelling as ever comes before one that only means the same.
+            let row = account.spellings().last().and_then(|kept| rows.iter().find(|row| row.email == kept));
+            let row = row.or(rows.first()).cloned();
+            let stored = row.as_ref().map(|row| row.password_hash.as_str());
+            let rehash = match self.passwords.verify(&candidate, stored).await.map_err(password_fault)? {
+                Verdict::Right { rehash } => rehash,
+                Verdict::Wrong => return Err(refused()),
+            };
+            let row = row.ok_or_else(refused)?;
+            let stronger = if rehash { self.passwords.hash(&candidate).await.ok() } else { None };
+            let (user, verified, stronger) = (row.id, &row.password_hash, &stronger);
+            let opened = self
+                .db
+                .transact(|tx| async move {
+                    if !is_current_in(&tx, user, verified).await? {
+                        return Ok(None);
+                    }
+                    if let Some(hash) = stronger {
+                        set_password_in(&tx, user, hash).await?;
+                    }
+                    Ok::<_, AccountError>(Some(self.sessions.open_in(&tx, user).await?))
+                })
+                .await?;
+            // Hashing took a while: meanwhile the password may have been changed or the account suspended, or another
+            // sign-in may have stored a stronger hash of the same password. What is there now decides.
+            if let Some(opened) = opened {
+                break (row, opened);
+            }
         };
-        let row = row.ok_or_else(refused)?;
-        let stronger = if rehash { self.passwords.hash(&candidate).await.ok() } else { None };
-        let (user, verified, stronger) = (row.id, &row.password_hash, &stronger);
-        let opened = self
-            .db
-            .transact(|tx| async move {
-                // Hashing took a while: the password may have been changed and the account suspended meanwhile.
-                if !is_current_in(&tx, user, verified).await? {
-                    return Ok(None);
-                }
-                if let Some(hash) = stronger {
-                    set_password_in(&tx, user, hash).await?;
-                }
-                Ok::<_, AccountError>(Some(self.sessions.open_in(&tx, user).await?))
-            })
-            .await?;
-        let (session, refresh) = opened.ok_or_else(refused)?;
+        let user = row.id;
         attempt.succeeded();
         Ok((row.into(), self.sessions.pair(user, session, refresh)?))
     }
@@ -583,23 +589,19 @@ fn parse_user(text: &str) -> Result<UserId, Invalid> {
 /// Refuses who is no admin any more. Locks both rows in the order of their ids: of two admins who take each other's role
 /// at the same time the second one finds that theirs is gone, so that one admin always remains.
 async fn require_admin_in(tx: &Tx, admin: UserId, user: UserId) -> Result<(), AccountError> {
-    let lock = if tx.backend() == Backend::Postgres { " FOR UPDATE" } else { "" };
-    let sql =
-        format!("SELECT id, is_admin AND suspended_at IS NULL AS acts FROM users WHERE id IN (?, ?) ORDER BY id{lock}");
-    for row in tx.query(&sql, [admin.into(), user.into()]).await? {
-        if row.try_get::<UserId>("", "id")? == admin && row.try_get("", "acts")? {
-            return Ok(());
-        }
-    }
-    Err(Denied::Role("ADMIN").into())
+    let both = users::Entity::find().filter(users::Column::Id.is_in([admin, user])).order_by_asc(users::Column::Id);
+    let rows = both.lock_exclusive().all(&**tx).await?;
+    let acts = rows.iter().any(|row| row.id == admin && row.is_admin && row.suspended_at.is_none());
+    if acts { Ok(()) } else { Err(Denied::Role("ADMIN").into()) }
 }
 
 /// Whether a user may still sign in with the password of this hash. Their row stays locked, so that a change of the
 /// password comes before this transaction, and is seen here, or after it, and ends the session that it opens.
 async fn is_current_in(tx: &Tx, user: UserId, hash: &str) -> Result<bool, sea_orm::DbErr> {
-    let lock = if tx.backend() == Backend::Postgres { " FOR UPDATE" } else { "" };
-    let sql = format!("SELECT 1 FROM users WHERE id = ? AND password_hash = ? AND suspended_at IS NULL{lock}");
-    Ok(!tx.query(&sql, [user.into(), hash.into()]).await?.is_empty())
+    let current = users::Entity::find_by_id(user)
+        .filter(users::Column::PasswordHash.eq(hash))
+        .filter(users::Column::SuspendedAt.is_null());
+    Ok(current.lock_exclusive().one(&**tx).await?.is_some())
 }
 
 async fn set_password_in(tx: &Tx, user: UserId, hash: &str) -> Result<(), sea_orm::DbErr> {

@@ -67,7 +67,7 @@ pub struct Pool(Arc<Shared>);
 /// How long callers and connections are waited for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadlines {
-    /// A free connection, by whoever needs one.
+    /// How long a caller waits for a free connection.
     pub free: Duration,
     /// The answer to a statement; none on `SQLite`, and where statements may run for ever. Longer than the server's own
     /// limit, which so has the first word.

@@ -8,11 +8,11 @@
 //! until commit.
 //!
 //! **A position is compared by what stands there.** A fail-over that lost commits, or a restore, gives positions that were
-//! delivered to other events, and a head that has passed them says nothing of it. So whoever stands somewhere knows the
-//! event there by its [`Mark`]: the tail compares it at each read ([`Advance::stands`]), a cursor carries it
-//! ([`EventLog::resume_point`]), and a subscription that catches up compares each page with what this process has
-//! published. The event just before the oldest one that is kept is known too, by `event_log`; whoever stands further back,
-//! or where nobody can say what stood, cannot resume.
+//! delivered to other events, and a head that has passed them says nothing of it. So a reader knows the event there by its
+//! [`Mark`]: the tail compares it at each read ([`Advance::stands`]), a cursor carries it ([`EventLog::resume_point`]), and
+//! a subscription that catches up compares each page with what this process has published. The event just before the
+//! oldest one that is kept is known too, by `event_log`; a reader that stands further back, or where nobody can say what
+//! stood, cannot resume.
 //!
 //! **Retention** goes by how long an event has had its position, by the database's clock: [`EventLog::note_age`] puts down
 //! now and then how far the log goes, and [`EventLog::forget`] removes what it went to long enough ago. `occurred_at` is
@@ -369,7 +369,7 @@ impl EventLog {
         self.read(self.db.tail(), position, limit).await
     }
 
-    /// Reads the event at `position` along, to see that it is the one that whoever asks knows.
+    /// Reads the event at `position` along, to see that it is the one that the caller knows.
     async fn read(&self, db: &impl ConnectionTrait, position: i64, limit: u32) -> Result<Page, Fault> {
         if let Some(source) = &self.source {
             return Ok(source.page(position, limit).await?);

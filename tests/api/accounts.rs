@@ -5,7 +5,10 @@ use std::time::Duration;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use futures_util::future::join_all;
-use lancewire::clock::Clock;
+use lancewire::{
+    auth::passwords::{Password, PasswordSettings, Passwords},
+    clock::Clock,
+};
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
@@ -360,7 +363,7 @@ on_both! {
 }
 
 on_both! {
-    with "[auth]\nfree_attempts_per_account = 1000\nfree_attempts_per_address = 1000\n";
+    with "[auth]\npassword_iterations = 2\nfree_attempts_per_account = 1000\nfree_attempts_per_address = 1000\n";
 
     async fn no_session_of_an_old_password_outlives_its_change(app: TestApp) {
         let mut ada = app.freelancer("Ada").await;
@@ -382,6 +385,20 @@ on_both! {
             sign_in(&app, &ada.email, &new).await.good();
             std::mem::swap(&mut old, &mut new);
             assert_ne!(old, new, "round {round}");
+        }
+    }
+
+    async fn sign_ins_at_the_same_time_may_all_bring_a_stronger_hash(app: TestApp) {
+        let feeble = PasswordSettings { memory_kib: 8, iterations: 1, lanes: 1, parallel: 1 };
+        let password = Password::parse(PASSWORD).expect("a good one");
+        let ada = app.freelancer("Ada").await;
+        for _ in 0..5 {
+            let passwords = Passwords::new(&feeble, app.app.db.ids().clone()).expect("parameters");
+            let hash = passwords.hash(&password).await.expect("a hash");
+            app.db_run(&format!("UPDATE users SET password_hash = '{hash}' WHERE email = '{}'", ada.email)).await;
+            for session in join_all((0..6).map(|_| sign_in(&app, &ada.email, PASSWORD))).await {
+                session.good();
+            }
         }
     }
 

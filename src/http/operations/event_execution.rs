@@ -58,7 +58,7 @@ impl EventExecution {
                 return executed;
             }
             // An answer without what the database would have said is never made good: nobody asks again. So this goes on
-            // for as long as the database is away, or until whoever waits for it is cut off.
+            // for as long as the database is away, or until those who wait for it are cut off.
             pauses.get_or_insert_with(|| BackOff::new(&self.operations.shared.ids, PAUSE)).pause().await;
         }
     }
@@ -81,7 +81,7 @@ impl EventExecution {
             return None;
         }
         if !response.errors.is_empty() {
-            // By the event's own id: whoever meets it live or when they catch up is told the same.
+            // By the event's own id: live and in a replay the answer is the same.
             classify(&mut response, &delivery.id().to_string());
         }
         let (looked_at_viewer, failed) = (scope.is_private(), !response.errors.is_empty());
@@ -110,7 +110,7 @@ impl EventExecution {
         let request = loads.given_to(ready.prepared.request_for_event());
         let request = request.data(Arc::clone(&scope)).data(Pinned(Arc::clone(delivery), hearing));
         let mut responses = AssertUnwindSafe(schema.execute_stream(request)).catch_unwind();
-        // Shared ones are driven by whoever shares them.
+        // Shared ones are driven by their owner.
         let response = if is_shared { responses.next().await } else { loads.drive(responses.next()).await };
         let response = response.and_then(Result::ok).unwrap_or_else(|| {
             let message = "an event was not executed";
