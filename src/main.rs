@@ -8,6 +8,7 @@ use lancewire::{
     app::{App, open_database, open_existing_database},
     clock::Clock,
     config::{Config, Environment},
+    descriptors,
     http::assets,
     ids::Ids,
     lifecycle::Lifecycle,
@@ -155,6 +156,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<ExitCode> {
+    // Before anything counts by it.
+    descriptors::raise();
     let development = config.environment == Environment::Development;
     let app = App::build(config, clock, ids).await?;
     let listen = app.config.http.listen;

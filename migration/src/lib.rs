@@ -22,6 +22,7 @@ mod m20261127_000001_refresh_successors;
 mod m20261127_000002_mailboxes;
 mod m20261127_000003_notification_details;
 mod m20261127_000004_log_histories;
+mod m20261128_000301_node_keys;
 
 /// All steps, oldest first.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000002_mailboxes::Migration),
             Box::new(m20261127_000003_notification_details::Migration),
             Box::new(m20261127_000004_log_histories::Migration),
+            Box::new(m20261128_000301_node_keys::Migration),
         ]
     }
 }

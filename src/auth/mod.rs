@@ -8,8 +8,11 @@
 
 pub mod actor;
 pub mod attempts;
+mod hash_memory;
 pub mod keys;
 pub mod passwords;
 pub mod revocations;
+pub mod rotation;
 pub mod sessions;
+pub mod sign_ups;
 pub mod tokens;

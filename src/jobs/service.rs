@@ -13,6 +13,7 @@ use super::{
     entity::{job_skills, jobs},
     error::JobError,
     model::{Job, JobChange, JobFacts, JobSnapshot, JobStatus, JobUpdate, Step},
+    quota::DraftQuota,
 };
 use crate::{
     accounts::{
@@ -45,6 +46,7 @@ pub struct Jobs {
     ids: Ids,
     wallets: Wallets,
     notifications: Notifications,
+    quota: DraftQuota,
 }
 
 /// `postJob` and `draftJob`, as they came.
@@ -110,8 +112,9 @@ impl Jobs {
         accounts: Accounts,
         wallets: Wallets,
         notifications: Notifications,
+        quota: DraftQuota,
     ) -> Self {
-        Self { db, accounts, clock, ids, wallets, notifications }
+        Self { db, accounts, clock, ids, wallets, notifications, quota }
     }
 
     /// The same on another view of the database.
@@ -170,6 +173,9 @@ impl Jobs {
                         created_at: now,
                         updated_at: now,
                     };
+                    if status == JobStatus::Draft {
+                        self.quota.hold_in(&tx, &self.accounts, &job, now).await?;
+                    }
                     tx.later_built(&jobs::Entity::insert(jobs::ActiveModel::from(job.clone()))).await?;
                     insert_skills_in(&tx, job.id, &skills).await?;
                     let around = Around { skills, client: self.accounts.card_in(&tx, client).await? };
@@ -262,6 +268,12 @@ impl Jobs {
                 };
                 if job == before && skills == skills_before {
                     return Ok(before);
+                }
+                // A draft that becomes shorter is always welcome.
+                if job.status == JobStatus::Draft
+                    && job.title.len() + job.description.len() > before.title.len() + before.description.len()
+                {
+                    self.quota.hold_in(&tx, &self.accounts, &job, now).await?;
                 }
                 job.version += 1;
                 job.updated_at = now;
