@@ -58,6 +58,8 @@ pub async fn ready(State(web): State<Web>) -> Response {
 /// Counters, gauges and histograms in Prometheus' text format.
 pub async fn metrics(State(web): State<Web>) -> Response {
     web.db.report_pools();
+    // Those of the process are taken now.
+    metrics_process::Collector::default().collect();
     let text = web.metrics.map(|metrics| metrics.render()).unwrap_or_default();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
