@@ -69,6 +69,8 @@ const LONE_POLL: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_mins(1);
 /// What drained sockets may take beyond twice the drain time: their last words (see `http::websocket`).
 const GOODBYE: Duration = Duration::from_secs(5);
+/// How many connections there may be where the settings do not say.
+const MOST_CONNECTIONS: usize = 100_000;
 /// Connections of those who run the service, on the listener of their own.
 const OPERATORS: NonZeroU32 = NonZeroU32::new(64).expect("a literal above zero");
 
@@ -148,7 +150,7 @@ impl App {
         let db = Box::pin(open_database(&config, ids.clone(), lifecycle.clone())).await?;
         lifecycle.spawn_until_stopping(db.clone().watch(config.database.clone()));
 
-        let tokens = start_keys(&config, &db, &clock, &ids, &lifecycle).await?;
+        let (tokens, rotation) = load_keys(&config, &db, &ids, &clock)?;
         let lifetimes = config.auth.lifetimes();
         let sessions = Sessions::new(db.clone(), tokens, clock.clone(), ids.clone(), lifetimes);
         let passwords = Passwords::new(&config.auth.passwords(), ids.clone())?;
@@ -244,11 +246,15 @@ impl App {
             max_body_bytes: config.http.max_body_bytes,
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
             schema: Arc::default(),
+            readiness: Arc::default(),
             proxies: Arc::clone(&proxies),
             site: Arc::new(site(&config)),
             has_operators: config.telemetry.metrics_listen()?.is_some(),
         };
         let connections = Connections::new(connection_limits(&config), proxies);
+        // Last: the other nodes wait for what this one knows, and must not wait for one that does not start.
+        rotation.begin().await?;
+        drop(lifecycle.spawn(rotation.run(clock.clone(), lifecycle.clone())));
         Ok(Self {
             db,
             replica,
@@ -269,9 +275,25 @@ impl App {
         TcpListener::bind(self.config.http.listen).await
     }
 
+    /// Says how many connections there may be.
+    fn tell_limits(&self) {
+        let (connections, files, wanted) =
+            (self.connections.limits().total, descriptors::limit(), self.config.http.connections);
+        if connections < usize::try_from(wanted).unwrap_or(usize::MAX) {
+            tracing::warn!(
+                connections,
+                files,
+                "the system's limit of open files leaves fewer connections than http.connections: raise its hard limit"
+            );
+        } else {
+            tracing::info!(connections, files, "so many connections there may be");
+        }
+    }
+
     /// Serves in the background until the lifecycle ends.
     pub fn serve(&self, listener: TcpListener) -> std::io::Result<SocketAddr> {
         let address = listener.local_addr()?;
+        self.tell_limits();
         let timeouts = Timeouts {
             head: Duration::from_millis(self.config.http.head_timeout_ms),
             idle: Duration::from_millis(self.config.http.idle_timeout_ms),
@@ -419,20 +441,13 @@ async fn start_bus(
 
 /// How many connections there may be, by the settings and by what the system leaves.
 fn connection_limits(config: &Config) -> ConnectionLimits {
-    let wanted = usize::try_from(config.http.connections).unwrap_or(usize::MAX);
+    let wanted = match config.http.connections {
+        0 => MOST_CONNECTIONS,
+        connections => usize::try_from(connections).unwrap_or(usize::MAX),
+    };
     let databases = usize::try_from(config.database.max_connections).unwrap_or(usize::MAX);
     let replicas = if config.database.replica_url.is_empty() { 1 } else { 2 };
-    let files = descriptors::limit();
-    let total = connections::ceiling(wanted, files, databases.saturating_mul(replicas));
-    if total < wanted {
-        tracing::warn!(
-            connections = total,
-            files,
-            "the system's limit of open files leaves fewer connections than http.connections: raise its hard limit"
-        );
-    } else {
-        tracing::info!(connections = total, files, "connections there may be");
-    }
+    let total = connections::ceiling(wanted, descriptors::limit(), databases.saturating_mul(replicas));
     metrics::gauge!(connections::CEILING).set(f64::from(u32::try_from(total).unwrap_or(u32::MAX)));
     ConnectionLimits { total, per_address: config.http.connections_per_address }
 }
@@ -450,14 +465,8 @@ async fn sweep(limits: gossip::Limits, lifecycle: Lifecycle) {
     }
 }
 
-/// The keys of tokens, and the task that keeps them in step with those of the other nodes.
-async fn start_keys(
-    config: &Config,
-    db: &Db,
-    clock: &Clock,
-    ids: &Ids,
-    lifecycle: &Lifecycle,
-) -> Result<Arc<AccessTokens>, StartError> {
+/// The keys of tokens, and what keeps them in step with those of the other nodes.
+fn load_keys(config: &Config, db: &Db, ids: &Ids, clock: &Clock) -> Result<(Arc<AccessTokens>, Rotation), StartError> {
     let settings = KeySettings {
         dir: config.auth.keys_dir.clone(),
         signing_kid: Some(config.auth.signing_kid.clone()).filter(|kid| !kid.is_empty()),
@@ -471,9 +480,7 @@ async fn start_keys(
     let tokens = AccessTokens::new(Arc::new(keyring), config.auth.tokens(), clock.clone(), ids.clone());
     let tokens = Arc::new(tokens);
     let rotation = Rotation::new(db.clone(), ids.clone(), settings, Arc::clone(&tokens));
-    rotation.begin().await?;
-    drop(lifecycle.spawn(rotation.run(clock.clone(), lifecycle.clone())));
-    Ok(tokens)
+    Ok((tokens, rotation))
 }
 
 /// What the pages say of this server.

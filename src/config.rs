@@ -445,7 +445,11 @@ impl Config {
             "must be at least budgets.anonymous and budgets.signed_in: it is above all who call from one address",
         )?;
         require(self.auth.keys_reload_ms > 0, "auth.keys_reload_ms", "must be at least 1")?;
-        require(self.http.connections >= 16, "http.connections", "must be at least 16")?;
+        require(
+            self.http.connections == 0 || self.http.connections >= 16,
+            "http.connections",
+            "must be at least 16, or 0 for as many as the limit of open files leaves",
+        )?;
         require(self.http.head_timeout_ms > 0, "http.head_timeout_ms", "must be at least 1")?;
         self.telemetry.metrics_listen()?;
         let has_key = !self.tls.key.as_os_str().is_empty();

@@ -55,6 +55,11 @@ impl Access {
         Self { hash, name: None, kind: "-", user, address, outcome: "ok".to_owned(), cost: 0 }
     }
 
+    /// A request of which no more than the head was looked at.
+    pub(super) fn unread(user: Option<UserId>, address: IpAddr) -> Self {
+        Self { hash: String::new(), name: None, kind: "-", user, address, outcome: "ok".to_owned(), cost: 0 }
+    }
+
     /// It was understood and paid for.
     pub(super) fn admitted(&mut self, name: Option<&str>, kind: OperationType, budget: &Budget) {
         self.name = name.map(|name| name.chars().take(LONGEST_NAME).collect());

@@ -49,7 +49,7 @@ use crate::{
         loader::Batches,
         returned::charge,
     },
-    ids::{Ids, RequestId},
+    ids::{Ids, RequestId, UserId},
     realtime::{Feed, Outlet},
     schema::{
         SINGLE_MUTATIONS, Schema, Services,
@@ -147,7 +147,7 @@ pub(super) enum Stopped {
     /// The token is no good.
     Unauthenticated(Unauthenticated),
     /// Nothing is left to spend.
-    Refused(Response, Option<Budget>),
+    Refused(Response, Option<Budget>, Option<UserId>),
 }
 
 /// An operation that may run.
@@ -216,7 +216,8 @@ impl Operations {
         };
         if let Err(refused) = refused {
             metrics::counter!("lancewire_operations_rejected_total", "reason" => "budget").increment(1);
-            return Err(Box::new(Stopped::Refused(Response::from_errors(vec![refused.error()]), refused.budget())));
+            let (response, user) = (Response::from_errors(vec![refused.error()]), known.ok().flatten());
+            return Err(Box::new(Stopped::Refused(response, refused.budget(), user)));
         }
         known.map(drop).map_err(|error| Box::new(Stopped::Unauthenticated(error)))
     }

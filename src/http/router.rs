@@ -30,7 +30,8 @@ use super::{
         ALLOWED, Refusal, check_transport, discard, discard_little, parse_get, parse_post, read_body, respond,
         tell_budget,
     },
-    health, middleware,
+    health::{self, Readiness},
+    middleware,
     negotiation::{MediaType, negotiate},
     operations::{Admitted, Document, Operations, Stopped},
     origins::Origins,
@@ -66,6 +67,8 @@ pub struct Web {
     pub schema: Arc<Watch>,
     /// For readiness.
     pub hub: Hub,
+    /// For readiness.
+    pub readiness: Arc<Readiness>,
     /// For readiness.
     pub lifecycle: Lifecycle,
     /// What `/metrics` prints.
@@ -175,11 +178,13 @@ async fn answer(
     // Before a body is read: who cannot pay for anything must not have us read it.
     if let Err(stopped) = web.operations.look(authorization, client) {
         discard_little(headers, body).await;
-        let (mut refused, budget, once) = match *stopped {
-            Stopped::Unauthenticated(error) => (unauthenticated(&error), None, None),
-            Stopped::Refused(refused, budget) => (refused, budget, once),
+        let (mut refused, budget, once, user) = match *stopped {
+            Stopped::Unauthenticated(error) => (unauthenticated(&error), None, None, None),
+            Stopped::Refused(refused, budget, user) => (refused, budget, once, user),
         };
         classify(&mut refused, request_id);
+        let mut access = Access::unread(user, client);
+        access.answered(&refused, 0);
         let mut response = match once {
             Some(transport) => streams::refuse(refused, transport, media),
             None => respond(refused, media),
@@ -187,6 +192,7 @@ async fn answer(
         if let Some(budget) = budget {
             tell_budget(response.headers_mut(), &budget);
         }
+        response.extensions_mut().insert(access);
         return Ok(response);
     }
     let incoming = match *method {
@@ -214,7 +220,11 @@ async fn answer(
         Err(error) => {
             let mut refused = unauthenticated(&error);
             classify(&mut refused, request_id);
-            return Ok(respond(refused, media));
+            let mut access = Access::unread(None, client);
+            access.answered(&refused, 0);
+            let mut response = respond(refused, media);
+            response.extensions_mut().insert(access);
+            return Ok(response);
         }
     };
     let document =

@@ -218,7 +218,8 @@ async fn the_limit_of_open_files_is_raised_and_connections_stay_below_it() {
     let server = home.serve_into("log").await;
     assert_eq!(limit(server.id()), (512, 512));
     let log = fs::read(home.path().join("log")).expect("a log");
-    let said = lines(&log).into_iter().find(|line| line.contains("leaves fewer connections")).expect("it says so");
+    let said =
+        lines(&log).into_iter().find(|line| line.contains("so many connections there may be")).expect("it says so");
     let said: Value = serde_json::from_str(&said).expect("JSON");
     let ceiling = said["connections"].as_u64().expect("a number");
     assert!((128..400).contains(&ceiling), "{said}");
@@ -236,4 +237,16 @@ async fn the_limit_of_open_files_is_raised_and_connections_stay_below_it() {
     until("it serves again", || log().contains("serving")).await;
     server.signal("TERM").await;
     assert_eq!(server.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_ask_whether_it_is_ready_the_database_is_asked_by_few() {
+    let app = sqlite("").await;
+    let ask = async || Reply::of(app.http.request(Method::GET, "/health/ready")).await.status.as_u16();
+    let before = app.app.db.statements();
+    let answers = futures_util::future::join_all((0..300).map(|_| ask())).await;
+    assert!(answers.iter().all(|status| *status == 200), "{answers:?}");
+    let asked = app.app.db.statements() - before;
+    assert!(asked < 300, "{asked} statements for 300 questions, of three at least each");
+    app.finish().await;
 }

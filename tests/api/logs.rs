@@ -183,3 +183,30 @@ async fn what_is_written_below_a_request_carries_its_id() {
     server.signal("TERM").await;
     assert_eq!(server.ended().await.code(), Some(0));
 }
+
+/// What docs/operations.md says to type, typed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_of_the_document_find_what_they_say() {
+    let home = home().with("LANCEWIRE_BUDGETS__ANONYMOUS", "100");
+    let (server, http) = start(&home).await;
+    let wrong =
+        json!({ "query": SIGN_IN, "variables": { "input": { "email": "ada@example.com", "password": "not hers" } } });
+    post(&http, "req_guess", None, &wrong).await;
+    while post(&http, "req_again", None, &json!({ "query": "{ nothing }" })).await.status.as_u16() != 429 {}
+    post(&http, "req_dear", None, &json!({ "query": "query Dear { jobs(first: 100) { nodes { id } } }" })).await;
+    let limited = || lines(&home).iter().any(|line| line["outcome"] == "RATE_LIMITED");
+    until("a refusal is written", limited).await;
+    let document = fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md"));
+    let document = document.expect("the document");
+    let commands = document.split_once("```sh\n").and_then(|(_, rest)| rest.split_once("```")).expect("a block").0;
+    assert_eq!(commands.lines().count(), 5);
+    for command in commands.lines() {
+        let command =
+            command.replace("req_..", "req_guess").replace("203.0.113.9", "127.0.0.1").replace("lancewire.log", "log");
+        let output = tokio::process::Command::new("sh").args(["-c", &command]).current_dir(home.path()).output().await;
+        let output = output.expect("a shell");
+        assert!(output.status.success() && !output.stdout.is_empty(), "{command}");
+    }
+    server.signal("TERM").await;
+    assert_eq!(server.ended().await.code(), Some(0));
+}

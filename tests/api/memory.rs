@@ -7,6 +7,7 @@ use crate::support::{
     app::until,
     binary::{Home, Server},
     http::Http,
+    socket::Socket,
 };
 
 /// As in production.
@@ -52,7 +53,25 @@ async fn sign_ins_leave_no_memory_behind() {
 
 /// The figure of docs/operations.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute: cargo test --release --test api -- memory:: --ignored --nocapture"]
+#[ignore = "takes a minute: cargo test --test api -- memory:: --include-ignored --nocapture --test-threads=1"]
 async fn a_thousand_sign_ins_leave_no_memory_behind() {
     assert!(growth(1_000).await <= 64);
+}
+
+/// The figures of docs/operations.md, "How much a node takes".
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints figures: cargo test --test api -- memory:: --include-ignored --nocapture --test-threads=1"]
+async fn idle_sockets_take_little() {
+    let home = home().with("LANCEWIRE_SOCKETS__SOCKETS_PER_ADDRESS", "100000");
+    let home = home.with("LANCEWIRE_HTTP__CONNECTIONS_PER_ADDRESS", "100000");
+    let server = home.serve().await;
+    let kib = || server.memory().expect("the kernel tells");
+    let rest = kib();
+    let sockets: Vec<Socket> = stream::iter(0..1_000).then(|_| Socket::connect(server.addr, None)).collect().await;
+    let taken = kib().saturating_sub(rest);
+    println!("{} MiB at rest, {} KiB more for {} idle sockets", rest / 1024, taken, sockets.len());
+    assert!(taken < 16 * 1024, "{taken} KiB");
+    drop(sockets);
+    server.signal("TERM").await;
+    assert_eq!(server.ended().await.code(), Some(0));
 }
