@@ -49,14 +49,26 @@ pub struct BudgetSettings {
     pub anonymous: NonZeroU32,
     /// For each signed-in user, from whatever addresses. Default 5,000.
     pub signed_in: NonZeroU32,
-    /// For all that comes from one address, signed in or not. Default 25,000.
-    pub address: NonZeroU32,
+    /// For all that comes from one address, signed in or not; 0, the default, for as much as a caller without a token and
+    /// five signed-in users have.
+    pub address: u32,
+}
+
+/// How many signed-in users of one address may spend all they have, unless the settings say otherwise.
+const USERS_OF_AN_ADDRESS: u32 = 5;
+
+impl BudgetSettings {
+    /// What all who call from one address have together.
+    pub fn ceiling(&self) -> NonZeroU32 {
+        let users = self.signed_in.get().saturating_mul(USERS_OF_AN_ADDRESS);
+        NonZeroU32::new(self.address).unwrap_or(self.anonymous.saturating_add(users))
+    }
 }
 
 impl Default for BudgetSettings {
     fn default() -> Self {
         let points = |points| NonZeroU32::new(points).unwrap_or(NonZeroU32::MIN);
-        Self { anonymous: points(1_000), signed_in: points(5_000), address: points(25_000) }
+        Self { anonymous: points(1_000), signed_in: points(5_000), address: 0 }
     }
 }
 
@@ -220,7 +232,7 @@ impl Budgets {
         Self {
             users: Buckets::new(settings.signed_in, MINUTE),
             addresses: Buckets::new(settings.anonymous, MINUTE),
-            ceilings: Buckets::new(settings.address, MINUTE),
+            ceilings: Buckets::new(settings.ceiling(), MINUTE),
             untold: None,
             now: Box::new(now),
         }
@@ -432,7 +444,8 @@ mod tests {
         let clock = FakeClock(Arc::new(AtomicU64::new(1)));
         let now = Arc::clone(&clock.0);
         let now = move || Duration::from_nanos(now.load(Ordering::Relaxed));
-        (Budgets::with_clock(BudgetSettings::default(), now), clock)
+        let settings = BudgetSettings { address: 25_000, ..BudgetSettings::default() };
+        (Budgets::with_clock(settings, now), clock)
     }
 
     fn address(text: &str) -> Caller {
@@ -556,6 +569,7 @@ mod tests {
 
     #[test]
     fn an_address_has_a_ceiling_above_all_its_users() {
+        assert_eq!(BudgetSettings::default().ceiling().get(), 26_000, "of five users and one without a token");
         let (budgets, clock) = budgets();
         let budgets = Budgets { untold: Some(Mutex::default()), ..budgets };
         let ids = Ids::seeded(clock::Clock::system(), 1);
