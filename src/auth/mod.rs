@@ -10,6 +10,7 @@ pub mod actor;
 pub mod attempts;
 mod hash_memory;
 pub mod keys;
+pub mod old_sessions;
 pub mod passwords;
 pub mod revocations;
 pub mod rotation;

@@ -92,6 +92,12 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
         "Public queries that the replica could have answered and did not, by reason",
     ),
     ("lancewire_replica_serving", Gauge, "1 while the replica answers public queries"),
+    (
+        "lancewire_retention_lag_seconds",
+        Gauge,
+        "For how long the oldest row that is past its time should have been removed, by what it is",
+    ),
+    ("lancewire_retention_removed_total", Counter, "Rows removed because they were past their time, by what they are"),
     ("lancewire_ring_bytes", Gauge, "Memory of the latest events and what was made of them"),
     ("lancewire_sections", Gauge, "Distinct interests that are subscribed to"),
     ("lancewire_socket_closes_total", Counter, "Ended WebSockets, by close code"),
