@@ -249,7 +249,7 @@ impl Budgets {
 
 impl Caller {
     /// The one caller that stands for all that share a budget.
-    fn folded(self) -> Self {
+    pub fn folded(self) -> Self {
         match self {
             Self::User(user) => Self::User(user),
             Self::Address(address) => Self::Address(subscriber(address)),
