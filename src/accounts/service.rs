@@ -445,13 +445,16 @@ impl Accounts {
         Ok(rows.into_iter().map(card).collect())
     }
 
-    /// A user's email, if the actor may know it.
-    pub async fn email(&self, actor: Actor, user: UserId) -> Result<Option<String>, Fault> {
-        if !actor.is(user) && !actor.is_admin() {
-            return Ok(None);
-        }
-        let row = users::Entity::find_by_id(user).one(self.db.reader()).await?;
-        Ok(row.map(|row| row.email))
+    /// The emails of many users, for a loader whose caller checked who may know them.
+    pub async fn emails(&self, users: &[UserId]) -> Result<HashMap<UserId, String>, Fault> {
+        let rows: Vec<(UserId, String)> = users::Entity::find()
+            .select_only()
+            .columns([users::Column::Id, users::Column::Email])
+            .filter(users::Column::Id.is_in(users.to_vec()))
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
+        Ok(rows.into_iter().collect())
     }
 
     /// The skills of many users, by name.
@@ -491,9 +494,10 @@ impl Accounts {
         Ok(rows.into_iter().filter(starts).take(limit).map(Into::into).collect())
     }
 
-    /// One skill.
-    pub async fn skill(&self, id: SkillId) -> Result<Option<Skill>, Fault> {
-        Ok(skills::Entity::find_by_id(id).one(self.db.reader()).await?.map(Into::into))
+    /// Many words of the vocabulary by id.
+    pub async fn skills_by_id(&self, ids: &[SkillId]) -> Result<HashMap<SkillId, Skill>, Fault> {
+        let rows = skills::Entity::find().filter(skills::Column::Id.is_in(ids.to_vec())).all(self.db.reader()).await?;
+        Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
     }
 
     /// Adds words to the vocabulary; those that are there already stay as they are. For seeding.

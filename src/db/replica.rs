@@ -40,15 +40,12 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{
-    ConnectionTrait, Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError, Value,
-};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError, Value};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    DatabaseSettings, Db,
-    ON_THE_WAY, Pool, Transaction,
+    DatabaseSettings, Db, ON_THE_WAY, Pool, Transaction,
     connect::{is_insecure, postgres_options},
     pool::{Common, Deadlines, Purpose},
     standing::Standing,
@@ -166,7 +163,8 @@ impl Replica {
         let opened = open_pool(settings, settings.max_connections).await.map_err(ReplicaError::Refused)?;
         let running = Some(settings.statement_timeout_ms).filter(|limit| *limit > 0).map(Duration::from_millis);
         let deadlines = Deadlines { free: PATIENCE, answer: running.map(|running| running + ON_THE_WAY) };
-        let common = Common { statements: Arc::clone(&statements), doorbell: Arc::default(), ..primary.common().clone() };
+        let common =
+            Common { statements: Arc::clone(&statements), doorbell: Arc::default(), ..primary.common().clone() };
         let pool = Pool::new(&opened, settings.max_connections, Purpose::Replica, deadlines, common);
         let watcher = open_pool(settings, 1).await.map_err(ReplicaError::Refused)?;
         let system = primary.statement("SELECT system_identifier FROM pg_control_system()", []);

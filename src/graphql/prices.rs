@@ -108,7 +108,10 @@ pub type Table = &'static [(&'static str, &'static [(&'static str, Work)])];
 
 /// Connections and their edges, whatever they hold.
 const CONNECTIONS: Table = &[
-    ("*Connection", &[("edges", Work::Rows), ("nodes", Work::Rows), ("pageInfo", Work::Part), ("totalCount", Work::Count)]),
+    (
+        "*Connection",
+        &[("edges", Work::Rows), ("nodes", Work::Rows), ("pageInfo", Work::Part), ("totalCount", Work::Count)],
+    ),
     ("*Edge", &[("node", Work::Part)]),
 ];
 

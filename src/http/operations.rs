@@ -33,8 +33,8 @@ use crate::{
     db::{
         Db,
         receipt::Receipt,
-        share::{MAX_OPERATIONS, ShareSizes, Shares},
         replica::{Replica, Snapshot, Viewer},
+        share::{MAX_OPERATIONS, ShareSizes, Shares},
     },
     error::Fault,
     events::{Mark, Point},
@@ -161,7 +161,8 @@ impl Ready {
 impl Operations {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { db, replica, services, sessions, documents, limits, budgets, share_sizes, timeout, clock, ids } = parts;
+        let Parts { db, replica, services, sessions, documents, limits, budgets, share_sizes, timeout, clock, ids } =
+            parts;
         let (schema, swift) = (services.schema(), services.swift_schema());
         let services = Arc::new(services);
         let shares = Shares::new(share_sizes);

@@ -46,7 +46,13 @@ const JOBS: Table = &[
     ("Query", &[("job", Lookup), ("jobs", SearchPage)]),
     (
         "Mutation",
-        &[("postJob", Change), ("draftJob", Change), ("publishJob", Change), ("updateJob", Change), ("cancelJob", Change)],
+        &[
+            ("postJob", Change),
+            ("draftJob", Change),
+            ("publishJob", Change),
+            ("updateJob", Change),
+            ("cancelJob", Change),
+        ],
     ),
     (
         "Job",

@@ -40,7 +40,7 @@ fn readme_lists_the_codes_that_there_are() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_code_is_sent() {
     let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
-    let settings = "[budgets]\nanonymous = 100\n[http]\nbody_timeout_ms = 200\n[events]\nring_bytes = 1\n[database]\nmax_connections = 1\nacquire_timeout_ms = 1000";
+    let settings = "[budgets]\nanonymous = 110\n[http]\nbody_timeout_ms = 200\n[events]\nring_bytes = 1\n[database]\nmax_connections = 1\nacquire_timeout_ms = 1000";
     let app = TestApp::start_with(Database::Sqlite, settings, clock.clone()).await;
     let (ben, anonymous) = (app.freelancer("Ben").await, app.anonymous());
     let deep = format!("{{ viewer {}{{ id }}{} }}", "{ wallet { owner ".repeat(9), " } }".repeat(9));

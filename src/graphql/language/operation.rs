@@ -182,7 +182,11 @@ impl Operation {
         let variables =
             self.variables.len() * (size_of::<Variable>() + size_of::<Positioned<VariableDefinition>>() + 128);
         let roots = self.roots.iter().map(|root| size_of::<Root>() + 2 * (root.key.len() + 2 * root.name.len()));
-        size_of::<Self>() + variables + roots.sum::<usize>() + (self.price.parts() + self.efforts.len()) * 256 + bytes_of(set)
+        size_of::<Self>()
+            + variables
+            + roots.sum::<usize>()
+            + (self.price.parts() + self.efforts.len()) * 256
+            + bytes_of(set)
     }
 }
 

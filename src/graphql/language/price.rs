@@ -257,7 +257,11 @@ impl Tariff<'_> {
         definition.and_then(|definition| types::result(self.schema, definition)).unwrap_or(parent)
     }
 
-    fn condition(self, parent: Named<'static>, inline: &async_graphql::parser::types::InlineFragment) -> Named<'static> {
+    fn condition(
+        self,
+        parent: Named<'static>,
+        inline: &async_graphql::parser::types::InlineFragment,
+    ) -> Named<'static> {
         let on = inline.type_condition.as_ref().map(|condition| condition.node.on.node.as_str());
         on.and_then(|on| self.schema.get_type_definition(on)).unwrap_or(parent)
     }
@@ -269,7 +273,11 @@ impl Tariff<'_> {
                 Selection::Field(field) => {
                     let work = self.work(parent, is_mutation, &field.node);
                     let price = self.of_field(parent, work, &field.node);
-                    if work == Work::Rows { all.each.add(price) } else { all.once.add(price) }
+                    if work == Work::Rows {
+                        all.each.add(price)
+                    } else {
+                        all.once.add(price)
+                    }
                     all.counts += u64::from(work == Work::Count);
                 }
                 Selection::InlineFragment(inline) => {
@@ -327,10 +335,8 @@ impl Tariff<'_> {
 
     fn search(self, parent: Named<'static>, work: Work, field: &Field) -> Option<Search> {
         let amount = |name: &str, read: fn(&Value) -> Option<u64>| self.amount(parent, field, name, read);
-        (work == Work::SearchPage).then(|| Search {
-            words: amount("query", holds_words),
-            relevance: amount("orderBy", names_relevance),
-        })
+        (work == Work::SearchPage)
+            .then(|| Search { words: amount("query", holds_words), relevance: amount("orderBy", names_relevance) })
     }
 
     fn amount(

@@ -128,8 +128,14 @@ fn what_is_done_whatever_the_answer_holds_is_known_by_its_place() {
     assert_eq!(done(search, json!({}), two), 100 * 2 * 10);
     let failed = json!({ "list": null });
     assert_eq!(done(search, json!({ "q": "x" }), failed), 100 * (10 + 20), "it may have run");
-    assert_eq!(done("mutation { a: postJob { id } b: signOut { id } }", json!({}), json!({ "a": null, "b": {} })), 2_000);
-    assert_eq!(done("{ jobs { totalCount } jobs { totalCount } }", json!({}), json!({ "jobs": { "totalCount": 1 } })), 1_000);
+    assert_eq!(
+        done("mutation { a: postJob { id } b: signOut { id } }", json!({}), json!({ "a": null, "b": {} })),
+        2_000
+    );
+    assert_eq!(
+        done("{ jobs { totalCount } jobs { totalCount } }", json!({}), json!({ "jobs": { "totalCount": 1 } })),
+        1_000
+    );
     assert_eq!(done("mutation { a: postJob { id } }", json!({}), serde_json::Value::Null), 0, "nothing has begun");
 }
 
