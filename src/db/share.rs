@@ -14,7 +14,7 @@
 //!
 //! Invariants: a connection that a caller holds is counted until its statement has ended, also where nobody waits for that
 //! any more; waiting is first come, first served, within a share and between callers; a caller has at most
-//! [`MAX_OPERATIONS`] operations here, so what waits is bounded; each operation has a deadline, and who waits ends with it.
+//! [`MAX_OPERATIONS`] queries and mutations here, so what waits is bounded; each operation has a deadline, and who waits ends with it.
 
 use std::{
     collections::HashMap,
@@ -28,7 +28,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many operations of one caller may run or wait at a time.
+/// How many queries and mutations of one caller may run or wait at a time.
 pub const MAX_OPERATIONS: u32 = 500;
 
 /// At how many callers those whose last statement has ended meanwhile are forgotten.
@@ -128,15 +128,24 @@ impl<K: Eq + Hash + Clone> Shares<K> {
 
     /// Counts an operation in; none if the caller has [`MAX_OPERATIONS`] already.
     pub fn enter(&self, caller: K) -> Option<Member<'_, K>> {
+        self.count_in(caller, MAX_OPERATIONS)
+    }
+
+    /// Counts in what is bounded elsewhere, as subscriptions that begin are by sockets.
+    pub fn enter_always(&self, caller: K) -> Option<Member<'_, K>> {
+        self.count_in(caller, u32::MAX)
+    }
+
+    fn count_in(&self, caller: K, most: u32) -> Option<Member<'_, K>> {
         let mut callers = self.callers();
         if callers.shares.len() >= callers.sweep_at {
             callers.shares.retain(|_, share| share.is_used(self.sizes));
             callers.sweep_at = SWEEP_AT.max(2 * callers.shares.len());
         }
         let share = callers.shares.entry(caller.clone()).or_insert_with(|| Arc::new(Share::new(self.sizes)));
-        // Counted under the lock alone.
+        // Changed under the lock alone.
         let operations = share.operations.load(Ordering::Relaxed);
-        if operations >= MAX_OPERATIONS {
+        if operations >= most {
             return None;
         }
         share.operations.store(operations + 1, Ordering::Relaxed);

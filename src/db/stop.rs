@@ -5,8 +5,9 @@
 //! ([`StopOrders`]). Used by [`super::pool`] alone, which keeps a connection to itself from before the order until the end of
 //! the statement: an order that comes late meets nobody else's.
 //!
-//! `SQLite` looks at the flag every [`STEPS`] steps of its virtual machine. A look costs about as much as two steps; at
-//! 4,000 a statement of a page never gets there, and a long one is stopped within a fraction of a millisecond.
+//! `SQLite` looks at the flag every [`STEPS`] steps of its virtual machine: some ten times a millisecond, so that a long
+//! statement ends at once and a short one never gets there. Under callgrind 200 pages of 100 jobs take 144.1 million
+//! instructions without a flag and 144.4 million with it; 48 million steps take 0.8 s either way.
 
 use std::{
     sync::{

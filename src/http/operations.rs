@@ -409,7 +409,7 @@ impl Operations {
         let (request, batches) = self.request(ready);
         let request = request.data(Arc::new(self.scope(ready))).data(beginning.clone());
         let mut responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind();
-        let Some(member) = self.shared.shares.enter(caller(&ready.origin).folded()) else {
+        let Some(member) = self.shared.shares.enter_always(caller(&ready.origin).folded()) else {
             return Err(Box::new(Refusal { response: Response::from_errors(vec![too_many()]), unavailable: false }));
         };
         let first = member.run(batches.drive(responses.next()));

@@ -24,8 +24,7 @@ fn left(headers: &HeaderMap) -> i64 {
     headers["ratelimit-remaining"].to_str().expect("a text").parse().expect("a number")
 }
 
-/// What a query costs at most, and what was taken for it in the end. Budgets are so large that none comes back meanwhile
-/// that counts.
+/// What a query costs at most, and what was taken for it in the end, for somebody whose budget is full.
 async fn cost(who: &Person, query: &str) -> (i64, i64) {
     let before = left(&who.run("{ streamCursor }", json!({})).await.headers);
     let reply = who.run(&format!("{{ rateLimit {{ cost }} {query} }}"), json!({})).await;
@@ -34,9 +33,8 @@ async fn cost(who: &Person, query: &str) -> (i64, i64) {
 }
 
 on_both! {
-    with "[budgets]\nanonymous = 10000\nsigned_in = 10000";
+    with "[budgets]\nanonymous = 100000\nsigned_in = 1000";
     async fn counts_searches_and_rankings_cost_what_they_take_however_little_they_find(app: TestApp) {
-        let anonymous = app.anonymous();
         let twenty_nine = |of: &str| (0..29).map(|number| format!("a{number}: {of} ")).collect::<String>();
         let ranked = "query: \"nothing\", orderBy: { field: RELEVANCE, direction: DESC }";
         for (query, most, least) in [
@@ -47,10 +45,10 @@ on_both! {
             (format!("jobs(first: 20) {{ totalCount {PAGE} }}"), 99, 12),
             (format!("jobs(first: 20, {ranked}) {{ totalCount {PAGE} }}"), 139, 52),
         ] {
-            let (cost, charged) = cost(&anonymous, &query).await;
+            let (cost, charged) = cost(&app.freelancer("Ben").await, &query).await;
             assert_eq!(cost, most, "{query}");
-            // A point or two come back while it runs.
-            assert!((least - 3..=least + 1).contains(&charged), "{charged} for {query}");
+            // Sixteen points come back each second while it runs.
+            assert!((least - 50..=least + 1).contains(&charged), "{charged} for {query}");
         }
     }
 
@@ -77,7 +75,8 @@ on_both! {
             refused(&socket.error(&id).await[0]);
             for accept in [SSE, MULTIPART] {
                 let reply = Reply::of(request(&ada.http, accept, ada.token.as_deref(), query, json!({}))).await;
-                refused(reply.at("/errors/0"));
+                let text = reply.body.to_string();
+                assert!(text.contains("OPERATION_TOO_COMPLEX") && text.contains("the limit is 2000"), "{what}: {text}");
             }
         }
     }

@@ -137,6 +137,44 @@ on_both! {
     }
 }
 
+async fn others_are_answered_while_an_address_sends_what_never_ends(database: Database) {
+    let settings = format!("{SETTINGS}\n[http]\noperation_timeout_ms = 3000");
+    let app = TestApp::start_with(database, &settings, Clock::system()).await;
+    let ada = app.client("Ada").await;
+    ada.post_job("Garden").await;
+    skills_are_endless(&app, true).await;
+    let mallory = app.anonymous();
+    let storm = join_all((0..40).map(|_| mallory.run(SKILLS, json!({}))));
+    let mut answered = 0;
+    let meanwhile = async {
+        loop {
+            let reply = ada.run("{ viewer { id } jobs(first: 1) { totalCount nodes { id } } }", json!({})).await;
+            assert_eq!(reply.data()["jobs"]["totalCount"], 1);
+            ada.deposit("1.00").await.good();
+            answered += 1;
+        }
+    };
+    let replies = select! {
+        biased;
+        replies = storm => replies,
+        () = meanwhile => panic!("it goes on"),
+    };
+    assert!(replies.iter().all(|reply| reply.code() == "TIMEOUT"), "{}", replies[0]);
+    assert!(answered > 0);
+    skills_are_endless(&app, false).await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_are_answered_while_an_address_sends_what_never_ends_on_sqlite() {
+    others_are_answered_while_an_address_sends_what_never_ends(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_are_answered_while_an_address_sends_what_never_ends_on_postgres() {
+    others_are_answered_while_an_address_sends_what_never_ends(Database::Postgres).await;
+}
+
 async fn nothing_runs_on_after_the_time_limit(database: Database) {
     let settings = format!("{SETTINGS}\n[http]\noperation_timeout_ms = 1500");
     let app = TestApp::start_with(database, &settings, Clock::system()).await;

@@ -152,7 +152,8 @@ async fn the_best_matches_are_ranked_once_and_in_the_order_that_is_specified() {
         // Words first and once; then each job by its id.
         assert!(lines[0].starts_with("SCAN found VIRTUAL TABLE INDEX"), "{name}: {lines:#?}");
         assert!(lines[1].starts_with("SEARCH places USING INTEGER PRIMARY KEY"), "{name}: {lines:#?}");
-        assert!(lines[2].starts_with("SEARCH jobs USING INDEX sqlite_autoindex_jobs_1"), "{name}: {lines:#?}");
+        let by_id = lines[2].starts_with("SEARCH jobs USING INDEX") && lines[2].contains("id=?)");
+        assert!(by_id, "{name}: {lines:#?}");
         let matches = lines.iter().filter(|line| line.contains("VIRTUAL TABLE")).count();
         assert_eq!(matches, 1, "{name}: {lines:#?}");
         assert!(!lines.iter().any(|line| line.contains("CORRELATED")), "{name}: {lines:#?}");

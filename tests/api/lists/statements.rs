@@ -176,6 +176,6 @@ on_both! {
             .flat_map(|ids| ids.iter().take(14).cloned())
             .collect();
         let all = cost("", &mixed).await;
-        assert!(all <= 10, "{all} statements for {} of every kind", mixed.len());
+        assert!(all <= 12, "{all} statements for {} of every kind", mixed.len());
     }
 }
