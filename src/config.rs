@@ -20,6 +20,7 @@ use crate::{
         websocket::SocketSettings,
     },
     money::{Currency, Money},
+    realtime::AskingSettings,
 };
 
 const DEFAULT: &str = include_str!("../config/default.toml");
@@ -85,6 +86,8 @@ pub struct Config {
     pub budgets: BudgetSettings,
     /// `[sockets]`
     pub sockets: SocketSettings,
+    /// `[subscriptions]`
+    pub subscriptions: AskingSettings,
     /// `[telemetry]`
     pub telemetry: TelemetrySettings,
 }

@@ -175,6 +175,21 @@ impl Budgets {
         Ok(budget)
     }
 
+    /// Takes so many millionths of a point for what was done already, as a debt where there is not enough. Returns how long it
+    /// takes until a tenth of the budget is left, if there is less: that much is kept for operations, and nothing more should
+    /// be done until then that is paid for afterwards.
+    pub fn charge(&self, caller: Caller, millionths: u64) -> Option<Duration> {
+        let (caller, now) = (caller.folded(), self.now());
+        let (points, wait) = match &caller {
+            Caller::User(user) => self.users.charge(user, millionths, now),
+            Caller::Address(address) => self.addresses.charge(address, millionths, now),
+        };
+        if points > 0 {
+            self.note(caller, points);
+        }
+        wait
+    }
+
     /// Gives back what was spent on an operation that cost less, and returns what is left then; its cost is not known
     /// here and 0.
     pub fn give_back(&self, caller: Caller, points: u32) -> Budget {
@@ -309,6 +324,23 @@ impl<K: Hash + Eq + Clone> Pool<K> {
         let full_at = shard.get(key).copied().unwrap_or_default().max(now);
         let most = self.worth(self.limit.get()).saturating_mul(1 + u64::from(MAX_DEBT)).saturating_add(now);
         shard.insert(key.clone(), full_at.saturating_add(self.worth(points)).min(most));
+    }
+
+    /// Returns how many whole points went by with it, and how long it takes until a tenth of the budget is left.
+    fn charge(&self, key: &K, millionths: u64, now: u64) -> (i64, Option<Duration>) {
+        let full = self.worth(self.limit.get());
+        let mut shard = self.shard(key);
+        let before = shard.get(key).copied().unwrap_or_default().max(now);
+        let worth = u128::from(self.interval) * u128::from(millionths) / 1_000_000;
+        let most = full.saturating_mul(1 + u64::from(MAX_DEBT)).saturating_add(now).max(before);
+        let after = before.saturating_add(u64::try_from(worth).unwrap_or(u64::MAX)).min(most);
+        if after > before {
+            shard.insert(key.clone(), after);
+        }
+        let interval = self.interval.max(1);
+        let points = i64::try_from(after / interval - before / interval).unwrap_or(i64::MAX);
+        let wait = (after - now).saturating_sub(full - full / 10);
+        (points, (wait > 0).then(|| Duration::from_nanos(wait)))
     }
 
     /// Never more than what makes the budget full.
@@ -484,6 +516,25 @@ mod tests {
         budgets.given_back_elsewhere(ada, 300);
         clock.advance(Duration::from_secs(6));
         assert_eq!(budgets.spend(ada, 100).expect("a debt that was given back is none").remaining, 0);
+    }
+
+    #[test]
+    fn what_was_done_already_is_charged_in_small_parts_and_leaves_a_tenth_for_operations() {
+        let (budgets, clock) = budgets();
+        let budgets = Budgets { untold: Some(Mutex::default()), ..budgets };
+        let ada = address("192.0.2.1");
+        for _ in 0..8_995 {
+            assert_eq!(budgets.charge(ada, 100_000), None);
+        }
+        assert_eq!(budgets.take_spent(), [(ada, 899)], "the other nodes hear of whole points");
+        assert_eq!(budgets.charge(ada, 500_000), None);
+        assert_eq!(budgets.charge(ada, 2_000_000), Some(Duration::from_millis(120)), "two of the last hundred points");
+        assert_eq!(budgets.spend(ada, 98).expect("what is left is for operations").remaining, 0);
+        assert_eq!(budgets.charge(ada, 1_000_000_000), Some(Duration::from_secs(66)), "a debt");
+        clock.advance(Duration::from_secs(66));
+        assert_eq!(budgets.charge(ada, 0), None, "as promised");
+        budgets.charge(ada, u64::MAX);
+        assert_eq!(budgets.charge(ada, 0), Some(Duration::from_secs(8 * 60 + 6)), "a debt has its limit");
     }
 
     #[test]

@@ -6,11 +6,14 @@
 
 use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use async_graphql::{Request, Response, Variables, parser::types::OperationType};
+use async_graphql::{Request, Response, parser::types::OperationType};
 use futures_util::{FutureExt, StreamExt, future, stream};
 use tokio_util::sync::CancellationToken;
 
 mod event_execution;
+mod payment;
+
+pub use payment::SubscriptionPayment;
 
 use event_execution::EventExecution;
 
@@ -42,7 +45,7 @@ use crate::{
         classify::{classify, is_request_error},
         context::Scope,
         errors::ErrorCode,
-        language::{Documents, Prepared},
+        language::{Documents, Prepared, SentVariables},
         limits::{Limits, failure, reading_cost},
         loader::Batches,
         returned::charge,
@@ -123,7 +126,7 @@ pub struct Document {
     /// Which operation of it.
     pub operation_name: Option<String>,
     /// Values.
-    pub variables: Variables,
+    pub variables: SentVariables,
 }
 
 /// An operation that was read and paid for, or the answer that says why not.
@@ -209,7 +212,7 @@ impl Operations {
             return Ok(refuse(&refused));
         }
         let (name, limits) = (operation_name.as_deref(), &shared.limits);
-        let prepared = shared.documents.prepare(&query, name, variables, limits, SINGLE_MUTATIONS);
+        let prepared = shared.documents.prepare(&query, name, &variables, limits, SINGLE_MUTATIONS);
         if let Ok(prepared) = &prepared {
             may_run(prepared.operation)?;
         }
@@ -360,11 +363,16 @@ impl Operations {
         outlet: Arc<dyn Outlet>,
     ) -> Result<(Feed, Listening), Box<Refusal>> {
         let Begun { interest, after } = self.begin(&ready, resume, request_id).await?;
-        // Not before: a document that was refused has any field names it likes, and they must not become labels.
-        let listening = Listening::begin(ready.field());
+        // Counted once it has begun: a document that was refused has any field names it likes, and they must not become labels.
+        let field = ready.field();
         let (key, viewer) = (sharing_key(&ready.prepared), ready.origin);
-        let execution = EventExecution::new(self.clone(), ready);
-        Ok((self.shared.services.hub.join(key, interest, execution, after, viewer, outlet), listening))
+        let execution = EventExecution::new(self.clone(), &ready);
+        let feed =
+            self.shared.services.hub.join(key, interest, execution, after, viewer, outlet).map_err(|too_much| {
+                let refused = failure(ErrorCode::RateLimited, too_much.to_string(), None);
+                Box::new(Refusal { response: Response::from_errors(vec![refused]), unavailable: false })
+            })?;
+        Ok((feed, Listening::begin(field)))
     }
 
     /// Has the root field check its arguments and the viewer, in the time that any operation has.
@@ -499,14 +507,13 @@ impl SocketBackend for Operations {
 
     fn execute(&self, viewer: SocketViewer, payload: SubscribePayload, position: &Position) -> Operation {
         let request_id = self.request_id();
-        if payload.is_hash() {
+        if payload.is_hash {
             let refused = Response::from_errors(vec![HttpRefusal::PersistedQuery.error()]);
             let refused = Outcome::Errors(errors(refused));
             return Operation::Outcomes(OperationKind::Query, stream::once(future::ready(refused)).boxed());
         }
-        let variables = payload.variables.unwrap_or_default();
-        let variables = Variables::from_json(serde_json::Value::Object(variables));
-        let document = Document { query: payload.query, operation_name: payload.operation_name, variables };
+        let SubscribePayload { query, operation_name, variables, .. } = payload;
+        let document = Document { query, operation_name, variables };
         let Ok(admitted) = self.admit(viewer.origin, document, |_| Ok::<_, std::convert::Infallible>(()));
         match admitted {
             Admitted::Refused(mut response, _) => {

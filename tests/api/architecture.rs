@@ -192,8 +192,8 @@ const KNOWS: [(&str, &str); 30] = [
     // What nodes tell each other of their callers.
     ("gossip", "auth graphql lifecycle realtime"),
     // The process.
-    ("config", "auth db graphql http money"),
-    ("telemetry", "config http"),
+    ("config", "auth db graphql http money realtime"),
+    ("telemetry", "config http realtime"),
     ("verify", "db"),
     ("demo", "auth"),
     ("seed", "accounts app auth claims demo jobs wallet"),

@@ -47,14 +47,16 @@ mod overlap;
 mod price;
 mod roots;
 mod rules;
+mod sent;
 mod source;
 mod spelling;
 mod suggest;
 mod types;
 mod words;
 
-pub use documents::{Documents, Prepared};
+pub use documents::{Documents, ForEvents, Prepared};
 pub use inputs::ScalarParser;
+pub use sent::SentVariables;
 
 use self::{inputs::Inputs, operation::Operation, source::Source, types::Schema};
 use super::{
