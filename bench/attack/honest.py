@@ -31,9 +31,9 @@ class Felt:
 
 
 class Honest:
-    """Five users at addresses of their own, a client who changes a job now and then, and two who watch."""
+    """Ten users at addresses of their own, a client who changes a job now and then, and two who watch."""
 
-    USERS, PERIOD = 5, 0.1
+    USERS, PERIOD = 10, 0.2
 
     def __init__(self, server, stage, process):
         self.server, self.stage, self.process = server, stage, process
@@ -149,7 +149,8 @@ async def as_many_honest(server, source, stage, rate):
             await asyncio.sleep(max(0, begin + turn * period - time.monotonic()))
             try:
                 query = QUERIES[1 + turn % 2]
-                await connections[number].graphql(query, {"id": stage.jobs[number]} if "$id" in query else {})
+                given = {"id": stage.jobs[number]} if "$id" in query else {}
+                await connections[number].graphql(query, given, stage.strangers[number % 2])
             except Refused:
                 pass
 

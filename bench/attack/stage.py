@@ -123,7 +123,7 @@ class Stage:
         self.beginning = answer["data"]["streamCursor"]
         admin = await self._sign_in(server, "127.0.1.1", *ADMIN)
         self.client, _ = await self._sign_up(server, "127.0.1.2", "client", "CLIENT")
-        for number in range(5):
+        for number in range(10):
             token, _ = await self._sign_up(server, f"127.0.1.{10 + number}", f"user{number}", "FREELANCER")
             self.users.append(token)
         for number in range(2):
