@@ -175,6 +175,15 @@ impl Budgets {
         Ok(budget)
     }
 
+    /// Whether the caller has anything left, for what must not be begun otherwise. Spends nothing.
+    pub fn look(&self, caller: Caller) -> Result<(), Refused> {
+        let (caller, now) = (caller.folded(), self.now());
+        match &caller {
+            Caller::User(user) => self.users.look(user, now),
+            Caller::Address(address) => self.addresses.look(address, now),
+        }
+    }
+
     /// Takes so many millionths of a point for what was done already, as a debt where there is not enough. Returns how long it
     /// takes until a tenth of the budget is left, if there is less: that much is kept for operations, and nothing more should
     /// be done until then that is paid for afterwards.
@@ -317,6 +326,15 @@ impl<K: Hash + Eq + Clone> Pool<K> {
         }
         shard.insert(key.clone(), spent);
         Ok(self.budget(cost, spent, now))
+    }
+
+    fn look(&self, key: &K, now: u64) -> Result<(), Refused> {
+        let full_at = self.shard(key).get(key).copied().unwrap_or_default().max(now);
+        let (spent, empty) = (full_at.saturating_add(self.worth(1)), now.saturating_add(self.worth(self.limit.get())));
+        if spent <= empty {
+            return Ok(());
+        }
+        Err(Refused::Spent { budget: self.budget(1, full_at, now), retry_after: Duration::from_nanos(spent - empty) })
     }
 
     fn owe(&self, key: &K, points: u32, now: u64) {

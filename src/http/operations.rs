@@ -205,6 +205,9 @@ impl Operations {
         let shared = &self.shared;
         let Document { query, operation_name, variables } = document;
         // Before it is read: what cannot be paid for must not take our time again and again.
+        if let Err(refused) = shared.budgets.look(caller(&origin)) {
+            return Ok(refuse(&refused));
+        }
         let reading = reading_cost(&query);
         if reading > 0
             && let Err(refused) = shared.budgets.spend(caller(&origin), reading)
@@ -221,7 +224,11 @@ impl Operations {
         let budget = shared.budgets.spend(caller(&origin), cost);
         let budget = budget.map(|budget| Budget { cost: budget.cost.saturating_add(reading), ..budget });
         Ok(match (prepared, budget) {
-            (_, Err(refused)) => refuse(&refused),
+            (_, Err(refused)) => {
+                // It was read all the same. Who has no point left by now is refused before that the next time.
+                let _ = shared.budgets.spend(caller(&origin), 1);
+                refuse(&refused)
+            }
             (Err(errors), Ok(budget)) => {
                 metrics::counter!("lancewire_operations_rejected_total", "reason" => "document").increment(1);
                 Admitted::Refused(Box::new(Response::from_errors(errors)), Some(budget))

@@ -240,6 +240,7 @@ impl Feed {
                     self.seat.section.group().response(delivery, hearing, self.member.viewer).await;
                 if executed {
                     self.owed += EXECUTION;
+                    tokio::task::yield_now().await;
                 }
                 waiting.push(Payload { response, position: delivery.position() });
             }

@@ -328,6 +328,10 @@ impl Group {
             if response.is_some() {
                 executed.push(delivery);
             }
+            if events.len() > 1 {
+                // One that has much to do does not hold a thread for all of it.
+                tokio::task::yield_now().await;
+            }
             let share = charges::share(listeners);
             for (index, parties) in public {
                 let Some(part) = parts.get_mut(index) else { continue };
