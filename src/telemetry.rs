@@ -15,7 +15,7 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 use crate::{
     config::{ConfigError, LogFormat, TelemetrySettings},
     http::{streams, tls, websocket},
-    realtime,
+    realtime, retention,
 };
 
 /// Upper bounds of the buckets of every duration, in seconds.
@@ -48,6 +48,7 @@ pub fn metrics() -> Option<PrometheusHandle> {
         streams::metrics::describe();
         tls::describe();
         realtime::describe();
+        retention::describe();
         Some(handle)
     };
     RECORDER.get_or_init(install).clone()
