@@ -1,6 +1,6 @@
 //! On whose behalf a use case runs.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -54,16 +54,6 @@ pub struct Origin {
     pub actor: Actor,
     /// From where.
     pub address: IpAddr,
-}
-
-impl Origin {
-    /// The address that stands for all that its holder can use: an IPv4 address, or the /64 that one IPv6 subscriber has.
-    pub fn network(&self) -> IpAddr {
-        match self.address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
-            v4 @ IpAddr::V4(_) => v4,
-        }
-    }
 }
 
 /// A use case that this caller may not use at all.

@@ -1,7 +1,7 @@
 //! What each caller has asked of delivery: how many different things, and what is kept in memory for that.
 //!
-//! Owns the limits of [`AskingSettings`]. A caller is a user and an address, and both are counted; addresses by what one
-//! subscriber has ([`Origin::network`]). Two subscriptions of one caller to the same selection are one *group* to it, and
+//! Owns the limits of [`AskingSettings`]. A caller is a user and an address, and both are counted; addresses by their
+//! networks ([`network`]). Two subscriptions of one caller to the same selection are one *group* to it, and
 //! with the same arguments one *filter*: those cost an execution, or a look at each event, however many subscribe. What
 //! is kept is weighed when it is made and counted for who made it necessary, for as long as that subscription lasts.
 //!
@@ -20,7 +20,11 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::charges::REPLAYS;
-use crate::{auth::actor::Origin, ids::UserId};
+use crate::{
+    auth::actor::Origin,
+    ids::UserId,
+    network::{self, Network},
+};
 
 /// What any subscription takes in memory, beside its selection and its filter: its place in its group, its outlet, its
 /// entry in the table of its socket. Measured with 100,000 of them: about 900 bytes.
@@ -148,7 +152,7 @@ pub(super) struct Asker {
 
 impl Asker {
     pub(super) fn of(viewer: &Origin) -> Self {
-        Self { user: viewer.actor.user(), address: viewer.network() }
+        Self { user: viewer.actor.user(), address: viewer.address }
     }
 }
 
@@ -176,7 +180,9 @@ pub(super) struct Noted {
 #[derive(Debug, Default)]
 pub(super) struct Askers {
     users: HashMap<UserId, Asked>,
-    addresses: HashMap<IpAddr, (Asked, Arc<Semaphore>)>,
+    networks: HashMap<Network, Asked>,
+    /// The turns of those who replay, of each network of one subscriber.
+    replays: HashMap<Network, Arc<Semaphore>>,
     bytes: usize,
 }
 
@@ -202,11 +208,13 @@ impl Askers {
         if let Some(user) = asker.user {
             let asked = self.users.get(&user).unwrap_or(&nothing);
             let limits = (settings.groups_per_user, settings.filters_per_user, settings.bytes_per_user);
-            asked.admit(wish, Whose::User, limits)?;
+            asked.admit(wish, Whose::User, 1, limits)?;
         }
-        let asked = self.addresses.get(&asker.address).map_or(&nothing, |(asked, _)| asked);
         let limits = (settings.groups_per_address, settings.filters_per_address, settings.bytes_per_address);
-        asked.admit(wish, Whose::Address, limits)?;
+        for level in network::Level::of(asker.address) {
+            let asked = self.networks.get(&level.network).unwrap_or(&nothing);
+            asked.admit(wish, Whose::Address, level.times, limits)?;
+        }
         within(self.bytes + wish.bytes, settings.bytes).map_err(|limit| TooMuch::Bytes(Whose::All, limit))
     }
 
@@ -216,10 +224,11 @@ impl Askers {
         if let Some(user) = asker.user {
             self.users.entry(user).or_default().note(&noted);
         }
-        let new = || (Asked::default(), Arc::new(Semaphore::new(REPLAYS)));
-        let (asked, replays) = self.addresses.entry(asker.address).or_insert_with(new);
-        asked.note(&noted);
-        let replays = Arc::clone(replays);
+        for level in network::Level::of(asker.address) {
+            self.networks.entry(level.network).or_default().note(&noted);
+        }
+        let new = || Arc::new(Semaphore::new(REPLAYS));
+        let replays = Arc::clone(self.replays.entry(Network::of(asker.address)).or_insert_with(new));
         self.bytes += bytes;
         self.gauge();
         (noted, replays)
@@ -233,10 +242,13 @@ impl Askers {
         {
             asked.remove();
         }
-        if let Entry::Occupied(mut asked) = self.addresses.entry(noted.asker.address)
-            && asked.get_mut().0.forget(noted)
-        {
-            asked.remove();
+        for level in network::Level::of(noted.asker.address) {
+            if let Entry::Occupied(mut asked) = self.networks.entry(level.network)
+                && asked.get_mut().forget(noted)
+            {
+                asked.remove();
+                self.replays.remove(&level.network);
+            }
         }
         self.bytes = self.bytes.saturating_sub(noted.bytes);
         self.gauge();
@@ -253,14 +265,16 @@ impl Asked {
         &self,
         wish: Wish,
         whose: Whose,
+        times: u32,
         (groups, filters, bytes): (NonZeroU32, NonZeroU32, NonZeroU32),
     ) -> Result<(), TooMuch> {
         let one_more = |among: &[(u64, u32)], number: Option<u64>| {
             among.len() + usize::from(number.is_none_or(|number| among.iter().all(|(other, _)| *other != number)))
         };
-        within(one_more(&self.groups, wish.group), groups).map_err(|limit| TooMuch::Groups(whose, limit))?;
-        within(one_more(&self.sections, wish.section), filters).map_err(|limit| TooMuch::Filters(whose, limit))?;
-        within(self.bytes + wish.bytes, bytes).map_err(|limit| TooMuch::Bytes(whose, limit))
+        let limit = |limit: NonZeroU32| limit.saturating_mul(NonZeroU32::new(times).unwrap_or(NonZeroU32::MIN));
+        within(one_more(&self.groups, wish.group), limit(groups)).map_err(|limit| TooMuch::Groups(whose, limit))?;
+        within(one_more(&self.sections, wish.section), limit(filters)).map_err(|limit| TooMuch::Filters(whose, limit))?;
+        within(self.bytes + wish.bytes, limit(bytes)).map_err(|limit| TooMuch::Bytes(whose, limit))
     }
 
     fn note(&mut self, noted: &Noted) {
@@ -355,7 +369,7 @@ mod tests {
         for noted in &noted {
             askers.forget(noted);
         }
-        assert!(askers.users.is_empty() && askers.addresses.is_empty() && askers.bytes == 0);
+        assert!(askers.users.is_empty() && askers.networks.is_empty() && askers.replays.is_empty() && askers.bytes == 0);
     }
 
     #[test]

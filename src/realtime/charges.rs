@@ -57,29 +57,6 @@ pub(super) fn share(members: usize) -> u64 {
     (EXECUTION / u64::try_from(members.max(1)).unwrap_or(u64::MAX)).max(1)
 }
 
-/// Says what the metrics of charges and limits mean. Once a process.
-pub fn describe() {
-    metrics::describe_counter!(
-        "lancewire_subscription_millipoints_total",
-        "Thousandths of a point that subscriptions were charged beyond their price, by what for: replay (events read and \
-         executed to catch up), live (events executed for a group, shared by its members), own (results for one viewer)."
-    );
-    metrics::describe_counter!(
-        "lancewire_budget_waits_total",
-        "How often a subscription has waited for its subscriber's budget."
-    );
-    metrics::describe_counter!(
-        "lancewire_subscriptions_refused_total",
-        "Subscriptions that were refused because their caller has as many as it may, by the limit: groups (different \
-         selections), filters (selections with arguments), bytes (kept in memory)."
-    );
-    metrics::describe_gauge!(
-        "lancewire_subscription_bytes",
-        metrics::Unit::Bytes,
-        "About what open subscriptions keep in memory: documents, variables, filters and their places."
-    );
-}
-
 /// Counts what was charged, by what for.
 pub(super) fn count(what: &'static str, cost: u64) {
     metrics::counter!("lancewire_subscription_millipoints_total", "for" => what).increment(cost / 1_000);
