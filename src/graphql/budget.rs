@@ -271,6 +271,25 @@ impl Budgets {
         Ok(())
     }
 
+    /// Takes so many millionths of a point for what was done already, as a debt where there is not enough. Returns how long it
+    /// takes until a tenth of the budget is left, if there is less: that much is kept for operations, and nothing more should
+    /// be done until then that is paid for afterwards.
+    pub fn charge(&self, payer: impl Into<Payer>, millionths: u64) -> Option<Duration> {
+        let (Payer { caller, address }, now) = (payer.into().folded(), self.now());
+        let (points, mut wait) = match &caller {
+            Caller::User(user) => self.users.charge(user, 1, millionths, now),
+            Caller::Address(address) => self.addresses.charge(address, 1, millionths, now),
+        };
+        for level in address.into_iter().flat_map(network::Level::of) {
+            let (_, of_network) = self.ceilings.charge(&level.network, level.times, millionths, now);
+            wait = wait.max(of_network);
+        }
+        if points > 0 {
+            self.note(caller, address, points);
+        }
+        wait
+    }
+
     /// Gives back what was spent on an operation that cost less, and returns what is left then; its cost is not known
     /// here and 0.
     pub fn give_back(&self, payer: impl Into<Payer>, points: u32) -> Budget {
@@ -406,16 +425,21 @@ fn refused_to_address(short: Short, cost: u32) -> Refused {
     }
 }
 
+impl Caller {
+    /// The one caller that stands for all that share a budget.
+    pub fn folded(self) -> Self {
+        match self {
+            Self::User(user) => Self::User(user),
+            Self::Address(address) => Self::Address(Network::of(address).address()),
+        }
+    }
+}
+
 impl Payer {
     /// The one payer that stands for all that share a budget.
     fn folded(self) -> Self {
-        let folded = |address| Network::of(address).address();
-        let caller = match self.caller {
-            Caller::User(user) => Caller::User(user),
-            Caller::Address(address) => Caller::Address(folded(address)),
-        };
         // A ceiling also holds for wider networks, which the smallest one lies in.
-        Self { caller, address: self.address.map(folded) }
+        Self { caller: self.caller.folded(), address: self.address.map(|address| Network::of(address).address()) }
     }
 }
 
