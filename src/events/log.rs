@@ -49,7 +49,7 @@ use crate::{
 
 /// Records an event in the transaction of the fact.
 pub async fn record(tx: &Tx, event: NewEvent) -> Result<(), DbErr> {
-    // The positions of one transaction's events are in the order in which they are recorded.
+    // The positions of one transaction's events are in the order in which they are recorded: rows of one insert.
     let values: [Value; 9] = [
         event.id.into(),
         event.kind.as_str().into(),
@@ -64,7 +64,7 @@ pub async fn record(tx: &Tx, event: NewEvent) -> Result<(), DbErr> {
     tx.leaves(Left::Event(event.id));
     let sql = "INSERT INTO events (event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, \
                payload, occurred_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    tx.later(sql, values).await
+    tx.defer(sql, values).await
 }
 
 /// On whose behalf the log is read.

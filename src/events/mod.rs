@@ -11,8 +11,10 @@ mod event;
 mod log;
 mod marks;
 mod retention;
+pub mod seal;
 mod source;
 mod time;
+pub mod verify;
 
 pub use cursor::{EventCursor, Mark, Point};
 pub use event::{Audience, Event, EventKind, Hearing, NewEvent};

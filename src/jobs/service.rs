@@ -83,7 +83,8 @@ struct Made {
 }
 
 /// What a snapshot holds beside the job itself.
-struct Around {
+#[derive(Clone, Debug)]
+pub struct Around {
     skills: Vec<Skill>,
     client: UserCard,
 }
@@ -96,6 +97,18 @@ struct Checked {
 }
 
 impl Around {
+    /// The client's card.
+    pub const fn client(&self) -> &UserCard {
+        &self.client
+    }
+
+    /// The same after one more job of the client's was completed in this transaction.
+    #[must_use]
+    pub fn with_completed_job(mut self) -> Self {
+        self.client.completed_job_count += 1;
+        self
+    }
+
     fn snapshot(self, job: &Job) -> JobSnapshot {
         JobSnapshot { job: job.clone(), skills: self.skills, client: self.client }
     }
@@ -170,7 +183,7 @@ impl Jobs {
                         created_at: now,
                         updated_at: now,
                     };
-                    tx.later_built(&jobs::Entity::insert(jobs::ActiveModel::from(job.clone()))).await?;
+                    tx.defer_built(&jobs::Entity::insert(jobs::ActiveModel::from(job.clone()))).await?;
                     insert_skills_in(&tx, job.id, &skills).await?;
                     let around = Around { skills, client: self.accounts.card_in(&tx, client).await? };
                     if status == JobStatus::Open {
@@ -359,7 +372,8 @@ impl Jobs {
         self.change_knowing_in(tx, before, job, changes, around).await
     }
 
-    async fn change_knowing_in(
+    /// The same with what is around the job already read.
+    pub async fn change_knowing_in(
         &self,
         tx: &Tx,
         before: &Job,
@@ -396,6 +410,11 @@ impl Jobs {
         self.record_posted_knowing_in(tx, job, around).await
     }
 
+    /// The same for a job that a change has just made OPEN again, as that change's event has it.
+    pub async fn record_reposted_in(&self, tx: &Tx, snapshot: &JobSnapshot) -> Result<(), Fault> {
+        self.record_in(tx, EventKind::JobPosted, &snapshot.job, true, snapshot).await
+    }
+
     async fn record_posted_knowing_in(&self, tx: &Tx, job: &Job, around: Around) -> Result<(), Fault> {
         self.record_in(tx, EventKind::JobPosted, job, true, &around.snapshot(job)).await
     }
@@ -423,7 +442,7 @@ impl Jobs {
     }
 
     /// The skills and the client of a job, which are there, in one statement: a row for each skill, or one without.
-    async fn around_in(&self, tx: &Tx, job: &Job) -> Result<Around, Fault> {
+    pub async fn around_in(&self, tx: &Tx, job: &Job) -> Result<Around, Fault> {
         let sql = "SELECT u.display_name, u.avatar_url, u.is_client, u.is_freelancer, u.is_admin, u.completed_job_count, \
                    u.created_at, s.id AS skill_id, s.slug, s.name FROM users u LEFT JOIN job_skills l ON l.job_id = ? \
                    LEFT JOIN skills s ON s.id = l.skill_id WHERE u.id = ? ORDER BY l.place";
@@ -531,7 +550,7 @@ async fn insert_skills_in(tx: &Tx, job: JobId, skills: &[Skill]) -> Result<(), F
         skill_id: Set(skill.id),
         place: Set(place),
     });
-    tx.later_built(&job_skills::Entity::insert_many(rows)).await?;
+    tx.defer_built(&job_skills::Entity::insert_many(rows)).await?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ pub mod error;
 pub(crate) mod graphql;
 pub mod model;
 pub mod service;
+pub mod verify;
 
 pub use error::NotificationError;
 pub use service::Notifications;

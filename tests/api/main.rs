@@ -32,6 +32,7 @@ mod clients;
 mod closes;
 mod codes;
 mod connections;
+mod contention;
 mod contract;
 mod cursors;
 mod delivery;
