@@ -1,7 +1,7 @@
 # The usual errands. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run web cluster demo test test-fast differential sim sim-faults soak prepare-tests bench schema verify clean-data
+.PHONY: help run web cluster demo test test-fast differential sim sim-faults soak prepare-tests bench schema definitions verify clean-data
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench: ## measure lancewire beside its peers; takes a while, see bench/README.md
 schema: ## write schema.graphql from the code
 	cargo run --quiet -- schema > schema.graphql.new || { rm -f schema.graphql.new; exit 1; }
 	mv schema.graphql.new schema.graphql
+
+definitions: ## write migration/definitions/postgres.txt, which `lancewire verify` compares with, from the migrations
+	LANCEWIRE_WRITE_DEFINITIONS=1 cargo test --test api verify::definitions::
 
 verify: ## check the invariants of the development database
 	cargo run --quiet -- verify

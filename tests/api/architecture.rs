@@ -194,7 +194,7 @@ const KNOWS: [(&str, &str); 30] = [
     // The process.
     ("config", "auth db graphql http money"),
     ("telemetry", "config http"),
-    ("verify", "db"),
+    ("verify", "claims db error events jobs notifications wallet"),
     ("demo", "auth"),
     ("seed", "accounts app auth claims demo jobs wallet"),
     (

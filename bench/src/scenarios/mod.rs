@@ -17,6 +17,7 @@ pub mod fanout;
 pub mod filters;
 pub mod idle;
 pub mod list;
+pub mod money;
 pub mod mutations;
 pub mod private;
 pub mod reconnect;
