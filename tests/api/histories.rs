@@ -167,8 +167,8 @@ async fn a_log_that_is_not_as_far_as_it_was_is_no_mistake_of_the_clients(databas
     let (lost, head) = ten_posts(&app, &ada, &socket).await;
     assert!(app.app.shut_down().await, "a task did not leave by itself");
     let whole = fail_over(&app, head);
-    let [begin, delete, rewind, _, commit] = whole.split("; ").collect::<Vec<_>>()[..] else { panic!("{whole}") };
-    app.db_run(&[begin, delete, rewind, commit].join("; ")).await;
+    let without: Vec<&str> = whole.split("; ").filter(|sql| !sql.starts_with("INSERT")).collect();
+    app.db_run(&without.join("; ")).await;
     let app = app.restarted().await;
     all_expired(&app, &lost).await;
     it_goes_on(&app, &ada).await;
