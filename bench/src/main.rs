@@ -46,6 +46,7 @@ fn main() -> Result<()> {
             "list" => scenarios::list::run(&mut bench),
             "lives" => scenarios::money::lives(&mut bench),
             "contention" => scenarios::money::contention(&mut bench),
+            "growth" => scenarios::growth::run(&mut bench),
             "cluster-latency" => scenarios::cluster::latency::run(&mut bench),
             "cluster-mutations" => scenarios::cluster::mutations::run(&mut bench),
             "cluster-storm" => scenarios::cluster::storm::run(&mut bench),

@@ -3,18 +3,22 @@
 //! Password hashing happens before a transaction opens: on `SQLite` there is one writer, and it must not wait for
 //! Argon2. Sockets are told of an ended session after the commit, never before it.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value,
-    sea_query::{Expr, OnConflict},
+    prelude::async_trait::async_trait,
+    sea_query::{Expr, LockType, OnConflict},
 };
+use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::{
     entity::{skills, user_skills, users},
-    error::AccountError,
+    error::{AccountError, TooMuch},
     model::{AccountName, Email, Skill, UserCard, avatar_url},
+    skills::SkillUse,
 };
 use crate::{
     auth::{
@@ -22,11 +26,12 @@ use crate::{
         attempts::{AttemptKey, Attempts},
         passwords::{Password, PasswordFault, Passwords, Verdict},
         sessions::{Refresh, Sessions, TokenPair},
+        sign_ups::SignUps,
     },
     clock::{Clock, Timestamp},
     db::{Db, Tx},
     error::{Fault, Invalid, InvalidKind},
-    ids::{Ids, SkillId, UserId},
+    ids::{Ids, UserId},
     text,
 };
 
@@ -39,12 +44,14 @@ type CardRow = (UserId, String, Option<String>, bool, bool, bool, i32, Timestamp
 /// The accounts. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Accounts {
-    db: Db,
-    clock: Clock,
-    ids: Ids,
+    pub(super) db: Db,
+    pub(super) clock: Clock,
+    pub(super) ids: Ids,
     sessions: Sessions,
     passwords: Passwords,
     attempts: Attempts,
+    suspensions: Arc<Notify>,
+    sign_ups: SignUps,
 }
 
 /// `signUp`, as it came.
@@ -71,10 +78,30 @@ pub struct ProfilePatch {
     pub skills: Option<Vec<String>>,
 }
 
+/// What other domains have that rests on the roles of an account: this domain knows none of them.
+#[async_trait]
+pub trait RoleDependents: Send + Sync {
+    /// What would be stuck if `user`, whose row is locked, lost these roles: the end of a sentence that begins with
+    /// `roles` and says what to do. None if nothing would be.
+    async fn of_in(&self, tx: &Tx, user: UserId, lost: Roles) -> Result<Option<String>, Fault>;
+}
+
 impl Accounts {
     /// Accounts on these tools.
-    pub fn new(db: Db, clock: Clock, ids: Ids, sessions: Sessions, passwords: Passwords, attempts: Attempts) -> Self {
-        Self { db, clock, ids, sessions, passwords, attempts }
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        ids: Ids,
+        sessions: Sessions,
+        passwords: Passwords,
+        (attempts, sign_ups): (Attempts, SignUps),
+    ) -> Self {
+        Self { db, clock, ids, sessions, passwords, attempts, sign_ups, suspensions: Arc::default() }
+    }
+
+    /// Rung when an account was suspended or reinstated here, after the commit.
+    pub fn suspensions(&self) -> Arc<Notify> {
+        Arc::clone(&self.suspensions)
     }
 
     /// The same on another view of the database. Sessions are looked at on the primary as before.
@@ -83,7 +110,8 @@ impl Accounts {
         Self { db: db.clone(), ..self.clone() }
     }
 
-    /// Opens an account and its first session. A taken address is said so, at a limited rate for each caller's address.
+    /// Opens an account and its first session. A taken address is said so, at a limited rate for each caller's address,
+    /// from which only so many accounts an hour are opened.
     #[tracing::instrument(skip_all)]
     pub async fn sign_up(&self, command: SignUp, from: IpAddr) -> Result<(UserCard, TokenPair), AccountError> {
         let (email, name, password) = parse_new_account(&command)?;
@@ -92,17 +120,30 @@ impl Accounts {
         }
         let roles = Roles { admin: false, ..command.roles };
         let attempt = self.attempts.begin(&[AttemptKey::Address(from)]).map_err(too_many)?;
+        let sign_up = self.sign_ups.begin(from);
+        let sign_up = sign_up.map_err(|refused| too_much(TooMuch::SignUps, refused.retry_after))?;
         let hash = self.passwords.hash(&password).await.map_err(password_fault)?;
         let (email, name, hash) = (&email, &name, &hash);
-        let (user, session, refresh) = self
+        let opened = self
             .db
             .transact(|tx| async move {
                 let user = self.insert_in(&tx, email, name, hash, roles).await?;
                 let (session, refresh) = self.sessions.open_in(&tx, user.id).await?;
                 Ok::<_, AccountError>((user, session, refresh))
             })
-            .await?;
+            .await;
+        let (user, session, refresh) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                // Whether an email is taken is worth guessing; nothing else that can be refused here is.
+                if matches!(&error, AccountError::Invalid(invalid) if invalid.kind == InvalidKind::EmailTaken) {
+                    attempt.failed();
+                }
+                return Err(error);
+            }
+        };
         attempt.succeeded();
+        sign_up.opened();
         tracing::info!(user.id = %user.id, "account opened");
         Ok((user.clone(), self.sessions.pair(user.id, session, refresh)?))
     }
@@ -174,7 +215,10 @@ impl Accounts {
         let account = AccountName::read(email);
         let key = AttemptKey::account(account.key());
         let attempt = self.attempts.begin(&[key, AttemptKey::Address(from)]).map_err(too_many)?;
-        let candidate = Password::candidate(password).map_err(|_| refused())?;
+        let Ok(candidate) = Password::candidate(password) else {
+            attempt.failed();
+            return Err(refused());
+        };
         let (row, (session, refresh)) = loop {
             let rows = users::Entity::find()
                 .filter(users::Column::Email.is_in(account.spellings()))
@@ -187,9 +231,13 @@ impl Accounts {
             let stored = row.as_ref().map(|row| row.password_hash.as_str());
             let rehash = match self.passwords.verify(&candidate, stored).await.map_err(password_fault)? {
                 Verdict::Right { rehash } => rehash,
-                Verdict::Wrong => return Err(refused()),
+                Verdict::Wrong => {
+                    tracing::info!(account.known = row.is_some(), client.address = %from, "sign-in failed");
+                    attempt.failed();
+                    return Err(refused());
+                }
             };
-            let row = row.ok_or_else(refused)?;
+            let row = row.ok_or_else(|| Fault::corrupt("a right password of nobody"))?;
             let stronger = if rehash { self.passwords.hash(&candidate).await.ok() } else { None };
             let (user, verified, stronger) = (row.id, &row.password_hash, &stronger);
             let opened = self
@@ -219,19 +267,30 @@ impl Accounts {
     /// ends its session afterwards.
     #[tracing::instrument(skip_all)]
     pub async fn refresh(&self, token: &str, from: IpAddr) -> Result<(UserCard, TokenPair), AccountError> {
-        let attempt = self.attempts.begin(&[AttemptKey::Address(from)]).map_err(too_many)?;
+        // Nobody guesses 32 bytes: any number may come at the same moment, and only what was wrong is counted.
+        let key = [AttemptKey::Address(from)];
+        self.attempts.check(&key).map_err(too_many)?;
         let refresh = self.db.transact(|tx| async move { self.sessions.refresh_in(&tx, token).await }).await?;
         match refresh {
             Refresh::Rotated(user, session, refresh) => {
-                attempt.succeeded();
                 let card = self.card(user).await?.ok_or_else(|| Fault::corrupt("a session without its user"))?;
                 Ok((card, self.sessions.pair(user, session, refresh)?))
             }
             Refresh::Reused(session) => {
+                self.attempts.count_failure(&key);
                 tracing::warn!(session.id = %session, "a refresh token came twice; its session was ended");
                 Err(refresh_refused())
             }
-            Refresh::Refused => Err(refresh_refused()),
+            Refresh::TooOld(session) => {
+                tracing::info!(session.id = %session, "a session reached its greatest age");
+                let message = "This session has reached its greatest age. Sign in again.";
+                Err(Invalid::new(InvalidKind::InvalidCredentials, message, "refreshToken").into())
+            }
+            Refresh::Refused => {
+                self.attempts.count_failure(&key);
+                tracing::info!(client.address = %from, "a refresh token was refused");
+                Err(refresh_refused())
+            }
         }
     }
 
@@ -267,9 +326,16 @@ impl Accounts {
             let message = "currentPassword is not your password. Check it and try again.";
             AccountError::from(Invalid::new(InvalidKind::InvalidCredentials, message, "currentPassword"))
         };
-        let current = Password::candidate(current).map_err(|_| wrong())?;
+        let Ok(current) = Password::candidate(current) else {
+            attempt.failed();
+            return Err(wrong());
+        };
         let verdict = self.passwords.verify(&current, Some(&row.password_hash)).await.map_err(password_fault)?;
-        let Verdict::Right { .. } = verdict else { return Err(wrong()) };
+        let Verdict::Right { .. } = verdict else {
+            tracing::info!(user.id = %user, "the current password was wrong");
+            attempt.failed();
+            return Err(wrong());
+        };
         let hash = &self.passwords.hash(&new).await.map_err(password_fault)?;
         let refresh = self
             .db
@@ -306,7 +372,13 @@ impl Accounts {
                 }
                 let row = update.exec_with_returning(&*tx).await?.pop();
                 if let Some(slugs) = skills {
-                    let skills = self.resolve_skills(&*tx, "skills", slugs).await?;
+                    let has = user_skills::Entity::find()
+                        .find_also_related(skills::Entity)
+                        .filter(user_skills::Column::UserId.eq(user))
+                        .all(&*tx)
+                        .await?;
+                    let has = has.into_iter().filter_map(|(_, skill)| skill.map(Skill::from)).collect::<Vec<_>>();
+                    let skills = self.resolve_skills(&*tx, "skills", slugs, SkillUse::Given(&has)).await?;
                     user_skills::Entity::delete_many().filter(user_skills::Column::UserId.eq(user)).exec(&*tx).await?;
                     let rows = skills
                         .iter()
@@ -320,9 +392,16 @@ impl Accounts {
             .await
     }
 
-    /// Admin: sets the roles of an account. Its sockets are closed, to come back with the new ones.
+    /// Admin: sets the roles of an account. Its sockets are closed, to come back with the new ones. Refused while something
+    /// rests on a role that is taken.
     #[tracing::instrument(skip_all, fields(user.id = user_id))]
-    pub async fn set_roles(&self, actor: Actor, user_id: &str, roles: Roles) -> Result<UserCard, AccountError> {
+    pub async fn set_roles(
+        &self,
+        actor: Actor,
+        user_id: &str,
+        roles: Roles,
+        dependents: &dyn RoleDependents,
+    ) -> Result<UserCard, AccountError> {
         let admin = actor.admin()?;
         let user = parse_user(user_id)?;
         if user == admin && !roles.admin {
@@ -333,6 +412,15 @@ impl Accounts {
             .db
             .transact(|tx| async move {
                 require_admin_in(&tx, admin, user).await?;
+                let held = self.card_in(&tx, user).await.map_err(|_| Invalid::not_found("userId", "user"))?.roles;
+                let lost = Roles {
+                    client: held.client && !roles.client,
+                    freelancer: held.freelancer && !roles.freelancer,
+                    admin: false,
+                };
+                if let Some(why) = dependents.of_in(&tx, user, lost).await? {
+                    return Err(Invalid::value("roles", why).into());
+                }
                 let rows = users::Entity::update_many()
                     .filter(users::Column::Id.eq(user))
                     .col_expr(users::Column::IsClient, Expr::value(roles.client))
@@ -382,11 +470,16 @@ impl Accounts {
                     // Of all sockets, also that of a session which is being opened just now and was not seen here.
                     self.sessions.rights_changed_in(&tx, user).await?;
                 }
+                // Their OPEN jobs follow (`jobs::withholding`), from the first one on, however far that had got before.
+                let due = "INSERT INTO withholding_due (user_id, after_job) VALUES (?, ?) \
+                           ON CONFLICT (user_id) DO UPDATE SET after_job = excluded.after_job";
+                tx.later(due, [user.into(), Uuid::nil().into()]).await?;
                 let action = if suspended { "suspend" } else { "reinstate" };
                 self.audit_in(&tx, admin, action, &user.to_string(), reason).await?;
                 Ok::<UserCard, AccountError>(row.into())
             })
             .await?;
+        self.suspensions.notify_one();
         Ok(card)
     }
 
@@ -407,6 +500,13 @@ impl Accounts {
     /// The public card of a user.
     pub async fn card(&self, user: UserId) -> Result<Option<UserCard>, Fault> {
         Ok(users::Entity::find_by_id(user).one(self.db.reader()).await?.map(Into::into))
+    }
+
+    /// Locks a user's row until the transaction ends, for a rule about all that they have. Rows that merely refer to the
+    /// user may be written meanwhile.
+    pub async fn lock_in(&self, tx: &Tx, user: UserId) -> Result<(), Fault> {
+        let row = users::Entity::find_by_id(user).lock(LockType::NoKeyUpdate).one(&**tx).await?;
+        row.map(drop).ok_or_else(|| Fault::corrupt(format!("{user} is missing")))
     }
 
     /// The public card of a user who must exist, inside a transaction.
@@ -462,11 +562,8 @@ impl Accounts {
             .order_by_asc(skills::Column::Name)
             .all(self.db.reader())
             .await?;
-        let mut found: HashMap<UserId, Vec<Skill>> = HashMap::new();
-        for (link, skill) in rows {
-            found.entry(link.user_id).or_default().extend(skill.map(Skill::from));
-        }
-        Ok(found)
+        let rows = rows.into_iter().filter_map(|(link, skill)| skill.map(|skill| (link.user_id, skill))).collect();
+        self.with_merged(self.db.reader(), rows).await
     }
 
     /// One more completed job for each of these users.
@@ -474,37 +571,6 @@ impl Accounts {
         // In no order of their own: the wallets of both, which the payment has locked in order, stand before these rows.
         let sql = "UPDATE users SET completed_job_count = completed_job_count + 1 WHERE id IN (?, ?)";
         Ok(tx.defer(sql, users.map(Value::from)).await?)
-    }
-
-    /// The vocabulary, by name; `prefix` matches the beginning of the name or the slug, in any case.
-    pub async fn skills(&self, prefix: Option<&str>, limit: u64) -> Result<Vec<Skill>, Fault> {
-        let rows = skills::Entity::find().order_by_asc(skills::Column::Name).all(self.db.reader()).await?;
-        // The vocabulary is curated and small; matching here treats every script alike on both databases.
-        let prefix = prefix.unwrap_or_default().trim().to_lowercase();
-        let starts =
-            |skill: &skills::Model| skill.name.to_lowercase().starts_with(&prefix) || skill.slug.starts_with(&prefix);
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok(rows.into_iter().filter(starts).take(limit).map(Into::into).collect())
-    }
-
-    /// One skill.
-    pub async fn skill(&self, id: SkillId) -> Result<Option<Skill>, Fault> {
-        Ok(skills::Entity::find_by_id(id).one(self.db.reader()).await?.map(Into::into))
-    }
-
-    /// Adds words to the vocabulary; those that are there already stay as they are. For seeding.
-    pub async fn add_skills(&self, words: &[(&str, &str)]) -> Result<(), Fault> {
-        let rows = words.iter().map(|(slug, name)| skills::ActiveModel {
-            id: Set(self.ids.next()),
-            slug: Set((*slug).to_owned()),
-            name: Set((*name).to_owned()),
-        });
-        let rows = skills::Entity::insert_many(rows)
-            .on_conflict(OnConflict::column(skills::Column::Slug).do_nothing().to_owned());
-        match rows.exec_without_returning(self.db.writer()).await {
-            Ok(_) | Err(sea_orm::DbErr::RecordNotInserted) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Whether nobody has an account yet.
@@ -531,36 +597,6 @@ impl Accounts {
         }
         Ok(found)
     }
-
-    /// The skills that `slugs` name, in their order and once each. An unknown one is refused by its place in `field`.
-    pub async fn resolve_skills<C: sea_orm::ConnectionTrait>(
-        &self,
-        connection: &C,
-        field: &str,
-        slugs: &[String],
-    ) -> Result<Vec<Skill>, AccountError> {
-        if slugs.len() > MAX_SKILLS {
-            return Err(Invalid::value(field, format_args!("must name at most {MAX_SKILLS} skills")).into());
-        }
-        if slugs.is_empty() {
-            return Ok(Vec::new());
-        }
-        // What no slug can be is not asked for: PostgreSQL takes no NUL in a text.
-        let asked = slugs.iter().filter(|slug| is_slug(slug)).cloned();
-        let known = skills::Entity::find().filter(skills::Column::Slug.is_in(asked)).all(connection).await?;
-        let mut found: Vec<Skill> = Vec::with_capacity(slugs.len());
-        for (place, slug) in slugs.iter().enumerate() {
-            let Some(skill) = known.iter().find(|skill| skill.slug == *slug) else {
-                let shown: String = slug.chars().filter(|letter| !letter.is_control()).take(40).collect();
-                let message = format!("{shown:?} is not a known skill. Use a slug from the query `skills`.");
-                return Err(Invalid::new(InvalidKind::Value, message, &format!("{field}.{place}")).into());
-            };
-            if found.iter().all(|known| known.id != skill.id) {
-                found.push(skill.clone().into());
-            }
-        }
-        Ok(found)
-    }
 }
 
 fn parse_new_account(command: &SignUp) -> Result<(Email, String, Password), AccountError> {
@@ -571,11 +607,6 @@ fn parse_new_account(command: &SignUp) -> Result<(Email, String, Password), Acco
         return Err(Invalid::value("password", "must not contain the name in your email address").into());
     }
     Ok((email, name, password))
-}
-
-fn is_slug(text: &str) -> bool {
-    (1..=60).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn parse_user(text: &str) -> Result<UserId, Invalid> {
@@ -605,13 +636,17 @@ async fn set_password_in(tx: &Tx, user: UserId, hash: &str) -> Result<(), sea_or
 }
 
 fn too_many(refused: crate::auth::attempts::TooMany) -> AccountError {
-    let retry_after_ms = u32::try_from(refused.retry_after.as_millis()).unwrap_or(u32::MAX);
-    AccountError::TooMany { retry_after_ms }
+    too_much(TooMuch::Failures, refused.retry_after)
+}
+
+fn too_much(what: TooMuch, retry_after: Duration) -> AccountError {
+    let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
+    AccountError::TooMany { what, retry_after_ms }
 }
 
 fn password_fault(fault: PasswordFault) -> AccountError {
     match fault {
-        PasswordFault::Busy => AccountError::TooMany { retry_after_ms: 1_000 },
+        PasswordFault::Busy => too_much(TooMuch::Hashing, Duration::from_secs(1)),
         other => Fault::Unavailable(other.to_string()).into(),
     }
 }

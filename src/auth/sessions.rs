@@ -10,9 +10,17 @@
 //! and by nobody who has only the table. The next refresh after that time takes the salt away. The time is the
 //! database's, and counts from the first use.
 //!
+//! A session has a greatest age, which no refresh extends: neither of its tokens is good for longer, and then its user
+//! signs in again.
+//!
 //! The end of a session is an event of the log, recorded in the same transaction, so that every node hears
 //! of it and closes what is open for it ([`Sessions::hear`]): in order with everything else that happens, and never
 //! lost.
+//!
+//! All sessions of a user end together by a change of password and by a suspension, and there may be any number of them.
+//! Up to [`ENDED_BY_ROW`] end each in its own row, with an event each. Where there are more, the user's *epoch* is counted
+//! up: a session that began in an earlier one is over, which one row says, and all that is open for the user is closed, to
+//! come back with a session that lives. `old_sessions` tidies the rows afterwards.
 
 use std::sync::Arc;
 
@@ -40,6 +48,12 @@ pub const GRACE_SECONDS: u32 = 10;
 
 /// When the grace of tokens that run out of it now began, by `PostgreSQL`'s clock; [`GRACE_SECONDS`] ago.
 const GRACE_BEGAN: &str = "clock_timestamp() - interval '10 seconds'";
+
+/// Sessions that end together each in its own row; more end by the user's epoch.
+pub const ENDED_BY_ROW: usize = 100;
+
+/// A session that is in its user's epoch, or was opened by a version that knows none.
+const IN_EPOCH: &str = "(s.epoch IS NULL OR s.epoch >= u.session_epoch)";
 
 /// A token pair as the API hands it out.
 #[derive(Clone)]
@@ -78,6 +92,8 @@ type Secret = [u8; 32];
 pub enum Refresh {
     /// It was good; the session goes on with the token given.
     Rotated(UserId, SessionId, NewRefreshToken),
+    /// The session has reached its greatest age and was ended.
+    TooOld(SessionId),
     /// It had been used: the session has been ended.
     Reused(SessionId),
     /// It is unknown, expired, or of a session that is over.
@@ -89,6 +105,8 @@ pub enum Refresh {
 pub struct NewRefreshToken {
     text: String,
     expires_at: Timestamp,
+    /// When its session reaches its greatest age.
+    session_ends_at: Timestamp,
 }
 
 impl std::fmt::Debug for NewRefreshToken {
@@ -105,15 +123,32 @@ pub struct Sessions {
     revocations: Revocations,
     clock: Clock,
     ids: Ids,
-    refresh_lifetime: TimeDelta,
+    lifetimes: SessionLifetimes,
+}
+
+/// How long what a session has is good for.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLifetimes {
+    refresh_token: TimeDelta,
+    session: TimeDelta,
+}
+
+impl SessionLifetimes {
+    /// Refresh tokens that live for `refresh_seconds`, and sessions that live for `session_seconds` from their sign-in,
+    /// however often they are refreshed.
+    pub fn new(refresh_seconds: u64, session_seconds: u64) -> Self {
+        let delta = |seconds| {
+            let delta = i64::try_from(seconds).ok().and_then(TimeDelta::try_seconds);
+            delta.unwrap_or(TimeDelta::days(36_500)).min(TimeDelta::days(36_500))
+        };
+        Self { refresh_token: delta(refresh_seconds), session: delta(session_seconds) }
+    }
 }
 
 impl Sessions {
-    /// Sessions whose refresh tokens live for `refresh_seconds`.
-    pub fn new(db: Db, tokens: Arc<AccessTokens>, clock: Clock, ids: Ids, refresh_seconds: u64) -> Self {
-        let refresh_lifetime = i64::try_from(refresh_seconds).ok().and_then(TimeDelta::try_seconds);
-        let refresh_lifetime = refresh_lifetime.unwrap_or(TimeDelta::days(36_500));
-        Self { db, tokens, revocations: Revocations::default(), clock, ids, refresh_lifetime }
+    /// Sessions that live as long as `lifetimes` says.
+    pub fn new(db: Db, tokens: Arc<AccessTokens>, clock: Clock, ids: Ids, lifetimes: SessionLifetimes) -> Self {
+        Self { db, tokens, revocations: Revocations::default(), clock, ids, lifetimes }
     }
 
     /// What tells open sockets that their session ended.
@@ -129,6 +164,11 @@ impl Sessions {
     /// Whom `token` stands for now: the session must be alive, its user not suspended.
     pub async fn authenticate(&self, token: &str) -> Result<Principal, Unauthenticated> {
         self.stands_for(&self.verify(token)?).await
+    }
+
+    /// Whose token this is, by its signature and its time alone: whether the session lives is not asked.
+    pub fn bearer(&self, token: &str) -> Result<UserId, Unauthenticated> {
+        self.verify(token).map(|claims| claims.user)
     }
 
     fn verify(&self, token: &str) -> Result<AccessClaims, Unauthenticated> {
@@ -147,7 +187,7 @@ impl Sessions {
         };
         let sql = format!(
             "SELECT u.is_client, u.is_freelancer, u.is_admin{commits} FROM sessions s JOIN users u ON u.id = s.user_id \
-             {marks} WHERE s.id = ? AND s.user_id = ? AND s.ended_at IS NULL AND u.suspended_at IS NULL"
+             {marks} WHERE s.id = ? AND s.user_id = ? AND s.ended_at IS NULL AND {IN_EPOCH} AND u.suspended_at IS NULL"
         );
         let statement = self.db.statement(&sql, [claims.session.into(), claims.user.into()]);
         let row = self.db.reader().query_one_raw(statement).await.map_err(Fault::from)?;
@@ -170,31 +210,39 @@ impl Sessions {
     /// Opens a session.
     pub async fn open_in(&self, tx: &Tx, user: UserId) -> Result<(SessionId, NewRefreshToken), DbErr> {
         let session: SessionId = self.ids.next();
-        let sql = "INSERT INTO sessions (id, user_id, created_at) VALUES (?, ?, ?) RETURNING 1";
-        tx.query(sql, [session.into(), user.into(), self.clock.now().into()]).await?;
-        Ok((session, self.next_token_in(tx, session, self.ids.secret()).await?))
+        let now = self.clock.now();
+        let sql = "INSERT INTO sessions (id, user_id, created_at, epoch) \
+                   VALUES (?, ?, ?, (SELECT session_epoch FROM users WHERE id = ?)) RETURNING 1";
+        tx.query(sql, [session.into(), user.into(), now.into(), user.into()]).await?;
+        Ok((session, self.next_token_in(tx, session, now + self.lifetimes.session, self.ids.secret()).await?))
     }
 
     /// One more refresh token for a session that lives.
     pub async fn renew_in(&self, tx: &Tx, session: SessionId) -> Result<NewRefreshToken, DbErr> {
-        self.next_token_in(tx, session, self.ids.secret()).await
+        let found = tx.query("SELECT created_at FROM sessions WHERE id = ?", [session.into()]).await?;
+        let row = found.first().ok_or_else(|| DbErr::RecordNotFound(format!("session {session}")))?;
+        let ends_at = row.try_get::<Timestamp>("", "created_at")? + self.lifetimes.session;
+        self.next_token_in(tx, session, ends_at, self.ids.secret()).await
     }
 
     /// Trades a refresh token for the next one of its family.
     pub async fn refresh_in(&self, tx: &Tx, token: &str) -> Result<Refresh, DbErr> {
         let Some(secret) = secret(token) else { return Ok(Refresh::Refused) };
         let hash = Sha256::digest(secret).to_vec();
-        let found = tx
-            .query(
-                "SELECT t.id, t.session_id, t.expires_at, t.used_at IS NOT NULL AS used, s.user_id FROM refresh_tokens t \
-                 JOIN sessions s ON s.id = t.session_id JOIN users u ON u.id = s.user_id \
-                 WHERE t.hash = ? AND s.ended_at IS NULL AND u.suspended_at IS NULL",
-                [hash.into()],
-            )
-            .await?;
+        let sql = format!(
+            "SELECT t.id, t.session_id, t.expires_at, s.user_id, s.created_at FROM refresh_tokens t \
+             JOIN sessions s ON s.id = t.session_id JOIN users u ON u.id = s.user_id \
+             WHERE t.hash = ? AND s.ended_at IS NULL AND {IN_EPOCH} AND u.suspended_at IS NULL"
+        );
+        let found = tx.query(&sql, [hash.into()]).await?;
         let Some(row) = found.first() else { return Ok(Refresh::Refused) };
         let (session, user): (SessionId, UserId) = (row.try_get("", "session_id")?, row.try_get("", "user_id")?);
         let id: RefreshTokenId = row.try_get("", "id")?;
+        let ends_at = row.try_get::<Timestamp>("", "created_at")? + self.lifetimes.session;
+        if ends_at <= self.clock.now() {
+            self.end_in(tx, session, "greatest age").await?;
+            return Ok(Refresh::TooOld(session));
+        }
         let salt: [u8; 32] = self.ids.secret();
         // The conditional update decides, not the row read above: of two that race, one uses the token.
         let spent = match tx.backend() {
@@ -210,7 +258,7 @@ impl Sessions {
             }
         };
         if spent.is_empty() {
-            if let Some(successor) = self.same_successor_in(tx, id, &secret).await? {
+            if let Some(successor) = self.same_successor_in(tx, id, &secret, ends_at).await? {
                 return Ok(Refresh::Rotated(user, session, successor));
             }
             self.end_in(tx, session, "refresh token reused").await?;
@@ -220,7 +268,7 @@ impl Sessions {
             return Ok(Refresh::Refused);
         }
         self.forget_salts_in(tx, session).await?;
-        let successor = self.next_token_in(tx, session, successor(&secret, &salt)).await?;
+        let successor = self.next_token_in(tx, session, ends_at, successor(&secret, &salt)).await?;
         Ok(Refresh::Rotated(user, session, successor))
     }
 
@@ -245,6 +293,7 @@ impl Sessions {
         tx: &Tx,
         token: RefreshTokenId,
         secret: &Secret,
+        session_ends_at: Timestamp,
     ) -> Result<Option<NewRefreshToken>, DbErr> {
         let now = self.clock.now();
         // Read anew: the twin that used it has committed in between.
@@ -265,7 +314,8 @@ impl Sessions {
         let found = tx.query(sql, [Sha256::digest(successor).to_vec().into()]).await?;
         let Some(row) = found.first() else { return Ok(None) };
         let expires_at: Timestamp = row.try_get("", "expires_at")?;
-        Ok((expires_at > now).then(|| NewRefreshToken { text: BASE64_URL_SAFE_NO_PAD.encode(successor), expires_at }))
+        let text = BASE64_URL_SAFE_NO_PAD.encode(successor);
+        Ok((expires_at > now).then_some(NewRefreshToken { text, expires_at, session_ends_at }))
     }
 
     /// Ends one session.
@@ -276,24 +326,45 @@ impl Sessions {
         self.record_ends_in(tx, &ended).await
     }
 
-    /// Ends all sessions of a user.
+    /// Ends all sessions of a user, whose row the caller has locked.
     pub async fn end_all_in(&self, tx: &Tx, user: UserId, reason: &str) -> Result<(), DbErr> {
-        let sql = "UPDATE sessions SET ended_at = ?, end_reason = ? WHERE user_id = ? AND ended_at IS NULL \
-                   RETURNING id, user_id";
-        let ended = tx.query(sql, [self.clock.now().into(), reason.into(), user.into()]).await?;
-        self.record_ends_in(tx, &ended).await
+        self.end_of_user_in(tx, user, None, reason).await
     }
 
-    /// Ends all sessions of a user but this one; false if this one has ended itself.
+    /// Ends all sessions of a user, whose row the caller has locked, but this one; false if this one has ended itself.
     pub async fn end_others_in(&self, tx: &Tx, user: UserId, kept: SessionId, reason: &str) -> Result<bool, DbErr> {
-        let sql = "UPDATE sessions SET ended_at = ?, end_reason = ? WHERE user_id = ? AND id <> ? AND ended_at IS NULL \
-                   RETURNING id, user_id";
-        let ended = tx.query(sql, [self.clock.now().into(), reason.into(), user.into(), kept.into()]).await?;
-        self.record_ends_in(tx, &ended).await?;
         // Its row is held until the commit: an end that comes at the same moment waits, and comes after this.
-        let lock = if tx.backend() == Backend::Postgres { " FOR UPDATE" } else { "" };
-        let sql = format!("SELECT id FROM sessions WHERE id = ? AND user_id = ? AND ended_at IS NULL{lock}");
-        Ok(!tx.query(&sql, [kept.into(), user.into()]).await?.is_empty())
+        let lock = if tx.backend() == Backend::Postgres { " FOR UPDATE OF s" } else { "" };
+        let sql = format!(
+            "SELECT s.id FROM sessions s JOIN users u ON u.id = s.user_id \
+             WHERE s.id = ? AND s.user_id = ? AND s.ended_at IS NULL AND {IN_EPOCH}{lock}"
+        );
+        let lives = !tx.query(&sql, [kept.into(), user.into()]).await?.is_empty();
+        self.end_of_user_in(tx, user, lives.then_some(kept), reason).await?;
+        Ok(lives)
+    }
+
+    async fn end_of_user_in(&self, tx: &Tx, user: UserId, kept: Option<SessionId>, reason: &str) -> Result<(), DbErr> {
+        // No session's id, where none is kept.
+        let kept = kept.map_or(Uuid::nil(), Uuid::from);
+        let now = self.clock.now();
+        let sql = "UPDATE sessions SET ended_at = ?, end_reason = ? WHERE id IN \
+                   (SELECT id FROM sessions WHERE user_id = ? AND id <> ? AND ended_at IS NULL LIMIT ?) \
+                   AND ended_at IS NULL RETURNING id, user_id";
+        let most = i64::try_from(ENDED_BY_ROW).unwrap_or(i64::MAX);
+        let ended = tx.query(sql, [now.into(), reason.into(), user.into(), kept.into(), most.into()]).await?;
+        if ended.len() < ENDED_BY_ROW {
+            return self.record_ends_in(tx, &ended).await;
+        }
+        let next = "UPDATE users SET session_epoch = session_epoch + 1 WHERE id = ? RETURNING session_epoch";
+        let row = tx.query(next, [user.into()]).await?;
+        let epoch: i64 = row.first().map_or(Ok(0), |row| row.try_get("", "session_epoch"))?;
+        tx.later("UPDATE sessions SET epoch = ? WHERE id = ?", [epoch.into(), kept.into()]).await?;
+        // Of a version that knows no epochs: few, since they were opened while both ran.
+        let without = "UPDATE sessions SET ended_at = ?, end_reason = ? \
+                       WHERE user_id = ? AND id <> ? AND epoch IS NULL AND ended_at IS NULL";
+        tx.later(without, [now.into(), reason.into(), user.into(), kept.into()]).await?;
+        self.rights_changed_in(tx, user).await
     }
 
     /// What a user may do has changed: whatever is open for them is closed and comes back with the new rights.
@@ -340,7 +411,10 @@ impl Sessions {
     /// The pair for a session just opened or refreshed. Called after the commit: an access token must not outlive a
     /// rolled-back session.
     pub fn pair(&self, user: UserId, session: SessionId, refresh: NewRefreshToken) -> Result<TokenPair, Fault> {
-        let access = self.tokens.issue(user, session).map_err(|fault| Fault::Unavailable(fault.to_string()))?;
+        let access = self
+            .tokens
+            .issue(user, session, refresh.session_ends_at)
+            .map_err(|fault| Fault::Unavailable(fault.to_string()))?;
         Ok(TokenPair {
             session,
             access: access.text,
@@ -350,15 +424,21 @@ impl Sessions {
         })
     }
 
-    async fn next_token_in(&self, tx: &Tx, session: SessionId, secret: Secret) -> Result<NewRefreshToken, DbErr> {
+    async fn next_token_in(
+        &self,
+        tx: &Tx,
+        session: SessionId,
+        session_ends_at: Timestamp,
+        secret: Secret,
+    ) -> Result<NewRefreshToken, DbErr> {
         let now = self.clock.now();
-        let expires_at = now + self.refresh_lifetime;
+        let expires_at = (now + self.lifetimes.refresh_token).min(session_ends_at);
         let sql = "INSERT INTO refresh_tokens (id, session_id, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?) \
                    RETURNING 1";
         let id: RefreshTokenId = self.ids.next();
         let hash = Sha256::digest(secret).to_vec();
         tx.query(sql, [id.into(), session.into(), hash.into(), now.into(), expires_at.into()]).await?;
-        Ok(NewRefreshToken { text: BASE64_URL_SAFE_NO_PAD.encode(secret), expires_at })
+        Ok(NewRefreshToken { text: BASE64_URL_SAFE_NO_PAD.encode(secret), expires_at, session_ends_at })
     }
 }
 

@@ -210,7 +210,8 @@ impl Pool {
     }
 
     async fn lease(&self) -> Result<Lease, DbErr> {
-        let deadline = Instant::now() + self.0.deadlines.free;
+        let began = Instant::now();
+        let deadline = began + self.0.deadlines.free;
         let late = |_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout);
         let seat = timeout_at(deadline, Arc::clone(&self.0.seats).acquire_owned()).await.map_err(late)?;
         let seat = seat.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
@@ -233,6 +234,7 @@ impl Pool {
             drop(connection);
             self.0.distrust(generation);
         };
+        metrics::histogram!("lancewire_database_wait_seconds").record(began.elapsed().as_secs_f64());
         let (connection, pool) = (Some(connection), Arc::clone(&self.0));
         Ok(Lease { connection, rested, whole: true, transaction: Phase::None, pool, _seat: seat })
     }

@@ -26,6 +26,8 @@ pub enum UserErrorCode {
     InsufficientFunds,
     /// Somebody else was faster, or the job is not OPEN.
     JobNotClaimable,
+    /// The job's deadline is over.
+    DeadlinePassed,
     /// Nobody claims their own job.
     OwnJob,
     /// Nobody settles their own deposit or withdrawal; another admin does.
@@ -101,7 +103,8 @@ impl From<crate::idempotency::KeyConflict> for IdempotencyError {
     }
 }
 
-/// Too many failed attempts for this account or from this address.
+/// Too many failed attempts for this account or from this address, too many accounts opened from it within an hour, or too
+/// many passwords being checked at this moment; `message` says which.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct TooManyAttemptsError {
     /// Says what happened and what to do; safe to show to a person.

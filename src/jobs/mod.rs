@@ -12,9 +12,11 @@ pub(crate) mod graphql;
 pub(crate) mod interest;
 pub mod list;
 pub mod model;
+pub mod quota;
 pub mod service;
 pub(crate) mod subscription;
 pub mod verify;
+pub mod withholding;
 
 pub use error::JobError;
 pub use service::Jobs;

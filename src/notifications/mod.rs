@@ -8,8 +8,10 @@ pub mod entity;
 pub mod error;
 pub(crate) mod graphql;
 pub mod model;
+mod old;
 pub mod service;
 pub mod verify;
 
 pub use error::NotificationError;
+pub use old::OldNotifications;
 pub use service::Notifications;

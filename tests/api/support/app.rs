@@ -14,7 +14,6 @@ use lancewire::{
     events::EventKind,
     ids::Ids,
     lifecycle::Lifecycle,
-    seed::SKILLS,
     verify::verify,
 };
 use sea_orm::{ConnectOptions, ConnectionTrait, Statement};
@@ -33,16 +32,19 @@ use super::{
 const SETTINGS: &str = r#"
     [http]
     listen = "127.0.0.1:0"
+    connections_per_address = 100000
     [auth]
     password_memory_kib = 8
     password_iterations = 1
     password_parallel = 8
     free_attempts_per_address = 100000
+    sign_ups_per_address = 100000
     [payments]
     provider = "none"
     [budgets]
     anonymous = 100000000
     signed_in = 100000000
+    address = 100000000
     [sockets]
     sockets_per_address = 10000
     drain_ms = 200
@@ -134,7 +136,6 @@ impl TestApp {
         let config =
             Config::layered(Environment::Development, &[SETTINGS, &places, settings]).expect("usable settings");
         let (app, addr) = serve(config, clock).await;
-        app.services.accounts.add_skills(&SKILLS).await.expect("skills");
         Self { app: Arc::new(app), addr, http: Http::new(addr), admin: Arc::default(), tampered: Arc::default(), _home: Arc::new(home), lent }
     }
 

@@ -21,6 +21,7 @@ use lancewire::{
         keys::{KeyPolicy, Keyring},
         passwords::Passwords,
         sessions::Sessions,
+        sign_ups::SignUps,
         tokens::AccessTokens,
     },
     claims::{ClaimError, Claims, service::Stepped},
@@ -168,8 +169,15 @@ impl Template {
         let currency = config.marketplace.currency();
         let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone(), currency.clone());
         let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, None);
-        let jobs =
-            Jobs::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), wallets.clone(), notifications.clone());
+        let jobs = Jobs::new(
+            db.clone(),
+            clock.clone(),
+            ids.clone(),
+            accounts.clone(),
+            wallets.clone(),
+            notifications.clone(),
+            config.marketplace.draft_quota(),
+        );
         let rules = (&config.marketplace).into();
         let claims = Claims::new(db.clone(), clock.clone(), ids, accounts, jobs.clone(), notifications, rules);
         World { db, lifecycle, folder, jobs, claims, wallets }
@@ -183,11 +191,12 @@ pub(crate) fn start() -> Clock {
 
 fn accounts(config: &Config, keyring: &Arc<Keyring>, db: &Db, clock: &Clock, ids: &Ids) -> Accounts {
     let tokens = AccessTokens::new(Arc::clone(keyring), config.auth.tokens(), clock.clone(), ids.clone());
-    let lifetime = config.auth.refresh_token_seconds;
-    let sessions = Sessions::new(db.clone(), Arc::new(tokens), clock.clone(), ids.clone(), lifetime);
+    let lifetimes = config.auth.lifetimes();
+    let sessions = Sessions::new(db.clone(), Arc::new(tokens), clock.clone(), ids.clone(), lifetimes);
     let passwords = Passwords::new(&config.auth.passwords(), ids.clone()).expect("settings");
     let attempts = Attempts::new(clock.clone(), config.auth.attempts());
-    Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions, passwords, attempts)
+    let sign_ups = SignUps::new(config.auth.sign_ups_per_address);
+    Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions, passwords, (attempts, sign_ups))
 }
 
 impl World {
@@ -267,13 +276,16 @@ impl World {
             Move::Budget { job, cents } => {
                 let id = names.job(job);
                 let patch = JobPatch { budget: Some(amount(cents)), ..JobPatch::default() };
-                async move { jobs.update(actor, &id, expected, patch).await.map(|job| changed(&job)).map_err(of_job) }
+                async move { jobs.update(actor, &id, expected, patch, None).await.map(|job| changed(&job)).map_err(of_job) }
                     .boxed()
             }
             Move::Cancel { job } => {
                 let id = names.job(job);
                 async move {
-                    jobs.cancel(actor, &id, Some("No longer needed")).await.map(|job| changed(&job)).map_err(of_job)
+                    jobs.cancel(actor, &id, Some("No longer needed"), None)
+                        .await
+                        .map(|job| changed(&job))
+                        .map_err(of_job)
                 }
                 .boxed()
             }
@@ -283,7 +295,7 @@ impl World {
             }
             Move::Release { claim } => {
                 let id = names.claim(claim);
-                async move { claims.release(actor, &id, None).await.map(|step| claimed(&step)).map_err(of_claim) }
+                async move { claims.release(actor, &id, None, None).await.map(|step| claimed(&step)).map_err(of_claim) }
                     .boxed()
             }
             Move::Submit { claim } => {
@@ -293,7 +305,11 @@ impl World {
             Move::Revise { work } => {
                 let id = names.work(work);
                 async move {
-                    claims.request_revision(actor, &id, "Again.").await.map(|step| claimed(&step)).map_err(of_claim)
+                    claims
+                        .request_revision(actor, &id, "Again.", None)
+                        .await
+                        .map(|step| claimed(&step))
+                        .map_err(of_claim)
                 }
                 .boxed()
             }
@@ -386,7 +402,7 @@ fn of_claim(error: ClaimError) -> Refusal {
     match error {
         ClaimError::Denied(_) => Refusal::Rule(Code::Forbidden),
         ClaimError::Invalid(invalid) => of_invalid(&invalid),
-        ClaimError::NotClaimable(_) => Refusal::Rule(Code::JobNotClaimable),
+        ClaimError::NotClaimable(_) | ClaimError::DeadlinePassed(_) => Refusal::Rule(Code::JobNotClaimable),
         ClaimError::LimitReached { .. } => Refusal::Rule(Code::ClaimLimitReached),
         ClaimError::InvalidTransition { .. } => Refusal::Rule(Code::InvalidTransition),
         ClaimError::Key(conflict) => of_key(conflict),
