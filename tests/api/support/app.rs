@@ -136,7 +136,15 @@ impl TestApp {
         let config =
             Config::layered(Environment::Development, &[SETTINGS, &places, settings]).expect("usable settings");
         let (app, addr) = serve(config, clock).await;
-        Self { app: Arc::new(app), addr, http: Http::new(addr), admin: Arc::default(), tampered: Arc::default(), _home: Arc::new(home), lent }
+        Self {
+            app: Arc::new(app),
+            addr,
+            http: Http::new(addr),
+            admin: Arc::default(),
+            tampered: Arc::default(),
+            _home: Arc::new(home),
+            lent,
+        }
     }
 
     /// Somebody who is not signed in.
@@ -226,10 +234,8 @@ impl TestApp {
         let findings = verify(&self.app.db).await.expect("verify runs");
         let tampered = self.tampered.lock().await;
         let by_story = |invariant: &str| tampered.iter().any(|begins| invariant.starts_with(begins));
-        let broken: Vec<_> = findings
-            .iter()
-            .filter(|finding| !finding.broken.is_empty() && !by_story(finding.invariant))
-            .collect();
+        let broken: Vec<_> =
+            findings.iter().filter(|finding| !finding.broken.is_empty() && !by_story(finding.invariant)).collect();
         assert!(broken.is_empty(), "{broken:#?}");
     }
 
