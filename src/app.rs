@@ -60,7 +60,7 @@ use crate::{
     retention::{self, Prune},
     schema::{self, Services},
     telemetry,
-    wallet::{Wallets, sandbox},
+    wallet::{self, Wallets, currency::CurrencyError, sandbox},
 };
 
 /// How often a node says how far the log goes, and how long it waits for what the bus will probably still bring.
@@ -127,6 +127,9 @@ pub enum StartError {
     /// The tables do not fit.
     #[error(transparent)]
     Schema(#[from] migrations::Misfit),
+    /// The books are in another currency.
+    #[error(transparent)]
+    Currency(#[from] CurrencyError),
     /// The API's own schema.
     #[error(transparent)]
     Language(#[from] InvalidSchema),
@@ -228,6 +231,8 @@ impl App {
         ];
         lifecycle.spawn_until_stopping(retention::run(old, db.clone(), lifecycle.clone()));
         lifecycle.spawn_until_stopping(withholding::run(jobs.clone(), lifecycle.clone()));
+        lifecycle.spawn_until_stopping(wallet::seal::run(db.clone(), clock.clone(), lifecycle.clone()));
+        lifecycle.spawn_until_stopping(events::seal::run(db.clone(), clock.clone(), lifecycle.clone()));
         if sandbox_delay.is_some() {
             lifecycle.spawn_until_stopping(sandbox::run(wallets.clone(), clock.clone(), lifecycle.clone()));
         }
@@ -388,6 +393,7 @@ pub async fn open_database(config: &Config, ids: Ids, lifecycle: Lifecycle) -> R
         check_grants(&db).await?;
     }
     migrations::bring_up(&db, &config.database).await?;
+    wallet::currency::check(&db, &config.marketplace.currency(), true).await?;
     Ok(db)
 }
 
@@ -407,13 +413,18 @@ async fn check_grants(db: &Db) -> Result<(), StartError> {
     Err(StartError::Grants { user, lacks: shown })
 }
 
-/// Opens a database that is there and of this version, and changes nothing in it.
+/// Opens a database that is there and of this version, and changes nothing in it. Its statements may take as long as they
+/// take: it is for a look at everything.
 pub async fn open_existing_database(mut config: Config, ids: Ids) -> Result<Db, StartError> {
     if sqlite_file(&config.database.url).is_some_and(|path| !path.exists()) {
         return Err(StartError::Absent);
     }
     config.database.migrate = false;
-    open_database(&config, ids, Lifecycle::new()).await
+    config.database.statement_timeout_ms = 0;
+    let db = Db::connect(&config.database, ids, Lifecycle::new()).await.map_err(StartError::Connect)?;
+    migrations::bring_up(&db, &config.database).await?;
+    wallet::currency::check(&db, &config.marketplace.currency(), false).await?;
+    Ok(db)
 }
 
 /// An empty database in a folder that is made if need be, for its owner alone. SQLite gives the files beside it the same

@@ -448,7 +448,7 @@ pub(crate) struct CreateSkillInput {
 /// Rename, merge or retire a skill. Fields left out or null stay as they are.
 #[derive(InputObject)]
 pub(crate) struct UpdateSkillInput {
-    /// Which skill.
+    /// The skill to change, as `Skill.id` gives it.
     id: ID,
     /// The name to show to people from now on; events of before keep the old one.
     name: Option<String>,

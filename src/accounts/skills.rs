@@ -289,16 +289,16 @@ async fn resolve<C: ConnectionTrait>(
 /// Reads a vocabulary: CSV (RFC 4180) of slug and name, or a name alone in each line, of which the slug is made. Empty lines
 /// and the head `slug,name` are passed over. What is wrong is told with the number of its line.
 pub fn parse_vocabulary(text: &str) -> Result<Vec<(String, String)>, String> {
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
     let mut words: Vec<(String, String)> = Vec::new();
-    let mut lines: HashMap<String, u64> = HashMap::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| match error.position() {
-            Some(position) => format!("line {}: {error}", position.line()),
-            None => error.to_string(),
-        })?;
-        let line = record.position().map_or(0, csv::Position::line);
+    let mut lines: HashMap<String, usize> = HashMap::new();
+    let mut record = csv::StringRecord::new();
+    for (line, text) in (1..).zip(text.lines()) {
+        // A name is one line, so each line is a whole record.
+        let mut reader = csv::ReaderBuilder::new();
+        let mut reader = reader.has_headers(false).trim(csv::Trim::All).from_reader(text.as_bytes());
+        if !reader.read_record(&mut record).map_err(|error| format!("line {line}: {error}"))? {
+            continue;
+        }
         let fields: Vec<&str> = record.iter().collect();
         let (slug, name) = match fields[..] {
             ["slug", "name"] if words.is_empty() => continue,

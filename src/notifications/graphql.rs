@@ -231,9 +231,9 @@ pub(crate) struct NotificationMutation;
 
 #[Object]
 impl NotificationMutation {
-    /// Any signed-in user. Marks the caller's own inbox as read. It is done in steps, the newest first: while a large inbox
-    /// is marked others read the counts going down, and a request that was cut off has marked a part, which the same request
-    /// goes on from.
+    /// Any signed-in user. Marks the caller's own inbox as read. One request marks up to 100,000, the newest first:
+    /// `unreadCount` says whether there are more, which the same request again marks. Meanwhile others read counts that go
+    /// down.
     async fn mark_notifications_read(
         &self,
         ctx: &Context<'_>,

@@ -199,7 +199,7 @@ const KNOWS: [(&str, &str); 35] = [
     // The process.
     ("config", "auth db graphql http jobs money realtime"),
     ("telemetry", "auth config http"),
-    ("verify", "db"),
+    ("verify", "claims db error events jobs notifications wallet"),
     ("backup", "db error"),
     ("demo", "auth"),
     ("seed", "accounts app auth claims demo jobs wallet"),

@@ -34,6 +34,7 @@ mod clients;
 mod closes;
 mod codes;
 mod connections;
+mod contention;
 mod contract;
 mod crowds;
 mod cursors;

@@ -24,7 +24,7 @@ use lancewire::{
         sign_ups::SignUps,
         tokens::AccessTokens,
     },
-    claims::{ClaimError, Claims, service::Stepped},
+    claims::{ClaimError, Claims, intervention::JobIntervention, service::Stepped},
     clock::Clock,
     config::{Config, Environment},
     db::{Db, points::Witness},
@@ -318,6 +318,15 @@ impl World {
                 async move { claims.approve(actor, &id, &key).await.map(|step| claimed(&step)).map_err(of_claim) }
                     .boxed()
             }
+            Move::Intervene { job, step } => {
+                let id = names.job(job);
+                let step = [JobIntervention::Reopen, JobIntervention::Refund, JobIntervention::Pay][step];
+                async move {
+                    let done = claims.intervene(actor, &id, step, "Stuck.", &key).await;
+                    done.map(|step| claimed(&step)).map_err(of_claim)
+                }
+                .boxed()
+            }
         }
     }
 }
@@ -361,6 +370,7 @@ fn of_invalid(invalid: &Invalid) -> Refusal {
         InvalidKind::Value => Refusal::Rule(Code::Invalid),
         InvalidKind::NotFound => Refusal::Rule(Code::NotFound),
         InvalidKind::OwnJob => Refusal::Rule(Code::OwnJob),
+        InvalidKind::OwnTransaction => Refusal::Rule(Code::OwnTransaction),
         InvalidKind::Forbidden | InvalidKind::EmailTaken | InvalidKind::InvalidCredentials => {
             Refusal::Fault(invalid.to_string())
         }
