@@ -76,6 +76,9 @@ const SWEEP: Duration = Duration::from_mins(1);
 const GOODBYE: Duration = Duration::from_secs(5);
 /// How many connections there may be where the settings do not say.
 const MOST_CONNECTIONS: usize = 100_000;
+/// How many connections one address may have where the settings do not say: so many for each socket, and some more.
+const CONNECTIONS_OF_A_SOCKET: NonZeroU32 = NonZeroU32::new(2).expect("a literal above zero");
+const MORE_THAN_SOCKETS: u32 = 56;
 /// Connections of those who run the service, on the listener of their own.
 const OPERATORS: NonZeroU32 = NonZeroU32::new(64).expect("a literal above zero");
 
@@ -513,7 +516,11 @@ fn connection_limits(config: &Config) -> ConnectionLimits {
     let replicas = if config.database.replica_url.is_empty() { 1 } else { 2 };
     let total = connections::ceiling(wanted, descriptors::limit(), databases.saturating_mul(replicas));
     metrics::gauge!(connections::CEILING).set(f64::from(u32::try_from(total).unwrap_or(u32::MAX)));
-    ConnectionLimits { total, per_address: config.http.connections_per_address }
+    // A socket is a connection, and its page makes some more.
+    let sockets = config.sockets.sockets_per_address;
+    let per_address = NonZeroU32::new(config.http.connections_per_address)
+        .unwrap_or(sockets.saturating_mul(CONNECTIONS_OF_A_SOCKET).saturating_add(MORE_THAN_SOCKETS));
+    ConnectionLimits { total, per_address }
 }
 
 async fn sweep(limits: gossip::Limits, lifecycle: Lifecycle) {

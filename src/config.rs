@@ -108,7 +108,7 @@ pub struct HttpSettings {
     pub proxy_header: ProxyHeader,
     pub playground: bool,
     pub connections: u32,
-    pub connections_per_address: NonZeroU32,
+    pub connections_per_address: u32,
     pub head_timeout_ms: u64,
     pub max_body_bytes: usize,
     pub operation_timeout_ms: u64,
@@ -477,9 +477,9 @@ impl Config {
         )?;
         let BudgetSettings { anonymous, signed_in, address } = self.budgets;
         require(
-            address >= anonymous.max(signed_in),
+            address == 0 || address >= anonymous.max(signed_in).get(),
             "budgets.address",
-            "must be at least budgets.anonymous and budgets.signed_in: it is above all who call from one address",
+            "must be at least budgets.anonymous and budgets.signed_in, since it is above all who call from one address, or 0",
         )?;
         require(self.auth.keys_reload_ms > 0, "auth.keys_reload_ms", "must be at least 1")?;
         require(
@@ -621,7 +621,7 @@ mod tests {
             ("[retention]\nread_notification_seconds = 60", "retention.read_notification_seconds"),
             ("[retention]\nunread_notification_seconds = 60", "retention.unread_notification_seconds"),
             ("[http]\nconnections = 1", "http.connections"),
-            ("[http]\nconnections_per_address = 0", "connections_per_address"),
+            ("[http]\nconnections_per_address = -1", "connections_per_address"),
             ("[auth]\nsession_seconds = 60", "auth.session_seconds"),
             ("[budgets]\naddress = 99999", "budgets.address"),
             ("[telemetry]\nmetrics_listen = \"9090\"", "telemetry.metrics_listen"),

@@ -125,7 +125,8 @@ mod tests {
     async fn a_budget_spent_on_one_node_is_spent_on_the_other() {
         let (network, lifecycle) = (MemoryNetwork::default(), Lifecycle::new());
         let node = || {
-            let budgets = Arc::new(Budgets::shared(BudgetSettings::default()));
+            let settings = BudgetSettings { address: 25_000, ..BudgetSettings::default() };
+            let budgets = Arc::new(Budgets::shared(settings));
             let attempts = Attempts::shared(Clock::system(), AttemptSettings::default());
             let sign_ups = SignUps::shared(NonZeroU32::new(5).expect("five"));
             let limits = Limits { budgets, attempts, sign_ups };

@@ -2,7 +2,7 @@
 //!
 //! A job that is posted holds its client's money; a draft costs nothing and stays. So a client has so many drafts, and so
 //! many bytes of titles and descriptions in them (`marketplace.drafts_per_client`, `marketplace.draft_bytes_per_client`). A
-//! draft that was called off counts for a day more: else whoever calls off and writes anew keeps as much as they like.
+//! draft that was called off counts for a day more: otherwise a client who calls off and writes anew keeps any amount.
 //! Called by the use cases that write drafts, in their transactions.
 //!
 //! Invariant: the rule holds under the lock of the client's row, so drafts written at the same moment see each other.

@@ -148,7 +148,7 @@ async fn an_address_has_no_more_points_for_more_accounts() {
     );
     assert!(fifth.headers.contains_key("retry-after"), "{fifth}");
     assert_eq!(ask(&people[4], "192.0.2.2").await.status.as_u16(), 200, "their own budget is whole");
-    // A sign-up is paid for by the address, whoever asks for it.
+    // A sign-up is paid for by the address, signed in or not.
     let token = people[5].token.as_deref();
     let before = sign_up(&app, "192.0.2.3", "nobody", token).await.1;
     assert_eq!(before.headers["ratelimit-limit"], "400");
@@ -173,7 +173,7 @@ on_both! {
             assert!(message.contains("at most 4 drafts") && message.contains("Post some"), "{message}");
         }
         let ids: Vec<String> = good.into_iter().map(|draft| text(&draft.good(), "/job/id")).collect();
-        // Whoever calls one off and writes another keeps as much.
+        // Calling one off and writing another makes no room.
         ada.cancel(&ids[0]).await.good();
         ada.draft(new_job("Another", "1.00")).await.refused("INVALID");
         // One that was posted is no draft, and others have their own.
