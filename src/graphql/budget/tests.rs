@@ -127,25 +127,6 @@ fn what_is_given_back_can_be_spent_again_and_never_fills_more_than_the_budget() 
 }
 
 #[test]
-fn what_was_done_already_is_charged_in_small_parts_and_leaves_a_tenth_for_operations() {
-    let (budgets, clock) = budgets();
-    let budgets = Budgets { untold: Some(Mutex::default()), ..budgets };
-    let ada = address("192.0.2.1");
-    for _ in 0..8_995 {
-        assert_eq!(budgets.charge(ada, 100_000), None);
-    }
-    assert_eq!(budgets.take_spent(), [(ada, 899)], "the other nodes hear of whole points");
-    assert_eq!(budgets.charge(ada, 500_000), None);
-    assert_eq!(budgets.charge(ada, 2_000_000), Some(Duration::from_millis(120)), "two of the last hundred points");
-    assert_eq!(budgets.spend(ada, 98).expect("what is left is for operations").remaining, 0);
-    assert_eq!(budgets.charge(ada, 1_000_000_000), Some(Duration::from_secs(66)), "a debt");
-    clock.advance(Duration::from_secs(66));
-    assert_eq!(budgets.charge(ada, 0), None, "as promised");
-    budgets.charge(ada, u64::MAX);
-    assert_eq!(budgets.charge(ada, 0), Some(Duration::from_secs(8 * 60 + 6)), "a debt has its limit");
-}
-
-#[test]
 fn a_full_budget_takes_no_memory() {
     let (budgets, clock) = budgets();
     for last in 0..=255 {
@@ -203,4 +184,23 @@ fn an_address_has_a_ceiling_above_all_its_users() {
     }
     other.at_address_elsewhere(home.parse().expect("an address"), -100);
     other.spend(at(home), 40).expect("given back elsewhere");
+}
+
+#[test]
+fn what_was_done_already_is_charged_in_small_parts_and_leaves_a_tenth_for_operations() {
+    let (budgets, clock) = budgets();
+    let budgets = Budgets { untold: Some(Mutex::default()), ..budgets };
+    let ada = address("192.0.2.1");
+    for _ in 0..8_995 {
+        assert_eq!(budgets.charge(ada, 100_000), None);
+    }
+    assert_eq!(budgets.take_spent(), [(ada, 899)], "the other nodes hear of whole points");
+    assert_eq!(budgets.charge(ada, 500_000), None);
+    assert_eq!(budgets.charge(ada, 2_000_000), Some(Duration::from_millis(120)), "two of the last hundred points");
+    assert_eq!(budgets.spend(ada, 98).expect("what is left is for operations").remaining, 0);
+    assert_eq!(budgets.charge(ada, 1_000_000_000), Some(Duration::from_secs(66)), "a debt");
+    clock.advance(Duration::from_secs(66));
+    assert_eq!(budgets.charge(ada, 0), None, "as promised");
+    budgets.charge(ada, u64::MAX);
+    assert_eq!(budgets.charge(ada, 0), Some(Duration::from_secs(8 * 60 + 6)), "a debt has its limit");
 }
