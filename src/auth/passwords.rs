@@ -335,10 +335,10 @@ impl Work<'_> {
         let mut buffer = Zeroizing::new([0; Output::MAX_LENGTH]);
         let length = parameters.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
         let out = buffer.get_mut(..length).ok_or(PasswordFault::Hashing(password_hash::Error::OutputSize))?;
-        let hashed = self.memory.lend(parameters.block_count(), self.wanted, |blocks| {
+        let outcome = self.memory.lend(parameters.block_count(), self.wanted, |blocks| {
             hasher.hash_password_into_with_memory(password, salt, out, blocks)
         });
-        hashed.map_err(|fault| PasswordFault::Hashing(fault.into()))?;
+        outcome.map_err(|fault| PasswordFault::Hashing(fault.into()))?;
         Output::new(out).map_err(|fault| PasswordFault::Hashing(fault.into()))
     }
 }

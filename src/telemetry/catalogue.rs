@@ -41,6 +41,7 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     ("lancewire_database_connections_in_use", Gauge, "Those of them that are in use, by pool"),
     ("lancewire_database_silences_total", Counter, "Connections given up because the database did not answer at all"),
     ("lancewire_database_statements_total", Counter, "SQL statements, by pool where there are several"),
+    ("lancewire_database_stops_total", Counter, "Statements that were stopped because nobody waits for their outcome"),
     ("lancewire_database_wait_seconds", Histogram, "How long work waited for a connection to the database"),
     ("lancewire_deliveries_total", Counter, "Results put into the queues of subscribers, by execution (shared, own)"),
     ("lancewire_delivery_lag_seconds", Gauge, "The age that the oldest event which was not delivered can have"),
