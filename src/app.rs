@@ -243,6 +243,7 @@ impl App {
             documents: Documents::new(schema::language()?),
             limits: config.limits.clone(),
             budgets,
+            share_sizes: Db::share_sizes(&config.database),
             timeout: Duration::from_millis(config.http.operation_timeout_ms),
             clock: clock.clone(),
             ids: ids.clone(),

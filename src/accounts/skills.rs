@@ -73,9 +73,10 @@ impl Accounts {
         Ok(rows.into_iter().filter(starts).take(limit).map(Into::into).collect())
     }
 
-    /// One skill, retired or not.
-    pub async fn skill(&self, id: SkillId) -> Result<Option<Skill>, Fault> {
-        Ok(skills::Entity::find_by_id(id).one(self.db.reader()).await?.map(Into::into))
+    /// Many skills by id, retired or not.
+    pub async fn skills_by_id(&self, ids: &[SkillId]) -> Result<HashMap<SkillId, Skill>, Fault> {
+        let rows = skills::Entity::find().filter(skills::Column::Id.is_in(ids.to_vec())).all(self.db.reader()).await?;
+        Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
     }
 
     /// Admin: adds a word.

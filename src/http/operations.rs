@@ -6,7 +6,7 @@
 
 use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use async_graphql::{Request, Response, parser::types::OperationType};
+use async_graphql::{Request, Response, ServerError, parser::types::OperationType};
 use futures_util::{FutureExt, StreamExt, future, stream};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -39,6 +39,7 @@ use crate::{
         Db,
         receipt::Receipt,
         replica::{Replica, Snapshot, Viewer},
+        share::{MAX_OPERATIONS, ShareSizes, Shares},
     },
     error::Fault,
     events::{Mark, Point},
@@ -63,6 +64,8 @@ use crate::{
 
 /// How long an answer waits for the place of its events, which usually comes before the answer is made.
 const CURSOR_PATIENCE: Duration = Duration::from_millis(500);
+/// When a caller who has too many operations under way may send the next, in milliseconds.
+const RETRY_AFTER_MS: u64 = 1_000;
 
 /// What it takes to run an operation. Clones share everything.
 #[derive(Clone)]
@@ -81,6 +84,7 @@ struct Shared {
     documents: Documents,
     limits: Limits,
     budgets: Arc<Budgets>,
+    shares: Shares<Caller>,
     timeout: Duration,
     clock: Clock,
     ids: Ids,
@@ -103,6 +107,8 @@ pub struct Parts {
     pub limits: Limits,
     /// What a caller may spend.
     pub budgets: Arc<Budgets>,
+    /// How much of the database a caller may hold.
+    pub share_sizes: ShareSizes,
     /// How long a query or mutation may run.
     pub timeout: Duration,
     /// Time.
@@ -180,12 +186,28 @@ impl Ready {
 impl Operations {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { db, replica, services, sessions, documents, limits, budgets, timeout, clock, ids } = parts;
+        let Parts { db, replica, services, sessions, documents, limits, budgets, share_sizes, timeout, clock, ids } =
+            parts;
         let (schema, swift) = (services.schema(), services.swift_schema());
         let services = Arc::new(services);
-        let shared =
-            Shared { schema, db, replica, swift, services, sessions, documents, limits, budgets, timeout, clock, ids };
-        Self { shared: Arc::new(shared) }
+        let shares = Shares::new(share_sizes);
+        Self {
+            shared: Arc::new(Shared {
+                schema,
+                db,
+                replica,
+                swift,
+                services,
+                sessions,
+                documents,
+                limits,
+                budgets,
+                shares,
+                timeout,
+                clock,
+                ids,
+            }),
+        }
     }
 
     /// A new id for a request or an operation.
@@ -296,9 +318,9 @@ impl Operations {
         let began = tokio::time::Instant::now();
         let (kind, field) = (ready.kind, ready.field());
         let (payer, ceiling, reserved) = (ready.payer, ready.prepared.cost, ready.budget);
-        let root_fields = ready.prepared.root_fields.clone();
+        let (root_fields, efforts) = (ready.prepared.root_fields.clone(), ready.prepared.efforts.clone());
         let receipt = (kind == OperationType::Mutation).then(Arc::<Receipt>::default);
-        let execution = AssertUnwindSafe(self.execute(ready, receipt.clone())).catch_unwind();
+        let execution = AssertUnwindSafe(self.execute_in_share(payer.caller, ready, receipt.clone())).catch_unwind();
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(fault))) => {
@@ -315,7 +337,7 @@ impl Operations {
             }
         };
         classify(&mut response, request_id);
-        let unused = ceiling.saturating_sub(charge(&response, kind, &root_fields, ceiling));
+        let unused = ceiling.saturating_sub(charge(&response, &efforts, &root_fields, ceiling));
         let budget = if unused == 0 {
             reserved
         } else {
@@ -330,6 +352,20 @@ impl Operations {
         let seconds = began.elapsed().as_secs_f64();
         metrics::histogram!("lancewire_operation_seconds", "kind" => kind_name(kind), "field" => field).record(seconds);
         (response, budget)
+    }
+
+    /// Runs it in its caller's share of the database, unless too many of theirs run or wait already.
+    async fn execute_in_share(
+        &self,
+        caller: Caller,
+        ready: Box<Ready>,
+        receipt: Option<Arc<Receipt>>,
+    ) -> Result<Response, Fault> {
+        let Some(member) = self.shared.shares.enter(caller.folded()) else {
+            metrics::counter!("lancewire_operations_rejected_total", "reason" => "share").increment(1);
+            return Ok(Response::from_errors(vec![too_many()]));
+        };
+        member.run(self.execute(ready, receipt)).await
     }
 
     /// Reads all of a public query on the replica, if there is one that may answer; else, or if it fails half way, on
@@ -434,7 +470,11 @@ impl Operations {
         let (request, batches) = self.request(ready);
         let request = request.data(Arc::new(self.scope(ready))).data(beginning.clone());
         let mut responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind();
-        let responses = tokio::time::timeout(self.shared.timeout, batches.drive(responses.next())).await;
+        let Some(member) = self.shared.shares.enter_always(ready.payer.caller.folded()) else {
+            return Err(Box::new(Refusal { response: Response::from_errors(vec![too_many()]), unavailable: false }));
+        };
+        let first = member.run(batches.drive(responses.next()));
+        let responses = tokio::time::timeout(self.shared.timeout, first).await;
         let refused = match (responses, beginning.take()) {
             (Ok(None), Some(begun)) => return Ok(begun),
             (Ok(Some(Ok(response))), _) => response,
@@ -490,6 +530,16 @@ fn not_now() -> Refusal {
     let message = "The database cannot be asked right now. Nothing has begun: subscribe again, in a moment.";
     let response = Response::from_errors(vec![failure(ErrorCode::Unavailable, message, None)]);
     Refusal { response, unavailable: true }
+}
+
+/// The refusal of an operation of a caller who has too many under way.
+fn too_many() -> ServerError {
+    let message = format!(
+        "{MAX_OPERATIONS} of your operations run or wait for the database. Send this one again when some are answered."
+    );
+    let mut error = failure(ErrorCode::RateLimited, message, None);
+    error.extensions.get_or_insert_default().set("retryAfterMs", RETRY_AFTER_MS);
+    error
 }
 
 fn count_read(from: &'static str) {

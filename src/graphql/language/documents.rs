@@ -17,6 +17,7 @@ use moka::sync::Cache;
 use super::{
     Language,
     operation::{Operation, bytes_of, long_list},
+    price::Efforts,
     roots,
     sent::SentVariables,
     spelling::plain,
@@ -45,6 +46,8 @@ pub struct Prepared {
     pub operation_name: Option<String>,
     /// Its cost in points, at least 1; the rule is in [`crate::graphql::limits`].
     pub cost: u32,
+    /// What of that is done whatever the answer holds.
+    pub efforts: Efforts,
     /// Its fields and fragments, repeated ones counted each time.
     pub fields: u32,
     /// Its levels of fields.
@@ -166,8 +169,10 @@ impl Documents {
         let variables = operation.coerce(&self.language.inputs, variables)?;
         let cost = operation.weigh(&variables, limits)?;
         let resolved = operation.resolve(&variables)?;
+        let efforts = operation.efforts(&variables);
         Ok(Prepared {
             resolved,
+            efforts,
             variables,
             operation: operation.kind,
             operation_name: operation.name.clone(),

@@ -24,13 +24,14 @@ use super::{
     guard::{Measured, check_operation},
     inputs::Inputs,
     merge,
-    price::Price,
+    price::{Effort, Efforts, Price, Tariff},
     roots::{self, Root},
     types::Schema,
 };
 use crate::graphql::{
     errors::ErrorCode,
-    limits::{Limits, MUTATION_POINTS, exceeded, failure},
+    limits::{Limits, exceeded, failure},
+    prices::Prices,
 };
 
 /// An operation of a document.
@@ -48,6 +49,7 @@ pub(super) struct Operation {
     variables: Vec<Variable>,
     definitions: Vec<Positioned<VariableDefinition>>,
     price: Price,
+    efforts: Vec<Effort>,
     selections: Selections,
 }
 
@@ -61,7 +63,12 @@ enum Selections {
 }
 
 impl Operation {
-    pub(super) fn new(schema: &'static Schema, unfolded: Unfolded, measured: Measured) -> Result<Self, ServerError> {
+    pub(super) fn new(
+        schema: &'static Schema,
+        prices: &Prices,
+        unfolded: Unfolded,
+        measured: Measured,
+    ) -> Result<Self, ServerError> {
         let Unfolded { name, kind, root, variables, definitions, selections } = unfolded;
         let Some(parent) = schema.get_type_definition(root) else {
             return Err(failure(ErrorCode::InternalServerError, "a schema without its root", None));
@@ -73,16 +80,29 @@ impl Operation {
                 root_fields.push(root.name.clone());
             }
         }
-        let price = Price::of(schema, parent, &selections);
+        let tariff = Tariff { schema, prices };
+        let price = Price::of(tariff, parent, kind, &selections);
+        let efforts = tariff.efforts(parent, kind, &selections);
         let selections = if merge::is_conditional(&selections) {
             Selections::Conditional(selections)
         } else {
             Selections::Merged(merge::merge(schema, parent, &selections, &Variables::default())?)
         };
         let root_fields = root_fields.into();
-        let operation =
-            Self { name, kind, measured, roots, root_fields, schema, root, variables, definitions, price, selections };
-        Ok(operation)
+        Ok(Self {
+            name,
+            kind,
+            measured,
+            roots,
+            root_fields,
+            schema,
+            root,
+            variables,
+            definitions,
+            price,
+            efforts,
+            selections,
+        })
     }
 
     /// Whether the operation declares a variable of this name.
@@ -118,12 +138,14 @@ impl Operation {
 
     /// What it costs with these variables, at least a point; refused if that, or its shape, is too much.
     pub(super) fn weigh(&self, variables: &Variables, limits: &Limits) -> Result<u32, Vec<ServerError>> {
-        let mut points = self.price.points(variables);
-        if self.kind == OperationType::Mutation {
-            points = points.saturating_add(self.measured.roots.saturating_mul(MUTATION_POINTS));
-        }
+        let points = self.price.points(variables);
         let errors = check_operation(&self.measured, points, limits);
         if errors.is_empty() { Ok(u32::try_from(points.max(1)).unwrap_or(u32::MAX)) } else { Err(errors) }
+    }
+
+    /// What it does whatever its answer holds, with these variables.
+    pub(super) fn efforts(&self, variables: &Variables) -> Efforts {
+        Efforts::of(&self.efforts, variables)
     }
 
     /// The selections, if they depend on variables.
@@ -181,7 +203,11 @@ impl Operation {
         let variables =
             self.variables.len() * (size_of::<Variable>() + size_of::<Positioned<VariableDefinition>>() + 128);
         let roots = self.roots.iter().map(|root| size_of::<Root>() + 2 * (root.key.len() + 2 * root.name.len()));
-        size_of::<Self>() + variables + roots.sum::<usize>() + self.price.parts() * 256 + bytes_of(set)
+        size_of::<Self>()
+            + variables
+            + roots.sum::<usize>()
+            + (self.price.parts() + self.efforts.len()) * 256
+            + bytes_of(set)
     }
 }
 

@@ -14,14 +14,17 @@ use async_graphql::ServerError;
 use serde_json::json;
 
 use super::*;
-use crate::graphql::classify::code;
+use crate::graphql::{
+    classify::code,
+    prices::{Table, Work},
+};
 
 /// A schema with everything that the rules tell apart.
 const SDL: &str = r"
     type Query {
         a(b: ID, c: Filter, list: [Int], lists: [Int!]): A
         viewer: User
-        jobs(first: Int, last: Int, filter: Filter, orderBy: Order): JobConnection
+        jobs(query: String, first: Int, last: Int, filter: Filter, orderBy: Order): JobConnection
         skills(first: Int! = 20, prefix: String): [Skill!]
         node(id: ID!): Node
         nodes(ids: [ID!]!): [Node]!
@@ -52,9 +55,9 @@ const SDL: &str = r"
     type Dog implements Pet { name: String barks: Boolean! size: Int friend: Pet }
     type Cat implements Pet { name: String meows: Boolean size: String friend: Pet }
     enum Status { OPEN CLAIMED }
-    enum Field { BUDGET POSTED }
+    enum Field { BUDGET POSTED RELEVANCE }
     input Filter { status: [Status!] text: String since: DateTime and: Filter limit: Int! = 3 }
-    input Order { field: Field! ascending: Boolean = true }
+    input Order { field: Field! ascending: Boolean = true direction: String }
     input Choice @oneOf { name: String number: Int }
     scalar DateTime
     directive @skip(if: Boolean!) on FIELD | FRAGMENT_SPREAD | INLINE_FRAGMENT
@@ -68,8 +71,12 @@ fn date_time(value: async_graphql::Value) -> Result<(), String> {
     }
 }
 
-static LANGUAGE: LazyLock<Arc<Language>> =
-    LazyLock::new(|| Arc::new(Language::new(SDL, &[("DateTime", date_time)]).expect("a schema")));
+/// What is no page, count or change by its shape.
+const PRICES: Table = &[("Query", &[("jobs", Work::SearchPage)])];
+
+static LANGUAGE: LazyLock<Arc<Language>> = LazyLock::new(|| {
+    Arc::new(Language::new(SDL, &[("DateTime", date_time)], Prices::new(&[PRICES])).expect("a schema"))
+});
 
 fn variables(values: serde_json::Value) -> SentVariables {
     SentVariables::new(values.as_object().expect("an object"))

@@ -107,7 +107,7 @@ fn schema() -> (Schema<Query, EmptyMutation, Items>, Documents) {
         .extension(Nulls)
         .validation_mode(async_graphql::ValidationMode::Fast)
         .finish();
-    let language = Language::new(&schema.sdl(), &[]).expect("a schema");
+    let language = Language::new(&schema.sdl(), &[], Prices::default()).expect("a schema");
     (schema, Documents::new(Arc::new(language)))
 }
 
