@@ -273,7 +273,8 @@ impl Asked {
         };
         let limit = |limit: NonZeroU32| limit.saturating_mul(NonZeroU32::new(times).unwrap_or(NonZeroU32::MIN));
         within(one_more(&self.groups, wish.group), limit(groups)).map_err(|limit| TooMuch::Groups(whose, limit))?;
-        within(one_more(&self.sections, wish.section), limit(filters)).map_err(|limit| TooMuch::Filters(whose, limit))?;
+        within(one_more(&self.sections, wish.section), limit(filters))
+            .map_err(|limit| TooMuch::Filters(whose, limit))?;
         within(self.bytes + wish.bytes, limit(bytes)).map_err(|limit| TooMuch::Bytes(whose, limit))
     }
 
@@ -369,7 +370,9 @@ mod tests {
         for noted in &noted {
             askers.forget(noted);
         }
-        assert!(askers.users.is_empty() && askers.networks.is_empty() && askers.replays.is_empty() && askers.bytes == 0);
+        assert!(
+            askers.users.is_empty() && askers.networks.is_empty() && askers.replays.is_empty() && askers.bytes == 0
+        );
     }
 
     #[test]
