@@ -5,7 +5,7 @@
 //!
 //! - **Replay.** A [`Feed`](super::Feed) pays for the events that it reads and for those that it has executed for itself.
 //!   The first page is part of the price, and what others have executed already costs nothing.
-//! - **Live.** Each event that a group executes costs [`EXECUTION`], shared by all members who get it. A section notes what
+//! - **Live.** Each event that a group executes costs what [`Execution::cost`](super::Execution::cost) says, shared by all members who get it. A section notes what
 //!   each of its members owes, which is one addition a section and an event; when that has come to a whole point, all its
 //!   members are charged. So a member of a popular group pays nearly nothing, and one who is alone pays all of it.
 //! - **Own results** are charged to the viewer for whom they are made, by the lanes.
@@ -21,9 +21,9 @@ use std::{fmt, time::Duration};
 use crate::auth::actor::Origin;
 
 /// A point, in millionths.
-pub(super) const POINT: u64 = 1_000_000;
-/// An event that is executed: a tenth of a point.
-pub(super) const EXECUTION: u64 = POINT / 10;
+pub const POINT: u64 = 1_000_000;
+/// An event that is executed, at the least: a tenth of a point.
+pub const EXECUTION: u64 = POINT / 10;
 /// An event that is read from the log while catching up: a hundredth.
 pub(super) const READ_FROM_LOG: u64 = POINT / 100;
 /// An event that is still in memory and looked at while catching up: a thousandth.
@@ -53,8 +53,8 @@ impl Payment for Free {
 }
 
 /// What each of so many who hear an event owes for its execution.
-pub(super) fn share(members: usize) -> u64 {
-    (EXECUTION / u64::try_from(members.max(1)).unwrap_or(u64::MAX)).max(1)
+pub(super) fn share(cost: u64, members: usize) -> u64 {
+    (cost / u64::try_from(members.max(1)).unwrap_or(u64::MAX)).max(1)
 }
 
 /// Counts what was charged, by what for.
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn an_execution_is_shared_and_never_free() {
-        assert_eq!((share(0), share(1), share(4)), (EXECUTION, EXECUTION, EXECUTION / 4));
-        assert_eq!(share(10_000_000), 1);
+        assert_eq!([0, 1, 4].map(|members| share(EXECUTION, members)), [EXECUTION, EXECUTION, EXECUTION / 4]);
+        assert_eq!(share(EXECUTION, 10_000_000), 1);
     }
 }

@@ -22,7 +22,7 @@ use std::{
 
 use super::{
     Delivery,
-    charges::{self, EXECUTION, PATIENCE, SKIP},
+    charges::{self, PATIENCE, SKIP},
     hub::{Hub, Seat},
     members::{Member, Place},
     outlet::{Offer, Outlet, Payload},
@@ -286,7 +286,7 @@ impl Feed {
                 let (response, executed) =
                     self.seat.section.group().response(delivery, hearing, self.member.viewer).await;
                 if executed {
-                    self.owed += EXECUTION;
+                    self.owed += self.seat.section.group().execution().cost();
                     tokio::task::yield_now().await;
                 }
                 waiting.push(Payload { response, position: delivery.position() });

@@ -58,6 +58,11 @@ pub trait Execution: Send + Sync + 'static {
         viewer: Option<Origin>,
     ) -> BoxFuture<'a, Executed>;
 
+    /// What one execution costs, in millionths of a point.
+    fn cost(&self) -> u64 {
+        EXECUTION
+    }
+
     /// About how many bytes it takes in memory for as long as the group lives.
     fn bytes(&self) -> usize {
         0
@@ -332,7 +337,7 @@ impl Group {
                 // One that has much to do does not hold a thread for all of it.
                 tokio::task::yield_now().await;
             }
-            let share = charges::share(listeners);
+            let share = charges::share(self.execution.cost(), listeners);
             for (index, parties) in public {
                 let Some(part) = parts.get_mut(index) else { continue };
                 if let Some(response) = &response {
@@ -385,8 +390,9 @@ impl Group {
 
     /// Charges a viewer for a result of their own. False if nothing more may be made for them until they have paid.
     pub(super) fn charge_own(&self, viewer: &Origin) -> bool {
-        charges::count("own", EXECUTION);
-        self.manner.payment.charge(viewer, EXECUTION).is_none()
+        let cost = self.execution.cost();
+        charges::count("own", cost);
+        self.manner.payment.charge(viewer, cost).is_none()
     }
 
     /// Offers everybody what is shared, puts those aside who wait for a result of their own, and lets other tasks run now

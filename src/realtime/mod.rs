@@ -39,7 +39,7 @@ pub use bus::{
     Announced, Bus, Gossip, Heard, MemoryBus, MemoryNetwork, Party, PostgresBus, PostgresBusError, RedisBus,
     RedisBusError, Seal, Signal, Topic,
 };
-pub use charges::{Free, Payment};
+pub use charges::{EXECUTION, Free, POINT, Payment};
 pub use delivery::{Delivery, SelectionKey, SharingKey};
 pub use feed::{Feed, FeedEnd, Live, Progress};
 pub use group::{Executed, Execution, Together};

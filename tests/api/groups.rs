@@ -100,7 +100,7 @@ on_both! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_subscriptions_leave_nothing_behind() {
     let number = if std::env::var_os("LANCEWIRE_SOAK_SECONDS").is_some() { 100_000 } else { 5_000 };
-    let settings = "[budgets]\nanonymous = 4000000000\nsigned_in = 4000000000\n\
+    let settings = "[budgets]\nanonymous = 4000000000\nsigned_in = 4000000000\naddress = 4000000000\n\
                     [sockets]\nmessages_per_minute = 4000000000\n[limits]\ncost = 2000";
     let app = TestApp::start_with(Database::Sqlite, settings, lancewire::clock::Clock::system()).await;
     let hub = &app.app.services.hub;

@@ -22,9 +22,13 @@ use crate::{
     graphql::{
         budget::Budget, classify::classify, context::Scope, errors::ErrorCode, language::ForEvents, limits::failure,
     },
-    realtime::{Delivery, Executed, Execution, Together},
+    realtime::{Delivery, EXECUTION, Executed, Execution, POINT, Together},
     schema::{Loads, Schema, event::Pinned},
 };
+
+/// What part of a subscription's price, which is that of one event asked for by a query, an execution costs: it reads
+/// nothing but what the event does not have itself, and is not answered to a request of its own.
+const PARTS: u64 = 20;
 
 /// Between tries to answer an event while the database is out of reach: the first pause and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -36,6 +40,8 @@ pub(super) struct EventExecution {
     /// Of the first who subscribed: nothing of it shows in an answer.
     address: IpAddr,
     budget: Budget,
+    /// Of one execution, in millionths of a point.
+    cost: u64,
 }
 
 /// Executions whose loads are made together.
@@ -47,7 +53,8 @@ struct SharedLoads<'e> {
 impl EventExecution {
     pub(super) fn new(operations: Operations, ready: &Ready) -> Self {
         let (operation, address) = (ready.prepared.for_events(), ready.origin.address);
-        Self { operations, operation, address, budget: ready.budget }
+        let cost = (u64::from(ready.prepared.cost) * POINT / PARTS).max(EXECUTION);
+        Self { operations, operation, address, budget: ready.budget, cost }
     }
 
     /// The answer, with loads of its own or those of others.
@@ -101,7 +108,7 @@ impl EventExecution {
         hearing: Hearing,
         viewer: Option<Origin>,
     ) -> (Response, Arc<Scope>) {
-        let Self { operations, operation, address, budget } = self;
+        let Self { operations, operation, address, budget, .. } = self;
         let origin = viewer.unwrap_or(Origin { actor: Actor::Anonymous, address: *address });
         let scope = Scope::new(origin.actor, origin.address, *budget, &operations.shared.clock);
         let scope = Arc::new(scope);
@@ -139,6 +146,10 @@ impl Execution for EventExecution {
         viewer: Option<Origin>,
     ) -> BoxFuture<'a, Executed> {
         self.answer(None, delivery, hearing, viewer).boxed()
+    }
+
+    fn cost(&self) -> u64 {
+        self.cost
     }
 
     fn bytes(&self) -> usize {
