@@ -133,7 +133,7 @@ fn contend(bench: &mut Bench, name: &str, options: &Options) -> Result<Vec<Vec<S
     let settings = Settings::on(Database::Postgres).set("LANCEWIRE_DATABASE__MAX_CONNECTIONS", 40);
     let mut server = Lancewire::start_on(options, &settings, &url, Some(postgres), &home)?;
     let pairs = people(&mut server, PAIRS)?;
-    let admin = server.sign_in("root@example.com")?;
+    let admin: String = server.sign_in("root@example.com")?.to_string();
     let address = server.process.address;
     let mut rows = Vec::new();
     for what in ["approvals", "confirmations"] {
