@@ -41,7 +41,7 @@ use crate::{
     },
     http::{
         connections::{self, ConnectionLimits, Connections},
-        operations::{Operations, Parts},
+        operations::{Operations, Parts, SubscriptionPayment},
         pages::Site,
         router::{Web, operators, router},
         server::{self, Server, Timeouts},
@@ -213,7 +213,10 @@ impl App {
             drop(lifecycle.spawn(replica.watch(lifecycle.clone())));
         }
         let bus = start_bus(&config, &log, &ids, &lifecycle).await?;
-        let hub = start_delivery(&config, log, &bus, db.doorbell(), &sessions, (&clock, &lifecycle)).await?;
+        let budgets = Arc::new(if alone { Budgets::new(config.budgets) } else { Budgets::shared(config.budgets) });
+        let payment = Arc::new(SubscriptionPayment(Arc::clone(&budgets)));
+        let delivery = Delivering { log, bus: &bus, doorbell: db.doorbell(), sessions: &sessions, payment };
+        let hub = start_delivery(&config, delivery, (&clock, &lifecycle)).await?;
         let kept = TimeDelta::seconds(config.events.retention_seconds.into());
         let seconds = |seconds: u32| TimeDelta::seconds(seconds.into());
         let (read, unread) = (config.retention.read_notification_seconds, config.retention.unread_notification_seconds);
@@ -232,7 +235,6 @@ impl App {
         }
 
         let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };
-        let budgets = Arc::new(if alone { Budgets::new(config.budgets) } else { Budgets::shared(config.budgets) });
         let limits = gossip::Limits { budgets: Arc::clone(&budgets), attempts, sign_ups };
         drop(lifecycle.spawn(sweep(limits.clone(), lifecycle.clone())));
         if !alone {
@@ -246,6 +248,7 @@ impl App {
             documents: Documents::new(schema::language()?),
             limits: config.limits.clone(),
             budgets,
+            share_sizes: Db::share_sizes(&config.database),
             timeout: Duration::from_millis(config.http.operation_timeout_ms),
             clock: clock.clone(),
             ids: ids.clone(),
@@ -437,24 +440,31 @@ fn sqlite_file(url: &str) -> Option<&Path> {
     Some(Path::new(path.split('?').next().unwrap_or(path)))
 }
 
+/// What delivery stands on.
+struct Delivering<'a> {
+    log: EventLog,
+    bus: &'a Arc<dyn Bus>,
+    doorbell: Arc<Notify>,
+    sessions: &'a Sessions,
+    payment: Arc<SubscriptionPayment>,
+}
+
 /// The hub, and the tail that feeds it from the log and the bus.
 async fn start_delivery(
     config: &Config,
-    log: EventLog,
-    bus: &Arc<dyn Bus>,
-    doorbell: Arc<Notify>,
-    sessions: &Sessions,
+    Delivering { log, bus, doorbell, sessions, payment }: Delivering<'_>,
     (clock, lifecycle): (&Clock, &Lifecycle),
 ) -> Result<Hub, StartError> {
     let settings = HubSettings {
         ring_bytes: config.events.ring_bytes,
         backlog: config.events.buffer,
         shared_execution: config.events.shared_execution,
+        asking: config.subscriptions,
     };
     let terms = schema::event::terms;
     // Sockets are sent home over a while, and get everything until it is their turn. A delivery under way may wait for a
     // database that is away, for as long as that takes: it ends when nobody is left.
-    let hub = Hub::new(log, Arc::clone(bus), terms, settings, clock.clone(), lifecycle.until_drained());
+    let hub = Hub::new(log, Arc::clone(bus), terms, settings, payment, clock.clone(), lifecycle.until_drained());
     let poll = Duration::from_millis(config.events.poll_ms);
     // On SQLite nobody else commits but a tool of the operator's, and a commit of ours rings.
     let poll = if config.database.backend() == Backend::Sqlite { poll.max(LONE_POLL) } else { poll };

@@ -21,6 +21,7 @@ use crate::{
     },
     jobs::quota::DraftQuota,
     money::{Currency, Money},
+    realtime::AskingSettings,
 };
 
 const DEFAULT: &str = include_str!("../config/default.toml");
@@ -88,6 +89,8 @@ pub struct Config {
     pub budgets: BudgetSettings,
     /// `[sockets]`
     pub sockets: SocketSettings,
+    /// `[subscriptions]`
+    pub subscriptions: AskingSettings,
     /// `[telemetry]`
     pub telemetry: TelemetrySettings,
 }
@@ -424,6 +427,11 @@ impl Config {
             "must be between 1 and 10000",
         )?;
         require(
+            (1..=100).contains(&self.database.caller_share_percent),
+            "database.caller_share_percent",
+            "must be between 1 and 100",
+        )?;
+        require(
             money.currency.len() >= 3 && money.currency.bytes().all(|byte| byte.is_ascii_uppercase()),
             "marketplace.currency",
             "must be an upper-case code such as USD",
@@ -595,6 +603,8 @@ mod tests {
             ("[http]\nlissen = \"127.0.0.1:1\"", "lissen"),
             ("[database]\nurl = \"mysql://x\"", "database.url"),
             ("[database]\nmax_connections = \"many\"", "max_connections"),
+            ("[database]\ncaller_share_percent = 0", "database.caller_share_percent"),
+            ("[database]\ncaller_share_percent = 101", "database.caller_share_percent"),
             ("[database]\nreplica_url = \"postgres://x/y\"", "database.replica_url needs PostgreSQL"),
             ("[database]\nurl = \"postgres://x/y\"\nreplica_url = \"x/y\"", "database.replica_url must begin"),
             ("[database]\nreplica_max_lag_ms = -1", "replica_max_lag_ms"),

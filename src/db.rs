@@ -49,14 +49,17 @@ pub mod points;
 mod pool;
 pub mod receipt;
 pub mod replica;
+pub mod share;
 mod standing;
+mod stop;
 mod watch;
 mod writes;
 
 use points::{Point, Points, Witness};
-use pool::{Common, Deadlines};
+use pool::{Common, Deadlines, Purpose};
 use receipt::{Arrivals, Left, Receipt};
 use replica::Snapshot;
+use share::ShareSizes;
 use writes::Writes;
 
 pub use pool::{Pool, Transaction};
@@ -84,6 +87,8 @@ pub struct DatabaseSettings {
     pub migrate: bool,
     /// Connections of the `PostgreSQL` pool, or readers on `SQLite`.
     pub max_connections: u32,
+    /// How many of a hundred connections one caller may hold at once; one at least.
+    pub caller_share_percent: u8,
     /// How long a request waits for a connection, in milliseconds.
     pub acquire_timeout_ms: u64,
     /// How long a statement may run, in milliseconds (`PostgreSQL`).
@@ -168,21 +173,23 @@ impl Db {
         let backend = settings.backend();
         let common = Common { statements: Arc::default(), doorbell: Arc::default(), lifecycle, points };
         let free = Duration::from_millis(settings.acquire_timeout_ms);
-        let pool = |opened: &DatabaseConnection, size, answer| {
-            Pool::new(opened, size, Deadlines { free, answer }, common.clone())
+        let pool = |opened: &DatabaseConnection, size, purpose, answer| {
+            Pool::new(opened, size, purpose, Deadlines { free, answer }, common.clone())
         };
+        let (all, own) = (Purpose::Everything, Purpose::Internal);
         let (migrator, writer, reader, tail) = match backend {
             Backend::Sqlite => {
                 let migrator = connect::sqlite(settings, false).await?;
                 let (readers, tail) = (connect::sqlite(settings, true).await?, connect::sqlite(settings, true).await?);
-                let writer = pool(&migrator, 1, None);
-                (migrator, writer, pool(&readers, settings.max_connections, None), pool(&tail, 1, None))
+                let writer = pool(&migrator, 1, all, None);
+                (migrator, writer, pool(&readers, settings.max_connections, all, None), pool(&tail, 1, own, None))
             }
             Backend::Postgres => {
                 let migrator = connect::postgres(settings).await?;
                 let running = Some(settings.statement_timeout_ms).filter(|limit| *limit > 0).map(Duration::from_millis);
-                let writer = pool(&migrator, settings.max_connections, running.map(|running| running + ON_THE_WAY));
-                (migrator, writer.clone(), writer, pool(&connect::tail(settings).await?, 1, Some(TAIL_ANSWER)))
+                let answer = running.map(|running| running + ON_THE_WAY);
+                let writer = pool(&migrator, settings.max_connections, all, answer);
+                (migrator, writer.clone(), writer, pool(&connect::tail(settings).await?, 1, own, Some(TAIL_ANSWER)))
             }
         };
         let shared = Shared {
@@ -198,6 +205,12 @@ impl Db {
         };
         let reader = Arc::new(Reader::Pool(reader));
         Ok(Self { shared: Arc::new(shared), reader, author: None, receipt: None })
+    }
+
+    /// How much of the pools of a database with these settings one caller may hold.
+    pub fn share_sizes(settings: &DatabaseSettings) -> ShareSizes {
+        let one_pool = settings.backend() == Backend::Postgres;
+        ShareSizes::new(settings.max_connections, settings.caller_share_percent, one_pool)
     }
 
     /// The same database with its reads answered from `snapshot`.
@@ -282,6 +295,11 @@ impl Db {
     /// and pages: in a pool each of many connections plans and warms up for itself what one of them does next.
     pub fn tail(&self) -> &Pool {
         &self.shared.tail
+    }
+
+    /// What its pools have in common.
+    fn common(&self) -> &Common {
+        &self.shared.common
     }
 
     /// Rung after each commit. One permit is kept, so a ring between two waits is not missed.

@@ -3,13 +3,18 @@
 //! Keyset paging: a cursor holds the sort key and the id of the row it stands on, so that a page is an index range
 //! however deep it lies, and rows that come or go elsewhere move nothing. Used by every list of every domain; what a
 //! page looks like in GraphQL is the affair of `graphql::connections`.
+//!
+//! Pages of many lists, as a nested list asks for one for each of its parents, are read by one statement ([`read_all`]).
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use sea_orm::{Condition, ExprTrait, Order, sea_query::Expr};
+use sea_orm::{
+    Condition, ConnectionTrait, DbErr, ExprTrait, Order, QueryResult,
+    sea_query::{Asterisk, Expr, Query, SelectStatement, UnionType},
+};
 use uuid::Uuid;
 
 /// Where a row stands in a list: the list's sort order, the row's key in it, the row's id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor {
     /// Which order the key belongs to: a cursor of one order is refused by another.
     pub order: u8,
@@ -45,7 +50,7 @@ impl Cursor {
 }
 
 /// Which rows of a list are asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PageRequest {
     /// How many, 1 to 100.
     pub size: u8,
@@ -118,6 +123,42 @@ impl<T> Page<T> {
         let rows = self.rows.into_iter().map(map).collect::<Result<_, _>>()?;
         Ok(Page { rows, has_previous: self.has_previous, has_next: self.has_next })
     }
+}
+
+/// How many pages are read by one statement: a query may ask for so many parents at a time.
+const TOGETHER: usize = 100;
+
+/// Runs these queries for pages, a hundred by one statement, and returns the rows of each in its own order. Behind its own
+/// columns a row has one that says which query it is of.
+pub async fn read_all<C: ConnectionTrait>(
+    connection: &C,
+    pages: Vec<SelectStatement>,
+) -> Result<Vec<Vec<QueryResult>>, DbErr> {
+    if let [one] = pages.as_slice() {
+        return Ok(vec![connection.query_all(one).await?]);
+    }
+    let mut all: Vec<Vec<QueryResult>> = Vec::new();
+    for some in pages.chunks(TOGETHER) {
+        let begin = all.len();
+        all.resize_with(begin + some.len(), Vec::new);
+        let numbered = some.iter().zip(0_i32..).map(|(page, number)| {
+            // Neither database lets a part of a UNION have an order and a limit, but for one in parentheses.
+            Query::select()
+                .column(Asterisk)
+                .expr_as(Expr::cust(number.to_string()), "part")
+                .from_subquery(page.clone(), "page")
+                .take()
+        });
+        let together = numbered.reduce(|mut all, next| all.union(UnionType::All, next).take());
+        let Some(together) = together else { continue };
+        for row in connection.query_all(&together).await? {
+            let part = usize::try_from(row.try_get::<i32>("", "part")?).unwrap_or_default();
+            if let Some(rows) = all.get_mut(begin + part) {
+                rows.push(row);
+            }
+        }
+    }
+    Ok(all)
 }
 
 #[cfg(test)]

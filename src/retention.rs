@@ -35,7 +35,7 @@ const REST: u32 = 4;
 const FIRST: u32 = 250;
 const LEAST: u32 = 10;
 const MOST: u32 = 5_000;
-/// Failed steps after which a look is over: the next one begins with the size to which these have led.
+/// Failed steps one after the other after which a look is over: the next one begins with the size to which these have led.
 const FAILURES: u32 = 5;
 
 const REMOVED: &str = "lancewire_retention_removed_total";
@@ -83,6 +83,7 @@ impl Turn {
             Ok(0) => self.open = false,
             Ok(removed) => {
                 counter!(REMOVED, "what" => self.rows.what()).increment(removed);
+                self.failures = 0;
                 self.size = next_size(self.size, took);
             }
             Err(error) => {
@@ -166,28 +167,35 @@ fn next_size(size: u32, took: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
     use super::*;
 
     /// A disk on which a row takes so long, and a step that takes too long fails.
     #[derive(Debug)]
     struct Slow {
         row: Duration,
-        left: std::sync::atomic::AtomicU32,
+        left: AtomicU32,
+        failed: AtomicU32,
     }
 
     #[async_trait]
-    impl Prune for Slow {
+    impl Prune for Arc<Slow> {
         fn what(&self) -> &'static str {
             "rows"
         }
 
         async fn step(&self, _: DateTime<Utc>, most: u32) -> Result<u64, DbErr> {
             if self.row * most > TARGET * 20 {
+                self.failed.fetch_add(1, Ordering::Relaxed);
                 return Err(DbErr::Custom("canceling statement due to statement timeout".into()));
             }
-            let left = self.left.load(std::sync::atomic::Ordering::Relaxed);
+            let left = self.left.load(Ordering::Relaxed);
             let removed = left.min(most);
-            self.left.store(left - removed, std::sync::atomic::Ordering::Relaxed);
+            self.left.store(left - removed, Ordering::Relaxed);
             Ok(removed.into())
         }
 
@@ -214,8 +222,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_step_that_is_too_large_does_not_fail_for_ever() {
-        let slow = Slow { row: Duration::from_millis(10), left: 200.into() };
-        let mut turn = Turn::new(Box::new(slow));
+        let slow = Arc::new(Slow { row: Duration::from_millis(10), left: 200.into(), failed: 0.into() });
+        let mut turn = Turn::new(Box::new(Arc::clone(&slow)));
         turn.open = true;
         let mut steps = 0;
         while turn.open {
@@ -223,6 +231,7 @@ mod tests {
             steps += 1;
             assert!(steps < 1_000, "{turn:?} comes to no end");
         }
-        assert!(turn.failures > 0 && turn.failures < FAILURES, "{turn:?}");
+        assert_eq!(slow.left.load(Ordering::Relaxed), 0, "{turn:?} gives up");
+        assert!(slow.failed.load(Ordering::Relaxed) > 0);
     }
 }

@@ -1,7 +1,8 @@
 //! Indexes by which a reader of the log comes from one event to the next that is meant for them, whatever lies between.
 //!
 //! Of the events of jobs, most are for everybody; the others each have an owner, and those of claims a claimant besides.
-//! `SQLite` ends each entry of an index with the row's id, which is the position.
+//! `SQLite` ends each entry of an index with the row's id, which is the position. On `PostgreSQL` an event is written without
+//! its position and gets it a moment later: it comes into these indexes only then, once instead of twice.
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
@@ -21,15 +22,15 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let (position, and_position) = match manager.get_database_backend() {
-            DbBackend::Sqlite => ("id", ""),
-            _ => ("position", ", position"),
+        let (position, and_position, placed) = match manager.get_database_backend() {
+            DbBackend::Sqlite => ("id", "", ""),
+            _ => ("position", ", position", " AND position IS NOT NULL"),
         };
-        let jobs = format!("events ({position}) WHERE {JOBS}");
+        let jobs = format!("events ({position}) WHERE {JOBS}{placed}");
         create_index(manager, "events_jobs_idx", &jobs).await?;
-        create_index(manager, "events_owner_idx", &format!("events (owner_id, kind{and_position}) WHERE {OWN}"))
-            .await?;
-        let claimant = format!("events (claimant_id{and_position}) WHERE kind = 'CLAIM_UPDATED'");
+        let owner = format!("events (owner_id, kind{and_position}) WHERE {OWN}{placed}");
+        create_index(manager, "events_owner_idx", &owner).await?;
+        let claimant = format!("events (claimant_id{and_position}) WHERE kind = 'CLAIM_UPDATED'{placed}");
         create_index(manager, "events_claimant_idx", &claimant).await
     }
 }

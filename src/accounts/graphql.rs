@@ -20,7 +20,7 @@ use crate::{
     claims::{
         Claims,
         graphql::{ClaimConnection, ClaimStatus},
-        list::ClaimScope,
+        list::{ClaimScope, ClaimsIn},
     },
     error::Fault,
     graphql::{
@@ -31,15 +31,18 @@ use crate::{
         scalars::{DateTime, Url},
         user_errors::{InputError, TooManyAttemptsError},
     },
-    ids::UserId,
+    ids::{SkillId, UserId},
     jobs::{
-        Jobs,
         graphql::{JobConnection, JobStatus},
+        list::JobsOf,
     },
-    notifications::{Notifications, graphql::NotificationConnection},
+    notifications::{graphql::NotificationConnection, service::Inbox},
     schema::{Loaders, user_errors::UserError},
     user_errors,
-    wallet::{Wallets, graphql::WalletObject, model::wallet_of},
+    wallet::{
+        graphql::{WalletObject, visible_wallet},
+        model::wallet_of,
+    },
 };
 
 /// What an account may do. One account may hold several roles.
@@ -117,13 +120,15 @@ impl UserObject {
 
     /// *Private*: the account itself and admins; null for others.
     async fn email(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        Ok(Box::pin(ctx.get::<Accounts>().email(ctx.actor(), self.0.id)).await?)
+        if !self.shows_private_fields(ctx) {
+            return Ok(None);
+        }
+        Ok(Box::pin(ctx.get::<Loaders>().accounts().load_one(EmailOf(self.0.id))).await?)
     }
 
     /// *Private*: the account itself and admins; null for others.
     async fn wallet(&self, ctx: &Context<'_>) -> Result<Option<WalletObject>> {
-        let wallet = Box::pin(ctx.get::<Wallets>().find(ctx.actor(), wallet_of(self.0.id))).await?;
-        Ok(wallet.map(WalletObject::from))
+        visible_wallet(ctx, wallet_of(self.0.id)).await
     }
 
     /// *Private*. My Jobs, client side: jobs this user posted, drafts included.
@@ -144,12 +149,10 @@ impl UserObject {
         }
         let request = PageArguments { first, after, last, before }.nested()?;
         let statuses: Vec<_> = status.into_iter().flatten().map(Into::into).collect();
-        let (jobs, client) = (ctx.get::<Jobs>(), self.0.id);
-        let page = async move {
-            let page = jobs.page_of_client(client, &statuses, request).await?;
-            Ok(Some(Box::new(JobConnection::of_client(page, client, statuses))))
-        };
-        Box::pin(page).await
+        let client = self.0.id;
+        let list = JobsOf { client, statuses: statuses.clone(), request };
+        let page = Box::pin(ctx.get::<Loaders>().jobs().load_one(list)).await?;
+        Ok(page.map(|page| Box::new(JobConnection::of_client(page, client, statuses))))
     }
 
     /// *Private*. My Jobs, freelancer side: claims this user holds or held.
@@ -171,12 +174,9 @@ impl UserObject {
         let request = PageArguments { first, after, last, before }.nested()?;
         let statuses: Vec<_> = status.into_iter().flatten().map(Into::into).collect();
         let scope = ClaimScope { freelancer: Some(self.0.id), job: None };
-        let claims = ctx.get::<Claims>();
-        let page = async move {
-            let page = claims.page(scope, &statuses, request).await?;
-            Ok(Some(Box::new(ClaimConnection::new(page, scope, statuses))))
-        };
-        Box::pin(page).await
+        let list = ClaimsIn { scope, statuses: statuses.clone(), request };
+        let page = Box::pin(ctx.get::<Loaders>().claims().load_one(list)).await?;
+        Ok(page.map(|page| Box::new(ClaimConnection::new(page, scope, statuses))))
     }
 
     /// *Private*. Durable inbox: every notification, read or not, whether or not a socket was open. One that was read is
@@ -199,9 +199,9 @@ impl UserObject {
             return Ok(None);
         }
         let request = PageArguments { first, after, last, before }.nested()?;
-        let page = ctx.get::<Notifications>().page(self.0.id, unread_only == Some(true), request);
-        let page = Box::pin(page).await?;
-        Ok(Some(Box::new(NotificationConnection::new(page, self.0.id))))
+        let list = Inbox { user: self.0.id, unread_only: unread_only == Some(true), request };
+        let page = Box::pin(ctx.get::<Loaders>().notifications().load_one(list)).await?;
+        Ok(page.map(|page| Box::new(NotificationConnection::new(page, self.0.id))))
     }
 }
 
@@ -247,6 +247,30 @@ pub(crate) struct AccountLoader(pub(crate) Accounts);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SkillsOf(pub(crate) UserId);
 
+/// Asks for a user's email.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct EmailOf(UserId);
+
+impl Loader<EmailOf> for AccountLoader {
+    type Value = String;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[EmailOf]) -> Result<HashMap<EmailOf, String>, Arc<Fault>> {
+        let users: Vec<UserId> = keys.iter().map(|key| key.0).collect();
+        let emails = self.0.emails(&users).await.map_err(Arc::new)?;
+        Ok(emails.into_iter().map(|(user, email)| (EmailOf(user), email)).collect())
+    }
+}
+
+impl Loader<SkillId> for AccountLoader {
+    type Value = Skill;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[SkillId]) -> Result<HashMap<SkillId, Skill>, Arc<Fault>> {
+        self.0.skills_by_id(keys).await.map_err(Arc::new)
+    }
+}
+
 impl Loader<UserId> for AccountLoader {
     type Value = UserCard;
     type Error = Arc<Fault>;
@@ -271,6 +295,16 @@ impl Loader<SkillsOf> for AccountLoader {
 pub(crate) async fn user(ctx: &Context<'_>, id: UserId) -> Result<UserObject> {
     let card = Box::pin(ctx.get::<Loaders>().accounts().load_one(id)).await?;
     Ok(card.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))?.into())
+}
+
+/// A user by id, if there is one.
+pub(crate) async fn find_user(ctx: &Context<'_>, id: UserId) -> Result<Option<UserObject>> {
+    Ok(Box::pin(ctx.get::<Loaders>().accounts().load_one(id)).await?.map(Into::into))
+}
+
+/// A skill by id, if there is one.
+pub(crate) async fn find_skill(ctx: &Context<'_>, id: SkillId) -> Result<Option<SkillObject>> {
+    Ok(Box::pin(ctx.get::<Loaders>().accounts().load_one(id)).await?.map(SkillObject))
 }
 
 impl AccountError {
@@ -414,7 +448,7 @@ pub(crate) struct CreateSkillInput {
 /// Rename, merge or retire a skill. Fields left out or null stay as they are.
 #[derive(InputObject)]
 pub(crate) struct UpdateSkillInput {
-    /// Which skill.
+    /// The skill to change, as `Skill.id` gives it.
     id: ID,
     /// The name to show to people from now on; events of before keep the old one.
     name: Option<String>,

@@ -545,13 +545,16 @@ impl Accounts {
         Ok(rows.into_iter().map(card).collect())
     }
 
-    /// A user's email, if the actor may know it.
-    pub async fn email(&self, actor: Actor, user: UserId) -> Result<Option<String>, Fault> {
-        if !actor.is(user) && !actor.is_admin() {
-            return Ok(None);
-        }
-        let row = users::Entity::find_by_id(user).one(self.db.reader()).await?;
-        Ok(row.map(|row| row.email))
+    /// The emails of many users, for a loader whose caller checked who may know them.
+    pub async fn emails(&self, users: &[UserId]) -> Result<HashMap<UserId, String>, Fault> {
+        let rows: Vec<(UserId, String)> = users::Entity::find()
+            .select_only()
+            .columns([users::Column::Id, users::Column::Email])
+            .filter(users::Column::Id.is_in(users.to_vec()))
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
+        Ok(rows.into_iter().collect())
     }
 
     /// The skills of many users, by name.

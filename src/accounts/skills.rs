@@ -73,9 +73,10 @@ impl Accounts {
         Ok(rows.into_iter().filter(starts).take(limit).map(Into::into).collect())
     }
 
-    /// One skill, retired or not.
-    pub async fn skill(&self, id: SkillId) -> Result<Option<Skill>, Fault> {
-        Ok(skills::Entity::find_by_id(id).one(self.db.reader()).await?.map(Into::into))
+    /// Many skills by id, retired or not.
+    pub async fn skills_by_id(&self, ids: &[SkillId]) -> Result<HashMap<SkillId, Skill>, Fault> {
+        let rows = skills::Entity::find().filter(skills::Column::Id.is_in(ids.to_vec())).all(self.db.reader()).await?;
+        Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
     }
 
     /// Admin: adds a word.
@@ -288,16 +289,16 @@ async fn resolve<C: ConnectionTrait>(
 /// Reads a vocabulary: CSV (RFC 4180) of slug and name, or a name alone in each line, of which the slug is made. Empty lines
 /// and the head `slug,name` are passed over. What is wrong is told with the number of its line.
 pub fn parse_vocabulary(text: &str) -> Result<Vec<(String, String)>, String> {
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
     let mut words: Vec<(String, String)> = Vec::new();
-    let mut lines: HashMap<String, u64> = HashMap::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| match error.position() {
-            Some(position) => format!("line {}: {error}", position.line()),
-            None => error.to_string(),
-        })?;
-        let line = record.position().map_or(0, csv::Position::line);
+    let mut lines: HashMap<String, usize> = HashMap::new();
+    let mut record = csv::StringRecord::new();
+    for (line, text) in (1..).zip(text.lines()) {
+        // A name is one line, so each line is a whole record.
+        let mut reader = csv::ReaderBuilder::new();
+        let mut reader = reader.has_headers(false).trim(csv::Trim::All).from_reader(text.as_bytes());
+        if !reader.read_record(&mut record).map_err(|error| format!("line {line}: {error}"))? {
+            continue;
+        }
         let fields: Vec<&str> = record.iter().collect();
         let (slug, name) = match fields[..] {
             ["slug", "name"] if words.is_empty() => continue,

@@ -8,7 +8,7 @@ use async_graphql::{
 
 use super::{
     ClaimError, Claims, intervention,
-    list::ClaimScope,
+    list::{ClaimScope, ClaimsIn, WorkFor},
     model::{self, Claim, Deliverable},
     service::Stepped,
 };
@@ -23,7 +23,7 @@ use crate::{
         scalars::DateTime,
         user_errors::{IdempotencyError, InputError, UserErrorCode},
     },
-    ids::{ClaimId, JobId, UserId},
+    ids::{ClaimId, DeliverableId, JobId, UserId},
     jobs::{
         graphql::{InvalidTransitionError, JobObject, JobStepError, VersionConflictError},
         model::Job,
@@ -287,6 +287,72 @@ impl Loader<LatestOf> for ClaimLoader {
     }
 }
 
+impl Loader<DeliverableId> for ClaimLoader {
+    type Value = Deliverable;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[DeliverableId]) -> Result<HashMap<DeliverableId, Deliverable>, Arc<Fault>> {
+        self.0.deliverables_by_id(keys).await.map_err(Arc::new)
+    }
+}
+
+/// Asks for all claims there ever were on a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct AllOn(JobId);
+
+impl Loader<AllOn> for ClaimLoader {
+    type Value = Vec<Claim>;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[AllOn]) -> Result<HashMap<AllOn, Vec<Claim>>, Arc<Fault>> {
+        let jobs: Vec<JobId> = keys.iter().map(|key| key.0).collect();
+        let claims = self.0.all_of(&jobs).await.map_err(Arc::new)?;
+        Ok(claims.into_iter().map(|(job, claims)| (AllOn(job), claims)).collect())
+    }
+}
+
+impl Loader<ClaimsIn> for ClaimLoader {
+    type Value = Page<Claim>;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[ClaimsIn]) -> Result<HashMap<ClaimsIn, Page<Claim>>, Arc<Fault>> {
+        let pages = self.0.pages(keys).await.map_err(Arc::new)?;
+        Ok(keys.iter().cloned().zip(pages).collect())
+    }
+}
+
+impl Loader<WorkFor> for ClaimLoader {
+    type Value = Page<Deliverable>;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[WorkFor]) -> Result<HashMap<WorkFor, Page<Deliverable>>, Arc<Fault>> {
+        let pages = self.0.pages_of_work(keys).await.map_err(Arc::new)?;
+        Ok(keys.iter().cloned().zip(pages).collect())
+    }
+}
+
+/// A claim and its job, if the viewer may see the claim.
+async fn visible(ctx: &Context<'_>, id: ClaimId) -> Result<Option<(Claim, Job)>> {
+    let loaders = ctx.get::<Loaders>();
+    let Some(claim) = Box::pin(loaders.claims().load_one(id)).await? else { return Ok(None) };
+    let job = Box::pin(loaders.jobs().load_one(claim.job_id)).await?;
+    let actor = ctx.actor();
+    Ok(job.filter(|job| claim.is_visible_to(job, &actor)).map(|job| (claim, job)))
+}
+
+/// A claim, for those who may see it.
+pub(crate) async fn visible_claim(ctx: &Context<'_>, id: ClaimId) -> Result<Option<ClaimObject>> {
+    Ok(visible(ctx, id).await?.map(|(claim, _)| claim.into()))
+}
+
+/// A submission, for those who may see it.
+pub(crate) async fn visible_deliverable(ctx: &Context<'_>, id: DeliverableId) -> Result<Option<DeliverableObject>> {
+    let Some(deliverable) = Box::pin(ctx.get::<Loaders>().claims().load_one(id)).await? else { return Ok(None) };
+    let seen = visible(ctx, deliverable.claim_id).await?;
+    let actor = ctx.actor();
+    Ok(seen.filter(|(claim, job)| claim.shows_work_to(job, &actor)).map(|_| deliverable.into()))
+}
+
 /// The live claim of a job whose private fields the viewer may see.
 pub(crate) async fn active_claim(ctx: &Context<'_>, job: &Job) -> Result<Option<ClaimObject>> {
     let claim = Box::pin(ctx.get::<Loaders>().claims().load_one(LiveOn(job.id))).await?;
@@ -303,13 +369,18 @@ pub(crate) async fn viewer_claim(ctx: &Context<'_>, job: &Job) -> Result<Option<
     Ok(claim.map(Into::into))
 }
 
-/// The work handed in for a job, as far as the viewer may see it.
+/// The work handed in for a job: all of it for its client and admins, their own for its claimant, nothing for anybody else.
 pub(crate) async fn deliverables_of(
     ctx: &Context<'_>,
     job: &Job,
     request: PageRequest,
 ) -> Result<DeliverableConnection> {
-    let page = ctx.get::<Claims>().deliverables(&ctx.actor(), job, request).await?;
+    let loader = ctx.get::<Loaders>().claims();
+    let claims = Box::pin(loader.load_one(AllOn(job.id))).await?.unwrap_or_default();
+    let actor = ctx.actor();
+    let shown = claims.iter().filter(|claim| claim.shows_work_to(job, &actor)).map(|claim| claim.id);
+    let list = WorkFor { claims: shown.collect(), request };
+    let page = Box::pin(loader.load_one(list)).await?.unwrap_or_else(|| request.page(Vec::new()));
     let (edges, page_info): (Vec<_>, PageInfo) = edges(page, |deliverable| Cursor::by_id(deliverable.id.into()));
     let edges: Vec<_> = edges.into_iter().map(|(cursor, node)| DeliverableEdge { cursor, node: node.into() }).collect();
     Ok(DeliverableConnection { nodes: edges.iter().map(|edge| edge.node.clone()).collect(), edges, page_info })
@@ -600,9 +671,9 @@ impl ClaimQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "As `Claim.id` gives it; an id of something else finds nothing.")] id: ID,
     ) -> Result<Option<ClaimObject>> {
-        let actor = signed_in(ctx)?;
+        signed_in(ctx)?;
         let Ok(id) = id.parse() else { return Ok(None) };
-        Ok(ctx.get::<Claims>().find(&actor, id).await?.map(|(claim, _)| claim.into()))
+        visible_claim(ctx, id).await
     }
 
     /// The viewer's claims as a freelancer, or on one of the viewer's own jobs as a client.

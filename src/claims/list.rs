@@ -1,8 +1,10 @@
 //! Lists of claims and of the work handed in for them: what whom is shown, a page at a time.
 
+use std::collections::HashMap;
+
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
-    sea_query::Expr,
+    ColumnTrait, Condition, EntityTrait, FromQueryResult as _, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait as _, Select, sea_query::Expr,
 };
 
 use super::{
@@ -13,9 +15,8 @@ use super::{
 use crate::{
     auth::actor::Actor,
     error::Fault,
-    ids::{JobId, UserId},
-    jobs::model::Job,
-    page::{Page, PageRequest},
+    ids::{ClaimId, JobId, UserId},
+    page::{Page, PageRequest, read_all},
 };
 
 impl Claims {
@@ -34,15 +35,19 @@ impl Claims {
         statuses: &[ClaimStatus],
         request: PageRequest,
     ) -> Result<Page<Claim>, Fault> {
-        let id = Expr::col(claims::Column::Id);
-        let rows = scope
-            .select(statuses)
-            .filter(request.bounds(&Order::Desc, &id, |cursor| Expr::value(cursor.id)))
-            .order_by(claims::Column::Id, request.direction(Order::Desc))
-            .limit(request.limit())
-            .all(self.db.reader())
-            .await?;
+        let rows = scope.page(statuses, request).all(self.db.reader()).await?;
         request.page(rows).try_map(Claim::try_from)
+    }
+
+    /// The same for several lists.
+    pub async fn pages(&self, lists: &[ClaimsIn]) -> Result<Vec<Page<Claim>>, Fault> {
+        let select = |list: &ClaimsIn| list.scope.page(&list.statuses, list.request).into_query();
+        let found = read_all(self.db.reader(), lists.iter().map(select).collect()).await?;
+        let pages = found.into_iter().zip(lists).map(|(rows, list)| {
+            let rows = rows.iter().map(|row| claims::Model::from_query_result(row, "")).collect::<Result<_, _>>()?;
+            list.request.page(rows).try_map(Claim::try_from)
+        });
+        pages.collect()
     }
 
     /// How many claims [`Claims::page`] pages through.
@@ -50,36 +55,58 @@ impl Claims {
         Ok(scope.select(statuses).count(self.db.reader()).await?)
     }
 
-    /// A page of the work handed in for a job, newest first: all of it for its client and admins, their own for its
-    /// claimant. Nothing for anybody else.
-    pub async fn deliverables(
-        &self,
-        actor: &Actor,
-        job: &Job,
-        request: PageRequest,
-    ) -> Result<Page<Deliverable>, Fault> {
-        let rows = claims::Entity::find().filter(claims::Column::JobId.eq(job.id)).all(self.db.reader()).await?;
-        let mut shown = Vec::new();
-        for row in rows {
-            let claim = Claim::try_from(row)?;
-            if claim.shows_work_to(job, actor) {
-                shown.push(claim.id);
-            }
-        }
+    /// Pages of the work handed in for claims, newest first. The caller has been let to see it.
+    pub async fn pages_of_work(&self, lists: &[WorkFor]) -> Result<Vec<Page<Deliverable>>, Fault> {
         let id = Expr::col(deliverables::Column::Id);
-        let rows = deliverables::Entity::find()
-            .filter(deliverables::Column::ClaimId.is_in(shown))
-            .filter(request.bounds(&Order::Desc, &id, |cursor| Expr::value(cursor.id)))
-            .order_by(deliverables::Column::Id, request.direction(Order::Desc))
-            .limit(request.limit())
-            .all(self.db.reader())
-            .await?;
-        request.page(rows).try_map(Deliverable::try_from)
+        let select = |list: &WorkFor| {
+            deliverables::Entity::find()
+                .filter(deliverables::Column::ClaimId.is_in(list.claims.clone()))
+                .filter(list.request.bounds(&Order::Desc, &id, |cursor| Expr::value(cursor.id)))
+                .order_by(deliverables::Column::Id, list.request.direction(Order::Desc))
+                .limit(list.request.limit())
+                .into_query()
+        };
+        let found = read_all(self.db.reader(), lists.iter().map(select).collect()).await?;
+        let pages = found.into_iter().zip(lists).map(|(rows, list)| {
+            let rows = rows.iter().map(|row| deliverables::Model::from_query_result(row, ""));
+            list.request.page(rows.collect::<Result<_, _>>()?).try_map(Deliverable::try_from)
+        });
+        pages.collect()
+    }
+
+    /// All claims there ever were on many jobs, for a loader whose caller checks who may see them.
+    pub async fn all_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Vec<Claim>>, Fault> {
+        let rows = claims::Entity::find().filter(claims::Column::JobId.is_in(jobs.to_vec()));
+        let mut found: HashMap<JobId, Vec<Claim>> = HashMap::new();
+        for row in rows.all(self.db.reader()).await? {
+            found.entry(row.job_id).or_default().push(row.try_into()?);
+        }
+        Ok(found)
     }
 }
 
+/// A page of claims.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimsIn {
+    /// Which list.
+    pub scope: ClaimScope,
+    /// In one of these statuses; empty: in any.
+    pub statuses: Vec<ClaimStatus>,
+    /// Which rows.
+    pub request: PageRequest,
+}
+
+/// A page of the work handed in for some claims.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WorkFor {
+    /// Which claims.
+    pub claims: Vec<ClaimId>,
+    /// Which rows.
+    pub request: PageRequest,
+}
+
 /// Which claims a list is about.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimScope {
     /// Only this freelancer's.
     pub freelancer: Option<UserId>,
@@ -88,6 +115,14 @@ pub struct ClaimScope {
 }
 
 impl ClaimScope {
+    fn page(self, statuses: &[ClaimStatus], request: PageRequest) -> Select<claims::Entity> {
+        let id = Expr::col(claims::Column::Id);
+        self.select(statuses)
+            .filter(request.bounds(&Order::Desc, &id, |cursor| Expr::value(cursor.id)))
+            .order_by(claims::Column::Id, request.direction(Order::Desc))
+            .limit(request.limit())
+    }
+
     fn select(self, statuses: &[ClaimStatus]) -> Select<claims::Entity> {
         let mut condition = Condition::all();
         if let Some(freelancer) = self.freelancer {

@@ -543,12 +543,14 @@ impl Claims {
         Ok(job.filter(|job| claim.is_visible_to(job, actor)).map(|job| (claim, job)))
     }
 
-    /// A submission, for those who may see it.
-    pub async fn find_deliverable(&self, actor: &Actor, id: DeliverableId) -> Result<Option<Deliverable>, Fault> {
-        let Some(row) = deliverables::Entity::find_by_id(id).one(self.db.reader()).await? else { return Ok(None) };
-        let deliverable = Deliverable::try_from(row)?;
-        let seen = self.find(actor, deliverable.claim_id).await?;
-        Ok(seen.filter(|(claim, job)| claim.shows_work_to(job, actor)).map(|_| deliverable))
+    /// Many submissions by id, for a loader whose caller checked who may see them.
+    pub async fn deliverables_by_id(
+        &self,
+        ids: &[DeliverableId],
+    ) -> Result<HashMap<DeliverableId, Deliverable>, Fault> {
+        let select = deliverables::Entity::find().filter(deliverables::Column::Id.is_in(ids.to_vec()));
+        let rows = select.all(self.db.reader()).await?;
+        rows.into_iter().map(|row| Ok((row.id, row.try_into()?))).collect()
     }
 
     /// Many claims by id, for a loader whose caller checked who may see them.

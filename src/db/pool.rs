@@ -17,6 +17,13 @@
 //!   rung when it is known to be over.
 //! - What rests long or has been out long is closed.
 //!
+//! **What nobody waits for is stopped.** A statement whose future is dropped, at the deadline of its operation or since the
+//! client is gone, would go on: for seconds on `PostgreSQL`, for as long as it takes on `SQLite`, and its connection with
+//! it. [`stop`](super::stop) ends it; the connection is tried and handed on, and counts as in use until then.
+//!
+//! **Shares.** Who runs in a caller's name ([`share`](super::share)) waits for a part of that caller's share first, and
+//! leaves the last connection to those who do not.
+//!
 //! **Silence.** A connection to `PostgreSQL` may be gone without a word: after a fail-over, or behind a firewall that has
 //! forgotten it. sqlx has no way to set keep-alive or `TCP_USER_TIMEOUT` on its sockets, so every answer has a deadline
 //! here ([`Deadlines`]). A connection that misses one is closed at once, without a word to the server, and never handed
@@ -27,6 +34,7 @@
 use std::{
     future::Future,
     io,
+    pin::pin,
     sync::{
         self, Arc, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -34,6 +42,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use sea_orm::{
     ConnAcquireErr, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr,
     SqlxError, Statement, Values,
@@ -44,11 +53,15 @@ use sea_orm::{
 };
 use sea_query_sqlx::SqlxValues;
 use tokio::{
-    sync::{MappedMutexGuard, Mutex, MutexGuard, Notify, OwnedSemaphorePermit, Semaphore},
+    sync::{AcquireError, MappedMutexGuard, Mutex, MutexGuard, Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout, timeout_at},
 };
 
-use super::points::Points;
+use super::{
+    points::Points,
+    share::{self, Use},
+    stop::{Interrupt, StopOrders},
+};
 use crate::{error::is_gone, lifecycle::Lifecycle};
 
 /// How long a connection may rest, and how old it may get.
@@ -58,6 +71,10 @@ const OLD: Duration = Duration::from_mins(30);
 const QUIET: Duration = Duration::from_millis(250);
 /// How long the server may take for what waits for nothing there: `BEGIN` and a ping.
 const PROMPT: Duration = Duration::from_secs(2);
+/// How long a step of `SQLite` may take that cannot be interrupted.
+const LONGEST_STEP: Duration = Duration::from_secs(60);
+/// A pool of so many connections keeps one that no caller gets.
+const KEEPS_ONE: usize = 4;
 
 /// Connections to one database. Clones share them. Single statements may be run on it as on one connection; one that
 /// returns rows must be one that may run twice, and one that may not is executed or has a transaction of its own.
@@ -87,12 +104,28 @@ pub(super) struct Common {
     pub points: Points,
 }
 
+/// What a pool is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    /// The server's own work: no caller uses it.
+    Internal,
+    /// Statements and transactions of callers and of the server.
+    Everything,
+    /// Reads of whole operations on the replica.
+    Replica,
+}
+
 #[derive(Debug)]
 struct Shared {
     source: Source,
     /// Used last is last.
     resting: sync::Mutex<Vec<Connection>>,
     seats: Arc<Semaphore>,
+    /// Those of them that callers may have, all together.
+    callers: Arc<Semaphore>,
+    purpose: Purpose,
+    /// Calls statements off, on `PostgreSQL`.
+    stop_orders: Option<StopOrders>,
     deadlines: Deadlines,
     closed: AtomicBool,
     /// A connection has been tried and rests again. A permit is kept, so one that comes back between two looks is found.
@@ -111,6 +144,8 @@ enum Source {
 #[derive(Debug)]
 struct Connection {
     raw: Raw,
+    /// How a statement on it is stopped.
+    interrupt: Interrupt,
     out_since: Instant,
     used_at: Instant,
     generation: u64,
@@ -137,15 +172,30 @@ macro_rules! on_either {
 
 impl Pool {
     /// The connections of a pool that sea-orm has opened, at most `size` at a time.
-    pub(super) fn new(opened: &DatabaseConnection, size: u32, deadlines: Deadlines, common: Common) -> Self {
+    pub(super) fn new(
+        opened: &DatabaseConnection,
+        size: u32,
+        purpose: Purpose,
+        deadlines: Deadlines,
+        common: Common,
+    ) -> Self {
         let source = match opened.get_database_backend() {
             DbBackend::Sqlite => Source::Sqlite(opened.get_sqlite_connection_pool().clone()),
             _ => Source::Postgres(opened.get_postgres_connection_pool().clone()),
         };
+        let stop_orders = match &source {
+            Source::Sqlite(_) => None,
+            Source::Postgres(pool) => Some(StopOrders::new((*pool.connect_options()).clone())),
+        };
+        let size = usize::try_from(size).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let callers = if size >= KEEPS_ONE { size - 1 } else { size };
         Self(Arc::new(Shared {
             source,
             resting: sync::Mutex::default(),
-            seats: Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS))),
+            seats: Arc::new(Semaphore::new(size)),
+            callers: Arc::new(Semaphore::new(callers)),
+            purpose,
+            stop_orders,
             deadlines,
             closed: AtomicBool::new(false),
             returned: Notify::new(),
@@ -157,7 +207,7 @@ impl Pool {
     /// Begins a transaction by this command.
     pub async fn begin(&self, command: &str) -> Result<Transaction, DbErr> {
         loop {
-            let lease = self.lease().await?;
+            let lease = self.lease(Use::Transaction).await?;
             let rested = lease.rested;
             // One before it has begun: who lets go of it while it begins leaves it to its end.
             let transaction = self.transaction(lease);
@@ -173,7 +223,7 @@ impl Pool {
     /// A transaction that has yet to begin: by the first statement that is run in it, which says so itself. Nothing is
     /// committed before one has been run.
     pub(super) async fn begin_by_first_statement(&self) -> Result<Transaction, DbErr> {
-        Ok(self.transaction(self.lease().await?))
+        Ok(self.transaction(self.lease(Use::Transaction).await?))
     }
 
     fn transaction(&self, lease: Lease) -> Transaction {
@@ -186,7 +236,7 @@ impl Pool {
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), DbErr> {
-        self.lease().await?.ping().await
+        self.lease(Use::Statement).await?.ping().await
     }
 
     /// Closes all, and fails whatever comes later.
@@ -209,12 +259,9 @@ impl Pool {
         (size, size.saturating_sub(u32::try_from(idle).unwrap_or(u32::MAX)))
     }
 
-    async fn lease(&self) -> Result<Lease, DbErr> {
-        let began = Instant::now();
-        let deadline = began + self.0.deadlines.free;
+    async fn lease(&self, wanted: Use) -> Result<Lease, DbErr> {
         let late = |_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout);
-        let seat = timeout_at(deadline, Arc::clone(&self.0.seats).acquire_owned()).await.map_err(late)?;
-        let seat = seat.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
+        let (seat, deadline) = self.0.seat(wanted).await?;
         let (connection, rested) = loop {
             let rested = self.0.resting().pop();
             let Some(mut connection) = rested else {
@@ -234,9 +281,8 @@ impl Pool {
             drop(connection);
             self.0.distrust(generation);
         };
-        metrics::histogram!("lancewire_database_wait_seconds").record(began.elapsed().as_secs_f64());
         let (connection, pool) = (Some(connection), Arc::clone(&self.0));
-        Ok(Lease { connection, rested, whole: true, transaction: Phase::None, pool, _seat: seat })
+        Ok(Lease { connection, rested, whole: true, transaction: Phase::None, pool, seat: Some(seat) })
     }
 }
 
@@ -246,6 +292,39 @@ impl Connection {
         let Raw::Postgres(connection) = &mut self.raw else { return true };
         matches!(timeout(within, connection.ping()).await, Ok(Ok(())))
     }
+
+    /// Whether it can be handed on, once the statement on it is over for which nobody waits: it is stopped, and its end is
+    /// waited for, for so long at most.
+    async fn settles(&mut self, stop_orders: Option<&StopOrders>, within: Duration) -> bool {
+        self.interrupt.stop(stop_orders).await;
+        let settled = async {
+            // Before its own answer a ping may get what became of the statement, and what became of the order to stop it.
+            for _ in 0..3 {
+                let answer = match &mut self.raw {
+                    Raw::Sqlite(connection) => connection.ping().await,
+                    Raw::Postgres(connection) => connection.ping().await,
+                    Raw::Closed => return false,
+                };
+                match answer {
+                    Ok(()) => return true,
+                    Err(error) if is_gone(&error) => return false,
+                    Err(_) => {}
+                }
+            }
+            false
+        };
+        let settled = timeout(within, settled).await.unwrap_or(false);
+        self.interrupt.stopped();
+        settled
+    }
+}
+
+/// A connection's place among those that are in use, and in its caller's share.
+#[derive(Debug)]
+struct Seat {
+    _place: OwnedSemaphorePermit,
+    _of_callers: Option<OwnedSemaphorePermit>,
+    _share: Option<OwnedSemaphorePermit>,
 }
 
 impl Shared {
@@ -258,19 +337,57 @@ impl Shared {
         matches!(self.source, Source::Postgres(_))
     }
 
+    /// Waits for a place. First in one's own share, where a caller waits for nobody else; that wait ends with the operation,
+    /// every other one at this pool's deadline, which is returned.
+    async fn seat(&self, wanted: Use) -> Result<(Seat, Instant), DbErr> {
+        let wanted = match self.purpose {
+            Purpose::Internal => None,
+            Purpose::Everything => Some(wanted),
+            Purpose::Replica => Some(Use::Replica),
+        };
+        let share = match wanted.filter(|_| share::is_a_callers()) {
+            Some(wanted) => waited("share", share::wait_for(wanted)).await,
+            None => None,
+        };
+        let deadline = Instant::now() + self.deadlines.free;
+        let places = async {
+            let of_callers = match &share {
+                Some(_) => Some(Arc::clone(&self.callers).acquire_owned().await?),
+                None => None,
+            };
+            Ok::<_, AcquireError>((of_callers, Arc::clone(&self.seats).acquire_owned().await?))
+        };
+        let places = timeout_at(deadline, waited("connection", places)).await;
+        let places = places.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
+        let (of_callers, place) = places.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
+        Ok((Seat { _place: place, _of_callers: of_callers, _share: share }, deadline))
+    }
+
     async fn take_out(&self) -> Result<Connection, DbErr> {
         let generation = self.generation.load(Ordering::Acquire);
-        let raw = match &self.source {
-            Source::Sqlite(pool) => pool.acquire().await.map(Raw::Sqlite),
-            Source::Postgres(pool) => pool.acquire().await.map(Raw::Postgres),
+        let opened = match &self.source {
+            Source::Sqlite(pool) => match pool.acquire().await {
+                Ok(mut connection) => {
+                    let interrupt = Interrupt::of_sqlite(&mut connection).await;
+                    interrupt.map(|interrupt| (Raw::Sqlite(connection), interrupt))
+                }
+                Err(error) => Err(error),
+            },
+            Source::Postgres(pool) => match pool.acquire().await {
+                Ok(mut connection) => {
+                    let interrupt = Interrupt::of_postgres(&mut connection).await;
+                    interrupt.map(|interrupt| (Raw::Postgres(connection), interrupt))
+                }
+                Err(error) => Err(error),
+            },
         };
         let now = Instant::now();
-        let raw = raw.map_err(|error| match error {
+        let (raw, interrupt) = opened.map_err(|error| match error {
             SqlxError::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
             SqlxError::PoolClosed => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
             error => DbErr::Conn(RuntimeErr::SqlxError(error.into())),
         })?;
-        Ok(Connection { raw, out_since: now, used_at: now, generation })
+        Ok(Connection { raw, interrupt, out_since: now, used_at: now, generation })
     }
 
     /// Takes a connection back whose last statement is done.
@@ -302,6 +419,21 @@ impl Shared {
             let resting = std::mem::take(&mut *self.resting());
             self.try_out(resting, PROMPT);
         }
+    }
+
+    /// Stops the statement on a connection for which nobody waits, and puts it back. Until then it is in use.
+    fn recover(self: &Arc<Self>, mut connection: Connection, seat: Option<Seat>) {
+        let pool = Arc::clone(self);
+        drop(self.common.lifecycle.spawn(async move {
+            let generation = pool.generation.load(Ordering::Acquire);
+            let within = pool.deadlines.answer.unwrap_or(LONGEST_STEP);
+            if connection.settles(pool.stop_orders.as_ref(), within).await {
+                connection.generation = generation;
+                pool.rest(connection);
+                pool.returned.notify_one();
+            }
+            drop(seat);
+        }));
     }
 
     /// Puts connections back that answer within so long, each for itself, and closes the others.
@@ -356,7 +488,8 @@ struct Lease {
     whole: bool,
     transaction: Phase,
     pool: Arc<Shared>,
-    _seat: OwnedSemaphorePermit,
+    /// Taken only when it is dropped.
+    seat: Option<Seat>,
 }
 
 impl Lease {
@@ -390,6 +523,12 @@ impl Lease {
     /// Ends a transaction for which nobody waits any more, wherever it stands: its last statement may still run, and may
     /// have been its commit.
     async fn abandon(mut self) {
+        if !self.whole {
+            let (orders, within) = (self.pool.stop_orders.as_ref(), self.pool.deadlines.answer.unwrap_or(LONGEST_STEP));
+            if let Some(connection) = &mut self.connection {
+                connection.settles(orders, within).await;
+            }
+        }
         // The first may be answered with what was wrong with the last statement. SQLite refuses to roll back what is
         // over; whether that was all, a transaction to begin tells.
         for how in ["ROLLBACK", "ROLLBACK", "BEGIN; ROLLBACK"] {
@@ -482,8 +621,7 @@ impl Drop for Lease {
         } else if self.whole {
             self.pool.rest(connection);
         } else {
-            // Its statement may still run, and then it is one of those that may run at a time.
-            self.pool.try_out(vec![connection], self.pool.deadlines.answer.unwrap_or(PROMPT));
+            self.pool.recover(connection, self.seat.take());
         }
     }
 }
@@ -498,16 +636,16 @@ impl ConnectionTrait for Pool {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.lease().await?.execute(&statement).await
+        self.lease(Use::Statement).await?.execute(&statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.lease().await?.execute_unprepared(sql).await
+        self.lease(Use::Statement).await?.execute_unprepared(sql).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         loop {
-            let mut lease = self.lease().await?;
+            let mut lease = self.lease(Use::Statement).await?;
             let outcome = lease.query_one(&statement).await;
             if !lease.was_dead(&outcome) {
                 return outcome;
@@ -517,7 +655,7 @@ impl ConnectionTrait for Pool {
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         loop {
-            let mut lease = self.lease().await?;
+            let mut lease = self.lease(Use::Statement).await?;
             let outcome = lease.query_all(&statement).await;
             if !lease.was_dead(&outcome) {
                 return outcome;
@@ -608,6 +746,18 @@ impl Drop for Transaction {
             drop(lifecycle.spawn(lease.abandon()));
         }
     }
+}
+
+/// Waits, and tells the metrics how long if it is not there at once.
+async fn waited<T>(what: &'static str, wait: impl Future<Output = T>) -> T {
+    let mut wait = pin!(wait);
+    if let Some(there) = (&mut wait).now_or_never() {
+        return there;
+    }
+    let began = Instant::now();
+    let there = wait.await;
+    metrics::histogram!("lancewire_database_wait_seconds", "for" => what).record(began.elapsed().as_secs_f64());
+    there
 }
 
 /// Waits for an answer for at most so long.

@@ -40,16 +40,14 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{
-    ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, SqlxError, TransactionTrait,
-    Value,
-};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError, Value};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    DatabaseSettings, Db,
+    DatabaseSettings, Db, ON_THE_WAY, Pool, Transaction,
     connect::{is_insecure, postgres_options},
+    pool::{Common, Deadlines, Purpose},
     standing::Standing,
 };
 use crate::{
@@ -108,7 +106,7 @@ pub struct Replica(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     primary: Db,
-    pool: DatabaseConnection,
+    pool: Pool,
     /// A connection of its own: however many read, the replica can be looked at.
     watcher: DatabaseConnection,
     system: i64,
@@ -162,12 +160,12 @@ impl Replica {
         }
         let limit = Duration::from_millis(settings.replica_max_lag_ms);
         let statements = Arc::new(AtomicU64::new(0));
-        let mut pool = open_pool(settings, settings.max_connections).await.map_err(ReplicaError::Refused)?;
-        let counted = Arc::clone(&statements);
-        pool.set_metric_callback(move |_| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            metrics::counter!("lancewire_database_statements_total").increment(1);
-        });
+        let opened = open_pool(settings, settings.max_connections).await.map_err(ReplicaError::Refused)?;
+        let running = Some(settings.statement_timeout_ms).filter(|limit| *limit > 0).map(Duration::from_millis);
+        let deadlines = Deadlines { free: PATIENCE, answer: running.map(|running| running + ON_THE_WAY) };
+        let common =
+            Common { statements: Arc::clone(&statements), doorbell: Arc::default(), ..primary.common().clone() };
+        let pool = Pool::new(&opened, settings.max_connections, Purpose::Replica, deadlines, common);
         let watcher = open_pool(settings, 1).await.map_err(ReplicaError::Refused)?;
         let system = primary.statement("SELECT system_identifier FROM pg_control_system()", []);
         let system = primary.writer().query_one_raw(system).await.and_then(|row| {
@@ -229,7 +227,7 @@ impl Replica {
             }
         };
         // REPEATABLE READ and read-only by the pool's settings.
-        let transaction = self.0.pool.begin().await.map_err(failed)?;
+        let transaction = self.0.pool.begin("BEGIN").await.map_err(failed)?;
         let statement = match viewer {
             None => self.0.primary.statement(
                 "SELECT last_position, (SELECT event_id FROM events WHERE position = last_position) AS stands, \
@@ -366,7 +364,7 @@ impl Replica {
 /// One state of the replica, for one operation. Ends when it is dropped.
 #[derive(Debug)]
 pub struct Snapshot {
-    transaction: DatabaseTransaction,
+    transaction: Transaction,
     place: (i64, Option<EventId>),
     broken: AtomicBool,
     replica: Replica,
@@ -387,7 +385,7 @@ impl Snapshot {
         !broken
     }
 
-    pub(super) const fn transaction(&self) -> &DatabaseTransaction {
+    pub(super) const fn transaction(&self) -> &Transaction {
         &self.transaction
     }
 

@@ -14,6 +14,7 @@ fn settings(url: String) -> DatabaseSettings {
         url,
         migrate: false,
         max_connections: 1,
+        caller_share_percent: 25,
         acquire_timeout_ms: 10_000,
         statement_timeout_ms: 10_000,
         lock_timeout_ms: 1,

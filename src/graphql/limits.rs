@@ -5,28 +5,28 @@
 //!
 //! # Cost, for users of the API
 //!
-//! An operation costs points. They are counted before it runs, from its text and variables alone; what an argument is not
-//! given, it is by its default:
+//! An operation costs points, by what its fields do ([`super::prices`]). They are counted before it runs, from its text and
+//! variables alone; what an argument is not given, it is by its default:
 //!
-//! - a leaf field costs 0, a field with a selection set 1;
-//! - everything below a field with `first` or `last` is multiplied by that number (1 to 100). A connection (a field
-//!   below which `edges`, `nodes` or `pageInfo` is asked for) without either counts as 20;
-//! - everything below a field with a list `ids` is multiplied by the list's length;
-//! - each root field of a mutation adds 10;
+//! - a field with a selection set costs 1, a plain value a twenty-fifth, a text that may be long (`Job.description`, notes) 1;
+//! - everything below `edges` or `nodes` of a connection is multiplied by its `first` or `last` (1 to 100; 20 without
+//!   either), and so is what stands below a plain list with `first`. Each alias of a list counts for itself;
+//! - `nodes` and everything below it is multiplied by the length of `ids`; a list without a page size counts as 5 rows;
+//! - `totalCount` and `unreadCount` add 10 each time; a `query` adds 10 to the page and to each count of the same list, and
+//!   sorting by RELEVANCE 20; a page of `events` adds 5;
+//! - each root field of a mutation adds 10, and one that hashes a password 20;
 //! - `__schema` and `__type` cost 1 and a point for about 10,000 values: the query of GraphiQL costs 13;
 //! - each whole KiB of the text after the first four adds 1, whatever is in it: comments are read, too. Values in
 //!   variables are free.
 //!
-//! Parts that `@skip` or `@include` take out count too. No operation costs less than 1 point.
-//! Example: `{ jobs(first: 50) { edges { node { client { name } } } } }` costs 1 + 50 × 3 = 151.
+//! Parts that `@skip` or `@include` take out count too. The sum is rounded down, and no operation costs less than 1 point.
+//! What a subscription costs so is the price of one event. Example: `{ jobs(first: 50) { edges { node { client { name } } } } }`
+//! costs 1 + 50 × (3 + 1/25) = 153.
 
 use async_graphql::{Pos, ServerError};
 use serde::Deserialize;
 
 use super::errors::ErrorCode;
-
-/// What a root field of a mutation adds to the cost.
-pub(super) const MUTATION_POINTS: u64 = 10;
 
 /// How many bytes of a document's text are free, and how many more cost a point: reading them takes as long as what else
 /// costs one.

@@ -1,7 +1,8 @@
 //! The GraphQL kit: what every part of the API is built with. It knows no domain.
 //!
 //! - [`language`] and [`limits`]: reads an operation, coerces its variables and weighs it before anything runs
-//! - [`budget`] and [`returned`]: what a caller may spend, and what an operation cost in the end
+//! - [`prices`], [`budget`] and [`returned`]: what a field costs, what a caller may spend, and what an operation cost in the
+//!   end
 //! - [`context`]: what a resolver may ask for
 //! - [`errors`], [`classify`], [`nulls`]: what a failure looks like outside
 //! - [`user_errors`], [`patch`]: failures and inputs that are data
@@ -17,6 +18,7 @@ pub mod limits;
 pub mod loader;
 pub mod nulls;
 pub mod patch;
+pub mod prices;
 pub mod returned;
 pub mod scalars;
 pub mod user_errors;

@@ -6,12 +6,15 @@
 
 use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use async_graphql::{Request, Response, Variables, parser::types::OperationType};
+use async_graphql::{Request, Response, ServerError, parser::types::OperationType};
 use futures_util::{FutureExt, StreamExt, future, stream};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 mod event_execution;
+mod payment;
+
+pub use payment::SubscriptionPayment;
 
 use event_execution::EventExecution;
 
@@ -36,6 +39,7 @@ use crate::{
         Db,
         receipt::Receipt,
         replica::{Replica, Snapshot, Viewer},
+        share::{MAX_OPERATIONS, ShareSizes, Shares},
     },
     error::Fault,
     events::{Mark, Point},
@@ -44,7 +48,7 @@ use crate::{
         classify::{classify, is_request_error},
         context::Scope,
         errors::ErrorCode,
-        language::{Documents, Prepared},
+        language::{Documents, Prepared, SentVariables},
         limits::{Limits, failure, reading_cost},
         loader::Batches,
         returned::charge,
@@ -60,6 +64,8 @@ use crate::{
 
 /// How long an answer waits for the place of its events, which usually comes before the answer is made.
 const CURSOR_PATIENCE: Duration = Duration::from_millis(500);
+/// When a caller who has too many operations under way may send the next, in milliseconds.
+const RETRY_AFTER_MS: u64 = 1_000;
 
 /// What it takes to run an operation. Clones share everything.
 #[derive(Clone)]
@@ -78,6 +84,7 @@ struct Shared {
     documents: Documents,
     limits: Limits,
     budgets: Arc<Budgets>,
+    shares: Shares<Caller>,
     timeout: Duration,
     clock: Clock,
     ids: Ids,
@@ -100,6 +107,8 @@ pub struct Parts {
     pub limits: Limits,
     /// What a caller may spend.
     pub budgets: Arc<Budgets>,
+    /// How much of the database a caller may hold.
+    pub share_sizes: ShareSizes,
     /// How long a query or mutation may run.
     pub timeout: Duration,
     /// Time.
@@ -131,7 +140,7 @@ pub struct Document {
     /// Which operation of it.
     pub operation_name: Option<String>,
     /// Values.
-    pub variables: Variables,
+    pub variables: SentVariables,
 }
 
 /// An operation that was read and paid for, or the answer that says why not.
@@ -177,12 +186,28 @@ impl Ready {
 impl Operations {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { db, replica, services, sessions, documents, limits, budgets, timeout, clock, ids } = parts;
+        let Parts { db, replica, services, sessions, documents, limits, budgets, share_sizes, timeout, clock, ids } =
+            parts;
         let (schema, swift) = (services.schema(), services.swift_schema());
         let services = Arc::new(services);
-        let shared =
-            Shared { schema, db, replica, swift, services, sessions, documents, limits, budgets, timeout, clock, ids };
-        Self { shared: Arc::new(shared) }
+        let shares = Shares::new(share_sizes);
+        Self {
+            shared: Arc::new(Shared {
+                schema,
+                db,
+                replica,
+                swift,
+                services,
+                sessions,
+                documents,
+                limits,
+                budgets,
+                shares,
+                timeout,
+                clock,
+                ids,
+            }),
+        }
     }
 
     /// A new id for a request or an operation.
@@ -247,6 +272,9 @@ impl Operations {
         let shared = &self.shared;
         let Document { query, operation_name, variables } = document;
         // Before it is read: what cannot be paid for must not take our time again and again.
+        if let Err(refused) = shared.budgets.look(&origin) {
+            return Ok(refuse(&refused));
+        }
         let reading = reading_cost(&query);
         if reading > 0
             && let Err(refused) = shared.budgets.spend(&origin, reading)
@@ -254,7 +282,7 @@ impl Operations {
             return Ok(refuse(&refused));
         }
         let (name, limits) = (operation_name.as_deref(), &shared.limits);
-        let prepared = shared.documents.prepare(&query, name, variables, limits, SINGLE_MUTATIONS);
+        let prepared = shared.documents.prepare(&query, name, &variables, limits, SINGLE_MUTATIONS);
         if let Ok(prepared) = &prepared {
             may_run(prepared.operation)?;
         }
@@ -264,7 +292,11 @@ impl Operations {
         let budget = shared.budgets.spend(payer, cost);
         let budget = budget.map(|budget| Budget { cost: budget.cost.saturating_add(reading), ..budget });
         Ok(match (prepared, budget) {
-            (_, Err(refused)) => refuse(&refused),
+            (_, Err(refused)) => {
+                // It was read all the same. Who has no point left by now is refused before that the next time.
+                let _ = shared.budgets.spend(&origin, 1);
+                refuse(&refused)
+            }
             (Err(errors), Ok(budget)) => {
                 metrics::counter!("lancewire_operations_rejected_total", "reason" => "document").increment(1);
                 Admitted::Refused(Box::new(Response::from_errors(errors)), Some(budget))
@@ -286,9 +318,9 @@ impl Operations {
         let began = tokio::time::Instant::now();
         let (kind, field) = (ready.kind, ready.field());
         let (payer, ceiling, reserved) = (ready.payer, ready.prepared.cost, ready.budget);
-        let root_fields = ready.prepared.root_fields.clone();
+        let (root_fields, efforts) = (ready.prepared.root_fields.clone(), ready.prepared.efforts.clone());
         let receipt = (kind == OperationType::Mutation).then(Arc::<Receipt>::default);
-        let execution = AssertUnwindSafe(self.execute(ready, receipt.clone())).catch_unwind();
+        let execution = AssertUnwindSafe(self.execute_in_share(payer.caller, ready, receipt.clone())).catch_unwind();
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(fault))) => {
@@ -305,7 +337,7 @@ impl Operations {
             }
         };
         classify(&mut response, request_id);
-        let unused = ceiling.saturating_sub(charge(&response, kind, &root_fields, ceiling));
+        let unused = ceiling.saturating_sub(charge(&response, &efforts, &root_fields, ceiling));
         let budget = if unused == 0 {
             reserved
         } else {
@@ -320,6 +352,20 @@ impl Operations {
         let seconds = began.elapsed().as_secs_f64();
         metrics::histogram!("lancewire_operation_seconds", "kind" => kind_name(kind), "field" => field).record(seconds);
         (response, budget)
+    }
+
+    /// Runs it in its caller's share of the database, unless too many of theirs run or wait already.
+    async fn execute_in_share(
+        &self,
+        caller: Caller,
+        ready: Box<Ready>,
+        receipt: Option<Arc<Receipt>>,
+    ) -> Result<Response, Fault> {
+        let Some(member) = self.shared.shares.enter(caller.folded()) else {
+            metrics::counter!("lancewire_operations_rejected_total", "reason" => "share").increment(1);
+            return Ok(Response::from_errors(vec![too_many()]));
+        };
+        member.run(self.execute(ready, receipt)).await
     }
 
     /// Reads all of a public query on the replica, if there is one that may answer; else, or if it fails half way, on
@@ -406,11 +452,16 @@ impl Operations {
         outlet: Arc<dyn Outlet>,
     ) -> Result<(Feed, Listening), Box<Refusal>> {
         let Begun { interest, after } = self.begin(&ready, resume, request_id).await?;
-        // Not before: a document that was refused has any field names it likes, and they must not become labels.
-        let listening = Listening::begin(ready.field());
+        // Counted once it has begun: a document that was refused has any field names it likes, and they must not become labels.
+        let field = ready.field();
         let (key, viewer) = (sharing_key(&ready.prepared), ready.origin);
-        let execution = EventExecution::new(self.clone(), ready);
-        Ok((self.shared.services.hub.join(key, interest, execution, after, viewer, outlet), listening))
+        let execution = EventExecution::new(self.clone(), &ready);
+        let feed =
+            self.shared.services.hub.join(key, interest, execution, after, viewer, outlet).map_err(|too_much| {
+                let refused = failure(ErrorCode::RateLimited, too_much.to_string(), None);
+                Box::new(Refusal { response: Response::from_errors(vec![refused]), unavailable: false })
+            })?;
+        Ok((feed, Listening::begin(field)))
     }
 
     /// Has the root field check its arguments and the viewer, in the time that any operation has.
@@ -419,7 +470,11 @@ impl Operations {
         let (request, batches) = self.request(ready);
         let request = request.data(Arc::new(self.scope(ready))).data(beginning.clone());
         let mut responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind();
-        let responses = tokio::time::timeout(self.shared.timeout, batches.drive(responses.next())).await;
+        let Some(member) = self.shared.shares.enter_always(ready.payer.caller.folded()) else {
+            return Err(Box::new(Refusal { response: Response::from_errors(vec![too_many()]), unavailable: false }));
+        };
+        let first = member.run(batches.drive(responses.next()));
+        let responses = tokio::time::timeout(self.shared.timeout, first).await;
         let refused = match (responses, beginning.take()) {
             (Ok(None), Some(begun)) => return Ok(begun),
             (Ok(Some(Ok(response))), _) => response,
@@ -475,6 +530,16 @@ fn not_now() -> Refusal {
     let message = "The database cannot be asked right now. Nothing has begun: subscribe again, in a moment.";
     let response = Response::from_errors(vec![failure(ErrorCode::Unavailable, message, None)]);
     Refusal { response, unavailable: true }
+}
+
+/// The refusal of an operation of a caller who has too many under way.
+fn too_many() -> ServerError {
+    let message = format!(
+        "{MAX_OPERATIONS} of your operations run or wait for the database. Send this one again when some are answered."
+    );
+    let mut error = failure(ErrorCode::RateLimited, message, None);
+    error.extensions.get_or_insert_default().set("retryAfterMs", RETRY_AFTER_MS);
+    error
 }
 
 fn count_read(from: &'static str) {
@@ -545,14 +610,13 @@ impl SocketBackend for Operations {
 
     fn execute(&self, viewer: SocketViewer, payload: SubscribePayload, position: &Position) -> Operation {
         let request_id = self.request_id();
-        if payload.is_hash() {
+        if payload.is_hash {
             let refused = Response::from_errors(vec![HttpRefusal::PersistedQuery.error()]);
             let refused = Outcome::Errors(errors(refused));
             return Operation::Outcomes(OperationKind::Query, stream::once(future::ready(refused)).boxed());
         }
-        let variables = payload.variables.unwrap_or_default();
-        let variables = Variables::from_json(serde_json::Value::Object(variables));
-        let document = Document { query: payload.query, operation_name: payload.operation_name, variables };
+        let SubscribePayload { query, operation_name, variables, .. } = payload;
+        let document = Document { query, operation_name, variables };
         let (began, mut access) = (tokio::time::Instant::now(), Access::of(&viewer.origin, &document.query));
         let span = access::span(&request_id);
         let Ok(admitted) = self.admit(viewer.origin, document, |_| Ok::<_, std::convert::Infallible>(()));

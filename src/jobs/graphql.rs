@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     JobError, Jobs,
     filter::JobFilter,
-    list::{self, JobFilterInput, JobQuery as JobListQuery},
+    list::{self, JobFilterInput, JobQuery as JobListQuery, JobsOf},
     model::{self, Job, JobSnapshot},
     service::{JobPatch, NewJob},
 };
@@ -404,6 +404,16 @@ impl Loader<SkillsOf> for JobLoader {
         let jobs: Vec<JobId> = keys.iter().map(|key| key.0).collect();
         let skills = self.0.skills_of(&jobs).await.map_err(Arc::new)?;
         Ok(skills.into_iter().map(|(job, skills)| (SkillsOf(job), skills)).collect())
+    }
+}
+
+impl Loader<JobsOf> for JobLoader {
+    type Value = Page<Job>;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[JobsOf]) -> Result<HashMap<JobsOf, Page<Job>>, Arc<Fault>> {
+        let pages = self.0.pages_of_clients(keys).await.map_err(Arc::new)?;
+        Ok(keys.iter().cloned().zip(pages).collect())
     }
 }
 

@@ -1,20 +1,22 @@
 //! The inbox in the API: `Notification`, marking read, and the event `notificationReceived`.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_graphql::{
     ComplexObject, Context, Enum, Error, ID, InputObject, Object, Result, SimpleObject, Subscription,
-    futures_util::Stream,
+    dataloader::Loader, futures_util::Stream,
 };
 
 use super::{
     NotificationError, Notifications,
     model::{self, Details, Notification, Subject},
+    service::Inbox,
 };
 use crate::{
     accounts::graphql::{UserObject, user},
-    claims::Claims,
+    claims::graphql::visible_claim,
     connection,
+    error::Fault,
     events::EventKind,
     graphql::{
         connections::edges,
@@ -23,15 +25,16 @@ use crate::{
         scalars::{DateTime, MoneyAmount},
         user_errors::InputError,
     },
-    ids::UserId,
+    ids::{NotificationId, UserId},
     jobs::graphql::visible_job,
     page::{Cursor, Page},
     realtime::{Delivery, Interest},
     schema::{
+        Loaders,
         event::{Pinned, listen, only, pinned},
         node::Node,
     },
-    wallet::Wallets,
+    wallet::graphql::visible_transaction,
 };
 
 /// What a notification is about.
@@ -116,15 +119,8 @@ impl NotificationObject {
     async fn subject(&self, ctx: &Context<'_>) -> Result<Option<Node>> {
         Ok(match self.0.subject {
             Subject::Job(id) => visible_job(ctx, id).await?.map(Node::Job),
-            Subject::Claim(id) => {
-                let actor = ctx.actor();
-                let claim = Box::pin(ctx.get::<Claims>().find(&actor, id)).await?;
-                claim.map(|(claim, _)| Node::Claim(claim.into()))
-            }
-            Subject::Transaction(id) => {
-                let transaction = Box::pin(ctx.get::<Wallets>().transaction(ctx.actor(), id)).await?;
-                transaction.map(|transaction| Node::Transaction(transaction.into()))
-            }
+            Subject::Claim(id) => Box::pin(visible_claim(ctx, id)).await?.map(Node::Claim),
+            Subject::Transaction(id) => Box::pin(visible_transaction(ctx, id)).await?.map(Node::Transaction),
         })
     }
 
@@ -143,6 +139,36 @@ impl NotificationObject {
     fn details(&self) -> Option<&Details> {
         self.0.details.as_ref()
     }
+}
+
+/// Batches look-ups of notifications.
+pub(crate) struct NotificationLoader(pub(crate) Notifications);
+
+impl Loader<NotificationId> for NotificationLoader {
+    type Value = Notification;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[NotificationId]) -> Result<HashMap<NotificationId, Notification>, Arc<Fault>> {
+        self.0.by_id(keys).await.map_err(Arc::new)
+    }
+}
+
+impl Loader<Inbox> for NotificationLoader {
+    type Value = Page<Notification>;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[Inbox]) -> Result<HashMap<Inbox, Page<Notification>>, Arc<Fault>> {
+        let pages = self.0.pages(keys).await.map_err(Arc::new)?;
+        Ok(keys.iter().copied().zip(pages).collect())
+    }
+}
+
+/// A notification, for the inbox's owner and for admins.
+pub(crate) async fn visible_notification(ctx: &Context<'_>, id: NotificationId) -> Result<Option<NotificationObject>> {
+    let notification = Box::pin(ctx.get::<Loaders>().notifications().load_one(id)).await?;
+    let actor = ctx.actor();
+    let visible = |of: &Notification| actor.is(of.user_id) || actor.is_admin();
+    Ok(notification.filter(visible).map(Into::into))
 }
 
 connection! {
@@ -205,9 +231,9 @@ pub(crate) struct NotificationMutation;
 
 #[Object]
 impl NotificationMutation {
-    /// Any signed-in user. Marks the caller's own inbox as read. It is done in steps, the newest first: while a large inbox
-    /// is marked others read the counts going down, and a request that was cut off has marked a part, which the same request
-    /// goes on from.
+    /// Any signed-in user. Marks the caller's own inbox as read. One request marks up to 100,000, the newest first:
+    /// `unreadCount` says whether there are more, which the same request again marks. Meanwhile others read counts that go
+    /// down.
     async fn mark_notifications_read(
         &self,
         ctx: &Context<'_>,

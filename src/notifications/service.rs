@@ -1,8 +1,10 @@
 //! Filling, reading and tidying an inbox.
 
+use std::collections::HashMap;
+
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select,
-    sea_query::Expr,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult as _, Order, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait as _, Select, sea_query::Expr,
 };
 
 use super::{
@@ -18,11 +20,12 @@ use crate::{
     events::{self, Audience, EventKind, NewEvent},
     ids::{Ids, NotificationId, UserId},
     money::Currency,
-    page::{Page, PageRequest},
+    page::{Page, PageRequest, read_all},
 };
 
-/// Notifications that are marked at a time.
+/// Notifications that are marked at a time, and times that one request does so.
 const STEP: u32 = 1_000;
+const STEPS: usize = 100;
 /// Up to where unread ones are counted.
 const COUNT_CAP: i64 = 10_000;
 
@@ -98,13 +101,13 @@ impl Notifications {
     }
 
     /// Marks everything read up to and including `up_to`, which must stand in the caller's own inbox. In steps, the newest
-    /// first, each a transaction of its own: no lock is held for long, and what is cut off has marked a part.
+    /// first, each a transaction of its own: no lock is held for long. After 100,000 it is enough for one request.
     #[tracing::instrument(skip_all)]
     pub async fn mark_read(&self, actor: Actor, up_to: &str) -> Result<(), NotificationError> {
         let user = actor.signed_in()?;
         let not_found = || Invalid::not_found("upToId", "notification");
         let up_to: NotificationId = up_to.parse().map_err(|_| not_found())?;
-        loop {
+        for _ in 0..STEPS {
             let marked = self
                 .db
                 .transact(|tx| async move {
@@ -116,26 +119,28 @@ impl Notifications {
                 })
                 .await?;
             if marked < u64::from(STEP) {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
-    /// A page of a user's inbox, newest first. The caller has been let to see it.
-    pub async fn page(
-        &self,
-        user: UserId,
-        unread_only: bool,
-        request: PageRequest,
-    ) -> Result<Page<Notification>, Fault> {
+    /// Pages of inboxes, newest first. The caller has been let to see them.
+    pub async fn pages(&self, lists: &[Inbox]) -> Result<Vec<Page<Notification>>, Fault> {
         let id = Expr::col(Column::Id);
-        let rows = inbox(user, unread_only)
-            .filter(request.bounds(&Order::Desc, &id, |cursor| Expr::value(cursor.id)))
-            .order_by(Column::Id, request.direction(Order::Desc))
-            .limit(request.limit())
-            .all(self.db.reader())
-            .await?;
-        request.page(rows).try_map(Notification::try_from)
+        let select = |list: &Inbox| {
+            inbox(list.user, list.unread_only)
+                .filter(list.request.bounds(&Order::Desc, &id, |cursor| Expr::value(cursor.id)))
+                .order_by(Column::Id, list.request.direction(Order::Desc))
+                .limit(list.request.limit())
+                .into_query()
+        };
+        let found = read_all(self.db.reader(), lists.iter().map(select).collect()).await?;
+        let pages = found.into_iter().zip(lists).map(|(rows, list)| {
+            let rows = rows.iter().map(|row| entity::Model::from_query_result(row, "")).collect::<Result<_, _>>()?;
+            list.request.page(rows).try_map(Notification::try_from)
+        });
+        pages.collect()
     }
 
     /// How many entries are not read, counted up to 10,000.
@@ -148,11 +153,22 @@ impl Notifications {
         Ok(u64::try_from(total).unwrap_or_default())
     }
 
-    /// An entry, for its reader and for admins.
-    pub async fn find(&self, actor: &Actor, id: NotificationId) -> Result<Option<Notification>, Fault> {
-        let row = Entity::find_by_id(id).one(self.db.reader()).await?;
-        row.filter(|row| actor.is(row.user_id) || actor.is_admin()).map(Notification::try_from).transpose()
+    /// Many notifications by id, for a loader whose caller checked who may see them.
+    pub async fn by_id(&self, ids: &[NotificationId]) -> Result<HashMap<NotificationId, Notification>, Fault> {
+        let rows = Entity::find().filter(Column::Id.is_in(ids.to_vec())).all(self.db.reader()).await?;
+        rows.into_iter().map(|row| Ok((row.id, row.try_into()?))).collect()
     }
+}
+
+/// A page of an inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Inbox {
+    /// Whose.
+    pub user: UserId,
+    /// Without what was marked read.
+    pub unread_only: bool,
+    /// Which rows.
+    pub request: PageRequest,
 }
 
 fn inbox(user: UserId, unread_only: bool) -> Select<Entity> {

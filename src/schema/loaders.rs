@@ -10,7 +10,7 @@ use async_graphql::dataloader::DataLoader;
 use super::Services;
 use crate::{
     accounts::graphql::AccountLoader, claims::graphql::ClaimLoader, graphql::loader::Batches, jobs::graphql::JobLoader,
-    wallet::graphql::WalletLoader,
+    notifications::graphql::NotificationLoader, wallet::graphql::WalletLoader,
 };
 
 /// What resolvers look others up with. It works while the operation is driven by its batches. Clones share it.
@@ -24,12 +24,13 @@ struct Inner {
     jobs: OnceLock<DataLoader<JobLoader>>,
     claims: OnceLock<DataLoader<ClaimLoader>>,
     wallets: OnceLock<DataLoader<WalletLoader>>,
+    notifications: OnceLock<DataLoader<NotificationLoader>>,
 }
 
 impl Loaders {
     pub(super) fn new(services: Arc<Services>, batches: Batches) -> Self {
-        let (accounts, jobs, claims, wallets) = Default::default();
-        Self(Arc::new(Inner { services, batches, accounts, jobs, claims, wallets }))
+        let (accounts, jobs, claims, wallets, notifications) = Default::default();
+        Self(Arc::new(Inner { services, batches, accounts, jobs, claims, wallets, notifications }))
     }
 
     pub(crate) fn accounts(&self) -> &DataLoader<AccountLoader> {
@@ -46,5 +47,10 @@ impl Loaders {
 
     pub(crate) fn wallets(&self) -> &DataLoader<WalletLoader> {
         self.0.wallets.get_or_init(|| self.0.batches.loader(WalletLoader(self.0.services.wallets.clone())))
+    }
+
+    pub(crate) fn notifications(&self) -> &DataLoader<NotificationLoader> {
+        let services = &self.0.services;
+        self.0.notifications.get_or_init(|| self.0.batches.loader(NotificationLoader(services.notifications.clone())))
     }
 }

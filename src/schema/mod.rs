@@ -49,6 +49,7 @@ use crate::{
 pub mod event;
 mod loaders;
 pub mod node;
+mod prices;
 mod published;
 pub mod user_errors;
 
@@ -217,7 +218,7 @@ pub fn language() -> Result<Arc<Language>, InvalidSchema> {
     if let Some(language) = LANGUAGE.get() {
         return Ok(Arc::clone(language));
     }
-    let language = Arc::new(Language::new(sdl(), &SCALARS)?);
+    let language = Arc::new(Language::new(sdl(), &SCALARS, prices::prices())?);
     Ok(Arc::clone(LANGUAGE.get_or_init(|| language)))
 }
 

@@ -3,22 +3,13 @@
 use async_graphql::{Context, ID, Interface, Object, Result, futures_util::future::try_join_all};
 
 use crate::{
-    accounts::{
-        Accounts,
-        graphql::{SkillObject, UserObject},
-    },
-    claims::{
-        Claims,
-        graphql::{ClaimObject, DeliverableObject},
-    },
-    graphql::{context::ContextExt, errors::ErrorCode},
+    accounts::graphql::{SkillObject, UserObject, find_skill, find_user},
+    claims::graphql::{ClaimObject, DeliverableObject, visible_claim, visible_deliverable},
+    graphql::errors::ErrorCode,
     ids::{ClaimId, DeliverableId, JobId, NotificationId, SkillId, TransactionId, TypedId, UserId, WalletId},
     jobs::graphql::{JobObject, visible_job},
-    notifications::{Notifications, graphql::NotificationObject},
-    wallet::{
-        Wallets,
-        graphql::{TransactionObject, WalletObject},
-    },
+    notifications::graphql::{NotificationObject, visible_notification},
+    wallet::graphql::{TransactionObject, WalletObject, visible_transaction, visible_wallet},
 };
 
 /// An object that can be refetched by its opaque, globally unique, permanent id.
@@ -65,51 +56,28 @@ impl NodeQuery {
     }
 }
 
-/// The object with that id, by the same checks as on its own path.
+/// The object with that id, by the same checks as on its own path. Looked up by loaders: a hundred of a kind take as many
+/// statements as one.
 async fn find(ctx: &Context<'_>, id: &str) -> Result<Option<Node>> {
     let Some((prefix, _)) = id.split_once('_') else { return Ok(None) };
+    // What cannot be an id of its kind is nothing.
+    macro_rules! find {
+        ($find:path, $node:path) => {
+            match id.parse() {
+                Ok(id) => Box::pin($find(ctx, id)).await?.map($node),
+                Err(_) => None,
+            }
+        };
+    }
     Ok(match prefix {
-        UserId::PREFIX => match id.parse::<UserId>() {
-            Ok(id) => ctx.get::<Accounts>().card(id).await?.map(|card| Node::User(card.into())),
-            Err(_) => None,
-        },
-        SkillId::PREFIX => match id.parse() {
-            Ok(id) => ctx.get::<Accounts>().skill(id).await?.map(|skill| Node::Skill(SkillObject(skill))),
-            Err(_) => None,
-        },
-        JobId::PREFIX => match id.parse() {
-            Ok(id) => visible_job(ctx, id).await?.map(Node::Job),
-            Err(_) => None,
-        },
-        ClaimId::PREFIX => match id.parse() {
-            Ok(id) => ctx.get::<Claims>().find(&ctx.actor(), id).await?.map(|(claim, _)| Node::Claim(claim.into())),
-            Err(_) => None,
-        },
-        DeliverableId::PREFIX => match id.parse() {
-            Ok(id) => {
-                let deliverable = ctx.get::<Claims>().find_deliverable(&ctx.actor(), id).await?;
-                deliverable.map(|deliverable| Node::Deliverable(deliverable.into()))
-            }
-            Err(_) => None,
-        },
-        WalletId::PREFIX => match id.parse() {
-            Ok(id) => ctx.get::<Wallets>().find(ctx.actor(), id).await?.map(|wallet| Node::Wallet(wallet.into())),
-            Err(_) => None,
-        },
-        TransactionId::PREFIX => match id.parse() {
-            Ok(id) => {
-                let transaction = ctx.get::<Wallets>().transaction(ctx.actor(), id).await?;
-                transaction.map(|transaction| Node::Transaction(transaction.into()))
-            }
-            Err(_) => None,
-        },
-        NotificationId::PREFIX => match id.parse() {
-            Ok(id) => {
-                let notification = ctx.get::<Notifications>().find(&ctx.actor(), id).await?;
-                notification.map(|notification| Node::Notification(notification.into()))
-            }
-            Err(_) => None,
-        },
+        UserId::PREFIX => find!(find_user, Node::User),
+        SkillId::PREFIX => find!(find_skill, Node::Skill),
+        JobId::PREFIX => find!(visible_job, Node::Job),
+        ClaimId::PREFIX => find!(visible_claim, Node::Claim),
+        DeliverableId::PREFIX => find!(visible_deliverable, Node::Deliverable),
+        WalletId::PREFIX => find!(visible_wallet, Node::Wallet),
+        TransactionId::PREFIX => find!(visible_transaction, Node::Transaction),
+        NotificationId::PREFIX => find!(visible_notification, Node::Notification),
         _ => None,
     })
 }

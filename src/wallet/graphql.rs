@@ -6,10 +6,12 @@ use async_graphql::{
     Context, Enum, Error, ID, InputObject, Object, Result, SimpleObject, Subscription, dataloader::Loader,
     futures_util::Stream,
 };
+use uuid::Uuid;
 
 use super::{
     WalletError, Wallets,
     model::{self, Transaction, Wallet, WalletSnapshot},
+    service::HistoryOf,
 };
 use crate::{
     accounts::graphql::{UserObject, user},
@@ -24,7 +26,7 @@ use crate::{
         scalars::{DateTime, MoneyAmount, MoneyInput},
         user_errors::{IdempotencyError, InputError, UserErrorCode},
     },
-    ids::TransactionId,
+    ids::{TransactionId, WalletId},
     jobs::graphql::{JobObject, visible_job},
     money::Money,
     page::{Cursor, Page},
@@ -159,9 +161,10 @@ impl WalletObject {
         before: Option<String>,
     ) -> Result<Option<TransactionConnection>> {
         let request = PageArguments { first, after, last, before }.nested()?;
-        let kinds = kind.map(|kinds| kinds.into_iter().map(Into::into).collect::<Vec<_>>());
-        let page = Box::pin(ctx.get::<Wallets>().history(self.wallet.id, kinds.as_deref(), request)).await?;
-        Ok(Some(TransactionConnection::new(page)))
+        let kinds = kind.into_iter().flatten().map(Into::into).collect();
+        let list = HistoryOf { wallet: self.wallet.id, kinds, request };
+        let page = Box::pin(ctx.get::<Loaders>().wallets().load_one(list)).await?;
+        Ok(page.map(TransactionConnection::new))
     }
 }
 
@@ -267,6 +270,42 @@ impl Loader<TransactionId> for WalletLoader {
     async fn load(&self, keys: &[TransactionId]) -> Result<HashMap<TransactionId, Transaction>, Arc<Fault>> {
         self.0.transactions_by_id(keys).await.map_err(Arc::new)
     }
+}
+
+impl Loader<WalletId> for WalletLoader {
+    type Value = Wallet;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[WalletId]) -> Result<HashMap<WalletId, Wallet>, Arc<Fault>> {
+        self.0.by_id(keys).await.map_err(Arc::new)
+    }
+}
+
+impl Loader<HistoryOf> for WalletLoader {
+    type Value = Page<Transaction>;
+    type Error = Arc<Fault>;
+
+    async fn load(&self, keys: &[HistoryOf]) -> Result<HashMap<HistoryOf, Page<Transaction>>, Arc<Fault>> {
+        let pages = self.0.histories(keys).await.map_err(Arc::new)?;
+        Ok(keys.iter().cloned().zip(pages).collect())
+    }
+}
+
+/// A wallet, for its owner and for admins; for everybody else there is none.
+pub(crate) async fn visible_wallet(ctx: &Context<'_>, id: WalletId) -> Result<Option<WalletObject>> {
+    let (owner, actor) = (Uuid::from(id).into(), ctx.actor());
+    if !actor.is(owner) && !actor.is_admin() {
+        return Ok(None);
+    }
+    Ok(Box::pin(ctx.get::<Loaders>().wallets().load_one(id)).await?.map(Into::into))
+}
+
+/// A transaction, for its wallet's owner and for admins.
+pub(crate) async fn visible_transaction(ctx: &Context<'_>, id: TransactionId) -> Result<Option<TransactionObject>> {
+    let transaction = Box::pin(ctx.get::<Loaders>().wallets().load_one(id)).await?;
+    let actor = ctx.actor();
+    let visible = |of: &Transaction| actor.is_admin() || actor.is(Uuid::from(of.wallet_id).into());
+    Ok(transaction.filter(visible).map(Into::into))
 }
 
 /// What `InsufficientFundsError` carries.

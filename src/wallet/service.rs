@@ -7,8 +7,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use chrono::TimeDelta;
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, IntoActiveModel, Order, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::Expr,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult as _, IntoActiveModel, Order, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait as _, Select, sea_query::Expr,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -32,7 +32,7 @@ use crate::{
     idempotency::{IdempotencyKey, Once, once_in},
     ids::{Ids, JournalId, TransactionId, UserId, WalletId},
     money::{Currency, Money},
-    page::{Cursor, Page, PageRequest},
+    page::{Cursor, Page, PageRequest, read_all},
     text,
 };
 
@@ -312,11 +312,18 @@ impl Wallets {
         Ok(self.accounts.card(user).await?.as_ref().map(Wallet::untouched))
     }
 
-    /// A transaction, for the wallet's owner and for admins.
-    pub async fn transaction(&self, actor: Actor, id: TransactionId) -> Result<Option<Transaction>, Fault> {
-        let row = transactions::Entity::find_by_id(id).one(self.db.reader()).await?;
-        let visible = |row: &transactions::Model| actor.is_admin() || actor.is(Uuid::from(row.wallet_id).into());
-        row.filter(visible).map(Transaction::try_from).transpose()
+    /// Many wallets by id, for a loader whose caller checked who may see them. One that no money ever touched has no row.
+    pub async fn by_id(&self, ids: &[WalletId]) -> Result<HashMap<WalletId, Wallet>, Fault> {
+        let rows =
+            wallets::Entity::find().filter(wallets::Column::Id.is_in(ids.to_vec())).all(self.db.reader()).await?;
+        let mut found: HashMap<WalletId, Wallet> = rows.into_iter().map(|row| (row.id, row.into())).collect();
+        let missing = ids.iter().filter(|id| !found.contains_key(id));
+        let missing: Vec<UserId> = missing.map(|id| Uuid::from(*id).into()).collect();
+        if !missing.is_empty() {
+            let owners = self.accounts.cards(&missing).await?;
+            found.extend(owners.values().map(|owner| (wallet_of(owner.id), Wallet::untouched(owner))));
+        }
+        Ok(found)
     }
 
     /// The line that a release for `reference` left in a user's own history. The caller is that user.
@@ -330,18 +337,22 @@ impl Wallets {
         row.map(Transaction::try_from).transpose()
     }
 
-    /// A wallet's history, newest first. The caller has been let to see the wallet.
-    pub async fn history(
-        &self,
-        wallet: WalletId,
-        kinds: Option<&[TransactionType]>,
-        request: PageRequest,
-    ) -> Result<Page<Transaction>, Fault> {
-        let mut condition = Condition::all().add(transactions::Column::WalletId.eq(wallet));
-        if let Some(kinds) = kinds.filter(|kinds| !kinds.is_empty()) {
-            condition = condition.add(transactions::Column::Kind.is_in(kinds.iter().map(|kind| kind.as_str())));
-        }
-        self.transactions_where(condition, request).await
+    /// Pages of wallets' histories, newest first. The caller has been let to see the wallets.
+    pub async fn histories(&self, lists: &[HistoryOf]) -> Result<Vec<Page<Transaction>>, Fault> {
+        let select = |list: &HistoryOf| {
+            let mut condition = Condition::all().add(transactions::Column::WalletId.eq(list.wallet));
+            if !list.kinds.is_empty() {
+                let kinds = list.kinds.iter().map(|kind| kind.as_str());
+                condition = condition.add(transactions::Column::Kind.is_in(kinds));
+            }
+            select_transactions(condition, list.request).into_query()
+        };
+        let found = read_all(self.db.reader(), lists.iter().map(select).collect()).await?;
+        let pages = found.into_iter().zip(lists).map(|(rows, list)| {
+            let rows = rows.iter().map(|row| transactions::Model::from_query_result(row, ""));
+            list.request.page(rows.collect::<Result<_, _>>()?).try_map(Transaction::try_from)
+        });
+        pages.collect()
     }
 
     /// Admins: the transactions of all wallets, newest first.
@@ -357,20 +368,8 @@ impl Wallets {
             let names = statuses.iter().map(|status| status.as_str());
             condition = condition.add(transactions::Column::Status.is_in(names));
         }
-        Ok(self.transactions_where(condition, request).await?)
-    }
-
-    async fn transactions_where(&self, condition: Condition, request: PageRequest) -> Result<Page<Transaction>, Fault> {
-        let id = Expr::col(transactions::Column::Id);
-        let bounds = request.bounds(&Order::Desc, &id, |cursor: Cursor| Expr::value(cursor.id));
-        let rows = transactions::Entity::find()
-            .filter(condition)
-            .filter(bounds)
-            .order_by(transactions::Column::Id, request.direction(Order::Desc))
-            .limit(request.limit())
-            .all(self.db.reader())
-            .await?;
-        request.page(rows).try_map(Transaction::try_from)
+        let rows = select_transactions(condition, request).all(self.db.reader()).await?;
+        Ok(request.page(rows).try_map(Transaction::try_from)?)
     }
 
     /// Many transactions by id, for a loader whose caller checked who may see them.
@@ -601,4 +600,25 @@ fn escrow(kind: TransactionType, amount: Money, reference: Uuid, journal: Journa
         journal: Some(journal),
         destination: None,
     }
+}
+
+/// A page of a wallet's history.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HistoryOf {
+    /// Whose wallet.
+    pub wallet: WalletId,
+    /// Of these types; empty: of any.
+    pub kinds: Vec<TransactionType>,
+    /// Which rows.
+    pub request: PageRequest,
+}
+
+fn select_transactions(condition: Condition, request: PageRequest) -> Select<transactions::Entity> {
+    let id = Expr::col(transactions::Column::Id);
+    let bounds = request.bounds(&Order::Desc, &id, |cursor: Cursor| Expr::value(cursor.id));
+    transactions::Entity::find()
+        .filter(condition)
+        .filter(bounds)
+        .order_by(transactions::Column::Id, request.direction(Order::Desc))
+        .limit(request.limit())
 }

@@ -8,7 +8,7 @@ mod model;
 
 use std::env;
 
-use model::{Model, Move, OUTCOMES, Roles};
+use model::{Model, Move, OUTCOMES, Roles, STEPS};
 use proptest::{
     collection::vec,
     option,
@@ -23,7 +23,7 @@ use crate::{
     on_both,
     support::{
         app::TestApp,
-        people::{Outcome, Person, money, new_job, text},
+        people::{Outcome, Person, fresh_key, money, new_job, text},
     },
 };
 
@@ -45,6 +45,7 @@ enum Verb {
     Cancel,
     Release,
     Approve,
+    Intervene,
     Revise,
     Submit,
     Claim,
@@ -58,10 +59,11 @@ enum Verb {
 }
 
 /// Each before what it needs: a sensible step that is not possible yet becomes the next one that is.
-const VERBS: [Verb; 13] = [
+const VERBS: [Verb; 14] = [
     Verb::Cancel,
     Verb::Release,
     Verb::Approve,
+    Verb::Intervene,
     Verb::Revise,
     Verb::Submit,
     Verb::Claim,
@@ -93,7 +95,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let verb = prop_oneof![
         5 => select(vec![Verb::Deposit, Verb::Post, Verb::Claim, Verb::Submit, Verb::Approve]),
         4 => select(vec![Verb::Settle, Verb::Draft, Verb::Publish, Verb::Budget, Verb::Revise]),
-        2 => select(vec![Verb::Withdraw, Verb::Cancel, Verb::Release]),
+        2 => select(vec![Verb::Withdraw, Verb::Cancel, Verb::Release, Verb::Intervene]),
     ];
     let outcome = prop_oneof![6 => Just(0), 1 => Just(1_usize), 1 => Just(2)];
     let sensible = prop::bool::weighted(0.75);
@@ -177,6 +179,7 @@ impl World {
             Verb::Submit => claims.map(|claim| (claimant(claim), Move::Submit { claim })).collect(),
             Verb::Revise => works.map(|work| (reviewer(work), Move::Revise { work })).collect(),
             Verb::Approve => works.map(|work| (reviewer(work), Move::Approve { work })).collect(),
+            Verb::Intervene => jobs.map(|job| (ADMIN, Move::Intervene { job, step: outcome })).collect(),
         }
     }
 
@@ -199,7 +202,8 @@ impl World {
                     | Move::Cancel { .. }
                     | Move::Release { .. }
                     | Move::Revise { .. }
-                    | Move::Approve { .. } => {}
+                    | Move::Approve { .. }
+                    | Move::Intervene { .. } => {}
                 }
             }
             Err(code) => {
@@ -229,6 +233,12 @@ impl World {
             Move::Submit { claim } => who.submit(&self.claims[claim]).await,
             Move::Revise { work } => who.request_revision(&self.works[work]).await,
             Move::Approve { work } => who.approve(&self.works[work]).await,
+            Move::Intervene { job, step } => {
+                let input = json!({
+                    "jobId": self.jobs[job], "step": STEPS[step], "reason": "Stuck.", "idempotencyKey": fresh_key(),
+                });
+                who.mutate("interveneInJob", input, "job { id }").await
+            }
         }
     }
 

@@ -47,19 +47,23 @@ mod overlap;
 mod price;
 mod roots;
 mod rules;
+mod sent;
 mod source;
 mod spelling;
 mod suggest;
 mod types;
 mod words;
 
-pub use documents::{Documents, Prepared};
+pub use documents::{Documents, ForEvents, Prepared};
 pub use inputs::ScalarParser;
+pub use price::Efforts;
+pub use sent::SentVariables;
 
 use self::{inputs::Inputs, operation::Operation, source::Source, types::Schema};
 use super::{
     errors::ErrorCode,
     limits::{Limits, exceeded, failure},
+    prices::Prices,
 };
 
 /// How many mistakes of one document are told: a wrong document of a thousand fields has a thousand.
@@ -78,6 +82,7 @@ pub struct InvalidSchema(String);
 pub struct Language {
     schema: &'static Schema,
     inputs: Inputs,
+    prices: Prices,
 }
 
 impl std::fmt::Debug for Language {
@@ -88,14 +93,14 @@ impl std::fmt::Debug for Language {
 
 impl Language {
     /// Reads a schema in the schema definition language. `scalars` are the custom scalars that can tell what a value of
-    /// theirs is; any value goes for others. The schema is kept for the life of the process.
+    /// theirs is; any value goes for others. `prices` says what each field does. The schema is kept for the life of the process.
     ///
     /// # Errors
     ///
     /// What is wrong with the schema.
-    pub fn new(sdl: &str, scalars: &[(&str, ScalarParser)]) -> Result<Self, InvalidSchema> {
+    pub fn new(sdl: &str, scalars: &[(&str, ScalarParser)], prices: Prices) -> Result<Self, InvalidSchema> {
         let schema = types::parse(sdl).map_err(InvalidSchema)?;
-        Ok(Self { schema, inputs: Inputs::new(schema, scalars) })
+        Ok(Self { schema, inputs: Inputs::new(schema, scalars), prices })
     }
 
     /// Reads a document: whether it may be executed at all, and all that can be known of it without its variables.
@@ -119,7 +124,7 @@ impl Language {
         refuse(errors)?;
         let operations = unfolded.into_iter().zip(measured);
         operations
-            .map(|(unfolded, measured)| Operation::new(self.schema, unfolded, measured))
+            .map(|(unfolded, measured)| Operation::new(self.schema, &self.prices, unfolded, measured))
             .collect::<Result<_, _>>()
             .map_err(|error| vec![error])
     }

@@ -3,10 +3,13 @@
 //! Made by [`super::Language::read`] once for each text and shared by all requests that choose it. For each request it
 //! coerces the variables and gives the selections that async-graphql executes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use async_graphql::{
-    Pos, Positioned, ServerError, Variables,
+    Name, Pos, Positioned, ServerError, Variables,
     parser::types::{
         DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
         VariableDefinition,
@@ -21,13 +24,14 @@ use super::{
     guard::{Measured, check_operation},
     inputs::Inputs,
     merge,
-    price::Price,
+    price::{Effort, Efforts, Price, Tariff},
     roots::{self, Root},
     types::Schema,
 };
 use crate::graphql::{
     errors::ErrorCode,
-    limits::{Limits, MUTATION_POINTS, exceeded, failure},
+    limits::{Limits, exceeded, failure},
+    prices::Prices,
 };
 
 /// An operation of a document.
@@ -45,6 +49,7 @@ pub(super) struct Operation {
     variables: Vec<Variable>,
     definitions: Vec<Positioned<VariableDefinition>>,
     price: Price,
+    efforts: Vec<Effort>,
     selections: Selections,
 }
 
@@ -58,7 +63,12 @@ enum Selections {
 }
 
 impl Operation {
-    pub(super) fn new(schema: &'static Schema, unfolded: Unfolded, measured: Measured) -> Result<Self, ServerError> {
+    pub(super) fn new(
+        schema: &'static Schema,
+        prices: &Prices,
+        unfolded: Unfolded,
+        measured: Measured,
+    ) -> Result<Self, ServerError> {
         let Unfolded { name, kind, root, variables, definitions, selections } = unfolded;
         let Some(parent) = schema.get_type_definition(root) else {
             return Err(failure(ErrorCode::InternalServerError, "a schema without its root", None));
@@ -70,20 +80,37 @@ impl Operation {
                 root_fields.push(root.name.clone());
             }
         }
-        let price = Price::of(schema, parent, &selections);
+        let tariff = Tariff { schema, prices };
+        let price = Price::of(tariff, parent, kind, &selections);
+        let efforts = tariff.efforts(parent, kind, &selections);
         let selections = if merge::is_conditional(&selections) {
             Selections::Conditional(selections)
         } else {
             Selections::Merged(merge::merge(schema, parent, &selections, &Variables::default())?)
         };
         let root_fields = root_fields.into();
-        let operation =
-            Self { name, kind, measured, roots, root_fields, schema, root, variables, definitions, price, selections };
-        Ok(operation)
+        Ok(Self {
+            name,
+            kind,
+            measured,
+            roots,
+            root_fields,
+            schema,
+            root,
+            variables,
+            definitions,
+            price,
+            efforts,
+            selections,
+        })
     }
 
-    /// The variables that the operation declares, coerced; those without a value are left out (spec 6.1.2). Others that
-    /// were sent are dropped.
+    /// Whether the operation declares a variable of this name.
+    pub(super) fn declares(&self, name: &str) -> bool {
+        self.variables.iter().any(|variable| variable.name == name)
+    }
+
+    /// The variables that the operation declares, coerced; those without a value are left out (spec 6.1.2).
     pub(super) fn coerce(&self, inputs: &Inputs, mut sent: Variables) -> Result<Variables, Vec<ServerError>> {
         let mut coerced = Variables::default();
         let mut errors = Vec::new();
@@ -111,12 +138,14 @@ impl Operation {
 
     /// What it costs with these variables, at least a point; refused if that, or its shape, is too much.
     pub(super) fn weigh(&self, variables: &Variables, limits: &Limits) -> Result<u32, Vec<ServerError>> {
-        let mut points = self.price.points(variables);
-        if self.kind == OperationType::Mutation {
-            points = points.saturating_add(self.measured.roots.saturating_mul(MUTATION_POINTS));
-        }
+        let points = self.price.points(variables);
         let errors = check_operation(&self.measured, points, limits);
         if errors.is_empty() { Ok(u32::try_from(points.max(1)).unwrap_or(u32::MAX)) } else { Err(errors) }
+    }
+
+    /// What it does whatever its answer holds, with these variables.
+    pub(super) fn efforts(&self, variables: &Variables) -> Efforts {
+        Efforts::of(&self.efforts, variables)
     }
 
     /// The selections, if they depend on variables.
@@ -154,18 +183,64 @@ impl Operation {
         ExecutableDocument { operations, fragments: HashMap::new() }
     }
 
+    /// Names the variables that stand below its root fields, in the arguments of what is selected there.
+    pub(super) fn variables_below_roots(&self, resolved: Option<&SelectionSet>) -> HashSet<Name> {
+        let mut named = HashSet::new();
+        for root in &self.selections(resolved).items {
+            if let Selection::Field(root) = &root.node {
+                variables_in(&root.node.selection_set.node, &mut named);
+            } else {
+                // Not what validation lets through.
+                variables_in(&SelectionSet { items: vec![root.clone()] }, &mut named);
+            }
+        }
+        named
+    }
+
     /// About how many bytes it takes.
     pub(super) fn bytes(&self) -> usize {
         let (Selections::Merged(set) | Selections::Conditional(set)) = &self.selections;
         let variables =
             self.variables.len() * (size_of::<Variable>() + size_of::<Positioned<VariableDefinition>>() + 128);
         let roots = self.roots.iter().map(|root| size_of::<Root>() + 2 * (root.key.len() + 2 * root.name.len()));
-        size_of::<Self>() + variables + roots.sum::<usize>() + self.price.parts() * 256 + bytes_of(set)
+        size_of::<Self>()
+            + variables
+            + roots.sum::<usize>()
+            + (self.price.parts() + self.efforts.len()) * 256
+            + bytes_of(set)
+    }
+}
+
+fn variables_in(set: &SelectionSet, named: &mut HashSet<Name>) {
+    for selection in &set.items {
+        match &selection.node {
+            Selection::Field(field) => {
+                field.node.arguments.iter().for_each(|(_, value)| variables_in_value(&value.node, named));
+                variables_in(&field.node.selection_set.node, named);
+            }
+            Selection::InlineFragment(inline) => variables_in(&inline.node.selection_set.node, named),
+            // Unfolded.
+            Selection::FragmentSpread(_) => {}
+        }
+    }
+}
+
+fn variables_in_value(value: &Literal, named: &mut HashSet<Name>) {
+    match value {
+        Literal::Variable(name) => drop(named.insert(name.clone())),
+        Literal::List(items) => items.iter().for_each(|item| variables_in_value(item, named)),
+        Literal::Object(fields) => fields.values().for_each(|field| variables_in_value(field, named)),
+        Literal::Null
+        | Literal::Number(_)
+        | Literal::String(_)
+        | Literal::Boolean(_)
+        | Literal::Binary(_)
+        | Literal::Enum(_) => {}
     }
 }
 
 /// About how many bytes a set takes. Each distinct name of a document is there once and shared.
-fn bytes_of(set: &SelectionSet) -> usize {
+pub(super) fn bytes_of(set: &SelectionSet) -> usize {
     let of_selection = |selection: &Positioned<Selection>| {
         let within = match &selection.node {
             Selection::Field(field) => {

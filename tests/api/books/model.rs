@@ -61,8 +61,11 @@ pub(super) enum Move {
     Submit { claim: usize },
     Revise { work: usize },
     Approve { work: usize },
+    Intervene { job: usize, step: usize },
 }
 
+/// What [`Move::Intervene`] may ask for.
+pub(super) const STEPS: [&str; 3] = ["REOPEN", "REFUND", "PAY"];
 /// What [`Move::Settle`] may ask for.
 pub(super) const OUTCOMES: [&str; 3] = ["POST", "VOID", "FAIL"];
 
@@ -147,7 +150,7 @@ impl Model {
         let roles = self.people[who].roles;
         let allowed = match step {
             Move::Deposit { .. } | Move::Withdraw { .. } => roles.client || roles.freelancer,
-            Move::Settle { .. } => roles.admin,
+            Move::Settle { .. } | Move::Intervene { .. } => roles.admin,
             Move::Cancel { .. } => roles.client || roles.admin,
             Move::Claim { .. } | Move::Release { .. } | Move::Submit { .. } => roles.freelancer,
             Move::Post { .. }
@@ -220,16 +223,9 @@ impl Model {
             Move::Approve { work } => {
                 let claim = self.review(who, work)?;
                 self.works[work].status = "APPROVED";
-                let Claim { job, freelancer, .. } = self.claims[claim];
-                let budget = self.jobs[job].budget;
-                let fee = budget * FEE / 10_000;
-                self.people[who].in_escrow -= budget;
-                self.people[who].version += 1;
-                self.people[freelancer].available += budget - fee;
-                self.people[freelancer].version += 1;
-                self.fees += fee;
-                self.advance_claim(claim, "APPROVED", "COMPLETED");
+                self.pay(claim);
             }
+            Move::Intervene { job, step } => self.intervene(who, job, STEPS[step])?,
         }
         Ok(())
     }
@@ -287,6 +283,41 @@ impl Model {
         check(self.jobs[job].status == "IN_REVIEW" && status == "IN_REVIEW", InvalidTransition)?;
         check(self.works[work].status == "SUBMITTED", Invalid)?;
         Ok(claim)
+    }
+
+    /// Escrow goes to the freelancer, less the fee.
+    fn pay(&mut self, claim: usize) {
+        let Claim { job, freelancer, .. } = self.claims[claim];
+        let Job { owner, budget, .. } = self.jobs[job];
+        let fee = budget * FEE / 10_000;
+        self.people[owner].in_escrow -= budget;
+        self.people[owner].version += 1;
+        self.people[freelancer].available += budget - fee;
+        self.people[freelancer].version += 1;
+        self.fees += fee;
+        self.advance_claim(claim, "APPROVED", "COMPLETED");
+    }
+
+    fn intervene(&mut self, who: usize, job: usize, step: &str) -> Result<(), Code> {
+        let Job { owner, status, budget, .. } = self.jobs[job];
+        let latest = self.claims.iter().rposition(|claim| claim.job == job);
+        let claims = &self.claims;
+        let is_claimant = |claim: usize| claims[claim].status != "RELEASED" && claims[claim].freelancer == who;
+        check(owner != who && !latest.is_some_and(is_claimant), Invalid)?;
+        check(matches!(status, "CLAIMED" | "IN_REVIEW"), InvalidTransition)?;
+        let claim = latest.ok_or(InvalidTransition)?;
+        let reviewed = if step == "PAY" { "APPROVED" } else { "REVISION_REQUESTED" };
+        let waiting = |work: &&mut Work| work.claim == claim && work.status == "SUBMITTED";
+        self.works.iter_mut().filter(waiting).for_each(|work| work.status = reviewed);
+        match step {
+            "REOPEN" => self.advance_claim(claim, "RELEASED", "OPEN"),
+            "REFUND" => {
+                self.hold(owner, -budget)?;
+                self.advance_claim(claim, "CANCELLED", "CANCELLED");
+            }
+            _ => self.pay(claim),
+        }
+        Ok(())
     }
 
     /// Takes from what can be spent, or, below zero, gives back.

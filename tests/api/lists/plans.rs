@@ -16,10 +16,13 @@ use lancewire::{
     money::Money,
     page::{Cursor, PageRequest},
 };
-use sea_orm::{ConnectionTrait, DbBackend, QueryTrait, Select, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, QueryTrait, Select, Statement, StatementBuilder};
 use uuid::Uuid;
 
-use crate::support::app::{Database, TestApp};
+use crate::support::{
+    app::{Database, TestApp},
+    people::new_job,
+};
 
 const FIELDS: [JobOrderField; 3] = [JobOrderField::PostedAt, JobOrderField::Budget, JobOrderField::Deadline];
 
@@ -107,6 +110,53 @@ async fn a_clients_own_jobs_are_read_along_an_index() {
             )
             .await;
         }
+    }
+    app.finish().await;
+}
+
+/// The best matches as they are specified: each job that matches, by the rank of its own, and then by its id.
+const SPECIFIED: &str = "SELECT id FROM jobs WHERE posted_at IS NOT NULL AND status = 'OPEN' AND id IN \
+    (SELECT r.job_id FROM job_search s JOIN job_search_rows r ON r.id = s.rowid WHERE job_search MATCH '\"kale\"') \
+    ORDER BY (SELECT bm25(job_search, 5.0, 1.0) FROM job_search JOIN job_search_rows r ON r.id = job_search.rowid \
+    WHERE job_search MATCH '\"kale\"' AND r.job_id = jobs.id), id DESC";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_best_matches_are_ranked_once_and_in_the_order_that_is_specified() {
+    let app = Box::pin(TestApp::start(Database::Sqlite)).await;
+    let ada = app.client("Ada").await;
+    for number in 0..24 {
+        // Many that match alike, some better and some not at all.
+        let mut job = new_job(["Kale", "Soup", "Kale soup", "Bread"][number % 4], "1.00");
+        job["description"] = ["Kale.", "With kale and more.", "Something else."][number % 3].into();
+        let job = ada.post(job).await.good();
+        if number % 7 == 0 {
+            ada.cancel(job["job"]["id"].as_str().expect("an id")).await.good();
+        }
+    }
+    let filter = JobFilter { statuses: vec![JobStatus::Open], ..JobFilter::default() };
+    let order = JobOrder { field: JobOrderField::Relevance, ascending: false };
+    let select = |filter: JobFilter| {
+        let query = JobQuery { words: vec!["kale".into()], filter, order };
+        StatementBuilder::build(&app.app.services.jobs.select_best(&query), &DbBackend::Sqlite)
+    };
+    let ids = async |statement: Statement| -> Vec<Uuid> {
+        let rows = app.app.db.reader().query_all_raw(statement).await.expect("runs");
+        rows.iter().map(|row| row.try_get_by_index(0).expect("an id")).collect()
+    };
+    let specified = ids(app.app.db.statement(SPECIFIED, [])).await;
+    assert!((10..24).contains(&specified.len()), "{}", specified.len());
+    assert!(ids(select(filter)).await == specified, "they differ");
+
+    for (name, filter, _) in filters() {
+        let lines = plan(&app, select(filter)).await;
+        // Words first and once; then each job by its id.
+        assert!(lines[0].starts_with("SCAN found VIRTUAL TABLE INDEX"), "{name}: {lines:#?}");
+        assert!(lines[1].starts_with("SEARCH places USING INTEGER PRIMARY KEY"), "{name}: {lines:#?}");
+        let by_id = lines[2].starts_with("SEARCH jobs USING INDEX") && lines[2].contains("id=?)");
+        assert!(by_id, "{name}: {lines:#?}");
+        let matches = lines.iter().filter(|line| line.contains("VIRTUAL TABLE")).count();
+        assert_eq!(matches, 1, "{name}: {lines:#?}");
+        assert!(!lines.iter().any(|line| line.contains("CORRELATED")), "{name}: {lines:#?}");
     }
     app.finish().await;
 }

@@ -1,5 +1,6 @@
 //! What a page costs in SQL: as many statements for a hundred rows as for twenty.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::{
@@ -101,5 +102,84 @@ on_both! {
         let query = format!("{{ transactions(first: SIZE) {{ nodes {{ {fields} }} }} }}");
         let statements = steady_cost(&app, &app.admin().await, &query, "/transactions/nodes").await;
         assert!(statements <= 4 + SESSION, "{statements} statements");
+    }
+}
+
+on_both! {
+    // The log is not looked at unless something was committed: what a query takes is counted alone.
+    with "[events]\npoll_ms = 60000";
+    async fn a_hundred_objects_of_a_kind_cost_as_many_statements_as_one(app: TestApp) {
+        let (ada, ben) = (app.client("Ada").await.funded("90000.00").await, app.freelancer("Ben").await);
+        let admin = app.admin().await;
+        for number in 0..100 {
+            let job = text(&ada.post(new_job(&format!("Job {number}"), "10.00")).await.good(), "/job/id");
+            let claim = text(&ben.claim(&job).await.good(), "/claim/id");
+            let deliverable = text(&ben.submit(&claim).await.good(), "/deliverable/id");
+            ada.approve(&deliverable).await.good();
+        }
+        let people = join_all((0..98).map(|number| {
+            let app = &app;
+            async move { app.freelancer(&format!("Person{number}")).await.id }
+        }));
+        let users: Vec<String> = people.await.into_iter().chain([ada.id.clone(), ben.id.clone()]).collect();
+        let of = async |who: &Person, query: &str, place: &str| -> Vec<String> {
+            let reply = who.run(query, json!({})).await;
+            let rows = reply.data().pointer(place).and_then(Value::as_array).expect("rows").clone();
+            rows.iter().map(|row| text(row, "/id")).collect()
+        };
+        let jobs = of(&admin, "{ jobs(first: 100, filter: { status: [COMPLETED] }) { nodes { id } } }", "/jobs/nodes").await;
+        let claims = of(&ben, "{ claims(first: 100) { nodes { id } } }", "/claims/nodes").await;
+        let transactions = of(&ben, "{ wallet { transactions(first: 100) { nodes { id } } } }", "/wallet/transactions/nodes").await;
+        let inbox = "{ viewer { notifications(first: 100) { nodes { id } } } }";
+        let notifications = of(&ada, inbox, "/viewer/notifications/nodes").await;
+        let query = "{ jobs(first: 100, filter: { status: [COMPLETED] }) { nodes { deliverables(first: 1) { nodes { id } } } } }";
+        let reply = admin.run(query, json!({})).await;
+        let rows = reply.data()["jobs"]["nodes"].as_array().expect("rows").clone();
+        let deliverables: Vec<String> = rows.iter().map(|row| text(row, "/deliverables/nodes/0/id")).collect();
+        let wallets: Vec<String> = users.iter().map(|user| user.replace("user_", "wallet_")).collect();
+        let skills = of(&ada, "{ skills(first: 100) { id } }", "/skills").await;
+
+        let cost = async |fields: &str, ids: &[String]| {
+            let query = format!("query ($ids: [ID!]!) {{ nodes(ids: $ids) {{ id {fields} }} }}");
+            let mut least = u64::MAX;
+            for _ in 0..5 {
+                let before = app.app.db.statements();
+                let reply = admin.run(&query, json!({ "ids": ids })).await;
+                least = least.min(app.app.db.statements() - before);
+                let nodes = reply.data()["nodes"].as_array().expect("rows").clone();
+                assert!(nodes.iter().all(|node| node["id"].is_string()), "{fields}: {reply}");
+            }
+            least - SESSION
+        };
+        for (kind, ids, fields, most) in [
+            ("users", &users, "... on User { displayName email skills { slug } wallet { available { amount } } }", 5),
+            (
+                "lists of users",
+                &users,
+                "... on User { postedJobs(first: 2) { nodes { title } } claims(first: 2) { nodes { status } } \
+                 notifications(first: 2) { nodes { title } } }",
+                4,
+            ),
+            ("skills", &skills, "... on Skill { slug }", 1),
+            ("jobs", &jobs, "... on Job { client { displayName } activeClaim { id } }", 3),
+            ("lists of jobs", &jobs, "... on Job { deliverables(first: 2) { nodes { note } } }", 3),
+            ("claims", &claims, "... on Claim { status job { title } freelancer { displayName } }", 4),
+            ("deliverables", &deliverables, "... on Deliverable { note claim { status } }", 4),
+            ("wallets", &wallets, "... on Wallet { available { amount } owner { displayName } }", 3),
+            ("lists of wallets", &wallets, "... on Wallet { transactions(last: 2) { nodes { amount { amount } } } }", 3),
+            ("transactions", &transactions, "... on Transaction { amount { amount } job { title } }", 2),
+            ("notifications", &notifications, "... on Notification { actor { displayName } subject { id } }", 7),
+        ] {
+            assert!(kind == "skills" || ids.len() == 100, "{kind}: {}", ids.len());
+            let (one, all) = (cost(fields, &ids[..1]).await, cost(fields, ids).await);
+            // Whether a wallet was ever touched, or a notification is of one kind, decides on a statement more.
+            assert!(all <= most, "{kind}: {one} statements for one, {all} for {}", ids.len());
+        }
+        let mixed: Vec<String> = [&users, &jobs, &claims, &deliverables, &wallets, &transactions, &notifications]
+            .iter()
+            .flat_map(|ids| ids.iter().take(14).cloned())
+            .collect();
+        let all = cost("", &mixed).await;
+        assert!(all <= 12, "{all} statements for {} of every kind", mixed.len());
     }
 }

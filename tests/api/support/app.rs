@@ -48,6 +48,14 @@ const SETTINGS: &str = r#"
     [sockets]
     sockets_per_address = 10000
     drain_ms = 200
+    [subscriptions]
+    groups_per_user = 1000000
+    groups_per_address = 1000000
+    filters_per_user = 1000000
+    filters_per_address = 1000000
+    bytes_per_user = 4000000000
+    bytes_per_address = 4000000000
+    bytes = 4000000000
 "#;
 
 /// How long events are kept.

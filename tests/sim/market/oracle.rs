@@ -17,7 +17,7 @@ use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use super::world::{Answer, CAST, Ended, World};
-use crate::model::{Code, Model, Move};
+use crate::model::{Code, Model, Move, STEPS};
 
 /// What somebody asks for; nothing is a look at their own wallet.
 #[derive(Clone, Debug)]
@@ -146,6 +146,7 @@ impl Deed {
             Move::Claim { .. } => Some("claimJob"),
             Move::Submit { .. } => Some("submitDeliverable"),
             Move::Approve { .. } => Some("approveDeliverable"),
+            Move::Intervene { .. } => Some("interveneInJob"),
             Move::Budget { .. } | Move::Cancel { .. } | Move::Release { .. } | Move::Revise { .. } => None,
         }
     }
@@ -224,7 +225,8 @@ impl Oracle {
             | Move::Cancel { .. }
             | Move::Release { .. }
             | Move::Revise { .. }
-            | Move::Approve { .. } => None,
+            | Move::Approve { .. }
+            | Move::Intervene { .. } => None,
         }
     }
 
@@ -405,6 +407,17 @@ impl Oracle {
                     inbox(freelancer),
                     inbox(freelancer),
                 ]
+            }
+            Move::Intervene { job, step } => {
+                let claim = model.claims.iter().rposition(|claim| claim.job == job).expect("a claim");
+                let (client, freelancer) = (client(claim), model.claims[claim].freelancer);
+                let mut told = vec![updated(job), of_claim(claim), inbox(client), inbox(freelancer)];
+                match STEPS[step] {
+                    "REOPEN" => told.push(posted(job)),
+                    "REFUND" => told.push(wallet(client)),
+                    _ => told.extend([wallet(client), wallet(freelancer), inbox(freelancer)]),
+                }
+                told
             }
         }
     }

@@ -339,7 +339,7 @@ impl Play {
             kinds.extend([(9, 8), (1, 9), (8, 10), (1, 1)]);
         }
         if roles.admin || stranger {
-            kinds.extend([(10, 2), (1, 7)]);
+            kinds.extend([(10, 2), (1, 7), (2, 13)]);
         }
         let cents = self.cents();
         Some(match self.random.weighted(&kinds) {
@@ -358,6 +358,10 @@ impl Play {
             9 => Move::Release { claim: self.known(|names| &names.claims)? },
             10 => Move::Submit { claim: self.known(|names| &names.claims)? },
             11 => Move::Revise { work: self.known(|names| &names.works)? },
+            13 => {
+                let step = self.random.weighted(&[(1, 0), (1, 1), (1, 2)]);
+                Move::Intervene { job: self.known(|names| &names.jobs)?, step }
+            }
             _ => Move::Approve { work: self.known(|names| &names.works)? },
         })
     }

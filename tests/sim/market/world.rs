@@ -24,7 +24,7 @@ use lancewire::{
         sign_ups::SignUps,
         tokens::AccessTokens,
     },
-    claims::{ClaimError, Claims, service::Stepped},
+    claims::{ClaimError, Claims, intervention::JobIntervention, service::Stepped},
     clock::Clock,
     config::{Config, Environment},
     db::{Db, points::Witness},
@@ -317,6 +317,15 @@ impl World {
                 let id = names.work(work);
                 async move { claims.approve(actor, &id, &key).await.map(|step| claimed(&step)).map_err(of_claim) }
                     .boxed()
+            }
+            Move::Intervene { job, step } => {
+                let id = names.job(job);
+                let step = [JobIntervention::Reopen, JobIntervention::Refund, JobIntervention::Pay][step];
+                async move {
+                    let done = claims.intervene(actor, &id, step, "Stuck.", &key).await;
+                    done.map(|step| claimed(&step)).map_err(of_claim)
+                }
+                .boxed()
             }
         }
     }

@@ -60,35 +60,97 @@ fn many(number: usize, item: impl Fn(usize) -> String) -> String {
 
 #[test]
 fn the_cost_is_what_the_description_says() {
-    assert_eq!(cost("{ jobs(first: 50) { edges { node { client { name } } } } }"), 151);
+    assert_eq!(cost("{ jobs(first: 50) { edges { node { client { name } } } } }"), 1 + 50 * 3 + 2);
     assert_eq!(cost("{ streamCursor }"), 1, "never free");
     assert_eq!(cost("{ viewer { name } }"), 1);
     assert_eq!(cost("{ jobs { edges { node { title } } } }"), 1 + 20 * 2, "a connection without a size");
     assert_eq!(cost("{ jobs { ...F } } fragment F on JobConnection { nodes { title } }"), 1 + 20);
-    assert_eq!(cost("{ jobs { totalCount } }"), 1);
     assert_eq!(cost("{ jobs(first: 2, last: 3) { nodes { skills { name } } } }"), 1 + 3 * 2);
     assert_eq!(cost("{ jobs(first: 0) { nodes { title } } }"), 2);
-    assert_eq!(cost("{ jobs(first: 1000000) { nodes { title } } }"), 101, "refused by the resolver");
+    assert_eq!(cost("{ jobs(first: 1000000) { nodes { title } } }"), 101 + 4, "refused by the resolver");
     assert_eq!(cost("{ jobs(first: -5) { nodes { title } } }"), 2);
-    assert_eq!(cost("{ nodes(ids: [\"a\", \"b\", \"c\"]) { ... on Job { client { name } } } }"), 1 + 3);
+    assert_eq!(cost("{ nodes(ids: [\"a\", \"b\", \"c\"]) { ... on Job { client { name } } } }"), 3 * 2);
     assert_eq!(cost("mutation { a: postJob { job { id } } b: postJob { job { id } } }"), 2 * 10 + 2 * 2);
     assert_eq!(cost("mutation { ...M } fragment M on Mutation { signOut { viewer { id } } }"), 12);
-    assert_eq!(cost("{ jobs { nodes { id } } jobs { nodes { id } } }"), 2 * 21, "what is merged counts each time");
-    assert_eq!(cost("{ jobs { nodes { id } } jobs @skip(if: true) { nodes { id } } }"), 2 * 21, "and what is skipped");
+    assert_eq!(cost("{ jobs { nodes { id } } jobs { nodes { id } } }"), 43, "what is merged counts each time");
+    assert_eq!(cost("{ jobs { nodes { id } } jobs @skip(if: true) { nodes { id } } }"), 43, "and what is skipped");
+    let leaves = |count| format!("{{ jobs(first: 100) {{ nodes {{ {} }} }} }}", many(count, |_| "title".to_owned()));
+    assert_eq!(cost(&leaves(1)), 101 + 4, "25 values are a point");
+    assert_eq!(cost(&leaves(400)), 101 + 1_600);
+    assert_refused(check(&leaves(950)), "OPERATION_TOO_COMPLEX This operation has 3901 points; the limit is 2000");
+}
+
+#[test]
+fn counts_and_what_stands_beside_the_rows_are_paid_once_on_a_page_and_each_time_that_they_are_asked_for() {
+    assert_eq!(cost("{ jobs { totalCount } }"), 1 + 10);
+    assert_eq!(cost("{ jobs(first: 100) { totalCount pageInfo { hasNextPage } nodes { id } } }"), 1 + 10 + 1 + 104);
+    let aliased = many(29, |number| format!("a{number}: totalCount"));
+    assert_eq!(cost(&format!("{{ jobs(first: 1) {{ {aliased} }} }}")), 1 + 29 * 10);
+    assert_eq!(cost(&format!("{{ jobs(first: 1) {{ ... on JobConnection {{ {aliased} }} }} }}")), 1 + 29 * 10);
+    let nested = "{ jobs(first: 10) { nodes { claims(first: 1) { totalCount } } } }";
+    assert_eq!(cost(nested), 1 + 10 * (1 + 1 + 10));
+}
+
+#[test]
+fn searches_and_rankings_are_paid_where_they_are_asked_for() {
+    let page = 1 + 20;
+    assert_eq!(cost("{ jobs(query: \"rust\") { nodes { id } } }"), page + 10);
+    assert_eq!(cost("{ jobs(query: \"  ,\") { nodes { id } } }"), page, "no words");
+    assert_eq!(cost("{ jobs(query: \"rust\") { a: totalCount b: totalCount nodes { id } } }"), page + 2 * 10 + 3 * 10);
+    let ranked = "orderBy: { field: RELEVANCE, direction: \"DESC\" }";
+    assert_eq!(cost(&format!("{{ jobs(query: \"rust\", {ranked}) {{ totalCount nodes {{ id }} }} }}")), page + 50);
+    assert_eq!(cost(&format!("{{ jobs({ranked}) {{ nodes {{ id }} }} }}")), page, "refused by the resolver");
+    let asked = "query ($q: String, $by: Order, $field: Field! = POSTED, $n: Int = 20) {
+        jobs(query: $q, orderBy: $by, first: $n) { totalCount nodes { id } }
+        b: jobs(query: $q, orderBy: { field: $field, direction: \"DESC\" }, first: $n) { nodes { id } } }";
+    let costs = |values| check_with(asked, values).expect("fine").cost;
+    assert_eq!(costs(json!({})), 2 * page + 10 + 1);
+    assert_eq!(costs(json!({ "q": "" })), 2 * page + 10 + 1);
+    let by = json!({ "field": "RELEVANCE", "direction": "DESC" });
+    // What a variable within an object says is taken for the most.
+    assert_eq!(costs(json!({ "q": "rust" })), 2 * page + 10 + 1 + 2 * 10 + (10 + 20));
+    assert_eq!(costs(json!({ "q": "rust", "by": by, "n": 1 })), 2 * 2 + 10 + 2 * 10 + 20 + (10 + 20));
+}
+
+#[test]
+fn what_is_done_whatever_the_answer_holds_is_known_by_its_place() {
+    let done = |query: &str, values: serde_json::Value, data: serde_json::Value| {
+        let prepared = check_with(query, values).expect(query);
+        prepared.efforts.done(&async_graphql::Value::from_json(data).expect("a value"))
+    };
+    let search = "query ($q: String) { list: jobs(query: $q, orderBy: { field: RELEVANCE, direction: \"DESC\" }) {
+        a: totalCount totalCount nodes { claims { totalCount } } } }";
+    let empty = json!({ "list": { "a": 0, "totalCount": 0, "nodes": [] } });
+    assert_eq!(done(search, json!({ "q": "x" }), empty.clone()), 100 * (10 + 20 + 2 * (10 + 10)));
+    assert_eq!(done(search, json!({}), empty), 100 * 2 * 10);
+    let claims = json!({ "totalCount": 1 });
+    let two = json!({ "list": { "nodes": [{ "claims": claims }, { "claims": claims }, { "claims": null }] } });
+    assert_eq!(done(search, json!({}), two), 100 * 2 * 10);
+    let failed = json!({ "list": null });
+    assert_eq!(done(search, json!({ "q": "x" }), failed), 100 * (10 + 20), "it may have run");
+    assert_eq!(
+        done("mutation { a: postJob { id } b: signOut { id } }", json!({}), json!({ "a": null, "b": {} })),
+        2_000
+    );
+    assert_eq!(
+        done("{ jobs { totalCount } jobs { totalCount } }", json!({}), json!({ "jobs": { "totalCount": 1 } })),
+        1_000
+    );
+    assert_eq!(done("mutation { a: postJob { id } }", json!({}), serde_json::Value::Null), 0, "nothing has begun");
 }
 
 #[test]
 fn page_sizes_in_variables_and_defaults_count_too() {
     let query = "query ($n: Int = 7, $ids: [ID!]!) {
         jobs(first: $n) { nodes { client { name } } } nodes(ids: $ids) { ... on Job { client { id } } } }";
-    assert_eq!(check_with(query, json!({"ids": []})).expect("fine").cost, (1 + 7 * 2) + (1 + 1));
-    assert_eq!(check_with(query, json!({"n": 30, "ids": ["a", "b"]})).expect("fine").cost, (1 + 30 * 2) + (1 + 2));
-    assert_eq!(check_with(query, json!({"n": null, "ids": "a"})).expect("fine").cost, (1 + 20 * 2) + (1 + 1));
+    assert_eq!(check_with(query, json!({"ids": []})).expect("fine").cost, (1 + 7 * 2) + 2);
+    assert_eq!(check_with(query, json!({"n": 30, "ids": ["a", "b"]})).expect("fine").cost, (1 + 30 * 2) + 2 * 2 + 1);
+    assert_eq!(check_with(query, json!({"n": null, "ids": "a"})).expect("fine").cost, (1 + 20 * 2) + 2);
     // The argument's own default.
     let node = "{ skills { __typename } jobs(first: 1) { nodes { skills { id } } } }";
     assert_eq!(check(node).expect("fine").cost, 1 + 1 + 2);
     let wide = "query ($n: Int) { jobs(first: $n) { nodes { claims(first: $n) { nodes { id } } } } }";
-    assert_refused(check_with(wide, json!({"n": 100})), "OPERATION_TOO_COMPLEX This operation has 10201 points");
+    assert_refused(check_with(wide, json!({"n": 100})), "OPERATION_TOO_COMPLEX This operation has 10601 points");
 }
 
 #[test]
