@@ -70,14 +70,15 @@ impl Sealing {
 /// Chains and seals until the process stops.
 pub async fn run(db: Db, clock: Clock, lifecycle: Lifecycle) {
     for look in 0_u32.. {
+        // Not at once: a start has more urgent things to do.
+        tokio::select! {
+            () = lifecycle.stopping() => return,
+            () = tokio::time::sleep(PERIOD) => {}
+        }
         match seal(&db, &clock, look % WHOLE == 0).await {
             Ok(0) => {}
             Ok(chained) => tracing::info!(entries = chained, "entries that had no hash are chained"),
             Err(error) => tracing::warn!(error = %error, "the ledger cannot be sealed now"),
-        }
-        tokio::select! {
-            () = lifecycle.stopping() => return,
-            () = tokio::time::sleep(PERIOD) => {}
         }
     }
 }
