@@ -11,6 +11,7 @@ use crate::{
     auth::{
         attempts::Attempts,
         keys::{KeyPolicy, Keyring},
+        old_sessions::OldSessions,
         passwords::Passwords,
         sessions::Sessions,
         tokens::AccessTokens,
@@ -19,11 +20,11 @@ use crate::{
     clock::Clock,
     config::{BusKind, BusSettings, Config, ConfigError, Environment, PaymentProvider},
     db::{
-        Backend, Db,
+        Backend, Db, grants,
         replica::{Replica, ReplicaError},
     },
     error::{Fault, cause},
-    events::{self, EventLog},
+    events::{self, EventLog, OldEvents},
     gossip,
     graphql::{
         budget::Budgets,
@@ -37,14 +38,16 @@ use crate::{
         tls::{Tls, TlsError},
         websocket::Sockets,
     },
+    idempotency::OldKeys,
     ids::Ids,
-    jobs::Jobs,
+    jobs::{Jobs, withholding},
     lifecycle::Lifecycle,
     migrations,
-    notifications::Notifications,
+    notifications::{Notifications, OldNotifications},
     realtime::{
         Bus, Hub, HubSettings, MemoryBus, Pace, PostgresBus, PostgresBusError, RedisBus, RedisBusError, Seal, Tail,
     },
+    retention::{self, Prune},
     schema::{self, Services},
     telemetry,
     wallet::{Wallets, sandbox},
@@ -55,6 +58,8 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_millis(10);
 /// The least poll of the log where this process is the only one that writes.
 const LONE_POLL: Duration = Duration::from_secs(1);
+/// Rights that a database user lacks, as far as they are told.
+const SHOWN_GRANTS: usize = 5;
 /// How often spent budgets that have refilled are forgotten.
 const SWEEP: Duration = Duration::from_mins(1);
 /// What drained sockets may take beyond twice the drain time: their last words (see `http::websocket`).
@@ -87,6 +92,17 @@ pub enum StartError {
     /// There is none to look at.
     #[error("database.url: there is no such file")]
     Absent,
+    /// The user may not do what the server does.
+    #[error(
+        "database.url: the database user {user} lacks {lacks}: let the owner of the tables run what `lancewire grants {user}` \
+         prints"
+    )]
+    Grants {
+        /// Whose rights they are.
+        user: String,
+        /// Which, with commas.
+        lacks: String,
+    },
     /// The tables do not fit.
     #[error(transparent)]
     Schema(#[from] migrations::Misfit),
@@ -167,8 +183,16 @@ impl App {
         let bus = start_bus(&config, &log, &ids, &lifecycle).await?;
         let hub = start_delivery(&config, log, &bus, db.doorbell(), &sessions, (&clock, &lifecycle)).await?;
         let kept = TimeDelta::seconds(config.events.retention_seconds.into());
-        let retention = events::run_retention(hub.log().clone(), kept, lifecycle.clone());
-        lifecycle.spawn_until_stopping(retention);
+        let seconds = |seconds: u32| TimeDelta::seconds(seconds.into());
+        let (read, unread) = (config.retention.read_notification_seconds, config.retention.unread_notification_seconds);
+        let old: Vec<Box<dyn Prune>> = vec![
+            Box::new(OldEvents::new(hub.log().clone(), kept)),
+            Box::new(OldSessions::new(db.clone())),
+            Box::new(OldKeys::new(db.clone(), seconds(config.retention.idempotency_key_seconds))),
+            Box::new(OldNotifications::new(db.clone(), seconds(read), seconds(unread))),
+        ];
+        lifecycle.spawn_until_stopping(retention::run(old, db.clone(), lifecycle.clone()));
+        lifecycle.spawn_until_stopping(withholding::run(jobs.clone(), lifecycle.clone()));
         if sandbox_delay.is_some() {
             lifecycle.spawn_until_stopping(sandbox::run(wallets.clone(), clock.clone(), lifecycle.clone()));
         }
@@ -261,8 +285,27 @@ pub async fn open_database(config: &Config, ids: Ids, lifecycle: Lifecycle) -> R
         make_sqlite_file(file).map_err(|error| StartError::Connect(sea_orm::DbErr::Custom(error.to_string())))?;
     }
     let db = Db::connect(&config.database, ids, lifecycle).await.map_err(StartError::Connect)?;
+    if db.backend() == Backend::Postgres {
+        check_grants(&db).await?;
+    }
     migrations::bring_up(&db, &config.database).await?;
     Ok(db)
+}
+
+/// Refuses a database user who would fail at the first request that needs what they lack.
+async fn check_grants(db: &Db) -> Result<(), StartError> {
+    let lacks = grants::missing(db).await.map_err(StartError::Connect)?;
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    let user = grants::user(db).await.map_err(StartError::Connect)?;
+    // One line: the first few say what is wrong.
+    let more = lacks.len().saturating_sub(SHOWN_GRANTS);
+    let mut shown = lacks.into_iter().take(SHOWN_GRANTS).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        shown = format!("{shown} and {more} more rights");
+    }
+    Err(StartError::Grants { user, lacks: shown })
 }
 
 /// Opens a database that is there and of this version, and changes nothing in it.

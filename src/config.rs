@@ -77,6 +77,8 @@ pub struct Config {
     pub payments: PaymentSettings,
     /// `[events]`
     pub events: EventSettings,
+    /// `[retention]`
+    pub retention: RetentionSettings,
     /// `[bus]`
     pub bus: BusSettings,
     /// `[limits]`
@@ -239,6 +241,16 @@ pub struct EventSettings {
     pub delivery: bool,
 }
 
+/// `[retention]`: see `config/default.toml`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "documented where users read it: config/default.toml")]
+pub struct RetentionSettings {
+    pub idempotency_key_seconds: u32,
+    pub read_notification_seconds: u32,
+    pub unread_notification_seconds: u32,
+}
+
 /// How nodes hear of each other's commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -396,6 +408,23 @@ impl Config {
         require(money.live_claims > 0, "marketplace.live_claims", "must be at least 1")?;
         require(self.events.buffer > 0, "events.buffer", "must be at least 1")?;
         require(self.events.poll_ms > 0, "events.poll_ms", "must be at least 1")?;
+        let RetentionSettings { idempotency_key_seconds, read_notification_seconds, unread_notification_seconds } =
+            self.retention;
+        require(
+            idempotency_key_seconds >= 3_600,
+            "retention.idempotency_key_seconds",
+            "must be at least 3600: a client that was cut off repeats its request for a while",
+        )?;
+        require(
+            read_notification_seconds / 2 >= self.events.retention_seconds,
+            "retention.read_notification_seconds",
+            "must be at least twice events.retention_seconds: the event of a notification leads to it",
+        )?;
+        require(
+            unread_notification_seconds >= read_notification_seconds,
+            "retention.unread_notification_seconds",
+            "must be at least retention.read_notification_seconds",
+        )?;
         require(self.auth.password_parallel > 0, "auth.password_parallel", "must be at least 1")?;
         require(self.auth.access_token_seconds > 0, "auth.access_token_seconds", "must be at least 1")?;
         require(
@@ -526,6 +555,9 @@ mod tests {
             ("[http]\nallowed_origins = [\"example.com\"]", "allowed_origins"),
             ("[http]\nown_hosts = [\"https://example.com\"]", "http.own_hosts"),
             ("[http]\nown_hosts = [\"a@example.com\"]", "http.own_hosts"),
+            ("[retention]\nidempotency_key_seconds = 60", "retention.idempotency_key_seconds"),
+            ("[retention]\nread_notification_seconds = 60", "retention.read_notification_seconds"),
+            ("[retention]\nunread_notification_seconds = 60", "retention.unread_notification_seconds"),
         ] {
             let message = refusal(Environment::Development, overrides);
             assert!(message.contains(expected), "{message}");

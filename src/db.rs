@@ -24,6 +24,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, QueryTrait, Statement, Value,
     prelude::async_trait::async_trait,
@@ -38,6 +39,7 @@ use crate::{
 };
 
 mod connect;
+pub mod grants;
 pub mod points;
 mod pool;
 pub mod receipt;
@@ -320,6 +322,17 @@ impl Db {
         }
     }
 
+    /// The database's time, by its own clock: the one that all nodes share.
+    pub async fn now(&self) -> Result<DateTime<Utc>, DbErr> {
+        let sql = match self.shared.backend {
+            Backend::Postgres => "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint) AS now_ms",
+            Backend::Sqlite => "SELECT CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER) AS now_ms",
+        };
+        let row = self.reader.query_one_raw(self.statement(sql, [])).await?;
+        let now: i64 = row.ok_or_else(|| DbErr::RecordNotFound("the database's time".into()))?.try_get("", "now_ms")?;
+        DateTime::from_timestamp_millis(now).ok_or_else(|| DbErr::Custom("the database's time is no time".into()))
+    }
+
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), DbErr> {
         self.reader.query_one_raw(self.statement("SELECT 1", [])).await.map(drop)
@@ -404,6 +417,11 @@ impl Db {
         let sql = "INSERT INTO commit_marks (user_id, commits) VALUES (?, 1) \
                    ON CONFLICT (user_id) DO UPDATE SET commits = commit_marks.commits + 1 RETURNING 1";
         tx.query(sql, [author.into()]).await.map(drop)
+    }
+
+    /// The same as [`Db::statement`] for any number of values.
+    pub fn statement_of(&self, sql: &str, values: Vec<Value>) -> Statement {
+        statement(self.shared.backend, sql, values)
     }
 
     /// A statement for this database. Write `?` for each value; on `PostgreSQL` they become `$1`, `$2` ...

@@ -8,18 +8,23 @@
 //! Two requests with one key at the same time: the second waits for the first's row. It then finds the effect, or, if
 //! the first was rolled back, causes it. One that waits longer than `database.lock_timeout_ms` is told that the first
 //! is still running. Called by the services of `jobs`, `claims` and `wallet`.
+//!
+//! A key is kept for `retention.idempotency_key_seconds` and removed after that ([`OldKeys`]): a request that comes again
+//! with it then has its effect again.
 
 use std::future::Future;
 
-use sea_orm::{DbErr, Value};
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::{ConnectionTrait, DbErr, Value, prelude::async_trait::async_trait};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use crate::{
     clock::Timestamp,
-    db::{Tx, receipt::Left},
+    db::{Backend, Db, Tx, receipt::Left},
     error::{DbErrorKind, Fault, Invalid},
     ids::UserId,
+    retention::Prune,
 };
 
 /// How long a client waits before it repeats a request whose twin still runs, in milliseconds.
@@ -103,7 +108,8 @@ where
                 scope(),
             )
             .await?;
-        let row = stored.first().ok_or_else(|| Fault::corrupt("an idempotency key vanished"))?;
+        // It was removed in between, being past its time: the same request, sent again, has its effect.
+        let row = stored.first().ok_or(KeyConflict::InProgress { retry_after_ms: RETRY_AFTER_MS })?;
         if row.try_get::<Vec<u8>>("", "request_hash")? != hash {
             return Err(KeyConflict::Reused.into());
         }
@@ -117,4 +123,66 @@ where
     let sql = "UPDATE idempotency_keys SET effect = ? WHERE user_id = ? AND mutation = ? AND key = ?";
     tx.later(sql, [text.into(), owner, name, key]).await?;
     Ok(Once::Now(outcome))
+}
+
+/// The same for a mutation whose key may be left out: without one, `effect` runs each time.
+pub async fn once_if_in<I, T, V, E, F>(
+    tx: &Tx,
+    now: Timestamp,
+    user: UserId,
+    (mutation, key): (&'static str, Option<&IdempotencyKey>),
+    input: &I,
+    effect: impl FnOnce() -> F,
+) -> Result<Once<T, V>, E>
+where
+    I: Serialize,
+    T: Serialize + DeserializeOwned,
+    F: Future<Output = Result<(T, V), E>>,
+    E: From<DbErr> + From<Fault> + From<KeyConflict>,
+{
+    match key {
+        Some(key) => once_in(tx, now, user, (mutation, key), input, effect).await,
+        None => effect().await.map(|(_, outcome)| Once::Now(outcome)),
+    }
+}
+
+/// The keys of a database beyond those that are kept.
+#[derive(Debug)]
+pub struct OldKeys {
+    db: Db,
+    kept: TimeDelta,
+}
+
+impl OldKeys {
+    /// Those of `db` that were first used longer ago than `kept`.
+    pub const fn new(db: Db, kept: TimeDelta) -> Self {
+        Self { db, kept }
+    }
+}
+
+#[async_trait]
+impl Prune for OldKeys {
+    fn what(&self) -> &'static str {
+        "idempotency_keys"
+    }
+
+    async fn step(&self, now: DateTime<Utc>, most: u32) -> Result<u64, DbErr> {
+        // By the rows' own places: the primary key has three columns.
+        let (place, one_of) = match self.db.backend() {
+            Backend::Sqlite => ("rowid", "IN ({})"),
+            Backend::Postgres => ("ctid", "= ANY (ARRAY({}))"),
+        };
+        let old = format!("SELECT {place} FROM idempotency_keys WHERE created_at <= ? ORDER BY created_at LIMIT ?");
+        let sql = format!("DELETE FROM idempotency_keys WHERE {place} {}", one_of.replace("{}", &old));
+        let statement = self.db.statement(&sql, [(now - self.kept).into(), i64::from(most).into()]);
+        Ok(self.db.writer().execute_raw(statement).await?.rows_affected())
+    }
+
+    async fn overdue(&self, now: DateTime<Utc>) -> Result<TimeDelta, DbErr> {
+        let due = now - self.kept;
+        let sql = "SELECT MIN(created_at) AS oldest FROM idempotency_keys WHERE created_at <= ?";
+        let row = self.db.reader().query_one_raw(self.db.statement(sql, [due.into()])).await?;
+        let oldest = row.map_or(Ok(None), |row| row.try_get::<Option<DateTime<Utc>>>("", "oldest"))?;
+        Ok(oldest.map_or(TimeDelta::zero(), |oldest| due - oldest))
+    }
 }

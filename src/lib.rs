@@ -11,10 +11,11 @@
 //! | [`graphql`] | the GraphQL kit; knows no domain |
 //! | [`http`] | transports, and what stands around every request |
 //! | [`auth`] | who is calling |
+//! | [`retention`] | removes what is past its time |
 //! | [`gossip`] | limits that hold for all nodes together |
 //! | [`app`] [`config`] [`lifecycle`] [`migrations`] [`telemetry`] | the process |
 //! | [`db`] [`clock`] [`demo`] [`ids`] [`backoff`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
-//! | [`seed`] [`verify`] | what the command line does besides serving |
+//! | [`backup`] [`seed`] [`verify`] | what the command line does besides serving |
 //!
 //! Each domain has `mod.rs` (what it owns), `entity.rs` (tables), `model.rs` (pure rules), `service.rs` (use cases, and
 //! `_in(&tx, ..)` twins that join a neighbour's transaction), `error.rs` and `graphql.rs`, and where what is heard of it
@@ -30,6 +31,7 @@ pub mod accounts;
 pub mod app;
 pub mod auth;
 pub mod backoff;
+pub mod backup;
 pub mod claims;
 pub mod clock;
 pub mod config;
@@ -49,6 +51,7 @@ pub mod money;
 pub mod notifications;
 pub mod page;
 pub mod realtime;
+pub mod retention;
 pub mod schema;
 pub mod seed;
 pub mod telemetry;

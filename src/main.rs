@@ -1,13 +1,16 @@
 //! The command line: reads arguments, calls the library, turns errors into one line and an exit code. No logic.
 
-use std::{io::Write, process::ExitCode, time::Duration};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Parser, Subcommand};
 use lancewire::{
+    accounts::skills::{Imported, parse_vocabulary},
     app::{App, open_database, open_existing_database},
+    backup::{back_up, restored},
     clock::Clock,
     config::{Config, Environment},
+    db::{Backend, grants},
     http::assets,
     ids::Ids,
     lifecycle::Lifecycle,
@@ -44,6 +47,31 @@ enum Command {
     /// What only the operator may do.
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Copies an SQLite database into a new file, while servers use it.
+    Backup {
+        /// Where to; nothing is overwritten.
+        file: PathBuf,
+    },
+    /// Tells a database that it was restored from a copy, before servers use it: cursors of before are refused from now on,
+    /// and everybody signs in again.
+    Restored,
+    /// Prints the SQL that gives a PostgreSQL role what the server needs, and no more, for the owner of the tables to run.
+    Grants {
+        /// The role.
+        role: String,
+    },
+    /// The vocabulary of skills.
+    #[command(subcommand)]
+    Skills(SkillsCommand),
+}
+
+#[derive(Subcommand)]
+enum SkillsCommand {
+    /// Adds the skills in a file, and renames those that are there under another name. Nothing is done if a line is wrong.
+    Import {
+        /// CSV with a slug and a name in each line, or a name alone.
+        file: PathBuf,
+    },
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -148,6 +176,30 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let admin = app.services.accounts.create_admin(&email, &password, &name).await?;
             app.shut_down().await;
             println!("{}", admin.id);
+        }
+        Command::Backup { file } => {
+            let bytes = back_up(&open_existing_database(config, ids).await?, &file).await?;
+            println!("{} has {bytes} bytes", file.display());
+        }
+        Command::Restored => {
+            let accounts = restored(&open_existing_database(config, ids).await?).await?;
+            println!("cursors of before are refused from now on; {accounts} accounts sign in again");
+        }
+        Command::Grants { role } => {
+            if config.database.backend() == Backend::Sqlite {
+                bail!("database.url is an SQLite file, which has no users: its owner is whom the file belongs to");
+            }
+            let db = open_existing_database(config, ids).await?;
+            grants::statements(&db, &role).await?.iter().for_each(|grant| println!("{grant}"));
+        }
+        Command::Skills(SkillsCommand::Import { file }) => {
+            let shown = file.display();
+            let text = std::fs::read_to_string(&file).with_context(|| format!("{shown} cannot be read"))?;
+            let words = parse_vocabulary(&text).map_err(|wrong| anyhow!("{shown}: {wrong}"))?;
+            let app = App::build(config, clock, ids).await?;
+            let Imported { added, renamed, kept } = app.services.accounts.import_skills(&words).await?;
+            app.shut_down().await;
+            println!("{added} added, {renamed} renamed, {kept} as they were");
         }
         Command::Serve => return Box::pin(serve(config, clock, ids)).await,
     }

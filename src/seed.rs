@@ -17,20 +17,20 @@ use crate::{
     wallet::{model::SettlementOutcome, service::AmountInput},
 };
 
-/// The skill vocabulary: slug and name.
-pub const SKILLS: [(&str, &str); 12] = [
-    ("rust", "Rust"),
-    ("typescript", "TypeScript"),
-    ("graphql", "GraphQL"),
-    ("postgresql", "PostgreSQL"),
-    ("react", "React"),
-    ("logo-design", "Logo design"),
-    ("illustration", "Illustration"),
-    ("copywriting", "Copywriting"),
-    ("translation", "Translation"),
-    ("video-editing", "Video editing"),
-    ("data-analysis", "Data analysis"),
-    ("accessibility", "Accessibility"),
+/// What the demo people can do: slugs of the vocabulary.
+const SKILLS: [&str; 12] = [
+    "rust",
+    "typescript",
+    "graphql",
+    "postgresql",
+    "react",
+    "logo-design",
+    "illustration",
+    "copywriting",
+    "translation",
+    "video-editing",
+    "data-analysis",
+    "accessibility",
 ];
 
 /// Titles of the demo jobs with two skills each; they take turns.
@@ -75,7 +75,6 @@ const FATES: [(Fate, usize); 8] = [
 /// Fills an empty database.
 pub async fn seed(app: &App) -> anyhow::Result<()> {
     let services = &app.services;
-    services.accounts.add_skills(&SKILLS).await?;
     let mut people = Vec::with_capacity(PEOPLE.len());
     for (place, (email, name, roles)) in PEOPLE.into_iter().enumerate() {
         people.push(open_account(app, email, name, roles, place).await?);
@@ -114,7 +113,7 @@ async fn open_account(app: &App, email: &str, name: &str, roles: Roles, place: u
     let (user, session) = (card.id, app.db.ids().next());
     let actor = Actor::User(Principal { user, session, roles, expires_at: app.clock.now(), commits: None });
     if roles.freelancer {
-        let skills = [place, place + 3, place + 7].map(|skill| SKILLS[skill % SKILLS.len()].0.to_owned());
+        let skills = [place, place + 3, place + 7].map(|skill| SKILLS[skill % SKILLS.len()].to_owned());
         let patch = ProfilePatch { skills: Some(skills.to_vec()), ..ProfilePatch::default() };
         accounts.update_profile(actor, patch).await?;
     }
@@ -156,14 +155,16 @@ async fn play(app: &App, client: Actor, freelancer: Actor, place: usize, fate: F
     match fate {
         Fate::Draft | Fate::Open => {}
         Fate::Cancelled => {
-            jobs.cancel(client, &id, Some("Our plans have changed.")).await?;
+            jobs.cancel(client, &id, Some("Our plans have changed."), None).await?;
         }
         Fate::Claimed => {
             claim().await?;
         }
         Fate::Released => {
             let claimed = claim().await?;
-            claims.release(freelancer, &claimed.claim.id.to_string(), Some("I have too much on my desk.")).await?;
+            claims
+                .release(freelancer, &claimed.claim.id.to_string(), Some("I have too much on my desk."), None)
+                .await?;
         }
         Fate::InReview => {
             let submitted = submit(claim().await?).await?;
@@ -175,7 +176,7 @@ async fn play(app: &App, client: Actor, freelancer: Actor, place: usize, fate: F
         }
         Fate::SentBack => {
             let work = deliverable(submit(claim().await?).await?);
-            claims.request_revision(client, &work, "Almost. Please look at the details again.").await?;
+            claims.request_revision(client, &work, "Almost. Please look at the details again.", None).await?;
         }
         Fate::Completed => {
             let work = deliverable(submit(claim().await?).await?);

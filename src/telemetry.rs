@@ -15,6 +15,7 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 use crate::{
     config::{ConfigError, LogFormat, TelemetrySettings},
     http::{streams, tls, websocket},
+    retention,
 };
 
 /// Upper bounds of the buckets of every duration, in seconds.
@@ -46,6 +47,7 @@ pub fn metrics() -> Option<PrometheusHandle> {
         websocket::metrics::describe();
         streams::metrics::describe();
         tls::describe();
+        retention::describe();
         Some(handle)
     };
     RECORDER.get_or_init(install).clone()

@@ -73,6 +73,8 @@ pub const NOTE: TextRule = TextRule { min: 1, max: 5_000, multiline: true };
 pub const REASON: TextRule = TextRule { min: 1, max: 500, multiline: true };
 /// A person's name.
 pub const DISPLAY_NAME: TextRule = TextRule { min: 1, max: 80, multiline: false };
+/// The name of a skill.
+pub const SKILL_NAME: TextRule = TextRule { min: 1, max: 60, multiline: false };
 /// Where a withdrawal goes.
 pub const DESTINATION: TextRule = TextRule { min: 1, max: 200, multiline: false };
 /// The words of a search.

@@ -44,6 +44,7 @@ fn main() -> Result<()> {
             "reconnect" => scenarios::reconnect::run(&mut bench),
             "mutations" => scenarios::mutations::run(&mut bench),
             "list" => scenarios::list::run(&mut bench),
+            "growth" => scenarios::growth::run(&mut bench),
             "cluster-latency" => scenarios::cluster::latency::run(&mut bench),
             "cluster-mutations" => scenarios::cluster::mutations::run(&mut bench),
             "cluster-storm" => scenarios::cluster::storm::run(&mut bench),

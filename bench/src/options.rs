@@ -14,7 +14,7 @@ use crate::servers::Kind;
 const USAGE: &str = "\
 usage: bench/run [OPTION]..
 
-  --only SCENARIO,..      fanout, ceiling, idle, private, filters, reconnect, mutations, list, and of two nodes
+  --only SCENARIO,..      fanout, ceiling, idle, private, filters, reconnect, mutations, list, growth, and of two nodes
                           cluster-latency, cluster-mutations, cluster-storm, cluster-rolling, cluster-revocation,
                           cluster-model, or cluster for these six; default: all
   --server SERVER,..      lancewire, unshared, raw, socketio, stock, stock-small, mercurius, yoga, apollo;
@@ -28,7 +28,7 @@ usage: bench/run [OPTION]..
   --publish               write the report to bench/RESULTS.md, too";
 
 /// The scenarios, in the order of the report.
-pub const SCENARIOS: [&str; 14] = [
+pub const SCENARIOS: [&str; 15] = [
     "fanout",
     "ceiling",
     "idle",
@@ -37,6 +37,7 @@ pub const SCENARIOS: [&str; 14] = [
     "reconnect",
     "mutations",
     "list",
+    "growth",
     "cluster-latency",
     "cluster-mutations",
     "cluster-storm",

@@ -14,6 +14,7 @@
 pub use sea_orm_migration::prelude::*;
 
 pub mod compat;
+mod concurrently;
 mod m20261122_000001_initial;
 mod m20261125_000001_commit_marks;
 mod m20261125_000002_read_events;
@@ -22,6 +23,11 @@ mod m20261127_000001_refresh_successors;
 mod m20261127_000002_mailboxes;
 mod m20261127_000003_notification_details;
 mod m20261127_000004_log_histories;
+mod m20261128_000501_retention;
+mod m20261128_000502_retention_indexes;
+mod m20261128_000503_withheld_jobs;
+mod m20261128_000504_event_viewers;
+mod m20261128_000505_skills;
 
 /// All steps, oldest first.
 #[derive(Debug)]
@@ -38,6 +44,11 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000002_mailboxes::Migration),
             Box::new(m20261127_000003_notification_details::Migration),
             Box::new(m20261127_000004_log_histories::Migration),
+            Box::new(m20261128_000501_retention::Migration),
+            Box::new(m20261128_000502_retention_indexes::Migration),
+            Box::new(m20261128_000503_withheld_jobs::Migration),
+            Box::new(m20261128_000504_event_viewers::Migration),
+            Box::new(m20261128_000505_skills::Migration),
         ]
     }
 }

@@ -50,7 +50,7 @@ pub mod users {
 pub mod skills {
     use sea_orm::entity::prelude::*;
 
-    use crate::{accounts::model::Skill, ids::SkillId};
+    use crate::{accounts::model::Skill, clock::Timestamp, ids::SkillId};
 
     /// A row.
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -61,6 +61,8 @@ pub mod skills {
         pub id: SkillId,
         pub slug: String,
         pub name: String,
+        pub retired_at: Option<Timestamp>,
+        pub merged_into: Option<SkillId>,
     }
 
     /// None that the code follows.
@@ -71,7 +73,7 @@ pub mod skills {
 
     impl From<Model> for Skill {
         fn from(row: Model) -> Self {
-            Self { id: row.id, slug: row.slug, name: row.name }
+            Self { id: row.id, slug: row.slug, name: row.name, retired: row.retired_at.is_some() }
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{
     AccountError, Accounts,
     model::{Skill, UserCard},
     service::{ProfilePatch, SignUp},
+    skills::SkillPatch,
 };
 use crate::{
     auth::{
@@ -17,6 +18,7 @@ use crate::{
         sessions::TokenPair,
     },
     claims::{
+        Claims,
         graphql::{ClaimConnection, ClaimStatus},
         list::{ClaimScope, ClaimsIn},
     },
@@ -177,7 +179,8 @@ impl UserObject {
         Ok(page.map(|page| Box::new(ClaimConnection::new(page, scope, statuses))))
     }
 
-    /// *Private*. Durable inbox: every notification, read or not, whether or not a socket was open.
+    /// *Private*. Durable inbox: every notification, read or not, whether or not a socket was open. One that was read is
+    /// removed 90 days later, one that was not after a year, unless the server is set otherwise.
     async fn notifications(
         &self,
         ctx: &Context<'_>,
@@ -229,6 +232,11 @@ impl SkillObject {
     /// The name to show to people.
     async fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// True for one that cannot be given anew. It stays on what has it, and jobs can still be looked for by it.
+    async fn retired(&self) -> bool {
+        self.0.retired
     }
 }
 
@@ -406,11 +414,13 @@ pub(crate) struct UpdateProfileInput {
 pub(crate) struct SetUserRolesInput {
     /// Whose roles. An admin cannot take ADMIN from themselves.
     user_id: ID,
-    /// All roles that the account has from now on. Its sockets are closed, to come back with these.
+    /// All roles that the account has from now on. Its sockets are closed, to come back with these. CLIENT cannot be taken
+    /// while jobs of the account hold escrow, nor FREELANCER while it holds live claims: see `interveneInJob`.
     roles: Vec<Role>,
 }
 
-/// Shut an account out, or let it in again; ends its sessions and sockets.
+/// Shut an account out, or let it in again; ends its sessions and sockets. Its OPEN jobs leave all lists and cannot be
+/// claimed meanwhile (`Job.withheld`); everybody is told by `jobUpdated`, within moments.
 #[derive(InputObject)]
 pub(crate) struct SetUserSuspendedInput {
     /// Which account; not the caller's own.
@@ -419,6 +429,49 @@ pub(crate) struct SetUserSuspendedInput {
     suspended: bool,
     /// Kept in the audit log: 1 to 500 characters.
     reason: String,
+}
+
+/// A new word of the vocabulary.
+#[derive(InputObject)]
+pub(crate) struct CreateSkillInput {
+    /// The short name that filters and inputs take: 1 to 60 of the letters a to z, digits, and hyphens between them. It
+    /// never changes.
+    slug: String,
+    /// The name to show to people: one line of 1 to 60 characters.
+    name: String,
+}
+
+/// Rename, merge or retire a skill. Fields left out or null stay as they are.
+#[derive(InputObject)]
+pub(crate) struct UpdateSkillInput {
+    /// Which skill.
+    id: ID,
+    /// The name to show to people from now on; events of before keep the old one.
+    name: Option<String>,
+    /// The skill that stands in its place from now on, for good: whatever has this one is read as having that one, and its
+    /// slug means that one wherever it is given. It is retired by this. A subscription that is open goes on with the word
+    /// that its filter named.
+    merge_into: Option<ID>,
+    /// True: it stays on what has it and cannot be given anew. False takes that back.
+    retired: Option<bool>,
+}
+
+/// Result of `createSkill` and `updateSkill`.
+#[derive(SimpleObject)]
+pub(crate) struct SkillPayload {
+    /// The skill after this step; null if nothing was done.
+    skill: Option<SkillObject>,
+    /// Why nothing was done; empty after a success.
+    errors: Vec<InputError>,
+}
+
+impl SkillPayload {
+    fn of(done: Result<Skill, AccountError>) -> Result<Option<Self>> {
+        Ok(Some(match done {
+            Ok(skill) => Self { skill: Some(SkillObject(skill)), errors: Vec::new() },
+            Err(error) => Self { skill: None, errors: vec![input_error(error)?] },
+        }))
+    }
 }
 
 /// Result of `signUp`.
@@ -536,7 +589,7 @@ impl AccountQuery {
         }
     }
 
-    /// The skill vocabulary. Public; sorted by name.
+    /// The skill vocabulary. Public; sorted by name. Retired skills are left out.
     async fn skills(
         &self,
         ctx: &Context<'_>,
@@ -653,7 +706,9 @@ impl AccountMutation {
         let holds = |role| input.roles.contains(&role);
         let roles =
             Roles { client: holds(Role::Client), freelancer: holds(Role::Freelancer), admin: holds(Role::Admin) };
-        let (user, errors) = changed(ctx.get::<Accounts>().set_roles(ctx.actor(), &input.user_id, roles).await)?;
+        let dependents = ctx.get::<Claims>();
+        let done = ctx.get::<Accounts>().set_roles(ctx.actor(), &input.user_id, roles, dependents).await;
+        let (user, errors) = changed(done)?;
         Ok(Some(SetUserRolesPayload { user, errors }))
     }
 
@@ -667,5 +722,25 @@ impl AccountMutation {
         let done = ctx.get::<Accounts>().set_suspended(ctx.actor(), &user_id, suspended, &reason).await;
         let (user, errors) = changed(done)?;
         Ok(Some(SetUserSuspendedPayload { user, errors }))
+    }
+
+    /// Admin. Adds a word to the skill vocabulary.
+    async fn create_skill(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The word to add.")] input: CreateSkillInput,
+    ) -> Result<Option<SkillPayload>> {
+        SkillPayload::of(ctx.get::<Accounts>().create_skill(ctx.actor(), &input.slug, &input.name).await)
+    }
+
+    /// Admin. Renames a skill, merges it into another one, or retires it. Emits nothing.
+    async fn update_skill(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which skill, and what becomes of it.")] input: UpdateSkillInput,
+    ) -> Result<Option<SkillPayload>> {
+        let UpdateSkillInput { id, name, merge_into, retired } = input;
+        let patch = SkillPatch { name, merge_into: merge_into.map(|id| id.0), retired };
+        SkillPayload::of(ctx.get::<Accounts>().update_skill(ctx.actor(), &id, patch).await)
     }
 }

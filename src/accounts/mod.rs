@@ -9,6 +9,7 @@ pub mod error;
 pub(crate) mod graphql;
 pub mod model;
 pub mod service;
+pub mod skills;
 
 pub use error::AccountError;
 pub use service::Accounts;

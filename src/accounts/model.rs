@@ -43,6 +43,9 @@ pub struct Skill {
     pub slug: String,
     /// For people.
     pub name: String,
+    /// Whether it is given to nobody anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retired: bool,
 }
 
 /// An email address in the one spelling that its mailbox has here, which is unique in `users`.

@@ -3,18 +3,22 @@
 //! Password hashing happens before a transaction opens: on `SQLite` there is one writer, and it must not wait for
 //! Argon2. Sockets are told of an ended session after the commit, never before it.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    prelude::async_trait::async_trait,
     sea_query::{Expr, OnConflict},
 };
+use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::{
     entity::{skills, user_skills, users},
     error::AccountError,
     model::{AccountName, Email, Skill, UserCard, avatar_url},
+    skills::SkillUse,
 };
 use crate::{
     auth::{
@@ -26,7 +30,7 @@ use crate::{
     clock::{Clock, Timestamp},
     db::{Db, Tx},
     error::{Fault, Invalid, InvalidKind},
-    ids::{Ids, SkillId, UserId},
+    ids::{Ids, UserId},
     text,
 };
 
@@ -39,12 +43,13 @@ type CardRow = (UserId, String, Option<String>, bool, bool, bool, i32, Timestamp
 /// The accounts. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Accounts {
-    db: Db,
-    clock: Clock,
-    ids: Ids,
+    pub(super) db: Db,
+    pub(super) clock: Clock,
+    pub(super) ids: Ids,
     sessions: Sessions,
     passwords: Passwords,
     attempts: Attempts,
+    suspensions: Arc<Notify>,
 }
 
 /// `signUp`, as it came.
@@ -71,10 +76,23 @@ pub struct ProfilePatch {
     pub skills: Option<Vec<String>>,
 }
 
+/// What other domains have that rests on the roles of an account: this domain knows none of them.
+#[async_trait]
+pub trait RoleDependents: Send + Sync {
+    /// What would be stuck if `user`, whose row is locked, lost these roles: the end of a sentence that begins with
+    /// `roles` and says what to do. None if nothing would be.
+    async fn of_in(&self, tx: &Tx, user: UserId, lost: Roles) -> Result<Option<String>, Fault>;
+}
+
 impl Accounts {
     /// Accounts on these tools.
     pub fn new(db: Db, clock: Clock, ids: Ids, sessions: Sessions, passwords: Passwords, attempts: Attempts) -> Self {
-        Self { db, clock, ids, sessions, passwords, attempts }
+        Self { db, clock, ids, sessions, passwords, attempts, suspensions: Arc::default() }
+    }
+
+    /// Rung when an account was suspended or reinstated here, after the commit.
+    pub fn suspensions(&self) -> Arc<Notify> {
+        Arc::clone(&self.suspensions)
     }
 
     /// The same on another view of the database. Sessions are looked at on the primary as before.
@@ -306,7 +324,13 @@ impl Accounts {
                 }
                 let row = update.exec_with_returning(&*tx).await?.pop();
                 if let Some(slugs) = skills {
-                    let skills = self.resolve_skills(&*tx, "skills", slugs).await?;
+                    let has = user_skills::Entity::find()
+                        .find_also_related(skills::Entity)
+                        .filter(user_skills::Column::UserId.eq(user))
+                        .all(&*tx)
+                        .await?;
+                    let has = has.into_iter().filter_map(|(_, skill)| skill.map(Skill::from)).collect::<Vec<_>>();
+                    let skills = self.resolve_skills(&*tx, "skills", slugs, SkillUse::Given(&has)).await?;
                     user_skills::Entity::delete_many().filter(user_skills::Column::UserId.eq(user)).exec(&*tx).await?;
                     let rows = skills
                         .iter()
@@ -320,9 +344,16 @@ impl Accounts {
             .await
     }
 
-    /// Admin: sets the roles of an account. Its sockets are closed, to come back with the new ones.
+    /// Admin: sets the roles of an account. Its sockets are closed, to come back with the new ones. Refused while something
+    /// rests on a role that is taken.
     #[tracing::instrument(skip_all, fields(user.id = user_id))]
-    pub async fn set_roles(&self, actor: Actor, user_id: &str, roles: Roles) -> Result<UserCard, AccountError> {
+    pub async fn set_roles(
+        &self,
+        actor: Actor,
+        user_id: &str,
+        roles: Roles,
+        dependents: &dyn RoleDependents,
+    ) -> Result<UserCard, AccountError> {
         let admin = actor.admin()?;
         let user = parse_user(user_id)?;
         if user == admin && !roles.admin {
@@ -333,6 +364,15 @@ impl Accounts {
             .db
             .transact(|tx| async move {
                 require_admin_in(&tx, admin, user).await?;
+                let held = self.card_in(&tx, user).await.map_err(|_| Invalid::not_found("userId", "user"))?.roles;
+                let lost = Roles {
+                    client: held.client && !roles.client,
+                    freelancer: held.freelancer && !roles.freelancer,
+                    admin: false,
+                };
+                if let Some(why) = dependents.of_in(&tx, user, lost).await? {
+                    return Err(Invalid::value("roles", why).into());
+                }
                 let rows = users::Entity::update_many()
                     .filter(users::Column::Id.eq(user))
                     .col_expr(users::Column::IsClient, Expr::value(roles.client))
@@ -382,11 +422,16 @@ impl Accounts {
                     // Of all sockets, also that of a session which is being opened just now and was not seen here.
                     self.sessions.rights_changed_in(&tx, user).await?;
                 }
+                // Their OPEN jobs follow (`jobs::withholding`), from the first one on, however far that had got before.
+                let due = "INSERT INTO withholding_due (user_id, after_job) VALUES (?, ?) \
+                           ON CONFLICT (user_id) DO UPDATE SET after_job = excluded.after_job";
+                tx.later(due, [user.into(), Uuid::nil().into()]).await?;
                 let action = if suspended { "suspend" } else { "reinstate" };
                 self.audit_in(&tx, admin, action, &user.to_string(), reason).await?;
                 Ok::<UserCard, AccountError>(row.into())
             })
             .await?;
+        self.suspensions.notify_one();
         Ok(card)
     }
 
@@ -465,11 +510,8 @@ impl Accounts {
             .order_by_asc(skills::Column::Name)
             .all(self.db.reader())
             .await?;
-        let mut found: HashMap<UserId, Vec<Skill>> = HashMap::new();
-        for (link, skill) in rows {
-            found.entry(link.user_id).or_default().extend(skill.map(Skill::from));
-        }
-        Ok(found)
+        let rows = rows.into_iter().filter_map(|(link, skill)| skill.map(|skill| (link.user_id, skill))).collect();
+        self.with_merged(self.db.reader(), rows).await
     }
 
     /// One more completed job for each of these users.
@@ -481,38 +523,6 @@ impl Accounts {
             tx.later(sql, [user.into()]).await?;
         }
         Ok(())
-    }
-
-    /// The vocabulary, by name; `prefix` matches the beginning of the name or the slug, in any case.
-    pub async fn skills(&self, prefix: Option<&str>, limit: u64) -> Result<Vec<Skill>, Fault> {
-        let rows = skills::Entity::find().order_by_asc(skills::Column::Name).all(self.db.reader()).await?;
-        // The vocabulary is curated and small; matching here treats every script alike on both databases.
-        let prefix = prefix.unwrap_or_default().trim().to_lowercase();
-        let starts =
-            |skill: &skills::Model| skill.name.to_lowercase().starts_with(&prefix) || skill.slug.starts_with(&prefix);
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok(rows.into_iter().filter(starts).take(limit).map(Into::into).collect())
-    }
-
-    /// Many words of the vocabulary by id.
-    pub async fn skills_by_id(&self, ids: &[SkillId]) -> Result<HashMap<SkillId, Skill>, Fault> {
-        let rows = skills::Entity::find().filter(skills::Column::Id.is_in(ids.to_vec())).all(self.db.reader()).await?;
-        Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
-    }
-
-    /// Adds words to the vocabulary; those that are there already stay as they are. For seeding.
-    pub async fn add_skills(&self, words: &[(&str, &str)]) -> Result<(), Fault> {
-        let rows = words.iter().map(|(slug, name)| skills::ActiveModel {
-            id: Set(self.ids.next()),
-            slug: Set((*slug).to_owned()),
-            name: Set((*name).to_owned()),
-        });
-        let rows = skills::Entity::insert_many(rows)
-            .on_conflict(OnConflict::column(skills::Column::Slug).do_nothing().to_owned());
-        match rows.exec_without_returning(self.db.writer()).await {
-            Ok(_) | Err(sea_orm::DbErr::RecordNotInserted) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Whether nobody has an account yet.
@@ -539,36 +549,6 @@ impl Accounts {
         }
         Ok(found)
     }
-
-    /// The skills that `slugs` name, in their order and once each. An unknown one is refused by its place in `field`.
-    pub async fn resolve_skills<C: sea_orm::ConnectionTrait>(
-        &self,
-        connection: &C,
-        field: &str,
-        slugs: &[String],
-    ) -> Result<Vec<Skill>, AccountError> {
-        if slugs.len() > MAX_SKILLS {
-            return Err(Invalid::value(field, format_args!("must name at most {MAX_SKILLS} skills")).into());
-        }
-        if slugs.is_empty() {
-            return Ok(Vec::new());
-        }
-        // What no slug can be is not asked for: PostgreSQL takes no NUL in a text.
-        let asked = slugs.iter().filter(|slug| is_slug(slug)).cloned();
-        let known = skills::Entity::find().filter(skills::Column::Slug.is_in(asked)).all(connection).await?;
-        let mut found: Vec<Skill> = Vec::with_capacity(slugs.len());
-        for (place, slug) in slugs.iter().enumerate() {
-            let Some(skill) = known.iter().find(|skill| skill.slug == *slug) else {
-                let shown: String = slug.chars().filter(|letter| !letter.is_control()).take(40).collect();
-                let message = format!("{shown:?} is not a known skill. Use a slug from the query `skills`.");
-                return Err(Invalid::new(InvalidKind::Value, message, &format!("{field}.{place}")).into());
-            };
-            if found.iter().all(|known| known.id != skill.id) {
-                found.push(skill.clone().into());
-            }
-        }
-        Ok(found)
-    }
 }
 
 fn parse_new_account(command: &SignUp) -> Result<(Email, String, Password), AccountError> {
@@ -579,11 +559,6 @@ fn parse_new_account(command: &SignUp) -> Result<(Email, String, Password), Acco
         return Err(Invalid::value("password", "must not contain the name in your email address").into());
     }
     Ok((email, name, password))
-}
-
-fn is_slug(text: &str) -> bool {
-    (1..=60).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn parse_user(text: &str) -> Result<UserId, Invalid> {

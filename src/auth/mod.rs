@@ -9,6 +9,7 @@
 pub mod actor;
 pub mod attempts;
 pub mod keys;
+pub mod old_sessions;
 pub mod passwords;
 pub mod revocations;
 pub mod sessions;

@@ -13,6 +13,11 @@
 //! The end of a session is an event of the log, recorded in the same transaction, so that every node hears
 //! of it and closes what is open for it ([`Sessions::hear`]): in order with everything else that happens, and never
 //! lost.
+//!
+//! All sessions of a user end together by a change of password and by a suspension, and there may be any number of them.
+//! Up to [`ENDED_BY_ROW`] end each in its own row, with an event each. Where there are more, the user's *epoch* is counted
+//! up: a session that began in an earlier one is over, which one row says, and all that is open for the user is closed, to
+//! come back with a session that lives. `old_sessions` tidies the rows afterwards.
 
 use std::sync::Arc;
 
@@ -40,6 +45,12 @@ pub const GRACE_SECONDS: u32 = 10;
 
 /// When the grace of tokens that run out of it now began, by `PostgreSQL`'s clock; [`GRACE_SECONDS`] ago.
 const GRACE_BEGAN: &str = "clock_timestamp() - interval '10 seconds'";
+
+/// Sessions that end together each in its own row; more end by the user's epoch.
+pub const ENDED_BY_ROW: usize = 100;
+
+/// A session that is in its user's epoch, or was opened by a version that knows none.
+const IN_EPOCH: &str = "(s.epoch IS NULL OR s.epoch >= u.session_epoch)";
 
 /// A token pair as the API hands it out.
 #[derive(Clone)]
@@ -147,7 +158,7 @@ impl Sessions {
         };
         let sql = format!(
             "SELECT u.is_client, u.is_freelancer, u.is_admin{commits} FROM sessions s JOIN users u ON u.id = s.user_id \
-             {marks} WHERE s.id = ? AND s.user_id = ? AND s.ended_at IS NULL AND u.suspended_at IS NULL"
+             {marks} WHERE s.id = ? AND s.user_id = ? AND s.ended_at IS NULL AND {IN_EPOCH} AND u.suspended_at IS NULL"
         );
         let statement = self.db.statement(&sql, [claims.session.into(), claims.user.into()]);
         let row = self.db.reader().query_one_raw(statement).await.map_err(Fault::from)?;
@@ -170,8 +181,9 @@ impl Sessions {
     /// Opens a session.
     pub async fn open_in(&self, tx: &Tx, user: UserId) -> Result<(SessionId, NewRefreshToken), DbErr> {
         let session: SessionId = self.ids.next();
-        let sql = "INSERT INTO sessions (id, user_id, created_at) VALUES (?, ?, ?) RETURNING 1";
-        tx.query(sql, [session.into(), user.into(), self.clock.now().into()]).await?;
+        let sql = "INSERT INTO sessions (id, user_id, created_at, epoch) \
+                   VALUES (?, ?, ?, (SELECT session_epoch FROM users WHERE id = ?)) RETURNING 1";
+        tx.query(sql, [session.into(), user.into(), self.clock.now().into(), user.into()]).await?;
         Ok((session, self.next_token_in(tx, session, self.ids.secret()).await?))
     }
 
@@ -184,14 +196,12 @@ impl Sessions {
     pub async fn refresh_in(&self, tx: &Tx, token: &str) -> Result<Refresh, DbErr> {
         let Some(secret) = secret(token) else { return Ok(Refresh::Refused) };
         let hash = Sha256::digest(secret).to_vec();
-        let found = tx
-            .query(
-                "SELECT t.id, t.session_id, t.expires_at, t.used_at IS NOT NULL AS used, s.user_id FROM refresh_tokens t \
-                 JOIN sessions s ON s.id = t.session_id JOIN users u ON u.id = s.user_id \
-                 WHERE t.hash = ? AND s.ended_at IS NULL AND u.suspended_at IS NULL",
-                [hash.into()],
-            )
-            .await?;
+        let sql = format!(
+            "SELECT t.id, t.session_id, t.expires_at, t.used_at IS NOT NULL AS used, s.user_id FROM refresh_tokens t \
+             JOIN sessions s ON s.id = t.session_id JOIN users u ON u.id = s.user_id \
+             WHERE t.hash = ? AND s.ended_at IS NULL AND {IN_EPOCH} AND u.suspended_at IS NULL"
+        );
+        let found = tx.query(&sql, [hash.into()]).await?;
         let Some(row) = found.first() else { return Ok(Refresh::Refused) };
         let (session, user): (SessionId, UserId) = (row.try_get("", "session_id")?, row.try_get("", "user_id")?);
         let id: RefreshTokenId = row.try_get("", "id")?;
@@ -276,24 +286,45 @@ impl Sessions {
         self.record_ends_in(tx, &ended).await
     }
 
-    /// Ends all sessions of a user.
+    /// Ends all sessions of a user, whose row the caller has locked.
     pub async fn end_all_in(&self, tx: &Tx, user: UserId, reason: &str) -> Result<(), DbErr> {
-        let sql = "UPDATE sessions SET ended_at = ?, end_reason = ? WHERE user_id = ? AND ended_at IS NULL \
-                   RETURNING id, user_id";
-        let ended = tx.query(sql, [self.clock.now().into(), reason.into(), user.into()]).await?;
-        self.record_ends_in(tx, &ended).await
+        self.end_of_user_in(tx, user, None, reason).await
     }
 
-    /// Ends all sessions of a user but this one; false if this one has ended itself.
+    /// Ends all sessions of a user, whose row the caller has locked, but this one; false if this one has ended itself.
     pub async fn end_others_in(&self, tx: &Tx, user: UserId, kept: SessionId, reason: &str) -> Result<bool, DbErr> {
-        let sql = "UPDATE sessions SET ended_at = ?, end_reason = ? WHERE user_id = ? AND id <> ? AND ended_at IS NULL \
-                   RETURNING id, user_id";
-        let ended = tx.query(sql, [self.clock.now().into(), reason.into(), user.into(), kept.into()]).await?;
-        self.record_ends_in(tx, &ended).await?;
         // Its row is held until the commit: an end that comes at the same moment waits, and comes after this.
-        let lock = if tx.backend() == Backend::Postgres { " FOR UPDATE" } else { "" };
-        let sql = format!("SELECT id FROM sessions WHERE id = ? AND user_id = ? AND ended_at IS NULL{lock}");
-        Ok(!tx.query(&sql, [kept.into(), user.into()]).await?.is_empty())
+        let lock = if tx.backend() == Backend::Postgres { " FOR UPDATE OF s" } else { "" };
+        let sql = format!(
+            "SELECT s.id FROM sessions s JOIN users u ON u.id = s.user_id \
+             WHERE s.id = ? AND s.user_id = ? AND s.ended_at IS NULL AND {IN_EPOCH}{lock}"
+        );
+        let lives = !tx.query(&sql, [kept.into(), user.into()]).await?.is_empty();
+        self.end_of_user_in(tx, user, lives.then_some(kept), reason).await?;
+        Ok(lives)
+    }
+
+    async fn end_of_user_in(&self, tx: &Tx, user: UserId, kept: Option<SessionId>, reason: &str) -> Result<(), DbErr> {
+        // No session's id, where none is kept.
+        let kept = kept.map_or(Uuid::nil(), Uuid::from);
+        let now = self.clock.now();
+        let sql = "UPDATE sessions SET ended_at = ?, end_reason = ? WHERE id IN \
+                   (SELECT id FROM sessions WHERE user_id = ? AND id <> ? AND ended_at IS NULL LIMIT ?) \
+                   AND ended_at IS NULL RETURNING id, user_id";
+        let most = i64::try_from(ENDED_BY_ROW).unwrap_or(i64::MAX);
+        let ended = tx.query(sql, [now.into(), reason.into(), user.into(), kept.into(), most.into()]).await?;
+        if ended.len() < ENDED_BY_ROW {
+            return self.record_ends_in(tx, &ended).await;
+        }
+        let next = "UPDATE users SET session_epoch = session_epoch + 1 WHERE id = ? RETURNING session_epoch";
+        let row = tx.query(next, [user.into()]).await?;
+        let epoch: i64 = row.first().map_or(Ok(0), |row| row.try_get("", "session_epoch"))?;
+        tx.later("UPDATE sessions SET epoch = ? WHERE id = ?", [epoch.into(), kept.into()]).await?;
+        // Of a version that knows no epochs: few, since they were opened while both ran.
+        let without = "UPDATE sessions SET ended_at = ?, end_reason = ? \
+                       WHERE user_id = ? AND id <> ? AND epoch IS NULL AND ended_at IS NULL";
+        tx.later(without, [now.into(), reason.into(), user.into(), kept.into()]).await?;
+        self.rights_changed_in(tx, user).await
     }
 
     /// What a user may do has changed: whatever is open for them is closed and comes back with the new rights.

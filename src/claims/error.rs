@@ -26,6 +26,9 @@ pub enum ClaimError {
     /// Somebody was faster, or the job is not open.
     #[error("This job cannot be claimed: it is {}. Choose another one.", .0.status.as_str())]
     NotClaimable(Box<Job>),
+    /// The time for claiming it is over.
+    #[error("This job can no longer be claimed: its deadline is over. Choose another one.")]
+    DeadlinePassed(Box<Job>),
     /// The freelancer holds as many live claims as allowed.
     #[error("You hold {limit} live claims, as many as allowed. Finish or release one first.")]
     LimitReached {
@@ -68,6 +71,7 @@ impl AsDbError for ClaimError {
             Self::Denied(_)
             | Self::Invalid(_)
             | Self::NotClaimable(_)
+            | Self::DeadlinePassed(_)
             | Self::LimitReached { .. }
             | Self::InvalidTransition { .. }
             | Self::Key(_) => None,

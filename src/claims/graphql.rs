@@ -7,7 +7,7 @@ use async_graphql::{
 };
 
 use super::{
-    ClaimError, Claims,
+    ClaimError, Claims, intervention,
     list::{ClaimScope, ClaimsIn, WorkFor},
     model::{self, Claim, Deliverable},
     service::Stepped,
@@ -386,7 +386,8 @@ pub(crate) async fn deliverables_of(
     Ok(DeliverableConnection { nodes: edges.iter().map(|edge| edge.node.clone()).collect(), edges, page_info })
 }
 
-/// Somebody else was faster, or the job is not OPEN. Carries the job as it is now, so the cache heals itself.
+/// Somebody else was faster, or the job is not OPEN. Carries the job as it is now, so the cache heals itself. The code is
+/// DEADLINE_PASSED where the time for claiming it is over.
 #[derive(Clone, SimpleObject)]
 pub(crate) struct JobNotClaimableError {
     /// Says what happened and what to do; safe to show to a person.
@@ -422,6 +423,13 @@ impl ClaimError {
             Self::NotClaimable(job) => JobNotClaimableError {
                 message,
                 code: UserErrorCode::JobNotClaimable,
+                path: Some(vec!["input".into(), "jobId".into()]),
+                job: (*job).into(),
+            }
+            .into(),
+            Self::DeadlinePassed(job) => JobNotClaimableError {
+                message,
+                code: UserErrorCode::DeadlinePassed,
                 path: Some(vec!["input".into(), "jobId".into()]),
                 job: (*job).into(),
             }
@@ -466,7 +474,7 @@ pub(crate) struct ClaimJobInput {
     /// `VersionConflictError` tells. Null: any version.
     expected_version: Option<i32>,
     /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
-    /// with the same input has no second effect.
+    /// with the same input has no second effect. It is remembered for 7 days, unless the server is set otherwise.
     idempotency_key: String,
 }
 
@@ -477,6 +485,8 @@ pub(crate) struct ReleaseClaimInput {
     claim_id: ID,
     /// Shown to the client as `Claim.endReason`: 1 to 500 characters. Left out or null: none is given.
     reason: Option<String>,
+    /// As for `claimJob`. Left out or null: the request has its effect each time that it comes.
+    idempotency_key: Option<String>,
 }
 
 /// Hand work in.
@@ -487,7 +497,7 @@ pub(crate) struct SubmitDeliverableInput {
     /// What was done and where it is: 1 to 5,000 characters.
     note: String,
     /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
-    /// with the same input has no second effect.
+    /// with the same input has no second effect. It is remembered for 7 days, unless the server is set otherwise.
     idempotency_key: String,
 }
 
@@ -498,6 +508,8 @@ pub(crate) struct RequestRevisionInput {
     deliverable_id: ID,
     /// What should change: 1 to 5,000 characters.
     note: String,
+    /// As for `approveDeliverable`. Left out or null: the request has its effect each time that it comes.
+    idempotency_key: Option<String>,
 }
 
 /// Accept work: pays the freelancer and completes the job, in one transaction.
@@ -506,8 +518,45 @@ pub(crate) struct ApproveDeliverableInput {
     /// The latest submission of a claim on one of the caller's own jobs; an older one is refused.
     deliverable_id: ID,
     /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
-    /// with the same input has no second effect.
+    /// with the same input has no second effect. It is remembered for 7 days, unless the server is set otherwise.
     idempotency_key: String,
+}
+
+/// How an admin frees what is stuck in a CLAIMED or IN_REVIEW job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "intervention::JobIntervention")]
+pub(crate) enum JobIntervention {
+    /// The claim ends as RELEASED, and the job is OPEN again.
+    Reopen,
+    /// The claim and the job end as CANCELLED, and escrow goes back to the client.
+    Refund,
+    /// The freelancer is paid, less the fee, as if the work had been approved; the job is COMPLETED.
+    Pay,
+}
+
+/// Free what is stuck in a CLAIMED or IN_REVIEW job. Both sides are told, with the reason, and the audit log keeps it.
+#[derive(InputObject)]
+pub(crate) struct InterveneInJobInput {
+    /// A CLAIMED or IN_REVIEW job to which the caller is no party.
+    job_id: ID,
+    /// What becomes of it.
+    step: JobIntervention,
+    /// Told to both sides and kept in the audit log: 1 to 500 characters.
+    reason: String,
+    /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
+    /// with the same input has no second effect. It is remembered for 7 days, unless the server is set otherwise.
+    idempotency_key: String,
+}
+
+/// Result of `interveneInJob`.
+#[derive(SimpleObject)]
+pub(crate) struct InterveneInJobPayload {
+    /// The job after this step; null if nothing was done.
+    job: Option<JobObject>,
+    /// The claim that held it, after this step; null if nothing was done.
+    claim: Option<ClaimObject>,
+    /// Why nothing was done; empty after a success.
+    errors: Vec<JobStepError>,
 }
 
 /// Result of `claimJob`.
@@ -699,7 +748,9 @@ impl ClaimMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which claim to give back, and why.")] input: ReleaseClaimInput,
     ) -> Result<Option<ReleaseClaimPayload>> {
-        let done = ctx.get::<Claims>().release(ctx.actor(), &input.claim_id, input.reason.as_deref()).await;
+        let ReleaseClaimInput { claim_id, reason, idempotency_key } = input;
+        let claims = ctx.get::<Claims>();
+        let done = claims.release(ctx.actor(), &claim_id, reason.as_deref(), idempotency_key.as_deref()).await;
         let Step { claim, job, errors, .. } = step(done)?;
         Ok(Some(ReleaseClaimPayload { claim, job, errors }))
     }
@@ -724,8 +775,9 @@ impl ClaimMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which submission to send back, and what should change.")] input: RequestRevisionInput,
     ) -> Result<Option<RequestRevisionPayload>> {
-        let RequestRevisionInput { deliverable_id, note } = input;
-        let done = ctx.get::<Claims>().request_revision(ctx.actor(), &deliverable_id, &note).await;
+        let RequestRevisionInput { deliverable_id, note, idempotency_key } = input;
+        let claims = ctx.get::<Claims>();
+        let done = claims.request_revision(ctx.actor(), &deliverable_id, &note, idempotency_key.as_deref()).await;
         let Step { deliverable, claim, job, errors } = step(done)?;
         Ok(Some(RequestRevisionPayload { deliverable: deliverable.map(Into::into), claim, job, errors }))
     }
@@ -740,5 +792,19 @@ impl ClaimMutation {
         let done = ctx.get::<Claims>().approve(ctx.actor(), &deliverable_id, &idempotency_key).await;
         let Step { deliverable, claim, job, errors } = step(done)?;
         Ok(Some(ApproveDeliverablePayload { deliverable: deliverable.map(Into::into), claim, job, errors }))
+    }
+
+    /// Admin. Emits `jobUpdated`; REOPEN also `jobPosted`, REFUND and PAY `walletUpdated` to whose money it is. Frees what
+    /// its two sides cannot move any more.
+    async fn intervene_in_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which job, what becomes of it, and why.")] input: InterveneInJobInput,
+    ) -> Result<Option<InterveneInJobPayload>> {
+        let InterveneInJobInput { job_id, step: kind, reason, idempotency_key } = input;
+        let claims = ctx.get::<Claims>();
+        let done = claims.intervene(ctx.actor(), &job_id, kind.into(), &reason, &idempotency_key).await;
+        let Step { claim, job, errors, .. } = step(done)?;
+        Ok(Some(InterveneInJobPayload { job, claim, errors }))
     }
 }

@@ -4,9 +4,11 @@
 //! live: the job's row is locked, its status decides, and a partial unique index stands behind both. The highest of the
 //! domains: it moves jobs, pays through `wallet` and tells both sides through `notifications`, all in one transaction.
 
+mod dependents;
 pub mod entity;
 pub mod error;
 pub(crate) mod graphql;
+pub mod intervention;
 pub mod list;
 pub mod model;
 pub mod service;

@@ -22,10 +22,10 @@ use crate::{
     auth::actor::Actor,
     clock::Clock,
     config::MarketplaceSettings,
-    db::{Db, Tx},
+    db::{Backend, Db, Tx},
     error::{Fault, Invalid, InvalidKind},
     events::{self, Audience, EventKind, NewEvent},
-    idempotency::{IdempotencyKey, Once, once_in},
+    idempotency::{IdempotencyKey, Once, once_if_in, once_in},
     ids::{ClaimId, DeliverableId, Ids, JobId, UserId},
     jobs::{
         Jobs,
@@ -43,11 +43,11 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Claims {
     pub(super) db: Db,
-    clock: Clock,
+    pub(super) clock: Clock,
     ids: Ids,
-    accounts: Accounts,
+    pub(super) accounts: Accounts,
     pub(super) jobs: Jobs,
-    notifications: Notifications,
+    pub(super) notifications: Notifications,
     rules: ClaimRules,
 }
 
@@ -86,10 +86,11 @@ pub struct Stepped {
     pub deliverable: Option<Deliverable>,
 }
 
+/// What a step made, as a key remembers it.
 #[derive(Serialize, Deserialize)]
-struct Made {
-    claim: ClaimId,
-    deliverable: Option<DeliverableId>,
+pub(super) struct Made {
+    pub(super) claim: ClaimId,
+    pub(super) deliverable: Option<DeliverableId>,
 }
 
 impl Claims {
@@ -140,6 +141,9 @@ impl Claims {
                         return Err(ClaimError::NotClaimable(Box::new(before)));
                     }
                     check_version(&before, expected_version)?;
+                    if self.is_past_deadline_in(&tx, &before).await? {
+                        return Err(ClaimError::DeadlinePassed(Box::new(before)));
+                    }
                     let name = self.check_limit_in(&tx, freelancer).await?;
                     let claim = Claim {
                         id: self.ids.next(),
@@ -157,7 +161,12 @@ impl Claims {
                     tx.later_built(&claims::Entity::insert(claims::ActiveModel::from(claim.clone()))).await?;
                     let job = Job { status: JobStatus::Claimed, claimant_id: Some(freelancer), ..before.clone() };
                     let changes = &[JobChange::Status, JobChange::Claim];
-                    let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
+                    // Where the job's client is suspended it is not there, for what of it is not withheld yet either.
+                    let (job, snapshot) = self
+                        .jobs
+                        .claimed_in(&tx, &before, job, changes)
+                        .await?
+                        .ok_or_else(|| Invalid::not_found("jobId", "job"))?;
                     self.record_in(&tx, &claim, None, snapshot).await?;
                     let details = Details::new(Part::Client, &job.title).by(freelancer, &name);
                     let (kind, subject) = (NotificationKind::JobClaimed, Subject::Job(job_id));
@@ -169,6 +178,22 @@ impl Claims {
                 self.outcome_in(&tx, &actor, claimed).await
             })
             .await
+    }
+
+    /// Whether a job may not be claimed any more, by the clock that all nodes share: on `SQLite` the process's, of which
+    /// there is one.
+    async fn is_past_deadline_in(&self, tx: &Tx, job: &Job) -> Result<bool, Fault> {
+        if job.deadline.is_none() {
+            return Ok(false);
+        }
+        let now = match tx.backend() {
+            Backend::Sqlite => self.clock.now(),
+            Backend::Postgres => {
+                let rows = tx.query("SELECT clock_timestamp() AS now", []).await?;
+                rows.first().ok_or_else(|| Fault::corrupt("the database's time"))?.try_get("", "now")?
+            }
+        };
+        Ok(job.is_past_deadline(now))
     }
 
     /// Locks the freelancer's own row, so that claims of one freelancer on different jobs queue here, counts, and
@@ -185,41 +210,55 @@ impl Claims {
         if live < u64::from(limit) { Ok(row.display_name) } else { Err(ClaimError::LimitReached { limit }) }
     }
 
-    /// Gives a claim back: the job is OPEN again.
+    /// Gives a claim back: the job is OPEN again. With a key, once.
     #[tracing::instrument(skip_all, fields(claim.id = claim_id))]
-    pub async fn release(&self, actor: Actor, claim_id: &str, reason: Option<&str>) -> Result<Stepped, ClaimError> {
-        actor.freelancer()?;
+    pub async fn release(
+        &self,
+        actor: Actor,
+        claim_id: &str,
+        reason: Option<&str>,
+        key: Option<&str>,
+    ) -> Result<Stepped, ClaimError> {
+        let freelancer = actor.freelancer()?;
+        let key = &key.map(IdempotencyKey::parse).transpose()?;
         let claim_id = parse_claim(claim_id)?;
         let reason = &reason.map(|reason| text::REASON.parse("reason", reason)).transpose()?;
+        let input = &(claim_id, reason);
         self.db
             .transact(|tx| async move {
-                let (before, claim) = self.lock_own_in(&tx, &actor, claim_id).await?;
-                if !claim.status.can_be_released() || !Step::Release.works_from(before.status) {
-                    return Err(refused(before, claim, Step::Release));
-                }
-                let was = claim.status;
-                let claim = self
-                    .save_in(
-                        &tx,
-                        Claim {
-                            status: ClaimStatus::Released,
-                            ended_at: Some(self.clock.now()),
-                            end_reason: reason.clone(),
-                            ..claim
-                        },
-                    )
-                    .await?;
-                let job = Job { status: JobStatus::Open, claimant_id: None, ..before.clone() };
-                let changes = &[JobChange::Status, JobChange::Claim];
-                let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
-                self.jobs.record_posted_in(&tx, &job).await?;
-                self.record_in(&tx, &claim, Some(was), snapshot).await?;
-                let name = self.accounts.card_in(&tx, claim.freelancer_id).await?.display_name;
-                let mut details = Details::new(Part::Client, &job.title).by(claim.freelancer_id, &name);
-                details.reason.clone_from(reason);
-                let (kind, subject) = (NotificationKind::ClaimReleased, Subject::Job(job.id));
-                self.notifications.notify_in(&tx, job.client_id, kind, details, subject).await?;
-                Ok(Stepped { job, claim, deliverable: None })
+                let now = self.clock.now();
+                let released = once_if_in(&tx, now, freelancer, ("releaseClaim", key.as_ref()), input, || async {
+                    let (before, claim) = self.lock_own_in(&tx, &actor, claim_id).await?;
+                    if !claim.status.can_be_released() || !Step::Release.works_from(before.status) {
+                        return Err(refused(before, claim, Step::Release));
+                    }
+                    let was = claim.status;
+                    let claim = self
+                        .save_in(
+                            &tx,
+                            Claim {
+                                status: ClaimStatus::Released,
+                                ended_at: Some(self.clock.now()),
+                                end_reason: reason.clone(),
+                                ..claim
+                            },
+                        )
+                        .await?;
+                    let job = Job { status: JobStatus::Open, claimant_id: None, ..before.clone() };
+                    let changes = &[JobChange::Status, JobChange::Claim];
+                    let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
+                    self.jobs.record_posted_in(&tx, &job).await?;
+                    self.record_in(&tx, &claim, Some(was), snapshot).await?;
+                    let name = self.accounts.card_in(&tx, claim.freelancer_id).await?.display_name;
+                    let mut details = Details::new(Part::Client, &job.title).by(claim.freelancer_id, &name);
+                    details.reason.clone_from(reason);
+                    let (kind, subject) = (NotificationKind::ClaimReleased, Subject::Job(job.id));
+                    self.notifications.notify_in(&tx, job.client_id, kind, details, subject).await?;
+                    let made = Made { claim: claim.id, deliverable: None };
+                    Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: None }))
+                })
+                .await?;
+                self.outcome_in(&tx, &actor, released).await
             })
             .await
     }
@@ -279,40 +318,49 @@ impl Claims {
             .await
     }
 
-    /// Sends the latest submission back.
+    /// Sends the latest submission back. With a key, once.
     #[tracing::instrument(skip_all, fields(deliverable.id = deliverable_id))]
     pub async fn request_revision(
         &self,
         actor: Actor,
         deliverable_id: &str,
         note: &str,
+        key: Option<&str>,
     ) -> Result<Stepped, ClaimError> {
-        actor.client()?;
+        let client = actor.client()?;
+        let key = &key.map(IdempotencyKey::parse).transpose()?;
         let deliverable_id = parse_deliverable(deliverable_id)?;
         let note = &text::NOTE.parse("note", note)?;
+        let input = &(deliverable_id, note);
         self.db
             .transact(|tx| async move {
-                let (before, claim, deliverable) =
-                    self.lock_for_review_in(&tx, &actor, deliverable_id, Step::RequestRevision).await?;
-                let name = self.accounts.card_in(&tx, before.client_id).await?.display_name;
-                let deliverable = Deliverable {
-                    status: DeliverableStatus::RevisionRequested,
-                    revision_note: Some(note.clone()),
-                    reviewed_at: Some(self.clock.now()),
-                    ..deliverable
-                };
-                update_in(&tx, deliverable.clone()).await?;
-                let (status, was) = (ClaimStatus::RevisionRequested, claim.status);
-                let claim = self.save_in(&tx, Claim { status, auto_approve_at: None, ..claim }).await?;
-                let job = Job { status: JobStatus::Claimed, ..before.clone() };
-                let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable];
-                let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
-                self.record_in(&tx, &claim, Some(was), snapshot).await?;
-                let mut details = Details::new(Part::Freelancer, &job.title).by(job.client_id, &name);
-                details.reason = Some(note.clone());
-                let (kind, subject) = (NotificationKind::RevisionRequested, Subject::Claim(claim.id));
-                self.notifications.notify_in(&tx, claim.freelancer_id, kind, details, subject).await?;
-                Ok(Stepped { job, claim, deliverable: Some(deliverable) })
+                let now = self.clock.now();
+                let sent_back = once_if_in(&tx, now, client, ("requestRevision", key.as_ref()), input, || async {
+                    let (before, claim, deliverable) =
+                        self.lock_for_review_in(&tx, &actor, deliverable_id, Step::RequestRevision).await?;
+                    let name = self.accounts.card_in(&tx, before.client_id).await?.display_name;
+                    let deliverable = Deliverable {
+                        status: DeliverableStatus::RevisionRequested,
+                        revision_note: Some(note.clone()),
+                        reviewed_at: Some(self.clock.now()),
+                        ..deliverable
+                    };
+                    update_in(&tx, deliverable.clone()).await?;
+                    let (status, was) = (ClaimStatus::RevisionRequested, claim.status);
+                    let claim = self.save_in(&tx, Claim { status, auto_approve_at: None, ..claim }).await?;
+                    let job = Job { status: JobStatus::Claimed, ..before.clone() };
+                    let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable];
+                    let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
+                    self.record_in(&tx, &claim, Some(was), snapshot).await?;
+                    let mut details = Details::new(Part::Freelancer, &job.title).by(job.client_id, &name);
+                    details.reason = Some(note.clone());
+                    let (kind, subject) = (NotificationKind::RevisionRequested, Subject::Claim(claim.id));
+                    self.notifications.notify_in(&tx, claim.freelancer_id, kind, details, subject).await?;
+                    let made = Made { claim: claim.id, deliverable: Some(deliverable_id) };
+                    Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: Some(deliverable) }))
+                })
+                .await?;
+                self.outcome_in(&tx, &actor, sent_back).await
             })
             .await
     }
@@ -406,6 +454,13 @@ impl Claims {
         Ok((job, claim, deliverable))
     }
 
+    /// Locks the claim that holds a locked job.
+    pub(super) async fn lock_live_in(&self, tx: &Tx, job: JobId) -> Result<Claim, Fault> {
+        let live = claims::Entity::find().filter(claims::Column::JobId.eq(job)).filter(is_live());
+        let row = live.lock(LockType::NoKeyUpdate).one(&**tx).await?;
+        row.ok_or_else(|| Fault::corrupt(format!("{job} has no live claim")))?.try_into()
+    }
+
     /// Locks the one claim that is meant, after its job. Which job that is never changes.
     async fn lock_pair_in(&self, tx: &Tx, is_meant: Expr) -> Result<Option<(Job, Claim)>, Fault> {
         let of_claim = claims::Entity::find().filter(is_meant.clone()).select_only().column(claims::Column::JobId);
@@ -415,7 +470,7 @@ impl Claims {
     }
 
     /// Writes the next version of a locked claim.
-    async fn save_in(&self, tx: &Tx, mut claim: Claim) -> Result<Claim, Fault> {
+    pub(super) async fn save_in(&self, tx: &Tx, mut claim: Claim) -> Result<Claim, Fault> {
         let before = claim.version;
         claim.version += 1;
         let saved = claims::Entity::update_many()
@@ -430,7 +485,7 @@ impl Claims {
 
     /// Records what a step did to a claim, for its freelancer and the job's client. Every step calls this, after the job's
     /// own change, in the transaction in which it saved the claim.
-    async fn record_in(
+    pub(super) async fn record_in(
         &self,
         tx: &Tx,
         claim: &Claim,
@@ -454,7 +509,12 @@ impl Claims {
 
     /// What a step left behind: as it left it, or as it is by now. A repeated request may find that its caller has lost
     /// the work meanwhile.
-    async fn outcome_in(&self, tx: &Tx, actor: &Actor, outcome: Once<Made, Stepped>) -> Result<Stepped, ClaimError> {
+    pub(super) async fn outcome_in(
+        &self,
+        tx: &Tx,
+        actor: &Actor,
+        outcome: Once<Made, Stepped>,
+    ) -> Result<Stepped, ClaimError> {
         let made = match outcome {
             Once::Now(stepped) => return Ok(stepped),
             Once::Before(made) => made,
@@ -524,20 +584,20 @@ fn is_live() -> Expr {
     claims::Column::Status.is_in(ClaimStatus::live().map(ClaimStatus::as_str))
 }
 
-async fn latest_deliverable_in(tx: &Tx, claim: ClaimId) -> Result<Option<Deliverable>, Fault> {
+pub(super) async fn latest_deliverable_in(tx: &Tx, claim: ClaimId) -> Result<Option<Deliverable>, Fault> {
     let select = deliverables::Entity::find().filter(deliverables::Column::ClaimId.eq(claim));
     let row = select.order_by_desc(deliverables::Column::Number).one(&**tx).await?;
     row.map(Deliverable::try_from).transpose()
 }
 
-async fn update_in(tx: &Tx, deliverable: Deliverable) -> Result<(), Fault> {
+pub(super) async fn update_in(tx: &Tx, deliverable: Deliverable) -> Result<(), Fault> {
     let id = deliverable.id;
     let row = deliverables::changes(deliverable);
     tx.later_built(&deliverables::Entity::update_many().set(row).filter(deliverables::Column::Id.eq(id))).await?;
     Ok(())
 }
 
-fn refused(job: Job, claim: Claim, step: Step) -> ClaimError {
+pub(super) fn refused(job: Job, claim: Claim, step: Step) -> ClaimError {
     ClaimError::InvalidTransition { job: Box::new(job), claim: Box::new(claim), allowed: step.allowed() }
 }
 

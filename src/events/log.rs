@@ -26,9 +26,9 @@ use std::{
     },
 };
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit, Mac};
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
 use sha2::Sha256;
 use uuid::Uuid;
 
@@ -37,6 +37,7 @@ use super::{
     cursor::{Mark, Point},
     marks::Marks,
     time::DatabaseTime,
+    viewers,
 };
 use crate::{
     db::{
@@ -138,6 +139,18 @@ const FOLLOW_ONE: &str = concat!(
     place!(),
     ") LEFT JOIN events ON position = (SELECT MIN(position) FROM events WHERE position > ?)"
 );
+
+/// The last event that was forgotten, and the last one that has been there for long enough.
+pub const FORGOTTEN_SO_FAR: &str = "SELECT forgotten_position AS gone, \
+     (SELECT MAX(position) FROM event_ages WHERE noted_ms <= ?) AS old FROM event_log WHERE id = 1";
+/// The oldest event that is kept. From behind the last forgotten one on: what was removed there since the last vacuum is
+/// not walked again.
+pub const FIRST_KEPT: &str = "SELECT MIN(position) AS first FROM events WHERE position > ?";
+/// The last event of a step.
+pub const LAST_OF_STEP: &str = "SELECT position, event_id FROM events WHERE position > ? AND position <= ? \
+     ORDER BY position DESC LIMIT 1";
+/// A step.
+pub const FORGET_STEP: &str = "DELETE FROM events WHERE position > ? AND position <= ?";
 
 /// How far the log has got.
 #[derive(Clone, Debug)]
@@ -400,39 +413,58 @@ impl EventLog {
     pub async fn heard_by(
         &self,
         listener: Listener,
-        (after, before): (i64, i64),
+        bounds: (i64, i64),
         limit: u32,
         backward: bool,
     ) -> Result<Vec<Event>, Fault> {
-        let direction = if backward { "DESC" } else { "ASC" };
-        // Named, so that what another version has recorded for the nodes alone takes no place on anybody's page.
-        let told = EventKind::ALL.iter().filter(|kind| !kind.is_internal());
-        let told: Vec<String> = told.map(|kind| format!("'{}'", kind.as_str())).collect();
-        let told = told.join(", ");
-        let sql = format!(
-            "SELECT {columns} FROM events WHERE position > ? AND position < ? AND kind IN ({told}) \
-             AND (is_public = ? OR owner_id = ? OR claimant_id = ? OR (? = ? AND kind IN ('JOB_POSTED', 'JOB_UPDATED'))) \
-             ORDER BY position {direction} LIMIT ?",
-            columns = columns!()
-        );
-        // Nobody's id, for those who are not signed in.
-        let user = listener.user.map_or(Uuid::nil(), Uuid::from);
-        let values: [Value; 8] = [
-            after.into(),
-            before.into(),
-            true.into(),
-            user.into(),
-            user.into(),
-            listener.admin.into(),
-            true.into(),
-            i64::from(limit).into(),
-        ];
-        let rows = self.db.reader().query_all_raw(self.db.statement(&sql, values)).await?;
+        let select = self.select_heard_by(listener, bounds, limit, backward);
+        let rows = self.db.reader().query_all_raw(select).await?;
         let mut events: Vec<Event> = rows.iter().map(event).collect::<Result<_, _>>()?;
         if backward {
             events.reverse();
         }
         Ok(events)
+    }
+
+    /// The rows of [`EventLog::heard_by`], the last ones backward.
+    pub fn select_heard_by(&self, listener: Listener, bounds: (i64, i64), limit: u32, backward: bool) -> Statement {
+        let direction = if backward { "DESC" } else { "ASC" };
+        // Named, so that what another version has recorded for the nodes alone takes no place on anybody's page.
+        let told: Vec<EventKind> = EventKind::ALL.iter().copied().filter(|kind| !kind.is_internal()).collect();
+        let (meant, mut values) = viewers::positions(self.db.backend(), listener, &told, bounds, limit, backward);
+        values.push(i64::from(limit).into());
+        let sql = format!(
+            "SELECT {columns} FROM events WHERE position IN (SELECT position FROM (SELECT DISTINCT position \
+             FROM ({meant}) AS meant ORDER BY position {direction} LIMIT ?) AS page) ORDER BY position {direction}",
+            columns = columns!()
+        );
+        self.db.statement_of(&sql, values)
+    }
+
+    /// The first position behind `after` and up to `head` of an event that may be meant for `user`, of one of these kinds;
+    /// none if there is none. All up to `head` must have been numbered. What lies between is not read.
+    ///
+    /// Also none in a simulation, which has no indexes: [`EventLog::can_skip`].
+    pub async fn next_for(
+        &self,
+        user: Option<UserId>,
+        kinds: &[EventKind],
+        after: i64,
+        head: i64,
+    ) -> Result<Option<i64>, Fault> {
+        let (candidates, values) =
+            viewers::candidates(self.db.backend(), user.map(Uuid::from), kinds, (after, head + 1));
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        let sql = format!("SELECT MIN(position) AS next FROM ({candidates}) AS candidates");
+        let row = self.db.reader().query_one_raw(self.db.statement_of(&sql, values)).await?;
+        row.map_or(Ok(None), |row| Ok(row.try_get("", "next")?))
+    }
+
+    /// Whether the log is in a database, where a reader can be told what is for them.
+    pub const fn can_skip(&self) -> bool {
+        self.source.is_none()
     }
 
     /// Reads a cursor as a client sent it back in `name`. It must be of this log and of this history, and what came after
@@ -468,41 +500,51 @@ impl EventLog {
         if let Some(source) = &self.source {
             return Ok(source.oldest().await?);
         }
-        let sql = "SELECT MIN(position) AS oldest FROM events";
+        // From behind the last forgotten one on: those that are gone are not walked again.
+        let sql = "SELECT MIN(position) AS oldest FROM events \
+                   WHERE position > (SELECT forgotten_position FROM event_log WHERE id = 1)";
         let row = self.db.reader().query_one_raw(self.db.statement(sql, [])).await?;
         row.map_or(Ok(None), |row| Ok(row.try_get("", "oldest")?))
     }
 
     /// Puts down how far the log goes now, by the database's clock, unless that was done a short while ago: a sixty-fourth
-    /// of `kept`. What is too old to be asked for is removed.
+    /// of `kept`. Notes of what is gone are removed.
     pub async fn note_age(&self, kept: TimeDelta) -> Result<(), DbErr> {
         let head = self.stamp().await?;
         let now = self.time.ask(&self.db).await?;
-        let (kept, gap) = (kept.num_milliseconds(), kept.num_milliseconds() / 64);
+        let gap = kept.num_milliseconds() / 64;
         // A position that is there already has been so since then.
         let note = "INSERT INTO event_ages (position, noted_ms) SELECT CAST(? AS bigint), CAST(? AS bigint) \
                     WHERE NOT EXISTS (SELECT 1 FROM event_ages WHERE noted_ms > ?) ON CONFLICT (position) DO NOTHING";
         let values: [Value; 3] = [head.into(), now.into(), (now - gap).into()];
         self.db.writer().execute_raw(self.db.statement(note, values)).await?;
-        let tidy = "DELETE FROM event_ages WHERE position < (SELECT MAX(position) FROM event_ages WHERE noted_ms <= ?)";
-        self.db.writer().execute_raw(self.db.statement(tidy, [(now - kept).into()])).await?;
+        // What is past its time and still there keeps its note, by which one knows how late it is.
+        let tidy = "DELETE FROM event_ages WHERE position < (SELECT forgotten_position FROM event_log WHERE id = 1)";
+        self.db.writer().execute_raw(self.db.statement(tidy, [])).await?;
         Ok(())
     }
 
     /// Forgets up to `limit` of the oldest events that have had their positions for longer than `kept`, by the database's
     /// clock, and returns how many.
     ///
-    /// What remains is contiguous, and `event_log` names the last one forgotten.
+    /// What remains is contiguous, and `event_log` names the last one forgotten: from there the next step goes on, and
+    /// passes over none that are gone.
     pub async fn forget(&self, kept: TimeDelta, limit: u32) -> Result<u64, DbErr> {
         let long_ago = self.time.ask(&self.db).await? - kept.num_milliseconds();
         let work = |tx: Tx| async move {
-            let last = "SELECT position, event_id FROM events WHERE position = \
-                        (SELECT MAX(position) FROM events WHERE position < (SELECT MIN(position) FROM events) + ? \
-                         AND position <= (SELECT MAX(position) FROM event_ages WHERE noted_ms <= ?))";
-            let rows = tx.query(last, [i64::from(limit).into(), long_ago.into()]).await?;
+            if tx.backend() == Backend::Postgres {
+                // The plan stays what it is for a young table, of which reading all costs the least.
+                tx.later("SET LOCAL enable_seqscan = off", []).await?;
+            }
+            let rows = tx.query(FORGOTTEN_SO_FAR, [long_ago.into()]).await?;
+            let bounds = rows.first().ok_or_else(|| DbErr::RecordNotFound("event_log has no row".into()))?;
+            let (gone, old): (i64, Option<i64>) = (bounds.try_get("", "gone")?, bounds.try_get("", "old")?);
+            let (Some(old), Some(first)) = (old, first_after(&tx, gone).await?) else { return Ok(0) };
+            let last = old.min(first + i64::from(limit) - 1);
+            let rows = tx.query(LAST_OF_STEP, [gone.into(), last.into()]).await?;
             let Some(last) = rows.first() else { return Ok(0) };
             let (position, event): (i64, Uuid) = (last.try_get("", "position")?, last.try_get("", "event_id")?);
-            let forgotten = tx.execute("DELETE FROM events WHERE position <= ?", [position.into()]).await?;
+            let forgotten = tx.execute(FORGET_STEP, [gone.into(), position.into()]).await?;
             // Last: numbering waits for this row.
             let note = "UPDATE event_log SET forgotten_position = ?, forgotten_event = ? \
                         WHERE id = 1 AND forgotten_position < ?";
@@ -510,6 +552,17 @@ impl EventLog {
             Ok::<_, DbErr>(forgotten)
         };
         self.db.transact(work).await
+    }
+
+    /// For how long the oldest event that is there has had its position beyond `kept` at `now`, as far as that was put
+    /// down.
+    pub(super) async fn overdue(&self, kept: TimeDelta, now: DateTime<Utc>) -> Result<TimeDelta, DbErr> {
+        let sql = "SELECT MIN(noted_ms) AS noted FROM event_ages \
+                   WHERE position > (SELECT forgotten_position FROM event_log WHERE id = 1)";
+        let row = self.db.reader().query_one_raw(self.db.statement(sql, [])).await?;
+        let noted = row.map_or(Ok(None), |row| row.try_get::<Option<i64>>("", "noted"))?;
+        let age = noted.map_or(0, |noted| now.timestamp_millis().saturating_sub(noted));
+        Ok((TimeDelta::milliseconds(age) - kept).max(TimeDelta::zero()))
     }
 
     /// The cursor of the last event that the commits of an operation have left; of one that repeats what was done before,
@@ -575,6 +628,12 @@ impl EventLog {
         key.update(purpose.as_bytes());
         Ok(key.finalize().into_bytes().into())
     }
+}
+
+/// The oldest position that is kept behind one that is not.
+async fn first_after(tx: &Tx, gone: i64) -> Result<Option<i64>, DbErr> {
+    let rows = tx.query(FIRST_KEPT, [gone.into()]).await?;
+    rows.first().map_or(Ok(None), |row| row.try_get("", "first"))
 }
 
 fn event(row: &QueryResult) -> Result<Event, Fault> {

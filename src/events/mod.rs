@@ -13,11 +13,14 @@ mod marks;
 mod retention;
 mod source;
 mod time;
+mod viewers;
 
 pub use cursor::{EventCursor, Mark, Point};
 pub use event::{Audience, Event, EventKind, Hearing, NewEvent};
-pub use log::{Advance, EventLog, Listener, Page, ResumeError, record};
-pub use retention::run as run_retention;
+pub use log::{
+    Advance, EventLog, FIRST_KEPT, FORGET_STEP, FORGOTTEN_SO_FAR, LAST_OF_STEP, Listener, Page, ResumeError, record,
+};
+pub use retention::OldEvents;
 pub use source::LogSource;
 pub use time::DatabaseTime;
 

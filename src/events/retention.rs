@@ -3,43 +3,46 @@
 //! An event is kept for `events.retention_seconds` (seven days by default) after it got its position, and up to a
 //! sixty-fourth of that longer; a cursor from before that gets `CURSOR_EXPIRED`. The time is the database's: a node whose
 //! clock is days ahead would else empty the log for all, and what a node with such a clock writes would be kept for too
-//! long, or be gone at once. Only what has a position is forgotten, from the oldest on and in small steps, so that what
-//! remains is contiguous and no reader waits for a long delete.
-//!
-//! Every node does so; each step is one transaction, and finds nothing to do where another node was first.
+//! long, or be gone at once. Only what has a position is forgotten, from the oldest on and in small steps
+//! ([`retention`](crate::retention)), so that what remains is contiguous and no reader waits for a long delete.
 
-use std::time::Duration;
-
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::{DbErr, prelude::async_trait::async_trait};
 
 use super::EventLog;
-use crate::lifecycle::Lifecycle;
+use crate::retention::Prune;
 
-/// How often it looks.
-const PERIOD: Duration = Duration::from_mins(1);
-/// Events forgotten at a time.
-const STEP: u32 = 1_000;
+/// The events of a log beyond those that are kept for so long.
+#[derive(Debug)]
+pub struct OldEvents {
+    log: EventLog,
+    kept: TimeDelta,
+}
 
-/// Forgets what is older than `kept` until the process stops.
-pub async fn run(log: EventLog, kept: TimeDelta, lifecycle: Lifecycle) {
-    let mut ticks = tokio::time::interval(PERIOD);
-    loop {
-        tokio::select! {
-            () = lifecycle.stopping() => return,
-            _ = ticks.tick() => {}
-        }
-        if let Err(error) = log.note_age(kept).await {
-            tracing::error!(error = %error, "how old events are cannot be put down");
-        }
-        while !lifecycle.is_stopping() {
-            match log.forget(kept, STEP).await {
-                Ok(0) => break,
-                Ok(forgotten) => metrics::counter!("lancewire_events_forgotten_total").increment(forgotten),
-                Err(error) => {
-                    tracing::error!(error = %error, "old events cannot be forgotten");
-                    break;
-                }
-            }
-        }
+impl OldEvents {
+    /// What `log` has had for longer than `kept`.
+    pub const fn new(log: EventLog, kept: TimeDelta) -> Self {
+        Self { log, kept }
+    }
+}
+
+#[async_trait]
+impl Prune for OldEvents {
+    fn what(&self) -> &'static str {
+        "events"
+    }
+
+    async fn prepare(&self) -> Result<(), DbErr> {
+        self.log.note_age(self.kept).await
+    }
+
+    async fn step(&self, _: DateTime<Utc>, most: u32) -> Result<u64, DbErr> {
+        let forgotten = self.log.forget(self.kept, most).await?;
+        metrics::counter!("lancewire_events_forgotten_total").increment(forgotten);
+        Ok(forgotten)
+    }
+
+    async fn overdue(&self, now: DateTime<Utc>) -> Result<TimeDelta, DbErr> {
+        self.log.overdue(self.kept, now).await
     }
 }

@@ -5,9 +5,9 @@ use std::{
     time::Instant,
 };
 
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::DbErr;
 
-use crate::db::{Backend, Db};
+use crate::db::Db;
 
 /// The database's time as it was when it was last asked, and what has passed since on the clock that nobody sets.
 ///
@@ -18,7 +18,7 @@ pub struct DatabaseTime(Arc<Mutex<(i64, Instant)>>);
 impl DatabaseTime {
     /// Asks for it.
     pub async fn asked(db: &Db) -> Result<Self, DbErr> {
-        Ok(Self(Arc::new(Mutex::new((now(db).await?, Instant::now())))))
+        Ok(Self(Arc::new(Mutex::new((now_ms(db).await?, Instant::now())))))
     }
 
     /// One that says this, for tests.
@@ -29,7 +29,7 @@ impl DatabaseTime {
 
     /// Asks again, and returns it in milliseconds since 1970.
     pub(super) async fn ask(&self, db: &Db) -> Result<i64, DbErr> {
-        let now = now(db).await?;
+        let now = now_ms(db).await?;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (now, Instant::now());
         Ok(now)
     }
@@ -41,11 +41,6 @@ impl DatabaseTime {
     }
 }
 
-async fn now(db: &Db) -> Result<i64, DbErr> {
-    let sql = match db.backend() {
-        Backend::Postgres => "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint) AS now_ms",
-        Backend::Sqlite => "SELECT CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER) AS now_ms",
-    };
-    let row = db.reader().query_one_raw(db.statement(sql, [])).await?;
-    row.ok_or_else(|| DbErr::RecordNotFound("the database's time".into()))?.try_get("", "now_ms")
+async fn now_ms(db: &Db) -> Result<i64, DbErr> {
+    Ok(db.now().await?.timestamp_millis())
 }

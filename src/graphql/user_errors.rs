@@ -26,6 +26,8 @@ pub enum UserErrorCode {
     InsufficientFunds,
     /// Somebody else was faster, or the job is not OPEN.
     JobNotClaimable,
+    /// The job's deadline is over.
+    DeadlinePassed,
     /// Nobody claims their own job.
     OwnJob,
     /// The freelancer holds as many live claims as one may.

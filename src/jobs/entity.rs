@@ -33,6 +33,7 @@ pub mod jobs {
         pub posted_at: Option<Timestamp>,
         pub created_at: Timestamp,
         pub updated_at: Timestamp,
+        pub withheld: bool,
     }
 
     /// None that the code follows.
@@ -69,6 +70,7 @@ pub mod jobs {
                 posted_at: row.try_get_by_index(11)?,
                 created_at: row.try_get_by_index(12)?,
                 updated_at: row.try_get_by_index(13)?,
+                withheld: row.try_get_by_index(14)?,
             }))
         }
     }
@@ -99,6 +101,7 @@ pub mod jobs {
                 posted_at: row.posted_at,
                 created_at: row.created_at,
                 updated_at: row.updated_at,
+                withheld: row.withheld,
             })
         }
     }
@@ -132,6 +135,7 @@ pub mod jobs {
                 posted_at: Set(job.posted_at),
                 created_at: Set(job.created_at),
                 updated_at: Set(job.updated_at),
+                withheld: Set(job.withheld),
             }
         }
     }
@@ -215,6 +219,7 @@ mod tests {
             posted_at: Some(at(3)),
             created_at: at(4),
             updated_at: at(5),
+            withheld: true,
         };
         let row = written.clone().into_active_model();
         Entity::insert(row).exec_without_returning(&db).await.expect("written");

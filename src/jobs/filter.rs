@@ -15,8 +15,8 @@ pub struct JobFilter {
     pub statuses: Vec<JobStatus>,
     /// With at least one of these skills.
     pub any_skill: Vec<SkillId>,
-    /// With all of these skills.
-    pub all_skills: Vec<SkillId>,
+    /// With all of these skills; each with the words that were merged into it, one of which is enough.
+    pub all_skills: Vec<Vec<SkillId>>,
     /// Paying at least this.
     pub budget_min: Option<Money>,
     /// Paying at most this.
@@ -77,7 +77,7 @@ impl JobFilter {
             && self.client_id.is_none_or(|client| job.client_id == client)
             && self.posted_after.is_none_or(|after| job.posted_at.is_some_and(|posted| posted > after))
             && (self.any_skill.is_empty() || self.any_skill.iter().any(has))
-            && self.all_skills.iter().all(has)
+            && self.all_skills.iter().all(|words| words.iter().any(has))
     }
 }
 
@@ -101,8 +101,8 @@ mod tests {
         let filter = JobFilter::default;
         assert!(filter().matches(&(&job).into()));
         assert!(JobFilter { any_skill: vec![other, rust], ..filter() }.matches(&(&job).into()));
-        assert!(!JobFilter { all_skills: vec![other, rust], ..filter() }.matches(&(&job).into()));
-        assert!(JobFilter { all_skills: vec![design, rust], ..filter() }.matches(&(&job).into()));
+        assert!(!JobFilter { all_skills: vec![vec![other], vec![rust]], ..filter() }.matches(&(&job).into()));
+        assert!(JobFilter { all_skills: vec![vec![design], vec![other, rust]], ..filter() }.matches(&(&job).into()));
         assert!(!JobFilter { statuses: vec![JobStatus::Claimed], ..filter() }.matches(&(&job).into()));
         let money = |minor| Some(Money::from_minor(minor));
         assert!(JobFilter { budget_min: money(500), budget_max: money(500), ..filter() }.matches(&(&job).into()));

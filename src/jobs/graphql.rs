@@ -230,14 +230,21 @@ impl JobObject {
         Box::pin(self.page_of_deliverables(ctx, PageArguments { first, after, last, before })).await
     }
 
-    /// False for anonymous viewers, for the job's own client and whenever the job is not OPEN.
+    /// False for anonymous viewers, for the job's own client and whenever the job is not OPEN. Also while it is withheld, and
+    /// once its deadline is over.
     async fn viewer_can_claim(&self, ctx: &Context<'_>) -> bool {
-        self.job.can_be_claimed_by(&ctx.actor())
+        self.job.can_be_claimed_by(&ctx.actor(), ctx.get::<Jobs>().now())
     }
 
     /// True for the job's own client while it is DRAFT or OPEN.
     async fn viewer_can_update(&self, ctx: &Context<'_>) -> bool {
         self.job.can_be_updated_by(&ctx.actor())
+    }
+
+    /// True while the job is OPEN and its client suspended: then no list has it, nobody can claim it, and only its client
+    /// and admins see it. All who watch it are told by `jobUpdated`, when it begins and when it is over.
+    async fn withheld(&self) -> bool {
+        self.job.is_withheld()
     }
 
     /// Why it was cancelled, if it was.
@@ -413,7 +420,7 @@ impl Loader<JobsOf> for JobLoader {
 /// A job that something refers to, if the viewer may see it.
 pub(crate) async fn visible_job(ctx: &Context<'_>, id: JobId) -> Result<Option<JobObject>> {
     let job = Box::pin(ctx.get::<Loaders>().jobs().load_one(id)).await?;
-    let visible = |job: &Job| job.posted_at.is_some() || job.is_visible_to(&ctx.actor());
+    let visible = |job: &Job| job.is_public() || job.is_visible_to(&ctx.actor());
     Ok(job.filter(visible).map(Into::into))
 }
 
@@ -484,7 +491,9 @@ user_errors! {
 
 user_errors! {
     /// Why `updateJob` did nothing.
-    pub(crate) enum UpdateJobError { InputError, InsufficientFundsError, InvalidTransitionError, VersionConflictError }
+    pub(crate) enum UpdateJobError {
+        InputError, InsufficientFundsError, InvalidTransitionError, VersionConflictError, IdempotencyError
+    }
 }
 
 user_errors! {
@@ -496,7 +505,7 @@ user_errors! {
 #[derive(InputObject)]
 pub(crate) struct PostJobInput {
     /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
-    /// with the same input has no second effect.
+    /// with the same input has no second effect. It is remembered for 7 days, unless the server is set otherwise.
     idempotency_key: String,
     /// One line of 3 to 140 characters.
     title: String,
@@ -514,7 +523,7 @@ pub(crate) struct PostJobInput {
 #[derive(InputObject)]
 pub(crate) struct DraftJobInput {
     /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
-    /// with the same input has no second effect.
+    /// with the same input has no second effect. It is remembered for 7 days, unless the server is set otherwise.
     idempotency_key: String,
     /// One line of 3 to 140 characters.
     title: String,
@@ -568,6 +577,8 @@ pub(crate) struct UpdateJobInput {
     expected_version: Option<i32>,
     /// What to change; a patch that changes nothing does nothing and emits nothing.
     patch: JobPatchInput,
+    /// As for `postJob`. Left out or null: the request has its effect each time that it comes.
+    idempotency_key: Option<String>,
 }
 
 /// Move a draft to OPEN.
@@ -576,7 +587,7 @@ pub(crate) struct PublishJobInput {
     /// A DRAFT job of the caller's own.
     id: ID,
     /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
-    /// with the same input has no second effect.
+    /// with the same input has no second effect. It is remembered for 7 days, unless the server is set otherwise.
     idempotency_key: String,
 }
 
@@ -587,6 +598,8 @@ pub(crate) struct CancelJobInput {
     id: ID,
     /// Shown to everybody as `Job.cancelReason`: 1 to 500 characters. Left out or null: none is given.
     reason: Option<String>,
+    /// As for `postJob`. Left out or null: the request has its effect each time that it comes.
+    idempotency_key: Option<String>,
 }
 
 /// Declares a payload with a job and the wallet of its client, which is read only if it is asked for.
@@ -803,9 +816,10 @@ impl JobMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which job, and what to change about it.")] input: UpdateJobInput,
     ) -> Result<Option<UpdateJobPayload>> {
-        let UpdateJobInput { id, expected_version, patch } = input;
+        let UpdateJobInput { id, expected_version, patch, idempotency_key } = input;
+        let (version, key) = (expected_version.map(Into::into), idempotency_key.as_deref());
         let done = match JobPatch::try_from(patch) {
-            Ok(patch) => ctx.get::<Jobs>().update(ctx.actor(), &id, expected_version.map(Into::into), patch).await,
+            Ok(patch) => ctx.get::<Jobs>().update(ctx.actor(), &id, version, patch, key).await,
             Err(invalid) => match ctx.actor().client() {
                 Ok(_) => Err(invalid.into()),
                 Err(refused) => Err(refused.into()),
@@ -821,6 +835,8 @@ impl JobMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Which job to call off, and why.")] input: CancelJobInput,
     ) -> Result<Option<CancelJobPayload>> {
-        CancelJobPayload::of(ctx.get::<Jobs>().cancel(ctx.actor(), &input.id, input.reason.as_deref()).await)
+        let CancelJobInput { id, reason, idempotency_key } = input;
+        let jobs = ctx.get::<Jobs>();
+        CancelJobPayload::of(jobs.cancel(ctx.actor(), &id, reason.as_deref(), idempotency_key.as_deref()).await)
     }
 }

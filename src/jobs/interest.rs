@@ -86,8 +86,8 @@ fn terms_of(filter: &JobFilter, job: Option<JobId>) -> Terms {
         Terms::OneOf(vec![job.into()])
     } else if let Some(client) = filter.client_id {
         Terms::OneOf(vec![client.into()])
-    } else if let Some(skill) = filter.all_skills.first() {
-        Terms::OneOf(vec![(*skill).into()])
+    } else if let Some(words) = filter.all_skills.first() {
+        Terms::OneOf(words.iter().map(|word| (*word).into()).collect())
     } else if filter.any_skill.is_empty() {
         Terms::Any
     } else {

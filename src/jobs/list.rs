@@ -159,18 +159,13 @@ impl Jobs {
         let client_id = client_id.transpose().map_err(|_| Invalid::not_found("filter.clientId", "user"))?;
         Ok(JobFilter {
             statuses: input.statuses,
-            any_skill: self.skill_ids("filter.anySkill", &input.any_skill).await?,
-            all_skills: self.skill_ids("filter.allSkills", &input.all_skills).await?,
+            any_skill: self.accounts.sought_skills("filter.anySkill", &input.any_skill).await?.concat(),
+            all_skills: self.accounts.sought_skills("filter.allSkills", &input.all_skills).await?,
             budget_min,
             budget_max,
             client_id,
             posted_after: input.posted_after,
         })
-    }
-
-    async fn skill_ids(&self, field: &str, slugs: &[String]) -> Result<Vec<SkillId>, JobError> {
-        let skills = self.accounts.resolve_skills(self.db.reader(), field, slugs).await?;
-        Ok(skills.into_iter().map(|skill| skill.id).collect())
     }
 
     /// A page of the public jobs.
@@ -316,6 +311,12 @@ fn filtered(query: &JobQuery) -> Condition {
         [one] => condition.add(jobs::Column::Status.eq(one.as_str())),
         several => condition.add(jobs::Column::Status.is_in(several.iter().map(|status| status.as_str()))),
     };
+    // Of suspended clients.
+    condition = match filter.statuses.as_slice() {
+        [JobStatus::Open] => condition.add(jobs::Column::Withheld.eq(false)),
+        some if !some.is_empty() && !some.contains(&JobStatus::Open) => condition,
+        _ => condition.add(jobs::Column::Withheld.eq(false).or(jobs::Column::Status.ne(JobStatus::Open.as_str()))),
+    };
     if let Some(min) = filter.budget_min {
         condition = condition.add(jobs::Column::BudgetMinor.gte(min.minor()));
     }
@@ -332,7 +333,7 @@ fn filtered(query: &JobQuery) -> Condition {
         condition = condition.add(has_skill(&filter.any_skill));
     }
     for skill in &filter.all_skills {
-        condition = condition.add(has_skill(&[*skill]));
+        condition = condition.add(has_skill(skill));
     }
     condition
 }

@@ -14,6 +14,7 @@ pub mod list;
 pub mod model;
 pub mod service;
 pub(crate) mod subscription;
+pub mod withholding;
 
 pub use error::JobError;
 pub use service::Jobs;

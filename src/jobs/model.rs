@@ -91,6 +91,8 @@ pub enum Step {
     RequestRevision,
     /// `approveDeliverable`
     Approve,
+    /// `interveneInJob`
+    Intervene,
 }
 
 impl Step {
@@ -101,7 +103,7 @@ impl Step {
             Self::Update | Self::Cancel => &[JobStatus::Draft, JobStatus::Open],
             Self::CancelAsAdmin | Self::Claim => &[JobStatus::Open],
             Self::Release => &[JobStatus::Claimed],
-            Self::Submit => &[JobStatus::Claimed, JobStatus::InReview],
+            Self::Submit | Self::Intervene => &[JobStatus::Claimed, JobStatus::InReview],
             Self::RequestRevision | Self::Approve => &[JobStatus::InReview],
         }
     }
@@ -141,12 +143,31 @@ pub struct Job {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// Whether it is kept from everybody while it is OPEN, because its client is suspended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withheld: bool,
 }
 
 impl Job {
-    /// Public from its first posting on; until then its author's and the admins'.
+    /// Public from its first posting on, unless it is withheld.
+    pub fn is_public(&self) -> bool {
+        self.posted_at.is_some() && !self.is_withheld()
+    }
+
+    /// Whether nobody may claim it or see it now, because its client is suspended. What is not OPEN any more is what it
+    /// is, whoever its client is.
+    pub fn is_withheld(&self) -> bool {
+        self.withheld && self.status == JobStatus::Open
+    }
+
+    /// What is not public is its author's and the admins'.
     pub fn is_visible_to(&self, actor: &Actor) -> bool {
-        self.posted_at.is_some() || self.is_own(actor) || actor.is_admin()
+        self.is_public() || self.is_own(actor) || actor.is_admin()
+    }
+
+    /// Whether the time for claiming it is over.
+    pub fn is_past_deadline(&self, now: Timestamp) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
     /// Whether the actor is its client.
@@ -154,9 +175,14 @@ impl Job {
         actor.is(self.client_id)
     }
 
+    /// Whether the actor is its client or its claimant.
+    pub fn is_party(&self, actor: &Actor) -> bool {
+        self.is_own(actor) || self.claimant_id.is_some_and(|claimant| actor.is(claimant))
+    }
+
     /// Whether the actor may see what is between its parties.
     pub fn shows_private_fields_to(&self, actor: &Actor) -> bool {
-        self.is_own(actor) || self.claimant_id.is_some_and(|claimant| actor.is(claimant)) || actor.is_admin()
+        self.is_party(actor) || actor.is_admin()
     }
 
     /// The same whatever has happened to the job since; none if it depends on the job as it is now.
@@ -173,9 +199,13 @@ impl Job {
         if self.status.holds_escrow() { self.budget } else { Money::ZERO }
     }
 
-    /// Whether the actor might claim it now. The limit of live claims is not looked at.
-    pub fn can_be_claimed_by(&self, actor: &Actor) -> bool {
-        actor.roles().freelancer && !self.is_own(actor) && Step::Claim.works_from(self.status)
+    /// Whether the actor might claim it at `now`. The limit of live claims is not looked at.
+    pub fn can_be_claimed_by(&self, actor: &Actor, now: Timestamp) -> bool {
+        actor.roles().freelancer
+            && !self.is_own(actor)
+            && Step::Claim.works_from(self.status)
+            && !self.is_withheld()
+            && !self.is_past_deadline(now)
     }
 
     /// Whether the actor might change it now.
@@ -272,7 +302,8 @@ mod tests {
     fn every_step_is_allowed_from_the_statuses_of_the_table_alone() {
         let steps = [Step::Publish, Step::Update, Step::Cancel, Step::Claim, Step::Release, Step::Submit];
         let terminal = [JobStatus::Completed, JobStatus::Cancelled, JobStatus::Expired];
-        for step in steps.into_iter().chain([Step::CancelAsAdmin, Step::RequestRevision, Step::Approve]) {
+        let more = [Step::CancelAsAdmin, Step::RequestRevision, Step::Approve, Step::Intervene];
+        for step in steps.into_iter().chain(more) {
             assert!(terminal.iter().all(|status| !step.works_from(*status)), "{step:?}");
         }
         assert!(!Step::Cancel.works_from(JobStatus::Claimed), "a client cannot cancel alone what is claimed");
@@ -304,6 +335,7 @@ mod tests {
             posted_at: None,
             created_at: now,
             updated_at: now,
+            withheld: false,
         };
         let sees =
             |job: &Job| [client, claimant, stranger, admin, Actor::Anonymous].map(|actor| job.is_visible_to(&actor));
@@ -311,8 +343,16 @@ mod tests {
         job.status = JobStatus::Open;
         job.posted_at = Some(now);
         assert_eq!(sees(&job), [true; 5]);
-        assert!(!job.can_be_claimed_by(&client), "nobody claims their own job, whatever their roles");
-        assert!(job.can_be_claimed_by(&claimant) && !job.can_be_claimed_by(&admin));
+        assert!(!job.can_be_claimed_by(&client, now), "nobody claims their own job, whatever their roles");
+        assert!(job.can_be_claimed_by(&claimant, now) && !job.can_be_claimed_by(&admin, now));
+        let late = Job { deadline: Some(now), ..job.clone() };
+        assert!(!late.can_be_claimed_by(&claimant, now), "a deadline is the first moment that is too late");
+        assert!(late.can_be_claimed_by(&claimant, now - chrono::TimeDelta::milliseconds(1)));
+        let withheld = Job { withheld: true, ..job.clone() };
+        assert_eq!(sees(&withheld), [true, false, false, true, false]);
+        assert!(!withheld.can_be_claimed_by(&claimant, now));
+        let ended = Job { status: JobStatus::Cancelled, ..withheld };
+        assert_eq!(sees(&ended), [true; 5], "what is over is kept from nobody");
         job.claimant_id = Some(claimant_id);
         let private = [client, claimant, stranger, admin].map(|actor| job.shows_private_fields_to(&actor));
         assert_eq!(private, [true, true, false, true]);

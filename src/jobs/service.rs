@@ -19,13 +19,14 @@ use crate::{
         Accounts,
         entity::skills,
         model::{Skill, UserCard},
+        skills::SkillUse,
     },
-    auth::actor::{Actor, Roles},
+    auth::actor::{Actor, Denied, Roles},
     clock::{Clock, Timestamp},
     db::{Db, Tx},
     error::{Fault, Invalid},
     events::{self, EventKind, NewEvent},
-    idempotency::{IdempotencyKey, Once, once_in},
+    idempotency::{IdempotencyKey, Once, once_if_in, once_in},
     ids::{Ids, JobId, SkillId, UserId},
     money::Money,
     notifications::{
@@ -63,7 +64,7 @@ pub struct NewJob {
 }
 
 /// `updateJob`: what is left out stays.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct JobPatch {
     /// A new title.
     pub title: Option<String>,
@@ -86,6 +87,8 @@ struct Made {
 struct Around {
     skills: Vec<Skill>,
     client: UserCard,
+    /// Whether the client is suspended.
+    suspended: bool,
 }
 
 /// The fields of a job that were checked.
@@ -154,7 +157,8 @@ impl Jobs {
                 let now = self.clock.now();
                 let posted = once_in(&tx, now, client, (mutation, key), input, || async {
                     check_deadline("deadline", input.deadline, now)?;
-                    let skills = self.accounts.resolve_skills(&*tx, "skills", &input.skills).await?;
+                    let skills =
+                        self.accounts.resolve_skills(&*tx, "skills", &input.skills, SkillUse::Given(&[])).await?;
                     let job = Job {
                         id: self.ids.next(),
                         version: 1,
@@ -169,10 +173,16 @@ impl Jobs {
                         posted_at: (status == JobStatus::Open).then_some(now),
                         created_at: now,
                         updated_at: now,
+                        withheld: false,
                     };
                     tx.later_built(&jobs::Entity::insert(jobs::ActiveModel::from(job.clone()))).await?;
                     insert_skills_in(&tx, job.id, &skills).await?;
-                    let around = Around { skills, client: self.accounts.card_in(&tx, client).await? };
+                    let client = self.accounts.card_in(&tx, client).await?;
+                    if !client.roles.client {
+                        // Taken since the request began: nobody would be left to review the work.
+                        return Err(Denied::Role("CLIENT").into());
+                    }
+                    let around = Around { skills, client, suspended: false };
                     if status == JobStatus::Open {
                         self.wallets.hold_in(&tx, &around.client, job.budget, job.id.into()).await?;
                         self.record_posted_knowing_in(&tx, &job, around).await?;
@@ -221,7 +231,8 @@ impl Jobs {
             .await
     }
 
-    /// Changes a DRAFT or OPEN job; a new budget moves the difference. A patch that changes nothing does nothing.
+    /// Changes a DRAFT or OPEN job; a new budget moves the difference. A patch that changes nothing does nothing. With a
+    /// key, once.
     #[tracing::instrument(skip_all, fields(job.id = id))]
     pub async fn update(
         &self,
@@ -229,9 +240,13 @@ impl Jobs {
         id: &str,
         expected_version: Option<i64>,
         patch: JobPatch,
+        key: Option<&str>,
     ) -> Result<Job, JobError> {
-        actor.client()?;
+        let caller = actor.client()?;
+        let key = &key.map(IdempotencyKey::parse).transpose()?;
         let id = parse_id("id", id)?;
+        // In JSON a deadline that is removed looks like one that is left out.
+        let input = &(id, expected_version, patch.clone(), patch.deadline.is_some());
         let title = patch.title.map(|title| text::TITLE.parse("patch.title", &title)).transpose()?;
         let description =
             patch.description.map(|text| text::DESCRIPTION.parse("patch.description", &text)).transpose()?;
@@ -242,87 +257,110 @@ impl Jobs {
         self.db
             .transact(|tx| async move {
                 let now = self.clock.now();
-                let before = self.lock_own_in(&tx, &actor, "id", id).await?;
-                require(&before, Step::Update)?;
-                check_version(&before, expected_version)?;
-                if let Some(deadline) = deadline {
-                    check_deadline("patch.deadline", deadline, now)?;
-                }
-                let Around { skills: skills_before, client } = self.around_in(&tx, &before).await?;
-                let skills = match slugs {
-                    Some(slugs) => self.accounts.resolve_skills(&*tx, "patch.skills", slugs).await?,
-                    None => skills_before.clone(),
-                };
-                let mut job = Job {
-                    title: title.clone().unwrap_or_else(|| before.title.clone()),
-                    description: description.clone().unwrap_or_else(|| before.description.clone()),
-                    budget: budget.unwrap_or(before.budget),
-                    deadline: deadline.unwrap_or(before.deadline),
-                    ..before.clone()
-                };
-                if job == before && skills == skills_before {
-                    return Ok(before);
-                }
-                job.version += 1;
-                job.updated_at = now;
-                if skills != skills_before {
-                    tx.later("DELETE FROM job_skills WHERE job_id = ?", [id.into()]).await?;
-                    insert_skills_in(&tx, id, &skills).await?;
-                }
-                let mut changes = vec![JobChange::Details];
-                if job.status == JobStatus::Open && job.budget != before.budget {
-                    changes.push(JobChange::Escrow);
-                    let difference = job.budget.minus(before.budget)?;
-                    if difference.is_positive() {
-                        self.wallets.hold_in(&tx, &client, difference, id.into()).await?;
-                    } else {
-                        self.wallets.refund_in(&tx, &client, difference.negated()?, id.into()).await?;
+                let updated = once_if_in(&tx, now, caller, ("updateJob", key.as_ref()), input, || async {
+                    let before = self.lock_own_in(&tx, &actor, "id", id).await?;
+                    require(&before, Step::Update)?;
+                    check_version(&before, expected_version)?;
+                    if let Some(deadline) = deadline {
+                        check_deadline("patch.deadline", deadline, now)?;
                     }
-                }
-                let facts = JobFacts::of(&before, &skills_before);
-                self.record_updated_in(&tx, facts, None, &job, &changes, Around { skills, client }).await?;
-                self.save_in(&tx, &before, &job).await?;
-                Ok(job)
+                    let Around { skills: skills_before, client, suspended } = self.around_in(&tx, &before).await?;
+                    let skills = match slugs {
+                        Some(slugs) => {
+                            let given = SkillUse::Given(&skills_before);
+                            self.accounts.resolve_skills(&*tx, "patch.skills", slugs, given).await?
+                        }
+                        None => skills_before.clone(),
+                    };
+                    let mut job = Job {
+                        title: title.clone().unwrap_or_else(|| before.title.clone()),
+                        description: description.clone().unwrap_or_else(|| before.description.clone()),
+                        budget: budget.unwrap_or(before.budget),
+                        deadline: deadline.unwrap_or(before.deadline),
+                        ..before.clone()
+                    };
+                    if job == before && skills == skills_before {
+                        return Ok((Made { job: id }, before));
+                    }
+                    job.version += 1;
+                    job.updated_at = now;
+                    if skills != skills_before {
+                        tx.later("DELETE FROM job_skills WHERE job_id = ?", [id.into()]).await?;
+                        insert_skills_in(&tx, id, &skills).await?;
+                    }
+                    let mut changes = vec![JobChange::Details];
+                    if job.status == JobStatus::Open && job.budget != before.budget {
+                        changes.push(JobChange::Escrow);
+                        let difference = job.budget.minus(before.budget)?;
+                        if difference.is_positive() {
+                            self.wallets.hold_in(&tx, &client, difference, id.into()).await?;
+                        } else {
+                            self.wallets.refund_in(&tx, &client, difference.negated()?, id.into()).await?;
+                        }
+                    }
+                    let facts = JobFacts::of(&before, &skills_before);
+                    self.record_updated_in(&tx, facts, None, &job, &changes, Around { skills, client, suspended })
+                        .await?;
+                    self.save_in(&tx, &before, &job).await?;
+                    Ok::<_, JobError>((Made { job: id }, job))
+                })
+                .await?;
+                self.outcome_in(&tx, updated).await
             })
             .await
     }
 
     /// Calls a job off: a DRAFT or OPEN one by its client, an OPEN one by an admin, which is noted and told the client.
+    /// With a key, once.
     #[tracing::instrument(skip_all, fields(job.id = id))]
-    pub async fn cancel(&self, actor: Actor, id: &str, reason: Option<&str>) -> Result<Job, JobError> {
+    pub async fn cancel(
+        &self,
+        actor: Actor,
+        id: &str,
+        reason: Option<&str>,
+        key: Option<&str>,
+    ) -> Result<Job, JobError> {
         let caller = actor.signed_in()?;
         if !actor.is_admin() {
             actor.client()?;
         }
+        let key = &key.map(IdempotencyKey::parse).transpose()?;
         let id = parse_id("id", id)?;
         let reason = &reason.map(|reason| text::REASON.parse("reason", reason)).transpose()?;
+        let input = &(id, reason);
         self.db
             .transact(|tx| async move {
-                let before = self.lock_in(&tx, id).await?.ok_or_else(|| Invalid::not_found("id", "job"))?;
-                let own = before.is_own(&actor) && actor.roles().client;
-                if !own && !actor.is_admin() {
-                    return Err(Invalid::not_found("id", "job").into());
-                }
-                require(&before, if own { Step::Cancel } else { Step::CancelAsAdmin })?;
-                let job = Job { status: JobStatus::Cancelled, cancel_reason: reason.clone(), ..before.clone() };
-                let around = self.around_in(&tx, &job).await?;
-                let posted = before.status == JobStatus::Open;
-                if posted {
-                    self.wallets.refund_in(&tx, &around.client, job.budget, id.into()).await?;
-                }
-                let changes: &[_] = if posted { &[JobChange::Status, JobChange::Escrow] } else { &[JobChange::Status] };
-                let (job, _) = self.change_knowing_in(&tx, &before, job, changes, around).await?;
-                if !own {
-                    self.accounts
-                        .audit_in(&tx, caller, "cancelJob", &id.to_string(), reason.as_deref().unwrap_or(""))
-                        .await?;
-                    let mut details = Details::new(Part::Client, &job.title);
-                    details.amount = posted.then_some(job.budget);
-                    details.reason.clone_from(reason);
-                    let kind = NotificationKind::JobCancelled;
-                    self.notifications.notify_in(&tx, job.client_id, kind, details, Subject::Job(id)).await?;
-                }
-                Ok(job)
+                let now = self.clock.now();
+                let cancelled = once_if_in(&tx, now, caller, ("cancelJob", key.as_ref()), input, || async {
+                    let before = self.lock_in(&tx, id).await?.ok_or_else(|| Invalid::not_found("id", "job"))?;
+                    let own = before.is_own(&actor) && actor.roles().client;
+                    if !own && !actor.is_admin() {
+                        return Err(Invalid::not_found("id", "job").into());
+                    }
+                    require(&before, if own { Step::Cancel } else { Step::CancelAsAdmin })?;
+                    let job = Job { status: JobStatus::Cancelled, cancel_reason: reason.clone(), ..before.clone() };
+                    let around = self.around_in(&tx, &job).await?;
+                    let posted = before.status == JobStatus::Open;
+                    if posted {
+                        self.wallets.refund_in(&tx, &around.client, job.budget, id.into()).await?;
+                    }
+                    let changes: &[_] =
+                        if posted { &[JobChange::Status, JobChange::Escrow] } else { &[JobChange::Status] };
+                    let (job, _) = self.change_knowing_in(&tx, &before, job, changes, around).await?;
+                    if !own {
+                        self.accounts
+                            .audit_in(&tx, caller, "cancelJob", &id.to_string(), reason.as_deref().unwrap_or(""))
+                            .await?;
+                        let mut details = Details::new(Part::Client, &job.title);
+                        details.amount = posted.then_some(job.budget);
+                        details.reason.clone_from(reason);
+                        let kind = NotificationKind::JobCancelled;
+                        self.notifications.notify_in(&tx, job.client_id, kind, details, Subject::Job(id)).await?;
+                    }
+                    Ok::<_, JobError>((Made { job: id }, job))
+                })
+                .await?;
+                self.outcome_in(&tx, cancelled).await
             })
             .await
     }
@@ -359,6 +397,27 @@ impl Jobs {
         self.change_knowing_in(tx, before, job, changes, around).await
     }
 
+    /// The same for a job that is being claimed; none if its client is suspended: then the caller must give up its
+    /// transaction.
+    pub async fn claimed_in(
+        &self,
+        tx: &Tx,
+        before: &Job,
+        job: Job,
+        changes: &[JobChange],
+    ) -> Result<Option<(Job, JobSnapshot)>, Fault> {
+        let around = self.around_in(tx, before).await?;
+        if around.suspended {
+            return Ok(None);
+        }
+        self.change_knowing_in(tx, before, job, changes, around).await.map(Some)
+    }
+
+    /// This process's time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     async fn change_knowing_in(
         &self,
         tx: &Tx,
@@ -369,6 +428,7 @@ impl Jobs {
     ) -> Result<(Job, JobSnapshot), Fault> {
         job.version = before.version + 1;
         job.updated_at = self.clock.now();
+        job.withheld = around.suspended && job.status == JobStatus::Open;
         let facts = JobFacts::of(before, &around.skills);
         let left = before.claimant_id.filter(|claimant| job.claimant_id != Some(*claimant));
         let snapshot = self.record_updated_in(tx, facts, left, &job, changes, around).await?;
@@ -390,8 +450,11 @@ impl Jobs {
         if saved.len() == 1 { Ok(()) } else { Err(Fault::corrupt(format!("{} changed under its lock", job.id))) }
     }
 
-    /// Records that a job became OPEN, for the first time or again.
+    /// Records that a job became OPEN, for the first time or again. Nobody is told of one that is withheld.
     pub async fn record_posted_in(&self, tx: &Tx, job: &Job) -> Result<(), Fault> {
+        if job.withheld {
+            return Ok(());
+        }
         let around = self.around_in(tx, job).await?;
         self.record_posted_knowing_in(tx, job, around).await
     }
@@ -425,8 +488,10 @@ impl Jobs {
     /// The skills and the client of a job, which are there, in one statement: a row for each skill, or one without.
     async fn around_in(&self, tx: &Tx, job: &Job) -> Result<Around, Fault> {
         let sql = "SELECT u.display_name, u.avatar_url, u.is_client, u.is_freelancer, u.is_admin, u.completed_job_count, \
-                   u.created_at, s.id AS skill_id, s.slug, s.name FROM users u LEFT JOIN job_skills l ON l.job_id = ? \
-                   LEFT JOIN skills s ON s.id = l.skill_id WHERE u.id = ? ORDER BY l.place";
+                   u.created_at, u.suspended_at IS NOT NULL AS suspended, s.id AS skill_id, s.slug, s.name, \
+                   s.retired_at IS NOT NULL AS retired FROM users u LEFT JOIN job_skills l ON l.job_id = ? \
+                   LEFT JOIN skills w ON w.id = l.skill_id LEFT JOIN skills s ON s.id = COALESCE(w.merged_into, w.id) \
+                   WHERE u.id = ? ORDER BY l.place";
         let rows = tx.query(sql, [job.id.into(), job.client_id.into()]).await?;
         let first = rows.first().ok_or_else(|| Fault::corrupt(format!("{} is missing", job.client_id)))?;
         let role = |column| first.try_get::<bool>("", column);
@@ -441,10 +506,18 @@ impl Jobs {
         let skill = |row: &QueryResult| {
             let id: Option<SkillId> = row.try_get("", "skill_id")?;
             let Some(id) = id else { return Ok(None) };
-            Ok::<_, Fault>(Some(Skill { id, slug: row.try_get("", "slug")?, name: row.try_get("", "name")? }))
+            let (slug, name) = (row.try_get("", "slug")?, row.try_get("", "name")?);
+            Ok::<_, Fault>(Some(Skill { id, slug, name, retired: row.try_get("", "retired")? }))
         };
-        let skills = rows.iter().filter_map(|row| skill(row).transpose()).collect::<Result<_, _>>()?;
-        Ok(Around { skills, client })
+        let mut skills: Vec<Skill> = Vec::with_capacity(rows.len());
+        for found in rows.iter().filter_map(|row| skill(row).transpose()) {
+            let found = found?;
+            // Two of them may have been merged into one.
+            if skills.iter().all(|known| known.id != found.id) {
+                skills.push(found);
+            }
+        }
+        Ok(Around { skills, client, suspended: first.try_get("", "suspended")? })
     }
 
     async fn record_in(
@@ -496,21 +569,22 @@ impl Jobs {
 
     /// The skills of many jobs, as their clients listed them.
     pub async fn skills_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Vec<Skill>>, Fault> {
-        let rows: Vec<(JobId, SkillId, String, String)> = job_skills::Entity::find()
-            .select_only()
-            .column(job_skills::Column::JobId)
-            .columns([skills::Column::Id, skills::Column::Slug, skills::Column::Name])
-            .inner_join(skills::Entity)
-            .filter(job_skills::Column::JobId.is_in(jobs.to_vec()))
-            .order_by_asc(job_skills::Column::Place)
-            .into_tuple()
-            .all(self.db.reader())
-            .await?;
-        let mut found: HashMap<JobId, Vec<Skill>> = HashMap::new();
-        for (job, id, slug, name) in rows {
-            found.entry(job).or_default().push(Skill { id, slug, name });
-        }
-        Ok(found)
+        let rows: Vec<(JobId, SkillId, String, String, Option<Timestamp>, Option<SkillId>)> =
+            job_skills::Entity::find()
+                .select_only()
+                .column(job_skills::Column::JobId)
+                .columns([skills::Column::Id, skills::Column::Slug, skills::Column::Name])
+                .columns([skills::Column::RetiredAt, skills::Column::MergedInto])
+                .inner_join(skills::Entity)
+                .filter(job_skills::Column::JobId.is_in(jobs.to_vec()))
+                .order_by_asc(job_skills::Column::Place)
+                .into_tuple()
+                .all(self.db.reader())
+                .await?;
+        let skill = |(job, id, slug, name, retired_at, merged_into)| {
+            (job, skills::Model { id, slug, name, retired_at, merged_into })
+        };
+        self.accounts.with_merged(self.db.reader(), rows.into_iter().map(skill).collect()).await
     }
 
     fn check(&self, input: &NewJob) -> Result<Checked, Invalid> {

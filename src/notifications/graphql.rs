@@ -43,17 +43,18 @@ use crate::{
 pub(crate) enum NotificationKind {
     /// To the client: a freelancer claimed the job.
     JobClaimed,
-    /// To the client: the freelancer gave the claim back and the job is open again.
+    /// To the client: the freelancer gave the claim back and the job is open again. To both sides: an admin ended the claim
+    /// (`interveneInJob`); `actor` is null then.
     ClaimReleased,
     /// To the client: work waits for review.
     WorkSubmitted,
     /// To the freelancer: the client sent the work back.
     RevisionRequested,
-    /// To both sides: the work was approved and the job is completed.
+    /// To both sides: the work was approved and the job is completed. By an admin where `actor` is null.
     WorkApproved,
     /// To the freelancer: the payment reached the wallet.
     PaymentReceived,
-    /// To the client: an admin cancelled the job.
+    /// To the client: an admin cancelled the job. To the freelancer, too, if there was one.
     JobCancelled,
     /// To the client: nobody claimed the job in time. Reserved: nothing expires by itself yet.
     JobExpired,
@@ -190,7 +191,7 @@ impl NotificationConnection {
 
 #[ComplexObject]
 impl NotificationConnection {
-    /// Unread notifications in the whole inbox, not on this page alone.
+    /// Unread notifications in the whole inbox, not on this page alone. Exact up to 10 000, then capped.
     async fn unread_count(&self, ctx: &Context<'_>) -> Result<i32> {
         let count = ctx.get::<Notifications>().unread_count(self.scope).await?;
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
@@ -230,7 +231,9 @@ pub(crate) struct NotificationMutation;
 
 #[Object]
 impl NotificationMutation {
-    /// Any signed-in user. Marks the caller's own inbox as read.
+    /// Any signed-in user. Marks the caller's own inbox as read. It is done in steps, the newest first: while a large inbox
+    /// is marked others read the counts going down, and a request that was cut off has marked a part, which the same request
+    /// goes on from.
     async fn mark_notifications_read(
         &self,
         ctx: &Context<'_>,

@@ -8,7 +8,9 @@ pub mod entity;
 pub mod error;
 pub(crate) mod graphql;
 pub mod model;
+mod old;
 pub mod service;
 
 pub use error::NotificationError;
+pub use old::OldNotifications;
 pub use service::Notifications;

@@ -132,15 +132,22 @@ impl Details {
         let (who_or_they, money) = (who.unwrap_or("Somebody"), money.as_deref());
         match (kind, self.part) {
             (NotificationKind::JobClaimed, _) => format!("{who_or_they} claimed \"{job}\""),
-            (NotificationKind::ClaimReleased, _) => format!("{who_or_they} released \"{job}\"; it is open again"),
+            (NotificationKind::ClaimReleased, Part::Client) => match who {
+                Some(who) => format!("{who} released \"{job}\"; it is open again"),
+                None => format!("An administrator ended the claim on \"{job}\"; it is open again"),
+            },
+            (NotificationKind::ClaimReleased, Part::Freelancer) => {
+                format!("An administrator ended your claim on \"{job}\"")
+            }
             (NotificationKind::WorkSubmitted, _) => format!("{who_or_they} submitted work for \"{job}\"; review it"),
             (NotificationKind::RevisionRequested, _) => format!("{who_or_they} requested a revision of \"{job}\""),
             (NotificationKind::WorkApproved, Part::Client) => match who {
                 Some(freelancer) => format!("You approved the work of {freelancer} for \"{job}\"; it is completed"),
-                None => format!("You approved the work for \"{job}\"; it is completed"),
+                None => format!("An administrator approved the work for \"{job}\"; it is completed"),
             },
             (NotificationKind::WorkApproved, Part::Freelancer) => {
-                format!("{who_or_they} approved your work for \"{job}\"; it is completed")
+                let who = who.unwrap_or("An administrator");
+                format!("{who} approved your work for \"{job}\"; it is completed")
             }
             (NotificationKind::PaymentReceived, _) => match money {
                 Some(money) => format!("You were paid {money} for \"{job}\""),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, EntityTrait, FromQueryResult as _, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult as _, Order, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait as _, Select, sea_query::Expr,
 };
 
@@ -22,6 +22,11 @@ use crate::{
     money::Currency,
     page::{Page, PageRequest, read_all},
 };
+
+/// Notifications that are marked at a time.
+const STEP: u32 = 1_000;
+/// Up to where unread ones are counted.
+const COUNT_CAP: i64 = 10_000;
 
 /// The inboxes. Clones share everything.
 #[derive(Clone, Debug)]
@@ -94,25 +99,28 @@ impl Notifications {
         Ok(events::record(tx, event).await?)
     }
 
-    /// Marks everything read up to and including `up_to`, which must stand in the caller's own inbox.
+    /// Marks everything read up to and including `up_to`, which must stand in the caller's own inbox. In steps, the newest
+    /// first, each a transaction of its own: no lock is held for long, and what is cut off has marked a part.
     #[tracing::instrument(skip_all)]
     pub async fn mark_read(&self, actor: Actor, up_to: &str) -> Result<(), NotificationError> {
         let user = actor.signed_in()?;
         let not_found = || Invalid::not_found("upToId", "notification");
         let up_to: NotificationId = up_to.parse().map_err(|_| not_found())?;
-        self.db
-            .transact(|tx| async move {
-                inbox(user, false).filter(Column::Id.eq(up_to)).one(&*tx).await?.ok_or_else(not_found)?;
-                Entity::update_many()
-                    .filter(Column::UserId.eq(user))
-                    .filter(Column::Id.lte(up_to))
-                    .filter(Column::ReadAt.is_null())
-                    .col_expr(Column::ReadAt, Expr::value(Some(self.clock.now())))
-                    .exec(&*tx)
-                    .await?;
-                Ok(())
-            })
-            .await
+        loop {
+            let marked = self
+                .db
+                .transact(|tx| async move {
+                    inbox(user, false).filter(Column::Id.eq(up_to)).one(&*tx).await?.ok_or_else(not_found)?;
+                    let sql = "UPDATE notifications SET read_at = ? WHERE id IN (SELECT id FROM notifications \
+                               WHERE user_id = ? AND id <= ? AND read_at IS NULL ORDER BY id DESC LIMIT ?)";
+                    let values = [self.clock.now().into(), user.into(), up_to.into(), i64::from(STEP).into()];
+                    Ok::<_, NotificationError>(tx.execute(sql, values).await?)
+                })
+                .await?;
+            if marked < u64::from(STEP) {
+                return Ok(());
+            }
+        }
     }
 
     /// Pages of inboxes, newest first. The caller has been let to see them.
@@ -133,9 +141,14 @@ impl Notifications {
         pages.collect()
     }
 
-    /// How many entries are not read.
+    /// How many entries are not read, counted up to 10,000.
     pub async fn unread_count(&self, user: UserId) -> Result<u64, Fault> {
-        Ok(inbox(user, true).count(self.db.reader()).await?)
+        let sql = "SELECT COUNT(*) AS total FROM (SELECT id FROM notifications \
+                   WHERE user_id = ? AND read_at IS NULL LIMIT ?) AS capped";
+        let statement = self.db.statement(sql, [user.into(), COUNT_CAP.into()]);
+        let row = self.db.reader().query_one_raw(statement).await?;
+        let total: i64 = row.ok_or_else(|| Fault::corrupt("a count without a row"))?.try_get("", "total")?;
+        Ok(u64::try_from(total).unwrap_or_default())
     }
 
     /// Many notifications by id, for a loader whose caller checked who may see them.

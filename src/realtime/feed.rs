@@ -28,6 +28,11 @@ use crate::{auth::actor::Origin, backoff::BackOff, error::Fault, events::Hearing
 
 /// Results of single viewers that are made before the reader is asked whether there is room for them.
 const BATCH: usize = 32;
+/// How many events the position must be behind for a skip to be worth a query.
+const FAR: i64 = 256;
+/// Events that are read at a time, and behind a skip: there the next one for the viewer may be far again.
+const PAGE: usize = 256;
+const FEW: usize = 8;
 /// The first and the longest pause between tries while the database is away.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
@@ -105,17 +110,55 @@ impl Feed {
                 return Ok(Live { membership, seat, viewer, outlet });
             }
             replayed = true;
-            let page = self.next_page(&hub).await?;
+            let skipped = self.skip(&hub).await;
+            if self.member.position >= hub.head() {
+                continue;
+            }
+            let page = self.next_page(&hub, if skipped { FEW } else { PAGE }).await?;
             self.give(&page).await?;
         }
     }
 
+    /// Goes on to just before the next event that may be for the viewer, where memory does not reach back to the position:
+    /// catching up costs what lies for them, not what lies between. That all between is kept is looked at first.
+    async fn skip(&mut self, hub: &Hub) -> bool {
+        let (position, head) = (self.member.position, hub.head());
+        let log = hub.log();
+        if !log.can_skip() || hub.reaches(position) || position + FAR > head {
+            return false;
+        }
+        let user = self.member.viewer.actor.user();
+        let kinds = self.seat.section.interest().kinds();
+        let found = async {
+            let next = log.next_for(user, kinds, position, head).await?;
+            // Afterwards: what was forgotten while it was looked for was not found.
+            let kept = log.oldest().await?.is_some_and(|oldest| oldest <= position + 1);
+            Ok::<_, Fault>(kept.then_some(next))
+        };
+        match found.await {
+            // Forgotten in part: the page that is read next says so.
+            Ok(None) => false,
+            Ok(Some(next)) => {
+                let before = next.map_or(head, |next| next - 1);
+                if before > position {
+                    self.reach(before);
+                }
+                before > position
+            }
+            // Nor is anything skipped where nobody can tell.
+            Err(fault) => {
+                tracing::debug!(error = %fault, position, "a feed reads the log event by event");
+                false
+            }
+        }
+    }
+
     /// The next events, at least one.
-    async fn next_page(&self, hub: &Hub) -> Result<Vec<Arc<Delivery>>, FeedEnd> {
+    async fn next_page(&self, hub: &Hub, most: usize) -> Result<Vec<Arc<Delivery>>, FeedEnd> {
         let position = self.member.position;
         let mut pauses: Option<BackOff> = None;
         loop {
-            match self.try_page(hub, position).await {
+            match self.try_page(hub, position, most).await {
                 Ok(Some(page)) => return Ok(page),
                 // The log has no event there yet: it is read from an older snapshot than the head.
                 Ok(None) => {}
@@ -132,8 +175,13 @@ impl Feed {
         }
     }
 
-    async fn try_page(&self, hub: &Hub, position: i64) -> Result<Option<Vec<Arc<Delivery>>>, Result<FeedEnd, Fault>> {
-        let page = hub.page_after(position, |delivery| self.may_hear(delivery).is_some()).await.map_err(Err)?;
+    async fn try_page(
+        &self,
+        hub: &Hub,
+        position: i64,
+        most: usize,
+    ) -> Result<Option<Vec<Arc<Delivery>>>, Result<FeedEnd, Fault>> {
+        let page = hub.page_after(position, most, |delivery| self.may_hear(delivery).is_some()).await.map_err(Err)?;
         let hole = match page.first() {
             Some(first) => first.position() != position + 1,
             // Nothing at all, though something was published: has it been forgotten?

@@ -33,9 +33,6 @@ use crate::{
     lifecycle::Lifecycle,
 };
 
-/// Events taken at a time while catching up.
-const PAGE: usize = 256;
-
 /// Finds an event's terms; given by the domains.
 pub type TermsOf = fn(&Delivery) -> Result<Vec<Uuid>, Fault>;
 
@@ -299,20 +296,26 @@ impl Hub {
         }
     }
 
-    /// Up to [`PAGE`] events after `position`, out of the ring or, if they are older or one that `hears` has no body there,
+    /// Whether memory has all that came after `position`.
+    pub(super) fn reaches(&self, position: i64) -> bool {
+        self.lock().ring.reaches(position)
+    }
+
+    /// Up to `most` events after `position`, out of the ring or, if they are older or one that `hears` has no body there,
     /// out of the log.
     pub(super) async fn page_after(
         &self,
         position: i64,
+        most: usize,
         hears: impl Fn(&Delivery) -> bool,
     ) -> Result<Vec<Arc<Delivery>>, Fault> {
-        let recent = self.lock().ring.after(position, PAGE);
+        let recent = self.lock().ring.after(position, most);
         let whole = |events: &Vec<Arc<Delivery>>| events.iter().all(|event| event.has_body() || !hears(event));
         if let Some(recent) = recent.filter(whole) {
             metrics::counter!("lancewire_replayed_events_total", "from" => "ring").increment(lossless(recent.len()));
             return Ok(recent);
         }
-        let page = self.log().after(position, u32::try_from(PAGE).unwrap_or(u32::MAX)).await?;
+        let page = self.log().after(position, u32::try_from(most).unwrap_or(u32::MAX)).await?;
         metrics::counter!("lancewire_replayed_events_total", "from" => "log").increment(lossless(page.len()));
         Ok(page.into_iter().map(|event| Arc::new(Delivery::new(event, self.log().identity()))).collect())
     }

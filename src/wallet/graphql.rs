@@ -396,7 +396,7 @@ pub(crate) struct DepositInput {
     /// Greater than zero, in the marketplace's currency, within the largest amount that it allows.
     amount: MoneyInput,
     /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
-    /// with the same input has no second effect.
+    /// with the same input has no second effect. It is remembered for 7 days, unless the server is set otherwise.
     idempotency_key: String,
 }
 
@@ -408,7 +408,7 @@ pub(crate) struct WithdrawInput {
     /// Where the money goes, such as an IBAN: 1 to 200 characters.
     destination: String,
     /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
-    /// with the same input has no second effect.
+    /// with the same input has no second effect. It is remembered for 7 days, unless the server is set otherwise.
     idempotency_key: String,
 }
 
@@ -421,7 +421,7 @@ pub(crate) struct ConfirmTransactionInput {
     #[graphql(default_with = "SettlementOutcome::Post")]
     outcome: SettlementOutcome,
     /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
-    /// with the same input has no second effect.
+    /// with the same input has no second effect. It is remembered for 7 days, unless the server is set otherwise.
     idempotency_key: String,
 }
 

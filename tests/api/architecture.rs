@@ -152,7 +152,7 @@ fn failures_are_handled_and_not_unwrapped() {
 
 /// A part of the house and whom it may know. What is not in the list is told by
 /// [`every_part_knows_only_whom_it_may`].
-const KNOWS: [(&str, &str); 30] = [
+const KNOWS: [(&str, &str); 32] = [
     // Leaves.
     ("clock", ""),
     ("lifecycle", ""),
@@ -164,19 +164,21 @@ const KNOWS: [(&str, &str); 30] = [
     ("error", "money"),
     ("text", "error"),
     ("db", "backoff error ids lifecycle trust"),
-    ("idempotency", "clock db error ids"),
+    ("retention", "db error lifecycle"),
+    ("idempotency", "clock db error ids retention"),
     ("migrations", "db lifecycle"),
     // What domains stand on.
-    ("events", "clock db error ids lifecycle named_enum"),
-    ("auth", "clock db error events ids"),
+    ("events", "clock db error ids lifecycle named_enum retention"),
+    ("auth", "clock db error events ids retention"),
     // Domains: claims -> jobs -> {wallet, notifications} -> accounts.
     ("accounts", "auth clock db error ids text"),
-    ("notifications", "accounts auth clock db error events ids money named_enum page text"),
+    ("notifications", "accounts auth clock db error events ids money named_enum page retention text"),
     ("wallet", "accounts auth clock db error events idempotency ids lifecycle money named_enum page text"),
     (
         "jobs",
         // Delivery finds the listeners of a job's events by terms that only this domain can name.
-        "accounts auth clock db error events idempotency ids money named_enum notifications page realtime text wallet",
+        "accounts auth clock db error events idempotency ids lifecycle money named_enum notifications page realtime text \
+         wallet",
     ),
     (
         "claims",
@@ -193,14 +195,15 @@ const KNOWS: [(&str, &str); 30] = [
     ("gossip", "auth graphql lifecycle realtime"),
     // The process.
     ("config", "auth db graphql http money"),
-    ("telemetry", "config http"),
+    ("telemetry", "config http retention"),
     ("verify", "db"),
+    ("backup", "db error"),
     ("demo", "auth"),
     ("seed", "accounts app auth claims demo jobs wallet"),
     (
         "app",
-        "accounts auth claims clock config db error events gossip graphql http ids jobs lifecycle migrations \
-         notifications realtime schema telemetry wallet",
+        "accounts auth claims clock config db error events gossip graphql http idempotency ids jobs lifecycle migrations \
+         notifications realtime retention schema telemetry wallet",
     ),
 ];
 

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// One of the mutations that need a key, with two inputs that differ and do the same amount of work.
+/// One of the mutations that take a key, with two inputs that differ and do the same amount of work.
 struct Keyed {
     who: Person,
     field: &'static str,
@@ -29,7 +29,7 @@ impl Keyed {
     }
 }
 
-/// Every mutation that needs a key, and all that must be there before.
+/// Every mutation that takes a key, needed or not, and all that must be there before.
 async fn every_keyed_mutation(app: &TestApp) -> Vec<Keyed> {
     let (ada, ben) = (app.client("Ada").await, app.freelancer("Ben").await.funded("1.00").await);
     let draft = async || text(&ada.draft(new_job("Draft", "10.00")).await.good(), "/job/id");
@@ -52,6 +52,14 @@ async fn every_keyed_mutation(app: &TestApp) -> Vec<Keyed> {
     let (drafts, jobs, claims) =
         ([draft().await, draft().await], [job().await, job().await], [claim().await, claim().await]);
     let (works, deposits) = ([work().await, work().await], [deposit().await, deposit().await]);
+    let patched = [job().await, job().await].map(|id| json!({ "id": id, "patch": { "title": "Another title" } }));
+    let (cancelled, given_back) = ([job().await, job().await], [claim().await, claim().await]);
+    let sent_back = with_note(pair("deliverableId", [work().await, work().await]));
+    let mut stuck = [text(&ada.post_job("Stuck").await, "/id"), text(&ada.post_job("Stuck").await, "/id")];
+    for job in &mut stuck {
+        ben.claim(job).await.good();
+    }
+    let intervened = stuck.map(|id| json!({ "jobId": id, "step": "REFUND", "reason": "Nobody answers." }));
     let whole =
         "job { id version status escrow { amount } } wallet { version available { amount } inEscrow { amount } }";
     let moved = "transaction { id version status amount { amount } } \
@@ -83,6 +91,11 @@ async fn every_keyed_mutation(app: &TestApp) -> Vec<Keyed> {
              transaction { id amount { amount } } wallet { version inEscrow { amount } }",
         ),
         by(&app.admin().await, "confirmTransaction", pair("transactionId", deposits), moved),
+        by(&ada, "updateJob", patched, whole),
+        by(&ada, "cancelJob", pair("id", cancelled), whole),
+        by(&ben, "releaseClaim", pair("claimId", given_back), "claim { id version } job { id version status }"),
+        by(&ada, "requestRevision", sent_back, "deliverable { id status } claim { version } job { id version }"),
+        by(&app.admin().await, "interveneInJob", intervened, "claim { id version status } job { id version status }"),
     ]
 }
 
@@ -155,7 +168,7 @@ on_both! {
             keyed.send(0, "the-only-key").await.good();
         }
         let grown = difference(&footprint(&app).await, &start);
-        assert_eq!(grown[8], 9, "nine mutations, nine keys");
+        assert_eq!(grown[8], 14, "fourteen mutations, fourteen keys");
         let eve = app.client("Eve").await;
         let deposit = json!({ "amount": money("1.00"), "idempotencyKey": "the-only-key" });
         let first = eve.mutate("deposit", deposit.clone(), "transaction { id }").await.good();

@@ -45,15 +45,35 @@ enum Step {
     Submit,
     RequestRevision,
     Approve,
+    Reopen,
+    Refund,
+    Pay,
 }
 
 use Stage::{Cancelled, CancelledDraft, Claimed, ClaimedAnew, Completed, Draft, InReview, Open, Reopened, Revised};
-use Step::{Approve, Cancel, CancelAsAdmin, Claim, Lower, Publish, Raise, Release, RequestRevision, Retitle, Submit};
+use Step::{
+    Approve, Cancel, CancelAsAdmin, Claim, Lower, Pay, Publish, Raise, Refund, Release, Reopen, RequestRevision,
+    Retitle, Submit,
+};
 
 const STAGES: [Stage; 10] =
     [Draft, Open, Reopened, Claimed, ClaimedAnew, Revised, InReview, Completed, Cancelled, CancelledDraft];
-const STEPS: [Step; 11] =
-    [Publish, Retitle, Raise, Lower, Cancel, CancelAsAdmin, Claim, Release, Submit, RequestRevision, Approve];
+const STEPS: [Step; 14] = [
+    Publish,
+    Retitle,
+    Raise,
+    Lower,
+    Cancel,
+    CancelAsAdmin,
+    Claim,
+    Release,
+    Submit,
+    RequestRevision,
+    Approve,
+    Reopen,
+    Refund,
+    Pay,
+];
 
 /// A line of the table: the mutations, from where, to which status of the job and of the claim (empty: it stays as it
 /// is; what its two sides hear of it follows from that), the job's events, what moves in wallets in minor units, who is
@@ -75,7 +95,7 @@ const PAID: [&str; 3] = ["9900.00", "0.00", "95.00"];
 
 /// The table of `domain.md`. The job costs 100.00, Ada has 10,000.00, the fee is five per cent.
 #[rustfmt::skip]
-const TABLE: [Move; 14] = [
+const TABLE: [Move; 20] = [
     (&[Publish], &[Draft], "OPEN", "", "posted", "ada ESCROW_HOLD -10000", "", HELD),
     (&[Retitle, Raise, Lower], &[Draft], "DRAFT", "", "draft updated DETAILS (private)", "", "", NONE),
     (&[Retitle], &[Open, Reopened], "OPEN", "", "updated DETAILS", "", "", HELD),
@@ -98,10 +118,29 @@ const TABLE: [Move; 14] = [
         "updated STATUS CLAIM DELIVERABLE from IN_REVIEW", "", "ben REVISION_REQUESTED", HELD),
     (&[Approve], &[InReview], "COMPLETED", "APPROVED", "updated STATUS CLAIM DELIVERABLE ESCROW from IN_REVIEW",
         "ada ESCROW_RELEASE 0; ben ESCROW_RELEASE 9500", "ada WORK_APPROVED; ben WORK_APPROVED; ben PAYMENT_RECEIVED", PAID),
+    (&[Reopen], &[Claimed, Revised], "OPEN", "RELEASED", "updated STATUS CLAIM from CLAIMED; posted", "",
+        "ada CLAIM_RELEASED; ben CLAIM_RELEASED", HELD),
+    (&[Reopen], &[InReview], "OPEN", "RELEASED", "updated STATUS CLAIM DELIVERABLE from IN_REVIEW; posted", "",
+        "ada CLAIM_RELEASED; ben CLAIM_RELEASED", HELD),
+    (&[Refund], &[Claimed, Revised], "CANCELLED", "CANCELLED", "updated STATUS CLAIM ESCROW from CLAIMED",
+        "ada ESCROW_REFUND 10000", "ada JOB_CANCELLED; ben JOB_CANCELLED", NONE),
+    (&[Refund], &[InReview], "CANCELLED", "CANCELLED", "updated STATUS CLAIM DELIVERABLE ESCROW from IN_REVIEW",
+        "ada ESCROW_REFUND 10000", "ada JOB_CANCELLED; ben JOB_CANCELLED", NONE),
+    (&[Pay], &[Claimed, Revised], "COMPLETED", "APPROVED", "updated STATUS CLAIM ESCROW from CLAIMED",
+        "ada ESCROW_RELEASE 0; ben ESCROW_RELEASE 9500", "ada WORK_APPROVED; ben WORK_APPROVED; ben PAYMENT_RECEIVED", PAID),
+    (&[Pay], &[InReview], "COMPLETED", "APPROVED", "updated STATUS CLAIM DELIVERABLE ESCROW from IN_REVIEW",
+        "ada ESCROW_RELEASE 0; ben ESCROW_RELEASE 9500", "ada WORK_APPROVED; ben WORK_APPROVED; ben PAYMENT_RECEIVED", PAID),
 ];
 
-/// Pairs outside the table that can be tried: of 110, 24 are in the table, and in 14 there is no id yet to name.
-const REFUSED: usize = 72;
+/// An admin's step that ends the claim of the one who claimed anew: as from CLAIMED, and told of other people than the
+/// table names.
+fn is_of_the_next(step: Step, stage: Stage) -> bool {
+    stage == ClaimedAnew && matches!(step, Reopen | Refund | Pay)
+}
+
+/// Pairs outside the table that can be tried: of 140, 33 are in the table, 3 are of other people, and in 14 there is no id
+/// yet to name.
+const REFUSED: usize = 90;
 
 /// From where the mutation works, as its refusals say it.
 fn allowed(step: Step) -> &'static [&'static str] {
@@ -111,7 +150,7 @@ fn allowed(step: Step) -> &'static [&'static str] {
         CancelAsAdmin => &["OPEN"],
         Claim => &[],
         Release => &["CLAIMED"],
-        Submit => &["CLAIMED", "IN_REVIEW"],
+        Submit | Reopen | Refund | Pay => &["CLAIMED", "IN_REVIEW"],
         RequestRevision | Approve => &["IN_REVIEW"],
     }
 }
@@ -162,7 +201,8 @@ on_both! {
             app.admin().await;
             let before = footprint(&app).await;
             for step in STEPS {
-                if TABLE.iter().any(|(steps, stages, ..)| steps.contains(&step) && stages.contains(&stage)) {
+                let known = TABLE.iter().any(|(steps, stages, ..)| steps.contains(&step) && stages.contains(&stage));
+                if known || is_of_the_next(step, stage) {
                     continue;
                 }
                 let Some(outcome) = scene.take(step).await else { continue };

@@ -15,6 +15,7 @@ pub mod ceiling;
 pub mod cluster;
 pub mod fanout;
 pub mod filters;
+pub mod growth;
 pub mod idle;
 pub mod list;
 pub mod mutations;

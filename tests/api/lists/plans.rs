@@ -53,7 +53,7 @@ fn filters() -> Vec<(&'static str, JobFilter, fn(JobOrderField) -> bool)> {
         ("one status", filter(), ever),
         ("a client", JobFilter { client_id: Some(new_id::<UserId>()), ..filter() }, ever),
         ("any skill", JobFilter { any_skill: skills(), ..filter() }, ever),
-        ("all skills", JobFilter { all_skills: skills(), ..filter() }, ever),
+        ("all skills", JobFilter { all_skills: vec![skills(), skills()], ..filter() }, ever),
         ("since", JobFilter { posted_after, ..filter() }, |field| field == JobOrderField::PostedAt),
         ("a budget", JobFilter { budget_min: range.0, budget_max: range.1, ..filter() }, |field| {
             field == JobOrderField::Budget

@@ -50,6 +50,8 @@ pub const DEEDS: &[Deed] = &[
     deed("updateProfile", Needs::Account),
     aimed("setUserRoles", ADMIN, "userId", "User"),
     aimed("setUserSuspended", ADMIN, "userId", "User"),
+    deed("createSkill", ADMIN),
+    aimed("updateSkill", ADMIN, "id", "Skill"),
     deed("postJob", CLIENT),
     deed("draftJob", CLIENT),
     aimed("publishJob", CLIENT, "id", "Job"),
@@ -60,6 +62,7 @@ pub const DEEDS: &[Deed] = &[
     aimed("submitDeliverable", FREELANCER, "claimId", "Claim"),
     aimed("requestRevision", CLIENT, "deliverableId", "Deliverable"),
     aimed("approveDeliverable", CLIENT, "deliverableId", "Deliverable"),
+    aimed("interveneInJob", ADMIN, "jobId", "Job"),
     deed("deposit", EITHER),
     deed("withdraw", EITHER),
     aimed("confirmTransaction", ADMIN, "transactionId", "Transaction"),
@@ -81,7 +84,9 @@ pub fn knows_all_of(schema: &Schema) {
     assert_eq!(found, known, "say who may use each mutation");
     for deed in DEEDS.iter().filter(|deed| deed.name != "signOut") {
         let inputs = schema.inputs(&deed.input_type());
-        let ids: Vec<_> = inputs.iter().filter(|field| field.of == "ID").map(|field| field.name.as_str()).collect();
+        // What is merged into is a word of the vocabulary like what is merged: everybody sees both.
+        let ids = inputs.iter().filter(|field| field.of == "ID" && field.name != "mergeInto");
+        let ids: Vec<_> = ids.map(|field| field.name.as_str()).collect();
         assert_eq!(ids, deed.target.iter().map(|target| target.field).collect::<Vec<_>>(), "{}", deed.name);
     }
 }
@@ -140,6 +145,12 @@ impl Deed {
             "updateProfile" => json!({ "avatarUrl": format!("https://example.com/{key}.png") }),
             "setUserRoles" => json!({ "userId": cast.shut_out.id, "roles": ["CLIENT", "FREELANCER"] }),
             "setUserSuspended" => json!({ "userId": cast.shut_out.id, "suspended": true, "reason": "Still spam." }),
+            "createSkill" => json!({ "slug": key, "name": "A new word" }),
+            "updateSkill" => {
+                let made =
+                    doer.mutate("createSkill", json!({ "slug": key, "name": "A word" }), "skill { id }").await.good();
+                json!({ "id": text(&made, "/skill/id"), "name": "The same in other words" })
+            }
             "postJob" | "draftJob" => new_job("New", "10.00"),
             "publishJob" => {
                 let drafted = doer.draft(new_job("New", "10.00")).await.good();
@@ -155,6 +166,11 @@ impl Deed {
             }
             "requestRevision" => json!({ "deliverableId": handed_in(cast, doer).await, "note": "Once more." }),
             "approveDeliverable" => json!({ "deliverableId": handed_in(cast, doer).await, "idempotencyKey": key }),
+            "interveneInJob" => {
+                let (job, freelancer) = (posted(ada).await, cast.newcomer("Nia", &["FREELANCER"]).await);
+                claimed(&freelancer, &job).await;
+                json!({ "jobId": job, "step": "REOPEN", "reason": "Nobody answers.", "idempotencyKey": key })
+            }
             "deposit" => json!({ "amount": money("1.00"), "idempotencyKey": key }),
             "withdraw" => {
                 doer.clone().funded("2.00").await;

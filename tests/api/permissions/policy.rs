@@ -23,13 +23,13 @@ const RULES: &[(&str, Rule, &str)] = &[
         Rule::Same,
         "id version title description status budget skills client deadline postedAt createdAt updatedAt",
     ),
-    ("Job", Rule::Same, "cancelReason"),
+    ("Job", Rule::Same, "cancelReason withheld"),
     ("Job", Rule::Private, "activeClaim escrow deliverables"),
     ("Job", Rule::OwnWay, "viewerCanClaim viewerCanUpdate viewerClaim"),
     ("User", Rule::Same, "id displayName avatarUrl skills completedJobCount createdAt"),
     ("User", Rule::Private, "email wallet postedJobs claims notifications"),
     ("User", Rule::OwnWay, "roles"),
-    ("Skill", Rule::Same, "id slug name"),
+    ("Skill", Rule::Same, "id slug name retired"),
     // From here on the object itself is private; who may see it may read all of it.
     ("Claim", Rule::Same, "id version status job freelancer createdAt expiresAt autoApproveAt endedAt endReason"),
     ("Deliverable", Rule::Same, "id number status claim note revisionNote submittedAt reviewedAt"),
@@ -124,6 +124,7 @@ pub fn may_aim_at(viewer: &Viewer, mutation: &str, object: &Facts) -> bool {
         ("publishJob" | "updateJob", Facts::Job { client, .. })
         | ("requestRevision" | "approveDeliverable", Facts::Work { client, .. }) => viewer.is(client),
         ("cancelJob", Facts::Job { client, .. }) => viewer.is(client) || viewer.is_admin(),
+        ("interveneInJob", Facts::Job { .. }) | ("updateSkill", Facts::Public) => viewer.is_admin(),
         ("claimJob", Facts::Job { .. }) => may_see(viewer, object),
         ("releaseClaim" | "submitDeliverable", Facts::Claim { freelancer, .. }) => viewer.is(freelancer),
         ("confirmTransaction", Facts::Own(_)) | ("setUserRoles" | "setUserSuspended", Facts::User(_)) => {

@@ -113,6 +113,7 @@ fn spoilt(schema: &Schema, input: &str) -> Value {
             _ if field.list => json!([]),
             "String" | "ID" | "Decimal" | "CurrencyCode" => json!(""),
             "Boolean" => json!(true),
+            "JobIntervention" => json!("REOPEN"),
             of if !schema.inputs(of).is_empty() => spoilt(schema, of),
             // An enumeration with a default.
             _ => return None,

@@ -14,7 +14,6 @@ use lancewire::{
     events::EventKind,
     ids::Ids,
     lifecycle::Lifecycle,
-    seed::SKILLS,
     verify::verify,
 };
 use sea_orm::{ConnectOptions, ConnectionTrait, Statement};
@@ -132,7 +131,6 @@ impl TestApp {
         let config =
             Config::layered(Environment::Development, &[SETTINGS, &places, settings]).expect("usable settings");
         let (app, addr) = serve(config, clock).await;
-        app.services.accounts.add_skills(&SKILLS).await.expect("skills");
         Self { app: Arc::new(app), addr, http: Http::new(addr), admin: Arc::default(), _home: Arc::new(home), lent }
     }
 

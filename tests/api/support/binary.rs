@@ -94,6 +94,18 @@ impl Home {
         command
     }
 
+    /// A script for bash, in which `lancewire` is the program, in the same directory and environment. With a variable
+    /// `PATH_OF_POSTGRESQL` its tools are found, too.
+    pub fn shell(&self, script: &str) -> Command {
+        let program = Path::new(env!("CARGO_BIN_EXE_lancewire")).parent().expect("a folder");
+        let path = format!("export PATH={}:${{PATH_OF_POSTGRESQL:-}}:/usr/bin:/bin\n", program.display());
+        let mut command = Command::new("bash");
+        command.args(["-euo", "pipefail", "-c", &format!("{path}{script}")]);
+        command.current_dir(self.directory.path()).env_clear().envs(self.environment.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
     /// Runs it to its end.
     pub async fn run(&self, arguments: &[&str]) -> Output {
         let output = tokio::time::timeout(GUARD, self.command(arguments).output()).await;

@@ -466,6 +466,15 @@ fn try_start_server(
     Err(line)
 }
 
+/// Where the server's programs and tools are.
+///
+/// # Panics
+///
+/// When there is no PostgreSQL.
+pub fn binaries_path() -> String {
+    find_binaries().expect("a PostgreSQL").display().to_string()
+}
+
 /// The directory of the newest server programs, in PATH or where Debian keeps them.
 fn find_binaries() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();

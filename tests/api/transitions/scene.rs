@@ -8,7 +8,8 @@ use super::{
         self, Cancelled, CancelledDraft, Claimed, ClaimedAnew, Completed, Draft, InReview, Open, Reopened, Revised,
     },
     Step::{
-        self, Approve, Cancel, CancelAsAdmin, Claim, Lower, Publish, Raise, Release, RequestRevision, Retitle, Submit,
+        self, Approve, Cancel, CancelAsAdmin, Claim, Lower, Pay, Publish, Raise, Refund, Release, Reopen,
+        RequestRevision, Retitle, Submit,
     },
 };
 use crate::support::{
@@ -84,7 +85,14 @@ impl Scene {
         let (job, key) = (&self.job, fresh_key());
         let patch = |patch: Value| json!({ "id": job, "patch": patch });
         let admin = self.app.admin().await;
+        let intervene = |step: &str| {
+            let reason = "Nobody answers.";
+            (&admin, "interveneInJob", json!({ "jobId": job, "step": step, "reason": reason, "idempotencyKey": key }))
+        };
         let (who, field, input) = match step {
+            Reopen => intervene("REOPEN"),
+            Refund => intervene("REFUND"),
+            Pay => intervene("PAY"),
             Publish => (&self.ada, "publishJob", json!({ "id": job, "idempotencyKey": key })),
             Retitle => (&self.ada, "updateJob", patch(json!({ "title": "Another title" }))),
             Raise => (&self.ada, "updateJob", patch(json!({ "budget": money("120.00") }))),

@@ -267,13 +267,16 @@ impl World {
             Move::Budget { job, cents } => {
                 let id = names.job(job);
                 let patch = JobPatch { budget: Some(amount(cents)), ..JobPatch::default() };
-                async move { jobs.update(actor, &id, expected, patch).await.map(|job| changed(&job)).map_err(of_job) }
+                async move { jobs.update(actor, &id, expected, patch, None).await.map(|job| changed(&job)).map_err(of_job) }
                     .boxed()
             }
             Move::Cancel { job } => {
                 let id = names.job(job);
                 async move {
-                    jobs.cancel(actor, &id, Some("No longer needed")).await.map(|job| changed(&job)).map_err(of_job)
+                    jobs.cancel(actor, &id, Some("No longer needed"), None)
+                        .await
+                        .map(|job| changed(&job))
+                        .map_err(of_job)
                 }
                 .boxed()
             }
@@ -283,7 +286,7 @@ impl World {
             }
             Move::Release { claim } => {
                 let id = names.claim(claim);
-                async move { claims.release(actor, &id, None).await.map(|step| claimed(&step)).map_err(of_claim) }
+                async move { claims.release(actor, &id, None, None).await.map(|step| claimed(&step)).map_err(of_claim) }
                     .boxed()
             }
             Move::Submit { claim } => {
@@ -293,7 +296,11 @@ impl World {
             Move::Revise { work } => {
                 let id = names.work(work);
                 async move {
-                    claims.request_revision(actor, &id, "Again.").await.map(|step| claimed(&step)).map_err(of_claim)
+                    claims
+                        .request_revision(actor, &id, "Again.", None)
+                        .await
+                        .map(|step| claimed(&step))
+                        .map_err(of_claim)
                 }
                 .boxed()
             }
@@ -385,7 +392,7 @@ fn of_claim(error: ClaimError) -> Refusal {
     match error {
         ClaimError::Denied(_) => Refusal::Rule(Code::Forbidden),
         ClaimError::Invalid(invalid) => of_invalid(&invalid),
-        ClaimError::NotClaimable(_) => Refusal::Rule(Code::JobNotClaimable),
+        ClaimError::NotClaimable(_) | ClaimError::DeadlinePassed(_) => Refusal::Rule(Code::JobNotClaimable),
         ClaimError::LimitReached { .. } => Refusal::Rule(Code::ClaimLimitReached),
         ClaimError::InvalidTransition { .. } => Refusal::Rule(Code::InvalidTransition),
         ClaimError::Key(conflict) => of_key(conflict),

@@ -1,0 +1,215 @@
+//! What an admin does about a job that its two sides cannot move any more: a suspended freelancer holds it, or a client
+//! who has lost the role would have to review it.
+//!
+//! An intervention is possible while the job is CLAIMED or IN_REVIEW, needs a reason, is written to the audit log and told
+//! to both sides. Nobody intervenes where they are a party. Work that waits for its review is reviewed by it: paid for, or
+//! sent back with the reason.
+
+use super::{
+    error::ClaimError,
+    model::{Claim, ClaimStatus, Deliverable, DeliverableStatus},
+    service::{Claims, Made, Stepped, latest_deliverable_in, refused, update_in},
+};
+use crate::{
+    auth::actor::Actor,
+    db::Tx,
+    error::{Fault, Invalid},
+    idempotency::{IdempotencyKey, once_in},
+    jobs::{
+        model::{Job, JobChange, JobSnapshot, JobStatus, Step},
+        service::{parse_id, require},
+    },
+    money::Money,
+    named_enum,
+    notifications::model::{Details, NotificationKind, Part, Subject},
+    text,
+};
+
+named_enum! {
+    /// What becomes of a job that is stuck.
+    pub enum JobIntervention {
+        /// The claim ends and the job is OPEN again.
+        Reopen = "REOPEN",
+        /// The claim ends and escrow goes back to the client.
+        Refund = "REFUND",
+        /// The freelancer is paid as if the work had been approved.
+        Pay = "PAY",
+    }
+}
+
+impl Claims {
+    /// Admin: ends what holds a CLAIMED or IN_REVIEW job.
+    #[tracing::instrument(skip_all, fields(job.id = job_id, step = step.as_str()))]
+    pub async fn intervene(
+        &self,
+        actor: Actor,
+        job_id: &str,
+        step: JobIntervention,
+        reason: &str,
+        key: &str,
+    ) -> Result<Stepped, ClaimError> {
+        let admin = actor.admin()?;
+        let key = &IdempotencyKey::parse(key)?;
+        let job_id = parse_id("jobId", job_id)?;
+        let reason = &text::REASON.parse("reason", reason)?;
+        let input = &(job_id, step.as_str(), reason);
+        self.db
+            .transact(|tx| async move {
+                let now = self.clock.now();
+                let done = once_in(&tx, now, admin, ("interveneInJob", key), input, || async {
+                    let before = self.jobs.lock_in(&tx, job_id).await?;
+                    let before = before.ok_or_else(|| Invalid::not_found("jobId", "job"))?;
+                    if before.is_party(&actor) {
+                        let why = "must not be a job to which you are a party; another admin can intervene";
+                        return Err(Invalid::value("jobId", why).into());
+                    }
+                    require(&before, Step::Intervene)?;
+                    let claim = self.lock_live_in(&tx, job_id).await?;
+                    if !claim.status.is_live() {
+                        return Err(refused(before, claim, Step::Intervene));
+                    }
+                    let stepped = match step {
+                        JobIntervention::Reopen => self.reopen_in(&tx, before, claim, reason).await?,
+                        JobIntervention::Refund => self.refund_in(&tx, before, claim, reason).await?,
+                        JobIntervention::Pay => self.pay_in(&tx, before, claim, reason).await?,
+                    };
+                    let detail = format!("{}: {reason}", step.as_str());
+                    self.accounts.audit_in(&tx, admin, "interveneInJob", &job_id.to_string(), &detail).await?;
+                    let made =
+                        Made { claim: stepped.claim.id, deliverable: stepped.deliverable.as_ref().map(|d| d.id) };
+                    Ok::<_, ClaimError>((made, stepped))
+                })
+                .await?;
+                self.outcome_in(&tx, &actor, done).await
+            })
+            .await
+    }
+
+    async fn reopen_in(&self, tx: &Tx, before: Job, claim: Claim, reason: &str) -> Result<Stepped, ClaimError> {
+        let (claim, was, deliverable) = self.end_in(tx, claim, ClaimStatus::Released, reason).await?;
+        let job = Job { status: JobStatus::Open, claimant_id: None, ..before.clone() };
+        let changes = changes(&[JobChange::Status, JobChange::Claim], deliverable.as_ref());
+        let (job, snapshot) = self.jobs.change_in(tx, &before, job, &changes).await?;
+        self.jobs.record_posted_in(tx, &job).await?;
+        self.record_in(tx, &claim, Some(was), snapshot).await?;
+        let kind = NotificationKind::ClaimReleased;
+        self.tell_both_in(tx, &job, &claim, kind, [None, None], reason).await?;
+        Ok(Stepped { job, claim, deliverable })
+    }
+
+    async fn refund_in(&self, tx: &Tx, before: Job, claim: Claim, reason: &str) -> Result<Stepped, ClaimError> {
+        let (claim, was, deliverable) = self.end_in(tx, claim, ClaimStatus::Cancelled, reason).await?;
+        let client = self.accounts.card_in(tx, before.client_id).await?;
+        self.jobs.wallets().refund_in(tx, &client, before.budget, before.id.into()).await?;
+        let job = Job { status: JobStatus::Cancelled, cancel_reason: Some(reason.to_owned()), ..before.clone() };
+        let (job, snapshot) = self.change_with_escrow_in(tx, &before, job, deliverable.as_ref()).await?;
+        self.record_in(tx, &claim, Some(was), snapshot).await?;
+        let kind = NotificationKind::JobCancelled;
+        self.tell_both_in(tx, &job, &claim, kind, [Some(before.budget), None], reason).await?;
+        Ok(Stepped { job, claim, deliverable })
+    }
+
+    async fn pay_in(&self, tx: &Tx, before: Job, claim: Claim, reason: &str) -> Result<Stepped, ClaimError> {
+        let (was, freelancer) = (claim.status, claim.freelancer_id);
+        let now = self.clock.now();
+        let deliverable = self.review_in(tx, &claim, DeliverableStatus::Approved, None).await?;
+        let ended = Claim {
+            status: ClaimStatus::Approved,
+            expires_at: None,
+            auto_approve_at: None,
+            ended_at: Some(now),
+            end_reason: Some(reason.to_owned()),
+            ..claim
+        };
+        let claim = self.save_in(tx, ended).await?;
+        let fee = before.budget.share(claim.fee_basis_points);
+        let parties = (before.client_id, freelancer);
+        let wallets = self.jobs.wallets();
+        let payment = wallets.release_in(tx, parties, before.budget, fee, before.id.into()).await?;
+        self.accounts.count_completed_job_in(tx, [before.client_id, freelancer]).await?;
+        let job = Job { status: JobStatus::Completed, ..before.clone() };
+        let (job, snapshot) = self.change_with_escrow_in(tx, &before, job, deliverable.as_ref()).await?;
+        self.record_in(tx, &claim, Some(was), snapshot).await?;
+        let kind = NotificationKind::WorkApproved;
+        self.tell_both_in(tx, &job, &claim, kind, [None, None], reason).await?;
+        let mut paid = Details::new(Part::Freelancer, &job.title);
+        paid.amount = Some(payment.amount);
+        let (kind, subject) = (NotificationKind::PaymentReceived, Subject::Transaction(payment.id));
+        self.notifications.notify_in(tx, freelancer, kind, paid, subject).await?;
+        Ok(Stepped { job, claim, deliverable })
+    }
+
+    /// Ends a claim without pay. Returns it with the status that it had, and the work that was sent back.
+    async fn end_in(
+        &self,
+        tx: &Tx,
+        claim: Claim,
+        status: ClaimStatus,
+        reason: &str,
+    ) -> Result<(Claim, ClaimStatus, Option<Deliverable>), ClaimError> {
+        let deliverable = self.review_in(tx, &claim, DeliverableStatus::RevisionRequested, Some(reason)).await?;
+        let was = claim.status;
+        let ended = Claim {
+            status,
+            expires_at: None,
+            auto_approve_at: None,
+            ended_at: Some(self.clock.now()),
+            end_reason: Some(reason.to_owned()),
+            ..claim
+        };
+        Ok((self.save_in(tx, ended).await?, was, deliverable))
+    }
+
+    /// Reviews the work that waits, if any does.
+    async fn review_in(
+        &self,
+        tx: &Tx,
+        claim: &Claim,
+        status: DeliverableStatus,
+        note: Option<&str>,
+    ) -> Result<Option<Deliverable>, Fault> {
+        let latest = latest_deliverable_in(tx, claim.id).await?;
+        let Some(waiting) = latest.filter(|latest| latest.status == DeliverableStatus::Submitted) else {
+            return Ok(None);
+        };
+        let (reviewed_at, revision_note) = (Some(self.clock.now()), note.map(ToOwned::to_owned));
+        let reviewed = Deliverable { status, reviewed_at, revision_note, ..waiting };
+        update_in(tx, reviewed.clone()).await?;
+        Ok(Some(reviewed))
+    }
+
+    async fn change_with_escrow_in(
+        &self,
+        tx: &Tx,
+        before: &Job,
+        job: Job,
+        deliverable: Option<&Deliverable>,
+    ) -> Result<(Job, JobSnapshot), Fault> {
+        let changes = changes(&[JobChange::Status, JobChange::Claim, JobChange::Escrow], deliverable);
+        self.jobs.change_in(tx, before, job, &changes).await
+    }
+
+    /// Tells the client and the freelancer, with what came back to each.
+    async fn tell_both_in(
+        &self,
+        tx: &Tx,
+        job: &Job,
+        claim: &Claim,
+        kind: NotificationKind,
+        amounts: [Option<Money>; 2],
+        reason: &str,
+    ) -> Result<(), Fault> {
+        let both = [(job.client_id, Part::Client), (claim.freelancer_id, Part::Freelancer)];
+        for ((user, part), amount) in both.into_iter().zip(amounts) {
+            let mut details = Details::new(part, &job.title);
+            details.amount = amount;
+            details.reason = Some(reason.to_owned());
+            self.notifications.notify_in(tx, user, kind, details, Subject::Job(job.id)).await?;
+        }
+        Ok(())
+    }
+}
+
+fn changes(always: &[JobChange], deliverable: Option<&Deliverable>) -> Vec<JobChange> {
+    always.iter().copied().chain(deliverable.map(|_| JobChange::Deliverable)).collect()
+}

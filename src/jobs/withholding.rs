@@ -1,0 +1,111 @@
+//! Takes the OPEN jobs of a suspended client out of the feed, and puts them back when the client is reinstated.
+//!
+//! Whether a job is *withheld* is a column of its own: lists then need not look at each job's client. A suspension notes
+//! the client in `withholding_due` in its own transaction; this worker walks their jobs from there in pages, each one
+//! transaction, and goes on after a restart. Any node may do so: the row that is noted is locked meanwhile. Each job that
+//! changes gets its next version and a `jobUpdated` event for everybody, and `jobPosted` when it comes back.
+//!
+//! No claim waits for the worker: [`Jobs::claimed_in`] looks at the client itself. And a job that becomes OPEN again while
+//! its client is suspended is withheld from that moment on by whoever changes it (`service`).
+
+use std::time::Duration;
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
+
+use super::{
+    Jobs,
+    entity::jobs,
+    model::{JobChange, JobStatus},
+};
+use crate::{
+    db::{Backend, Tx},
+    error::Fault,
+    ids::{JobId, UserId},
+    lifecycle::Lifecycle,
+};
+
+/// How often it looks where nobody calls it: for what a node has noted and not lived to do.
+const PERIOD: Duration = Duration::from_mins(1);
+/// Jobs of one transaction.
+const PAGE: usize = 20;
+
+/// Does what suspensions and reinstatements leave to be done, until the process stops. May be cut off anywhere.
+pub async fn run(jobs: Jobs, lifecycle: Lifecycle) {
+    let mut ticks = tokio::time::interval(PERIOD);
+    let noted = jobs.accounts.suspensions();
+    loop {
+        tokio::select! {
+            () = lifecycle.stopping() => return,
+            () = noted.notified() => {}
+            _ = ticks.tick() => {}
+        }
+        loop {
+            match jobs.withhold_some().await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::error!(%error, "jobs of suspended clients cannot be withheld now");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Jobs {
+    /// Looks at a page of one client's jobs; false if no client is noted.
+    pub async fn withhold_some(&self) -> Result<bool, Fault> {
+        self.db.transact(|tx| async move { self.withhold_some_in(&tx).await }).await
+    }
+
+    async fn withhold_some_in(&self, tx: &Tx) -> Result<bool, Fault> {
+        let lock = if tx.backend() == Backend::Postgres { " FOR UPDATE SKIP LOCKED" } else { "" };
+        let sql = format!("SELECT user_id, after_job FROM withholding_due LIMIT 1{lock}");
+        let rows = tx.query(&sql, []).await?;
+        let Some(row) = rows.first() else { return Ok(false) };
+        let (client, after): (UserId, Uuid) = (row.try_get("", "user_id")?, row.try_get("", "after_job")?);
+        let running = JobStatus::ALL.iter().filter(|status| status.holds_escrow()).map(|status| status.as_str());
+        // Claimed ones too: one whose claim is just being released is waited for, and seen as it is then.
+        let page: Vec<JobId> = jobs::Entity::find()
+            .select_only()
+            .column(jobs::Column::Id)
+            .filter(jobs::Column::ClientId.eq(client))
+            .filter(jobs::Column::Id.gt(after))
+            .filter(jobs::Column::Status.is_in(running))
+            .order_by_asc(jobs::Column::Id)
+            .limit(u64::try_from(PAGE).unwrap_or(u64::MAX))
+            .into_tuple()
+            .all(&**tx)
+            .await?;
+        for id in &page {
+            let Some(before) = self.lock_in(tx, *id).await? else { continue };
+            let job = before.clone();
+            // The change itself looks at the client.
+            let (job, _) = match self.withheld_or_not_in(tx, &before).await? {
+                withheld if before.status == JobStatus::Open && withheld != before.withheld => {
+                    self.change_in(tx, &before, job, &[JobChange::Status]).await?
+                }
+                _ => continue,
+            };
+            if !job.withheld {
+                self.record_posted_in(tx, &job).await?;
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => {
+                let sql = "UPDATE withholding_due SET after_job = ? WHERE user_id = ?";
+                tx.later(sql, [(*last).into(), client.into()]).await?;
+            }
+            _ => tx.later("DELETE FROM withholding_due WHERE user_id = ?", [client.into()]).await?,
+        }
+        Ok(true)
+    }
+
+    async fn withheld_or_not_in(&self, tx: &Tx, job: &super::model::Job) -> Result<bool, Fault> {
+        let sql = "SELECT suspended_at IS NOT NULL AS suspended FROM users WHERE id = ?";
+        let rows = tx.query(sql, [job.client_id.into()]).await?;
+        let row = rows.first().ok_or_else(|| Fault::corrupt(format!("{} is missing", job.client_id)))?;
+        Ok(row.try_get("", "suspended")?)
+    }
+}
