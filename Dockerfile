@@ -27,7 +27,13 @@ RUN mkdir -p src migration/src examples/clients/rust/src \
 COPY . .
 COPY --from=web /build/web/graphiql/dist web/graphiql/dist
 RUN find src migration/src -name '*.rs' -exec touch {} + \
-    && cargo build --release --locked --bin lancewire
+    && cargo build --release --locked --bin lancewire \
+    && scripts/split-symbols target/release/lancewire /build/out
+
+
+# What a debugger needs to tell addresses of the stripped binary apart: docker build --target symbols --output symbols .
+FROM scratch AS symbols
+COPY --from=build /build/out/lancewire.debug /
 
 
 FROM debian:bookworm-slim
@@ -37,7 +43,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin lancewire \
     && install --directory --owner=lancewire --group=lancewire --mode=0750 /data
-COPY --from=build /build/target/release/lancewire /usr/local/bin/lancewire
+COPY --from=build /build/out/lancewire /usr/local/bin/lancewire
 
 ENV LANCEWIRE_ENVIRONMENT=production
 # By number: who runs the image can see that it is not root.

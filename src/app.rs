@@ -1,6 +1,12 @@
 //! The composition root: builds each service once and starts what runs in the background.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::Router;
 use chrono::TimeDelta;
@@ -13,7 +19,9 @@ use crate::{
         keys::{KeyPolicy, Keyring},
         old_sessions::OldSessions,
         passwords::Passwords,
+        rotation::{KeySettings, Rotation},
         sessions::Sessions,
+        sign_ups::SignUps,
         tokens::AccessTokens,
     },
     claims::Claims,
@@ -23,6 +31,7 @@ use crate::{
         Backend, Db, grants,
         replica::{Replica, ReplicaError},
     },
+    descriptors,
     error::{Fault, cause},
     events::{self, EventLog, OldEvents},
     gossip,
@@ -31,10 +40,11 @@ use crate::{
         language::{Documents, InvalidSchema},
     },
     http::{
+        connections::{self, ConnectionLimits, Connections},
         operations::{Operations, Parts},
         pages::Site,
-        router::{Web, router},
-        server,
+        router::{Web, operators, router},
+        server::{self, Server, Timeouts},
         tls::{Tls, TlsError},
         websocket::Sockets,
     },
@@ -64,6 +74,10 @@ const SHOWN_GRANTS: usize = 5;
 const SWEEP: Duration = Duration::from_mins(1);
 /// What drained sockets may take beyond twice the drain time: their last words (see `http::websocket`).
 const GOODBYE: Duration = Duration::from_secs(5);
+/// How many connections there may be where the settings do not say.
+const MOST_CONNECTIONS: usize = 100_000;
+/// Connections of those who run the service, on the listener of their own.
+const OPERATORS: NonZeroU32 = NonZeroU32::new(64).expect("a literal above zero");
 
 /// The server, built and not yet serving.
 pub struct App {
@@ -80,6 +94,10 @@ pub struct App {
     /// Time.
     pub clock: Clock,
     router: Router,
+    /// What is answered on the listener of those who run the service.
+    operators: Router,
+    operators_address: OnceLock<SocketAddr>,
+    connections: Connections,
     tls: Option<Tls>,
 }
 
@@ -112,6 +130,9 @@ pub enum StartError {
     /// The signing keys.
     #[error(transparent)]
     Keys(#[from] crate::auth::keys::KeyError),
+    /// The signing keys beside those of the other nodes.
+    #[error(transparent)]
+    Rotation(#[from] crate::auth::rotation::RotationError),
     /// The password settings.
     #[error(transparent)]
     Passwords(#[from] crate::auth::passwords::PasswordFault),
@@ -145,17 +166,18 @@ impl App {
         let db = Box::pin(open_database(&config, ids.clone(), lifecycle.clone())).await?;
         lifecycle.spawn_until_stopping(db.clone().watch(config.database.clone()));
 
-        let keyring = load_keys(&config, &ids)?;
-        let tokens = AccessTokens::new(Arc::new(keyring), config.auth.tokens(), clock.clone(), ids.clone());
-        let refresh = config.auth.refresh_token_seconds;
-        let sessions = Sessions::new(db.clone(), Arc::new(tokens), clock.clone(), ids.clone(), refresh);
+        let (tokens, rotation) = load_keys(&config, &db, &ids, &clock)?;
+        let lifetimes = config.auth.lifetimes();
+        let sessions = Sessions::new(db.clone(), tokens, clock.clone(), ids.clone(), lifetimes);
         let passwords = Passwords::new(&config.auth.passwords(), ids.clone())?;
         let alone = config.bus_kind() == BusKind::Memory;
         let new_attempts = if alone { Attempts::new } else { Attempts::shared };
         let attempts = new_attempts(clock.clone(), config.auth.attempts());
+        let new_sign_ups = if alone { SignUps::new } else { SignUps::shared };
+        let sign_ups = new_sign_ups(config.auth.sign_ups_per_address);
 
-        let accounts =
-            Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions.clone(), passwords, attempts.clone());
+        let limited = (attempts.clone(), sign_ups.clone());
+        let accounts = Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions.clone(), passwords, limited);
         let sandbox_delay = match config.payments.provider {
             PaymentProvider::Sandbox => Some(TimeDelta::milliseconds(config.payments.sandbox_delay_ms.into())),
             PaymentProvider::None => None,
@@ -163,8 +185,15 @@ impl App {
         let currency = config.marketplace.currency();
         let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone(), currency.clone());
         let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, sandbox_delay);
-        let jobs =
-            Jobs::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), wallets.clone(), notifications.clone());
+        let jobs = Jobs::new(
+            db.clone(),
+            clock.clone(),
+            ids.clone(),
+            accounts.clone(),
+            wallets.clone(),
+            notifications.clone(),
+            config.marketplace.draft_quota(),
+        );
         let claims = Claims::new(
             db.clone(),
             clock.clone(),
@@ -199,10 +228,10 @@ impl App {
 
         let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };
         let budgets = Arc::new(if alone { Budgets::new(config.budgets) } else { Budgets::shared(config.budgets) });
-        drop(lifecycle.spawn(sweep(Arc::clone(&budgets), lifecycle.clone())));
+        let limits = gossip::Limits { budgets: Arc::clone(&budgets), attempts, sign_ups };
+        drop(lifecycle.spawn(sweep(limits.clone(), lifecycle.clone())));
         if !alone {
-            let gossip = gossip::run(Arc::clone(&bus), Arc::clone(&budgets), attempts, lifecycle.clone());
-            drop(lifecycle.spawn(gossip));
+            drop(lifecycle.spawn(gossip::run(Arc::clone(&bus), limits, lifecycle.clone())));
         }
         let operations = Operations::new(Parts {
             db: db.clone(),
@@ -229,6 +258,7 @@ impl App {
             ids,
             lifecycle.clone(),
         );
+        let proxies = Arc::new(config.http.proxies()?);
         let web = Web {
             operations,
             sockets,
@@ -241,10 +271,28 @@ impl App {
             max_body_bytes: config.http.max_body_bytes,
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
             schema: Arc::default(),
-            proxies: Arc::new(config.http.proxies()?),
+            readiness: Arc::default(),
+            proxies: Arc::clone(&proxies),
             site: Arc::new(site(&config)),
+            has_operators: config.telemetry.metrics_listen()?.is_some(),
         };
-        Ok(Self { config, db, replica, services, lifecycle, clock, router: router(web), tls })
+        let connections = Connections::new(connection_limits(&config), proxies);
+        // Last: the other nodes wait for what this one knows, and must not wait for one that does not start.
+        rotation.begin().await?;
+        drop(lifecycle.spawn(rotation.run(clock.clone(), lifecycle.clone())));
+        Ok(Self {
+            db,
+            replica,
+            services,
+            lifecycle,
+            clock,
+            operators: operators(web.clone()),
+            operators_address: OnceLock::new(),
+            router: router(web),
+            connections,
+            tls,
+            config,
+        })
     }
 
     /// Listens where the settings say, or says why it cannot.
@@ -252,16 +300,62 @@ impl App {
         TcpListener::bind(self.config.http.listen).await
     }
 
+    /// Says how many connections there may be.
+    fn tell_limits(&self) {
+        let (connections, files, wanted) =
+            (self.connections.limits().total, descriptors::limit(), self.config.http.connections);
+        if connections < usize::try_from(wanted).unwrap_or(usize::MAX) {
+            tracing::warn!(
+                connections,
+                files,
+                "the system's limit of open files leaves fewer connections than http.connections: raise its hard limit"
+            );
+        } else {
+            tracing::info!(connections, files, "so many connections there may be");
+        }
+    }
+
     /// Serves in the background until the lifecycle ends.
     pub fn serve(&self, listener: TcpListener) -> std::io::Result<SocketAddr> {
         let address = listener.local_addr()?;
-        let timeouts = server::Timeouts {
+        self.tell_limits();
+        let timeouts = Timeouts {
+            head: Duration::from_millis(self.config.http.head_timeout_ms),
             idle: Duration::from_millis(self.config.http.idle_timeout_ms),
             write: Duration::from_millis(self.config.sockets.write_timeout_ms.get()),
         };
-        let serving = server::serve(listener, self.router.clone(), timeouts, self.tls.clone(), self.lifecycle.clone());
-        drop(self.lifecycle.spawn(serving));
+        let public = Server {
+            router: self.router.clone(),
+            timeouts,
+            tls: self.tls.clone(),
+            connections: self.connections.clone(),
+            lifecycle: self.lifecycle.clone(),
+        };
+        if let Some(listener) = self.listen_to_operators()? {
+            let limits = ConnectionLimits { total: OPERATORS.get() as usize, per_address: OPERATORS };
+            let connections = Connections::new(limits, Arc::default());
+            let own = Server { router: self.operators.clone(), tls: None, connections, ..public.clone() };
+            drop(self.lifecycle.spawn(server::serve(listener, own)));
+        }
+        drop(self.lifecycle.spawn(server::serve(listener, public)));
         Ok(address)
+    }
+
+    /// Where those who run the service are answered, once [`App::serve`] was called; none where the settings name no
+    /// such place.
+    pub fn operators_address(&self) -> Option<SocketAddr> {
+        self.operators_address.get().copied()
+    }
+
+    fn listen_to_operators(&self) -> std::io::Result<Option<TcpListener>> {
+        let Ok(Some(address)) = self.config.telemetry.metrics_listen() else { return Ok(None) };
+        let bound = std::net::TcpListener::bind(address).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            let _ = self.operators_address.set(listener.local_addr()?);
+            TcpListener::from_std(listener)
+        });
+        let line = |error| format!("telemetry.metrics_listen: cannot listen on {address}: {error}");
+        bound.map(Some).map_err(|error| std::io::Error::new(error.kind(), line(error)))
     }
 
     /// Says that the end is near and serves on for as long as load balancers need to see it: readiness fails from now
@@ -389,23 +483,48 @@ async fn start_bus(
     })
 }
 
-async fn sweep(budgets: Arc<Budgets>, lifecycle: Lifecycle) {
+/// How many connections there may be, by the settings and by what the system leaves.
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    let wanted = match config.http.connections {
+        0 => MOST_CONNECTIONS,
+        connections => usize::try_from(connections).unwrap_or(usize::MAX),
+    };
+    let databases = usize::try_from(config.database.max_connections).unwrap_or(usize::MAX);
+    let replicas = if config.database.replica_url.is_empty() { 1 } else { 2 };
+    let total = connections::ceiling(wanted, descriptors::limit(), databases.saturating_mul(replicas));
+    metrics::gauge!(connections::CEILING).set(f64::from(u32::try_from(total).unwrap_or(u32::MAX)));
+    ConnectionLimits { total, per_address: config.http.connections_per_address }
+}
+
+async fn sweep(limits: gossip::Limits, lifecycle: Lifecycle) {
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
             () = lifecycle.stopping() => return,
-            _ = ticks.tick() => budgets.sweep(),
+            _ = ticks.tick() => {
+                limits.budgets.sweep();
+                limits.sign_ups.sweep();
+            }
         }
     }
 }
 
-fn load_keys(config: &Config, ids: &Ids) -> Result<Keyring, StartError> {
-    let policy = match config.environment {
-        Environment::Development => KeyPolicy::CreateIfMissing,
-        Environment::Production => KeyPolicy::Require,
+/// The keys of tokens, and what keeps them in step with those of the other nodes.
+fn load_keys(config: &Config, db: &Db, ids: &Ids, clock: &Clock) -> Result<(Arc<AccessTokens>, Rotation), StartError> {
+    let settings = KeySettings {
+        dir: config.auth.keys_dir.clone(),
+        signing_kid: Some(config.auth.signing_kid.clone()).filter(|kid| !kid.is_empty()),
+        policy: match config.environment {
+            Environment::Development => KeyPolicy::CreateIfMissing,
+            Environment::Production => KeyPolicy::Require,
+        },
+        reload: Duration::from_millis(config.auth.keys_reload_ms),
     };
-    let signing_kid = Some(config.auth.signing_kid.as_str()).filter(|kid| !kid.is_empty());
-    Ok(Keyring::load(&config.auth.keys_dir, signing_kid, policy, ids)?)
+    let keyring = Keyring::load(&settings.dir, settings.signing_kid.as_deref(), settings.policy, ids)?;
+    let tokens = AccessTokens::new(Arc::new(keyring), config.auth.tokens(), clock.clone(), ids.clone());
+    let tokens = Arc::new(tokens);
+    let rotation = Rotation::new(db.clone(), ids.clone(), settings, Arc::clone(&tokens));
+    Ok((tokens, rotation))
 }
 
 /// What the pages say of this server.

@@ -4,13 +4,13 @@
 //! the files of the two environments. Over these come a file named by `LANCEWIRE_CONFIG` and then the environment. What
 //! cannot be used stops the start with one line that names the key.
 
-use std::{collections::HashMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::HashMap, fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use config::{Environment as EnvironmentSource, File, FileFormat};
 use serde::{Deserialize, Deserializer, de::IntoDeserializer};
 
 use crate::{
-    auth::{attempts::AttemptSettings, passwords::PasswordSettings, tokens::TokenSettings},
+    auth::{attempts::AttemptSettings, passwords::PasswordSettings, sessions::SessionLifetimes, tokens::TokenSettings},
     db::{Backend, DatabaseSettings},
     graphql::{budget::BudgetSettings, limits::Limits},
     http::{
@@ -19,6 +19,7 @@ use crate::{
         tls::TlsSettings,
         websocket::SocketSettings,
     },
+    jobs::quota::DraftQuota,
     money::{Currency, Money},
 };
 
@@ -103,6 +104,9 @@ pub struct HttpSettings {
     #[serde(deserialize_with = "choice")]
     pub proxy_header: ProxyHeader,
     pub playground: bool,
+    pub connections: u32,
+    pub connections_per_address: NonZeroU32,
+    pub head_timeout_ms: u64,
     pub max_body_bytes: usize,
     pub operation_timeout_ms: u64,
     pub body_timeout_ms: u64,
@@ -147,14 +151,17 @@ pub struct AuthSettings {
     pub audience: String,
     pub access_token_seconds: u64,
     pub refresh_token_seconds: u64,
+    pub session_seconds: u64,
     pub keys_dir: PathBuf,
     pub signing_kid: String,
+    pub keys_reload_ms: u64,
     pub password_memory_kib: u32,
     pub password_iterations: u32,
     pub password_lanes: u32,
     pub password_parallel: usize,
     pub free_attempts_per_account: u32,
     pub free_attempts_per_address: u32,
+    pub sign_ups_per_address: NonZeroU32,
 }
 
 impl AuthSettings {
@@ -174,6 +181,11 @@ impl AuthSettings {
             free_per_address: self.free_attempts_per_address,
             ..AttemptSettings::default()
         }
+    }
+
+    /// How long sessions and their refresh tokens live.
+    pub fn lifetimes(&self) -> SessionLifetimes {
+        SessionLifetimes::new(self.refresh_token_seconds, self.session_seconds)
     }
 
     /// What passwords are hashed with.
@@ -197,6 +209,8 @@ pub struct MarketplaceSettings {
     pub max_amount_minor: i64,
     pub fee_basis_points: u16,
     pub live_claims: u32,
+    pub drafts_per_client: u32,
+    pub draft_bytes_per_client: u64,
     pub claim_seconds: u32,
     pub auto_approve_seconds: u32,
 }
@@ -205,6 +219,11 @@ impl MarketplaceSettings {
     /// The one currency.
     pub fn currency(&self) -> Currency {
         Currency::new(&self.currency, self.decimals, Money::from_minor(self.max_amount_minor))
+    }
+
+    /// What a client may keep in drafts.
+    pub const fn draft_quota(&self) -> DraftQuota {
+        DraftQuota { drafts: self.drafts_per_client, bytes: self.draft_bytes_per_client }
     }
 }
 
@@ -284,6 +303,22 @@ pub struct TelemetrySettings {
     #[serde(deserialize_with = "choice")]
     pub format: LogFormat,
     pub filter: String,
+    /// Empty for none.
+    pub metrics_listen: String,
+}
+
+impl TelemetrySettings {
+    /// Where to answer those who run the service; none where the public address does.
+    pub fn metrics_listen(&self) -> Result<Option<SocketAddr>, ConfigError> {
+        let text = self.metrics_listen.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|_| {
+            let rule = "must be an address and a port such as 127.0.0.1:9090, or empty";
+            ConfigError(format!("settings: telemetry.metrics_listen {rule}, not {text:?}"))
+        })
+    }
 }
 
 /// How a log line looks.
@@ -432,6 +467,25 @@ impl Config {
             "auth.refresh_token_seconds",
             "must be at least auth.access_token_seconds",
         )?;
+        require(
+            self.auth.session_seconds >= self.auth.access_token_seconds,
+            "auth.session_seconds",
+            "must be at least auth.access_token_seconds",
+        )?;
+        let BudgetSettings { anonymous, signed_in, address } = self.budgets;
+        require(
+            address >= anonymous.max(signed_in),
+            "budgets.address",
+            "must be at least budgets.anonymous and budgets.signed_in: it is above all who call from one address",
+        )?;
+        require(self.auth.keys_reload_ms > 0, "auth.keys_reload_ms", "must be at least 1")?;
+        require(
+            self.http.connections == 0 || self.http.connections >= 16,
+            "http.connections",
+            "must be at least 16, or 0 for as many as the limit of open files leaves",
+        )?;
+        require(self.http.head_timeout_ms > 0, "http.head_timeout_ms", "must be at least 1")?;
+        self.telemetry.metrics_listen()?;
         let has_key = !self.tls.key.as_os_str().is_empty();
         require(has_key || !self.tls.is_on(), "tls.key", "must be set: tls.certificate is")?;
         require(self.tls.is_on() || !has_key, "tls.certificate", "must be set: tls.key is")?;
@@ -481,6 +535,11 @@ impl Config {
         require(
             self.auth.refresh_token_seconds <= LONGEST_REFRESH_SECONDS,
             "auth.refresh_token_seconds",
+            "must be at most 31622400 (a year) in production",
+        )?;
+        require(
+            self.auth.session_seconds <= LONGEST_REFRESH_SECONDS,
+            "auth.session_seconds",
             "must be at most 31622400 (a year) in production",
         )?;
         Ok(())
@@ -558,6 +617,11 @@ mod tests {
             ("[retention]\nidempotency_key_seconds = 60", "retention.idempotency_key_seconds"),
             ("[retention]\nread_notification_seconds = 60", "retention.read_notification_seconds"),
             ("[retention]\nunread_notification_seconds = 60", "retention.unread_notification_seconds"),
+            ("[http]\nconnections = 1", "http.connections"),
+            ("[http]\nconnections_per_address = 0", "connections_per_address"),
+            ("[auth]\nsession_seconds = 60", "auth.session_seconds"),
+            ("[budgets]\naddress = 99999", "budgets.address"),
+            ("[telemetry]\nmetrics_listen = \"9090\"", "telemetry.metrics_listen"),
         ] {
             let message = refusal(Environment::Development, overrides);
             assert!(message.contains(expected), "{message}");
@@ -597,6 +661,7 @@ mod tests {
             ("password_iterations = 1", "auth.password_memory_kib"),
             ("access_token_seconds = 86401", "auth.access_token_seconds"),
             ("refresh_token_seconds = 4000000000", "auth.refresh_token_seconds"),
+            ("session_seconds = 4000000000", "auth.session_seconds"),
         ] {
             let layer = format!("[auth]\n{overrides}");
             Config::layered(Environment::Development, &[&layer]).expect("good enough for development");

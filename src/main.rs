@@ -11,6 +11,7 @@ use lancewire::{
     clock::Clock,
     config::{Config, Environment},
     db::{Backend, grants},
+    descriptors,
     http::assets,
     ids::Ids,
     lifecycle::Lifecycle,
@@ -207,6 +208,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<ExitCode> {
+    // Before anything counts by it.
+    descriptors::raise();
     let development = config.environment == Environment::Development;
     let app = App::build(config, clock, ids).await?;
     let listen = app.config.http.listen;

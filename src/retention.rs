@@ -20,7 +20,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 use sea_orm::{DbErr, prelude::async_trait::async_trait};
 
 use crate::{db::Db, error::cause, lifecycle::Lifecycle};
@@ -58,16 +58,6 @@ pub trait Prune: fmt::Debug + Send + Sync {
 
     /// For how long the oldest row that is there should have been gone at `now`.
     async fn overdue(&self, now: DateTime<Utc>) -> Result<TimeDelta, DbErr>;
-}
-
-/// Describes the metrics.
-pub fn describe() {
-    describe_counter!(REMOVED, "Rows removed because they were past their time, by what they are");
-    describe_gauge!(
-        LAG,
-        metrics::Unit::Seconds,
-        "For how long the oldest row that is past its time should have been removed, by what it is"
-    );
 }
 
 /// One owner's rows and the size of their steps.

@@ -1,4 +1,4 @@
-//! Logs and metrics of the process.
+//! Logs and metrics of the process. [`catalogue`] describes each metric; `docs/operations.md` explains both to operators.
 //!
 //! Log lines are text for people or JSON for machines, with dotted field names. They never hold a token, a password, an
 //! email or a variable: what could is not `Debug`, or is not logged.
@@ -13,10 +13,14 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
+    auth::passwords,
     config::{ConfigError, LogFormat, TelemetrySettings},
-    http::{streams, tls, websocket},
-    retention,
+    http::{connections, websocket},
 };
+
+mod catalogue;
+
+pub use self::catalogue::{Kind, METRICS};
 
 /// Upper bounds of the buckets of every duration, in seconds.
 const SECONDS: [f64; 16] =
@@ -32,7 +36,10 @@ pub fn init_logs(settings: &TelemetrySettings) -> Result<(), ConfigError> {
     let registry = tracing_subscriber::registry().with(filter);
     let set = match settings.format {
         LogFormat::Text => registry.with(lines.with_target(false)).try_init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+        // The list of spans has the innermost one, too.
+        LogFormat::Json => {
+            registry.with(lines.json().flatten_event(true).with_current_span(false).with_span_list(true)).try_init()
+        }
     };
     set.map_err(|error| ConfigError::new(format!("settings: telemetry: {error}")))
 }
@@ -44,10 +51,13 @@ pub fn metrics() -> Option<PrometheusHandle> {
         let builder = PrometheusBuilder::new();
         let builder = builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS).ok()?;
         let handle = builder.install_recorder().ok()?;
-        websocket::metrics::describe();
-        streams::metrics::describe();
-        tls::describe();
-        retention::describe();
+        catalogue::describe();
+        metrics_process::Collector::default().describe();
+        // There from the start: usually nothing ever waits.
+        for name in [websocket::metrics::QUEUE_BYTES, connections::CONNECTIONS, passwords::HASHING] {
+            metrics::gauge!(name).set(0.0);
+        }
+        metrics::gauge!("lancewire_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         Some(handle)
     };
     RECORDER.get_or_init(install).clone()

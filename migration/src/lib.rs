@@ -23,6 +23,7 @@ mod m20261127_000001_refresh_successors;
 mod m20261127_000002_mailboxes;
 mod m20261127_000003_notification_details;
 mod m20261127_000004_log_histories;
+mod m20261128_000301_node_keys;
 mod m20261128_000501_retention;
 mod m20261128_000502_retention_indexes;
 mod m20261128_000503_withheld_jobs;
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000002_mailboxes::Migration),
             Box::new(m20261127_000003_notification_details::Migration),
             Box::new(m20261127_000004_log_histories::Migration),
+            Box::new(m20261128_000301_node_keys::Migration),
             Box::new(m20261128_000501_retention::Migration),
             Box::new(m20261128_000502_retention_indexes::Migration),
             Box::new(m20261128_000503_withheld_jobs::Migration),

@@ -15,15 +15,38 @@ pub enum AccountError {
     /// An input cannot be used.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// Too many failed attempts for this account or from this address.
-    #[error("Too many failed attempts. Try again in {} s.", retry_after_ms.div_ceil(1_000))]
+    /// Too much of something at this time.
+    #[error("{}. Try again in {} s.", what.as_str(), retry_after_ms.div_ceil(1_000))]
     TooMany {
+        /// Of what.
+        what: TooMuch,
         /// When to come back, in milliseconds.
         retry_after_ms: u32,
     },
     /// Ours.
     #[error(transparent)]
     Fault(#[from] Fault),
+}
+
+/// What there was too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooMuch {
+    /// Failed attempts for an account or from an address.
+    Failures,
+    /// Passwords that are being hashed: nothing was compared.
+    Hashing,
+    /// Accounts opened from an address.
+    SignUps,
+}
+
+impl TooMuch {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failures => "Too many failed attempts",
+            Self::Hashing => "Too many passwords are being checked at this moment",
+            Self::SignUps => "Too many accounts were opened from your address",
+        }
+    }
 }
 
 faults_into!(AccountError);

@@ -313,7 +313,9 @@ impl AccountError {
         match self {
             Self::Denied(refused) => Err(denied(refused)),
             Self::Invalid(invalid) => Ok(InputError::from(invalid).into()),
-            Self::TooMany { retry_after_ms } => Ok(TooManyAttemptsError::new(self.to_string(), retry_after_ms).into()),
+            Self::TooMany { retry_after_ms, .. } => {
+                Ok(TooManyAttemptsError::new(self.to_string(), retry_after_ms).into())
+            }
             Self::Fault(failed) => Err(fault(failed)),
         }
     }
@@ -342,7 +344,8 @@ pub(crate) struct SessionObject {
     access_token_expires_at: DateTime,
     /// For `refreshSession`, once. Keep it secret.
     refresh_token: String,
-    /// When the refresh token stops working; after that, sign in again.
+    /// When the refresh token stops working; after that, sign in again. A refresh gives a later one, but none beyond the
+    /// greatest age of a session, 90 days after its sign-in unless the server is set otherwise.
     refresh_token_expires_at: DateTime,
 }
 
@@ -381,7 +384,8 @@ pub(crate) struct SignInInput {
 }
 
 /// Trade a refresh token for a new pair. Each token works once; reuse ends the whole session family. But for 10 s after its
-/// first use, and until the new one is used, it gives the same new refresh token again.
+/// first use, and until the new one is used, it gives the same new refresh token again. A session that has reached its
+/// greatest age is refused with `INVALID_CREDENTIALS`: sign in again.
 #[derive(InputObject)]
 pub(crate) struct RefreshSessionInput {
     /// The `refreshToken` of the latest pair.

@@ -3,20 +3,20 @@
 //! Password hashing happens before a transaction opens: on `SQLite` there is one writer, and it must not wait for
 //! Argon2. Sockets are told of an ended session after the commit, never before it.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     prelude::async_trait::async_trait,
-    sea_query::{Expr, OnConflict},
+    sea_query::{Expr, LockType, OnConflict},
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
     entity::{skills, user_skills, users},
-    error::AccountError,
+    error::{AccountError, TooMuch},
     model::{AccountName, Email, Skill, UserCard, avatar_url},
     skills::SkillUse,
 };
@@ -26,6 +26,7 @@ use crate::{
         attempts::{AttemptKey, Attempts},
         passwords::{Password, PasswordFault, Passwords, Verdict},
         sessions::{Refresh, Sessions, TokenPair},
+        sign_ups::SignUps,
     },
     clock::{Clock, Timestamp},
     db::{Db, Tx},
@@ -50,6 +51,7 @@ pub struct Accounts {
     passwords: Passwords,
     attempts: Attempts,
     suspensions: Arc<Notify>,
+    sign_ups: SignUps,
 }
 
 /// `signUp`, as it came.
@@ -86,8 +88,15 @@ pub trait RoleDependents: Send + Sync {
 
 impl Accounts {
     /// Accounts on these tools.
-    pub fn new(db: Db, clock: Clock, ids: Ids, sessions: Sessions, passwords: Passwords, attempts: Attempts) -> Self {
-        Self { db, clock, ids, sessions, passwords, attempts, suspensions: Arc::default() }
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        ids: Ids,
+        sessions: Sessions,
+        passwords: Passwords,
+        (attempts, sign_ups): (Attempts, SignUps),
+    ) -> Self {
+        Self { db, clock, ids, sessions, passwords, attempts, sign_ups, suspensions: Arc::default() }
     }
 
     /// Rung when an account was suspended or reinstated here, after the commit.
@@ -101,7 +110,8 @@ impl Accounts {
         Self { db: db.clone(), ..self.clone() }
     }
 
-    /// Opens an account and its first session. A taken address is said so, at a limited rate for each caller's address.
+    /// Opens an account and its first session. A taken address is said so, at a limited rate for each caller's address,
+    /// from which only so many accounts an hour are opened.
     #[tracing::instrument(skip_all)]
     pub async fn sign_up(&self, command: SignUp, from: IpAddr) -> Result<(UserCard, TokenPair), AccountError> {
         let (email, name, password) = parse_new_account(&command)?;
@@ -110,17 +120,30 @@ impl Accounts {
         }
         let roles = Roles { admin: false, ..command.roles };
         let attempt = self.attempts.begin(&[AttemptKey::Address(from)]).map_err(too_many)?;
+        let sign_up = self.sign_ups.begin(from);
+        let sign_up = sign_up.map_err(|refused| too_much(TooMuch::SignUps, refused.retry_after))?;
         let hash = self.passwords.hash(&password).await.map_err(password_fault)?;
         let (email, name, hash) = (&email, &name, &hash);
-        let (user, session, refresh) = self
+        let opened = self
             .db
             .transact(|tx| async move {
                 let user = self.insert_in(&tx, email, name, hash, roles).await?;
                 let (session, refresh) = self.sessions.open_in(&tx, user.id).await?;
                 Ok::<_, AccountError>((user, session, refresh))
             })
-            .await?;
+            .await;
+        let (user, session, refresh) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                // Whether an email is taken is worth guessing; nothing else that can be refused here is.
+                if matches!(&error, AccountError::Invalid(invalid) if invalid.kind == InvalidKind::EmailTaken) {
+                    attempt.failed();
+                }
+                return Err(error);
+            }
+        };
         attempt.succeeded();
+        sign_up.opened();
         tracing::info!(user.id = %user.id, "account opened");
         Ok((user.clone(), self.sessions.pair(user.id, session, refresh)?))
     }
@@ -192,7 +215,10 @@ impl Accounts {
         let account = AccountName::read(email);
         let key = AttemptKey::account(account.key());
         let attempt = self.attempts.begin(&[key, AttemptKey::Address(from)]).map_err(too_many)?;
-        let candidate = Password::candidate(password).map_err(|_| refused())?;
+        let Ok(candidate) = Password::candidate(password) else {
+            attempt.failed();
+            return Err(refused());
+        };
         let (row, (session, refresh)) = loop {
             let rows = users::Entity::find()
                 .filter(users::Column::Email.is_in(account.spellings()))
@@ -205,9 +231,13 @@ impl Accounts {
             let stored = row.as_ref().map(|row| row.password_hash.as_str());
             let rehash = match self.passwords.verify(&candidate, stored).await.map_err(password_fault)? {
                 Verdict::Right { rehash } => rehash,
-                Verdict::Wrong => return Err(refused()),
+                Verdict::Wrong => {
+                    tracing::info!(account.known = row.is_some(), client.address = %from, "sign-in failed");
+                    attempt.failed();
+                    return Err(refused());
+                }
             };
-            let row = row.ok_or_else(refused)?;
+            let row = row.ok_or_else(|| Fault::corrupt("a right password of nobody"))?;
             let stronger = if rehash { self.passwords.hash(&candidate).await.ok() } else { None };
             let (user, verified, stronger) = (row.id, &row.password_hash, &stronger);
             let opened = self
@@ -237,19 +267,30 @@ impl Accounts {
     /// ends its session afterwards.
     #[tracing::instrument(skip_all)]
     pub async fn refresh(&self, token: &str, from: IpAddr) -> Result<(UserCard, TokenPair), AccountError> {
-        let attempt = self.attempts.begin(&[AttemptKey::Address(from)]).map_err(too_many)?;
+        // Nobody guesses 32 bytes: any number may come at the same moment, and only what was wrong is counted.
+        let key = [AttemptKey::Address(from)];
+        self.attempts.check(&key).map_err(too_many)?;
         let refresh = self.db.transact(|tx| async move { self.sessions.refresh_in(&tx, token).await }).await?;
         match refresh {
             Refresh::Rotated(user, session, refresh) => {
-                attempt.succeeded();
                 let card = self.card(user).await?.ok_or_else(|| Fault::corrupt("a session without its user"))?;
                 Ok((card, self.sessions.pair(user, session, refresh)?))
             }
             Refresh::Reused(session) => {
+                self.attempts.count_failure(&key);
                 tracing::warn!(session.id = %session, "a refresh token came twice; its session was ended");
                 Err(refresh_refused())
             }
-            Refresh::Refused => Err(refresh_refused()),
+            Refresh::TooOld(session) => {
+                tracing::info!(session.id = %session, "a session reached its greatest age");
+                let message = "This session has reached its greatest age. Sign in again.";
+                Err(Invalid::new(InvalidKind::InvalidCredentials, message, "refreshToken").into())
+            }
+            Refresh::Refused => {
+                self.attempts.count_failure(&key);
+                tracing::info!(client.address = %from, "a refresh token was refused");
+                Err(refresh_refused())
+            }
         }
     }
 
@@ -285,9 +326,16 @@ impl Accounts {
             let message = "currentPassword is not your password. Check it and try again.";
             AccountError::from(Invalid::new(InvalidKind::InvalidCredentials, message, "currentPassword"))
         };
-        let current = Password::candidate(current).map_err(|_| wrong())?;
+        let Ok(current) = Password::candidate(current) else {
+            attempt.failed();
+            return Err(wrong());
+        };
         let verdict = self.passwords.verify(&current, Some(&row.password_hash)).await.map_err(password_fault)?;
-        let Verdict::Right { .. } = verdict else { return Err(wrong()) };
+        let Verdict::Right { .. } = verdict else {
+            tracing::info!(user.id = %user, "the current password was wrong");
+            attempt.failed();
+            return Err(wrong());
+        };
         let hash = &self.passwords.hash(&new).await.map_err(password_fault)?;
         let refresh = self
             .db
@@ -454,6 +502,13 @@ impl Accounts {
         Ok(users::Entity::find_by_id(user).one(self.db.reader()).await?.map(Into::into))
     }
 
+    /// Locks a user's row until the transaction ends, for a rule about all that they have. Rows that merely refer to the
+    /// user may be written meanwhile.
+    pub async fn lock_in(&self, tx: &Tx, user: UserId) -> Result<(), Fault> {
+        let row = users::Entity::find_by_id(user).lock(LockType::NoKeyUpdate).one(&**tx).await?;
+        row.map(drop).ok_or_else(|| Fault::corrupt(format!("{user} is missing")))
+    }
+
     /// The public card of a user who must exist, inside a transaction.
     pub async fn card_in(&self, tx: &Tx, user: UserId) -> Result<UserCard, Fault> {
         let row = users::Entity::find_by_id(user).one(&**tx).await?;
@@ -588,13 +643,17 @@ async fn set_password_in(tx: &Tx, user: UserId, hash: &str) -> Result<(), sea_or
 }
 
 fn too_many(refused: crate::auth::attempts::TooMany) -> AccountError {
-    let retry_after_ms = u32::try_from(refused.retry_after.as_millis()).unwrap_or(u32::MAX);
-    AccountError::TooMany { retry_after_ms }
+    too_much(TooMuch::Failures, refused.retry_after)
+}
+
+fn too_much(what: TooMuch, retry_after: Duration) -> AccountError {
+    let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
+    AccountError::TooMany { what, retry_after_ms }
 }
 
 fn password_fault(fault: PasswordFault) -> AccountError {
     match fault {
-        PasswordFault::Busy => AccountError::TooMany { retry_after_ms: 1_000 },
+        PasswordFault::Busy => too_much(TooMuch::Hashing, Duration::from_secs(1)),
         other => Fault::Unavailable(other.to_string()).into(),
     }
 }

@@ -1,19 +1,24 @@
 //! Growing delays for failed sign-ins.
 //!
 //! Owns how often a password may be guessed, per account and per address. Called by the sign-in use case, and by
-//! nothing after it: [`Attempts::begin`] before the password is looked at, then [`Attempt::succeeded`] or nothing.
+//! nothing after it: [`Attempts::begin`] before the password is looked at, then [`Attempt::succeeded`] or
+//! [`Attempt::failed`].
 //!
-//! An attempt is *reserved*: `begin` decides and counts it as failed in one step under one lock, and only a success
-//! takes that back. Guesses sent side by side therefore see each other's reservations, and one whose request is dropped
-//! half way stays counted. A refused attempt is not counted: it was not a guess, and hammering does not prolong the
-//! wait.
+//! An attempt is *reserved*: `begin` decides and counts it as failed in one step under one lock, so guesses sent side by
+//! side see each other's reservations. It stays counted only where [`Attempt::failed`] says that the secret was compared
+//! and was wrong. Whatever else becomes of it takes it back: a success, and as well a full queue of hashes, a database
+//! that is away, a deadline, a request that was dropped. Nobody has learned anything from those, and none of them is a
+//! person's mistake. A refused attempt is not counted: it was not a guess, and hammering does not prolong the wait.
+//!
+//! What nobody can guess needs no reservation: [`Attempts::check`] looks at the wait and [`Attempts::count_failure`]
+//! counts what was wrong, so that any number of honest refreshes may come from one address at the same moment.
 //!
 //! - The first failures are free: 5 for an account, 20 for an address, behind which many people may sit. From then on
 //!   each failure makes the next attempt wait: 1 s, 2 s, 4 s and so on up to 15 minutes. An hour after the last failure
 //!   all is forgotten. (The limit that NIST SP 800-63B asks for, as a delay rather than a lock.)
 //! - A success clears the account. The address only gets this attempt back: else whoever owns one account could clear
 //!   their address between guesses at others.
-//! - An IPv6 address counts as its /64, which is what one subscriber has; an IPv4 address mapped into IPv6 as itself.
+//! - An IPv6 address counts in each of its networks, with more free failures in the wider ones ([`network`]).
 //! - An unknown email counts exactly as a known one: keys are hashes of what was typed, so a delay tells nothing.
 //!
 //! The price of a delay per account is that a stranger can make its owner wait, for 15 minutes at most.
@@ -27,7 +32,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -37,7 +42,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
-use crate::clock::{Clock, Timestamp};
+use crate::{
+    clock::{Clock, Timestamp},
+    network::{self, Network},
+};
 
 /// The numbers; the defaults are those of the module's description.
 #[derive(Clone, Debug)]
@@ -84,16 +92,30 @@ impl AttemptKey {
         Self::Account(Sha256::digest(normalised_email).into())
     }
 
-    /// One key for all addresses that one subscriber has.
-    fn folded(self) -> Self {
+    /// What it is counted by, and how many times the free failures of one each has.
+    fn counted(self) -> impl Iterator<Item = (Key, u32)> {
+        let (account, address) = match self {
+            Self::Account(hash) => (Some((Key::Account(hash), 1)), None),
+            Self::Address(address) => (None, Some(address)),
+        };
+        let networks = address.into_iter().flat_map(network::Level::of);
+        account.into_iter().chain(networks.map(|level| (Key::Network(level.network), level.times)))
+    }
+
+    /// As other nodes are told: one key for all addresses of one subscriber.
+    fn told(self) -> Self {
         match self {
             Self::Account(hash) => Self::Account(hash),
-            Self::Address(address) => Self::Address(match address.to_canonical() {
-                IpAddr::V4(address) => IpAddr::V4(address),
-                IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
-            }),
+            Self::Address(address) => Self::Address(Network::of(address).address()),
         }
     }
+}
+
+/// What is counted.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Key {
+    Account([u8; 32]),
+    Network(Network),
 }
 
 impl fmt::Debug for AttemptKey {
@@ -145,7 +167,7 @@ struct Words {
 
 #[derive(Default)]
 struct State {
-    failures: HashMap<AttemptKey, Failures>,
+    failures: HashMap<Key, Failures>,
     /// Numbers the reservations, so that one taken back knows whether others came after it.
     reservations: u64,
 }
@@ -166,14 +188,21 @@ impl fmt::Debug for Attempts {
     }
 }
 
-/// A reserved attempt, counted as failed. To let it go is to have failed.
-#[derive(Debug)]
-#[must_use = "an attempt that is not told of its success has failed"]
+/// A reserved attempt. To let it go is to take it back: see [`Attempt::failed`].
+#[must_use = "an attempt that is let go is taken back at once"]
 pub struct Attempt {
     attempts: Attempts,
     number: u64,
-    /// Each key, and when it had failed last before this attempt.
-    keys: Vec<(AttemptKey, Option<Timestamp>)>,
+    /// What it was begun with.
+    keys: Vec<AttemptKey>,
+    /// What it is counted by, and when each had failed last before this attempt. Empty once it is settled.
+    counted: Vec<(Key, Option<Timestamp>)>,
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt").field("number", &self.number).field("keys", &self.keys).finish_non_exhaustive()
+    }
 }
 
 impl Words {
@@ -219,21 +248,28 @@ impl Attempts {
         let mut state = self.lock();
         match word {
             Word::Tried(key) => {
-                self.make_room(&mut state, 1, now);
+                self.make_room(&mut state, key.counted().count(), now);
                 state.reservations += 1;
                 let number = state.reservations;
-                self.count(&mut state, key.folded(), number, now);
+                for (key, _) in key.counted() {
+                    self.count(&mut state, key, number, now);
+                }
             }
             Word::TakenBack(key) => {
-                let key = key.folded();
-                if let Some(past) = state.failures.get_mut(&key) {
-                    past.count = past.count.saturating_sub(1);
-                    if past.count == 0 {
-                        state.failures.remove(&key);
+                for (key, _) in key.counted() {
+                    if let Some(past) = state.failures.get_mut(&key) {
+                        past.count = past.count.saturating_sub(1);
+                        if past.count == 0 {
+                            state.failures.remove(&key);
+                        }
                     }
                 }
             }
-            Word::Cleared(key) => drop(state.failures.remove(&key.folded())),
+            Word::Cleared(key) => {
+                for (key, _) in key.counted() {
+                    state.failures.remove(&key);
+                }
+            }
         }
     }
 
@@ -249,32 +285,62 @@ impl Attempts {
 
     /// Reserves an attempt for all of `keys`, or says how long to wait for the slowest of them.
     pub fn begin(&self, keys: &[AttemptKey]) -> Result<Attempt, TooMany> {
-        let mut distinct: Vec<AttemptKey> = keys.iter().map(|key| key.folded()).collect();
-        distinct.sort_unstable();
-        distinct.dedup();
         let mut state = self.lock();
         // Read under the lock, so that no reservation is dated before one that it follows.
         let now = self.clock.now();
+        let distinct = self.may_try(&mut state, keys, now)?;
+        let (number, counted) = self.count_all(&mut state, &distinct, now);
+        drop(state);
+        let keys = told(keys);
+        self.say(keys.iter().copied().map(Word::Tried));
+        Ok(Attempt { attempts: self.clone(), number, keys, counted })
+    }
+
+    /// Says how long to wait, if that is so, and reserves nothing: for what cannot be guessed.
+    pub fn check(&self, keys: &[AttemptKey]) -> Result<(), TooMany> {
+        let mut state = self.lock();
+        let now = self.clock.now();
+        self.may_try(&mut state, keys, now).map(drop)
+    }
+
+    /// Counts a failure that was not reserved.
+    pub fn count_failure(&self, keys: &[AttemptKey]) {
+        let mut state = self.lock();
+        let now = self.clock.now();
+        let distinct = distinct(keys);
+        self.count_all(&mut state, &distinct, now);
+        drop(state);
+        self.say(told(keys).into_iter().map(Word::Tried));
+    }
+
+    /// What `keys` are counted by, if all of them may try now.
+    fn may_try(&self, state: &mut State, keys: &[AttemptKey], now: Timestamp) -> Result<Vec<(Key, u32)>, TooMany> {
+        let distinct = distinct(keys);
         // A clock that was turned back must not make anyone wait until it has caught up.
-        for key in &distinct {
+        for (key, _) in &distinct {
             state.failures.entry(*key).and_modify(|past| past.last = past.last.min(now));
         }
-        let wait = |key: &AttemptKey| state.failures.get(key).map_or(Duration::ZERO, |past| self.wait(*key, past, now));
+        let wait = |(key, times): &(Key, u32)| {
+            state.failures.get(key).map_or(Duration::ZERO, |past| self.wait(*key, *times, past, now))
+        };
         let retry_after = distinct.iter().map(wait).max().unwrap_or_default();
-        if !retry_after.is_zero() {
-            return Err(TooMany { retry_after });
-        }
-        self.make_room(&mut state, distinct.len(), now);
+        if retry_after.is_zero() { Ok(distinct) } else { Err(TooMany { retry_after }) }
+    }
+
+    fn count_all(
+        &self,
+        state: &mut State,
+        distinct: &[(Key, u32)],
+        now: Timestamp,
+    ) -> (u64, Vec<(Key, Option<Timestamp>)>) {
+        self.make_room(state, distinct.len(), now);
         state.reservations += 1;
         let number = state.reservations;
-        let keys: Vec<_> = distinct.into_iter().map(|key| (key, self.count(&mut state, key, number, now))).collect();
-        drop(state);
-        self.say(keys.iter().map(|(key, _)| Word::Tried(*key)));
-        Ok(Attempt { attempts: self.clone(), number, keys })
+        (number, distinct.iter().map(|(key, _)| (*key, self.count(state, *key, number, now))).collect())
     }
 
     /// Counts one failure, and says when the one before was.
-    fn count(&self, state: &mut State, key: AttemptKey, number: u64, now: Timestamp) -> Option<Timestamp> {
+    fn count(&self, state: &mut State, key: Key, number: u64, now: Timestamp) -> Option<Timestamp> {
         let past = state.failures.get(&key).filter(|past| !self.forgotten(past, now)).copied();
         let (count, since) = past.map_or((0, number), |past| (past.count, past.since));
         state.failures.insert(key, Failures { count: count.saturating_add(1), last: now, by: number, since });
@@ -282,10 +348,10 @@ impl Attempts {
     }
 
     /// How long `key` must still wait.
-    fn wait(&self, key: AttemptKey, past: &Failures, now: Timestamp) -> Duration {
+    fn wait(&self, key: Key, times: u32, past: &Failures, now: Timestamp) -> Duration {
         let free = match key {
-            AttemptKey::Account(_) => self.settings.free_per_account,
-            AttemptKey::Address(_) => self.settings.free_per_address,
+            Key::Account(_) => self.settings.free_per_account,
+            Key::Network(_) => self.settings.free_per_address.saturating_mul(times),
         };
         if past.count <= free {
             return Duration::ZERO;
@@ -322,25 +388,35 @@ impl Attempts {
 }
 
 impl Attempt {
-    /// The password was right: clears the account and takes this attempt back from the address.
-    pub fn succeeded(self) {
-        let accounts = |(key, _): &(AttemptKey, _)| matches!(key, AttemptKey::Account(_)).then_some(*key);
+    /// The secret was right: clears the account and takes this attempt back from the address.
+    pub fn succeeded(mut self) {
+        let is_account = |key: &AttemptKey| matches!(key, AttemptKey::Account(_));
         let mut state = self.attempts.lock();
-        for account in self.keys.iter().filter_map(accounts) {
-            state.failures.remove(&account);
+        for (key, _) in self.keys.iter().filter(|key| is_account(key)).flat_map(|key| key.counted()) {
+            state.failures.remove(&key);
         }
         drop(state);
-        self.attempts.say(self.keys.iter().filter_map(accounts).map(Word::Cleared));
-        let (attempts, number) = (self.attempts, self.number);
-        let others = self.keys.into_iter().filter(|key| accounts(key).is_none()).collect();
-        Self { attempts, number, keys: others }.not_tried();
+        let (accounts, others): (Vec<_>, Vec<_>) = self.keys.drain(..).partition(is_account);
+        self.attempts.say(accounts.into_iter().map(Word::Cleared));
+        self.counted.retain(|(key, _)| matches!(key, Key::Network(_)));
+        self.keys = others;
+        // What is left is taken back when this is dropped, here.
     }
 
-    /// The password was never compared, because of a fault or an overload of ours: takes this attempt back, and no
-    /// other.
-    pub fn not_tried(self) {
+    /// The secret was compared and is wrong: the attempt stays counted.
+    pub fn failed(mut self) {
+        self.counted.clear();
+    }
+}
+
+impl Drop for Attempt {
+    /// Nothing was compared, or nobody has learned the outcome: takes this attempt back, and no other.
+    fn drop(&mut self) {
+        if self.counted.is_empty() {
+            return;
+        }
         let mut state = self.attempts.lock();
-        for (key, before) in &self.keys {
+        for (key, before) in &self.counted {
             let Some(past) = state.failures.get_mut(key).filter(|past| past.since <= self.number) else { continue };
             past.count = past.count.saturating_sub(1);
             if past.count == 0 {
@@ -350,8 +426,24 @@ impl Attempt {
             }
         }
         drop(state);
-        self.attempts.say(self.keys.iter().map(|(key, _)| Word::TakenBack(*key)));
+        self.attempts.say(self.keys.iter().copied().map(Word::TakenBack));
     }
+}
+
+/// What keys are counted by, each once.
+fn distinct(keys: &[AttemptKey]) -> Vec<(Key, u32)> {
+    let mut distinct: Vec<(Key, u32)> = keys.iter().flat_map(|key| key.counted()).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    distinct
+}
+
+/// The keys as other nodes are told, each once.
+fn told(keys: &[AttemptKey]) -> Vec<AttemptKey> {
+    let mut told: Vec<AttemptKey> = keys.iter().map(|key| key.told()).collect();
+    told.sort_unstable();
+    told.dedup();
+    told
 }
 
 fn since(past: Timestamp, now: Timestamp) -> Duration {
@@ -377,9 +469,13 @@ mod tests {
         AttemptKey::Address(text.parse().expect("is an address"))
     }
 
+    fn fail(attempts: &Attempts, keys: &[AttemptKey]) -> Result<(), TooMany> {
+        attempts.begin(keys).map(Attempt::failed)
+    }
+
     /// Fails as often as is allowed without waiting, and says how often and how long the wait is then.
     fn exhaust(attempts: &Attempts, keys: &[AttemptKey]) -> (usize, Duration) {
-        let failures = std::iter::repeat_with(|| attempts.begin(keys)).take_while(Result::is_ok).count();
+        let failures = std::iter::repeat_with(|| fail(attempts, keys)).take_while(Result::is_ok).count();
         (failures, wait(attempts, keys))
     }
 
@@ -398,7 +494,7 @@ mod tests {
             clock.advance(delay.saturating_sub(Duration::from_millis(1)));
             assert_eq!(wait(&attempts, &ada), Duration::from_millis(1));
             clock.advance(Duration::from_millis(1));
-            drop(attempts.begin(&ada).expect("has waited"));
+            fail(&attempts, &ada).expect("has waited");
         }
         clock.advance(Duration::from_hours(1));
         assert_eq!(exhaust(&attempts, &ada), (6, Duration::from_secs(1)));
@@ -421,19 +517,19 @@ mod tests {
     fn a_success_clears_the_account_and_not_the_address() {
         let (attempts, clock) = attempts();
         let (ada, mallory, home) = (account("ada"), account("mallory"), address("192.0.2.1"));
-        (0..5).for_each(|_| drop(attempts.begin(&[ada, home]).expect("is free")));
+        (0..5).for_each(|_| fail(&attempts, &[ada, home]).expect("is free"));
         attempts.begin(&[ada, home]).expect("is free").succeeded();
         assert_eq!(exhaust(&attempts, &[ada]).0, 6, "the account begins anew");
         // Signing in to an account of one's own between guesses buys none.
         for guess in 6..=21 {
             attempts.begin(&[mallory, home]).expect("is free").succeeded();
-            drop(attempts.begin(&[home]).unwrap_or_else(|_| panic!("guess {guess} of 21 goes through")));
+            fail(&attempts, &[home]).unwrap_or_else(|_| panic!("guess {guess} of 21 goes through"));
         }
         assert_eq!(wait(&attempts, &[mallory, home]), Duration::from_secs(1));
         // And once the wait is over, a success does not start it again for the others behind the address.
         clock.advance(Duration::from_secs(1));
         attempts.begin(&[mallory, home]).expect("has waited").succeeded();
-        drop(attempts.begin(&[home]).expect("has waited"));
+        fail(&attempts, &[home]).expect("has waited");
         assert_eq!(wait(&attempts, &[home]), Duration::from_secs(2));
     }
 
@@ -445,7 +541,7 @@ mod tests {
             from.said(100).await.into_iter().for_each(|word| to.hear(word));
         };
         let keys = [account("ada"), address("192.0.2.1")];
-        (0..3).for_each(|_| drop(one.begin(&keys).expect("is free")));
+        (0..3).for_each(|_| fail(&one, &keys).expect("is free"));
         exchange(&one, &two).await;
         assert_eq!(exhaust(&two, &keys), (3, Duration::from_secs(1)), "5 are free on both together");
         exchange(&two, &one).await;
@@ -456,8 +552,25 @@ mod tests {
         one.begin(&keys).expect("has waited").succeeded();
         exchange(&one, &two).await;
         assert_eq!(exhaust(&two, &[account("ada")]).0, 6);
-        let failures = two.lock().failures[&address("192.0.2.1")].count;
+        let failures = two.lock().failures[&Key::Network(Network::of([192, 0, 2, 1].into()))].count;
         assert_eq!(failures, 6, "each failure counts once, and the success for none");
+    }
+
+    #[test]
+    fn what_cannot_be_guessed_is_counted_when_it_was_wrong() {
+        let (attempts, clock) = attempts();
+        let home = [address("192.0.2.1")];
+        for _ in 0..100 {
+            attempts.check(&home).expect("nothing has failed");
+        }
+        for _ in 0..=20 {
+            attempts.check(&home).expect("is free");
+            attempts.count_failure(&home);
+        }
+        assert_eq!(attempts.check(&home).expect_err("must wait").retry_after, Duration::from_secs(1));
+        assert_eq!(wait(&attempts, &home), Duration::from_secs(1), "the same count");
+        clock.advance(Duration::from_secs(1));
+        attempts.check(&home).expect("has waited");
     }
 
     #[test]
@@ -465,12 +578,12 @@ mod tests {
         let (attempts, _clock) = attempts();
         let ada = [account("ada")];
         for _ in 0..100 {
-            attempts.begin(&ada).expect("is free").not_tried();
+            drop(attempts.begin(&ada).expect("is free"));
         }
         let late = attempts.begin(&ada).expect("is free");
         attempts.begin(&ada).expect("is free").succeeded();
-        drop(attempts.begin(&ada).expect("is free"));
-        late.not_tried();
+        fail(&attempts, &ada).expect("is free");
+        drop(late);
         assert_eq!(exhaust(&attempts, &ada).0, 5, "the failure after the success still counts");
     }
 
@@ -494,6 +607,13 @@ mod tests {
         exhaust(&attempts, &[address("2001:db8:0:1::1"), address("2001:db8:0:1::2")]);
         assert!(attempts.begin(&[address("2001:db8:0:1:ffff::9")]).is_err());
         assert!(attempts.begin(&[address("2001:db8:0:2::1")]).is_ok());
+        // A whole /48 has four times as much, and a /56 twice.
+        let (attempts, _clock) = super::tests::attempts();
+        let failures = |from: u16| {
+            let nets = (from..from + 16).map(|net| address(&format!("2001:db8:0:{net:x}::1")));
+            nets.map(|net| exhaust(&attempts, &[net]).0).sum::<usize>()
+        };
+        assert_eq!((failures(0x100), failures(0x200), failures(0x300)), (41, 40, 0));
         assert_eq!(exhaust(&attempts, &[address("::ffff:192.0.2.1")]).0, 21);
         assert!(attempts.begin(&[address("192.0.2.1")]).is_err());
         assert!(attempts.begin(&[address("::ffff:192.0.2.2")]).is_ok());
@@ -507,10 +627,10 @@ mod tests {
         for (pause, kept) in [(0, true), (60, false)] {
             attempts.clock.advance(Duration::from_mins(pause));
             for stranger in 0..10_000 {
-                drop(attempts.begin(&[account(&stranger.to_string())]).expect("is free"));
+                fail(&attempts, &[account(&stranger.to_string())]).expect("is free");
                 assert!(attempts.lock().failures.len() <= 1_000);
             }
-            assert_eq!(attempts.lock().failures.contains_key(&ada[0]), kept, "until it is forgotten");
+            assert_eq!(attempts.lock().failures.contains_key(&distinct(&ada)[0].0), kept, "until it is forgotten");
         }
     }
 

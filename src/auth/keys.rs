@@ -1,22 +1,17 @@
 //! The keys that sign access tokens.
 //!
 //! Owns a directory of Ed25519 private keys (RFC 8032), each a PKCS#8 PEM file (RFC 8410) named `<kid>.pem`; the file's
-//! name is the key's id in a token's header and in the published key set. Read once at start by the composition root;
-//! [`super::tokens`] signs and verifies with it and `/.well-known/jwks.json` publishes it. Private bytes leave neither
+//! name is the key's id in a token's header and in the published key set. Read at the start and every few seconds by
+//! [`super::rotation`]; [`super::tokens`] signs and verifies with it and `/.well-known/jwks.json` publishes it. Private bytes leave neither
 //! this module nor the signing call: only the signing key's are kept, and no error, log line or `Debug` shows any.
 //!
 //! # Rotation
 //!
-//! Every key in the directory verifies; one signs. No token is refused on the way when each step waits for the last:
-//!
-//! 1. Put the new key into the directory while `auth.signing_kid` names the old one; restart every process. All now
-//!    verify and publish the new key, none signs with it. Wait until caches of the published set have refreshed.
-//! 2. Name the new key in `auth.signing_kid`; restart every process.
-//! 3. Once the last token of the old key has run out (`auth.access_token_seconds` after step 2), remove the old file and
-//!    restart. A stolen key is removed at once instead: its tokens die and clients refresh.
-//!
-//! Without `auth.signing_kid` the greatest file name signs, so keys named by date (`2026-01.pem`) need no setting where
-//! one process runs.
+//! Every key in the directory verifies; one signs: the greatest file name that all live nodes know ([`super::rotation`]),
+//! so keys are best named by date (`2026-01.pem`). Put the new key into every node's directory, in any order, with or
+//! without restarts. Once the last token of the old key has run out (`auth.access_token_seconds` after the new one has
+//! begun to sign), remove the old file. A stolen key is removed at once instead: its tokens die and clients refresh.
+//! Others who verify tokens by the published set must look at it again when they meet a key that they do not know.
 //!
 //! # Development
 //!
@@ -113,6 +108,9 @@ pub enum KeyError {
     },
 }
 
+/// The public keys of a directory by their ids, each as a JWK's `x`.
+pub type PublicKeys = BTreeMap<String, String>;
+
 /// The key that signs and all keys that verify. Never empty.
 pub struct Keyring {
     signing_kid: String,
@@ -135,7 +133,7 @@ impl fmt::Debug for Keyring {
 
 impl Keyring {
     /// Reads every `<kid>.pem` of `dir`; `signing_kid`, or else the greatest name, signs. Files with other endings and
-    /// hidden files are passed over. Blocks on the file system: for the start of the process.
+    /// hidden files are passed over. Blocks on the file system.
     pub fn load(dir: &Path, signing_kid: Option<&str>, policy: KeyPolicy, ids: &Ids) -> Result<Self, KeyError> {
         let files = match policy {
             KeyPolicy::Require => list(dir)?,
@@ -181,6 +179,11 @@ impl Keyring {
             })
             .collect();
         json!({ "keys": keys })
+    }
+
+    /// The public keys by their ids.
+    pub fn public(&self) -> PublicKeys {
+        self.verifying.iter().map(|(kid, part)| (kid.clone(), part.x.clone())).collect()
     }
 
     /// The id of the key that signs.

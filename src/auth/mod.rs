@@ -8,9 +8,12 @@
 
 pub mod actor;
 pub mod attempts;
+mod hash_memory;
 pub mod keys;
 pub mod old_sessions;
 pub mod passwords;
 pub mod revocations;
+pub mod rotation;
 pub mod sessions;
+pub mod sign_ups;
 pub mod tokens;

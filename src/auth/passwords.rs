@@ -13,20 +13,31 @@
 //!   [`Verdict::Right`] asks for a new one.
 //! - Hashing is slow and takes memory by design, so it runs on the blocking pool, at most `parallel` at once with
 //!   [`QUEUE`] waiting; the rest is [`PasswordFault::Busy`]. A caller that goes away does not free its place before the
-//!   work is done.
+//!   work is done. The memory goes back to the system when nobody waits for it ([`hash_memory`](super::hash_memory)).
 //! - Texts are wiped from memory when dropped, and no `Debug` or error shows them.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use argon2::{
-    Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version,
-    password_hash::{self, phc::PasswordHash},
+    Algorithm, Argon2, Params, Version,
+    password_hash::{
+        self,
+        phc::{Output, ParamsString, PasswordHash, Salt},
+    },
 };
 use tokio::sync::Semaphore;
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
+use super::hash_memory::HashMemory;
 use crate::ids::Ids;
+
+/// Gauge: passwords that are being hashed, or wait for their turn.
+pub const HASHING: &str = "lancewire_password_hashes";
+/// Counter: passwords that were not hashed because too many waited.
+pub const BUSY: &str = "lancewire_password_hashes_refused_total";
+/// Histogram: how long a password took to be hashed, its wait included.
+pub const SECONDS: &str = "lancewire_password_hash_seconds";
 
 /// How many may wait for a hash, besides those being computed.
 pub const QUEUE: usize = 64;
@@ -192,6 +203,8 @@ pub struct Passwords {
     places: Arc<Semaphore>,
     /// One for everyone being served.
     turns: Arc<Semaphore>,
+    memory: Arc<HashMemory>,
+    parallel: usize,
 }
 
 impl fmt::Debug for Passwords {
@@ -207,24 +220,26 @@ impl Passwords {
         let parameters = Params::new(memory_kib, iterations, lanes, Some(Params::DEFAULT_OUTPUT_LEN))
             .map_err(PasswordFault::Settings)?;
         let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters);
-        let dummy = hash_now(&hasher, &ids.secret::<32>(), &ids.secret())?.into();
+        let memory = Arc::new(HashMemory::default());
+        let work = Work { hasher: &hasher, memory: &memory, wanted: &|| false };
+        let dummy = work.hash(&ids.secret::<32>(), &ids.secret())?.into();
         let parallel = parallel.clamp(1, Semaphore::MAX_PERMITS - QUEUE);
         let places = Arc::new(Semaphore::new(parallel + QUEUE));
-        Ok(Self { hasher, dummy, ids, places, turns: Arc::new(Semaphore::new(parallel)) })
+        Ok(Self { hasher, dummy, ids, places, turns: Arc::new(Semaphore::new(parallel)), memory, parallel })
     }
 
     /// The PHC string to store for `password`: parameters, a fresh salt and the hash.
     pub async fn hash(&self, password: &Password) -> Result<String, PasswordFault> {
-        let (hasher, password, salt) = (self.hasher.clone(), password.clone(), self.ids.secret());
-        self.run(move || hash_now(&hasher, password.0.as_bytes(), &salt)).await
+        let (password, salt) = (password.clone(), self.ids.secret());
+        self.run(move |work| work.hash(password.0.as_bytes(), &salt)).await
     }
 
     /// Whether `password` is the one that `stored` was made of. Nothing stored takes as long and is [`Verdict::Wrong`].
     pub async fn verify(&self, password: &Password, stored: Option<&str>) -> Result<Verdict, PasswordFault> {
         let known = stored.is_some();
         let stored = stored.unwrap_or(&self.dummy).to_owned();
-        let (hasher, password) = (self.hasher.clone(), password.clone());
-        let verdict = self.run(move || verify_now(&hasher, password.0.as_bytes(), &stored)).await?;
+        let password = password.clone();
+        let verdict = self.run(move |work| work.verify(password.0.as_bytes(), &stored)).await?;
         Ok(if known { verdict } else { Verdict::Wrong })
     }
 
@@ -232,31 +247,99 @@ impl Passwords {
     async fn run<T, W>(&self, work: W) -> Result<T, PasswordFault>
     where
         T: Send + 'static,
-        W: FnOnce() -> Result<T, PasswordFault> + Send + 'static,
+        W: FnOnce(Work<'_>) -> Result<T, PasswordFault> + Send + 'static,
     {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordFault::Busy)?;
+        let began = Instant::now();
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            metrics::counter!(BUSY).increment(1);
+            PasswordFault::Busy
+        })?;
+        let hashing = Hashing::begin();
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| PasswordFault::Interrupted)?;
+        let (hasher, memory) = (self.hasher.clone(), Arc::clone(&self.memory));
+        let (places, most) = (Arc::clone(&self.places), self.parallel + QUEUE);
+        let parallel = self.parallel;
         let work = move || {
             // Blocking work cannot be cancelled: it keeps its place and turn even when nobody waits for it any more.
-            let _held = (place, turn);
-            work()
+            let _held = (place, turn, hashing);
+            // More than are being served: somebody waits for a turn, and so for this memory.
+            let wanted = || most - places.available_permits() > parallel;
+            work(Work { hasher: &hasher, memory: &memory, wanted: &wanted })
         };
-        tokio::task::spawn_blocking(work).await.map_err(|_| PasswordFault::Interrupted)?
+        let done = tokio::task::spawn_blocking(work).await.map_err(|_| PasswordFault::Interrupted)?;
+        metrics::histogram!(SECONDS).record(began.elapsed().as_secs_f64());
+        done
     }
 }
 
-fn hash_now(hasher: &Argon2<'_>, password: &[u8], salt: &[u8; 16]) -> Result<String, PasswordFault> {
-    let hash = hasher.hash_password_with_salt(password, salt).map_err(PasswordFault::Hashing)?;
-    Ok(hash.to_string())
+/// Counts a hash for as long as it waits and works.
+struct Hashing;
+
+impl Hashing {
+    fn begin() -> Self {
+        metrics::gauge!(HASHING).increment(1.0);
+        Self
+    }
 }
 
-fn verify_now(hasher: &Argon2<'_>, password: &[u8], stored: &str) -> Result<Verdict, PasswordFault> {
-    let stored = PasswordHash::new(stored).map_err(|fault| PasswordFault::Stored(fault.into()))?;
-    let parameters = Params::try_from(&stored).map_err(PasswordFault::Stored)?;
-    match hasher.verify_password(password, &stored) {
-        Ok(()) => Ok(Verdict::Right { rehash: is_weaker(&stored, &parameters, hasher.params()) }),
-        Err(password_hash::Error::PasswordInvalid) => Ok(Verdict::Wrong),
-        Err(fault) => Err(PasswordFault::Hashing(fault)),
+impl Drop for Hashing {
+    fn drop(&mut self) {
+        metrics::gauge!(HASHING).decrement(1.0);
+    }
+}
+
+/// What one hash takes.
+struct Work<'a> {
+    hasher: &'a Argon2<'static>,
+    memory: &'a HashMemory,
+    /// Whether somebody waits for the memory.
+    wanted: &'a dyn Fn() -> bool,
+}
+
+impl Work<'_> {
+    fn hash(&self, password: &[u8], salt: &[u8; 16]) -> Result<String, PasswordFault> {
+        let salt = Salt::new(salt).map_err(|fault| PasswordFault::Hashing(fault.into()))?;
+        let parameters = self.hasher.params();
+        let hash = PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(parameters).map_err(PasswordFault::Hashing)?,
+            salt: Some(salt),
+            hash: Some(self.output(self.hasher, password, &salt)?),
+        };
+        Ok(hash.to_string())
+    }
+
+    fn verify(&self, password: &[u8], stored: &str) -> Result<Verdict, PasswordFault> {
+        let unreadable = || PasswordFault::Stored(password_hash::Error::PasswordInvalid);
+        let stored = PasswordHash::new(stored).map_err(|fault| PasswordFault::Stored(fault.into()))?;
+        let parameters = Params::try_from(&stored).map_err(PasswordFault::Stored)?;
+        let (Some(salt), Some(expected)) = (&stored.salt, &stored.hash) else { return Err(unreadable()) };
+        let algorithm =
+            Algorithm::try_from(stored.algorithm.as_str()).map_err(|fault| PasswordFault::Stored(fault.into()))?;
+        let version = match stored.version {
+            Some(version) => Version::try_from(version).map_err(|fault| PasswordFault::Stored(fault.into()))?,
+            None => Version::default(),
+        };
+        let hasher = Argon2::new(algorithm, version, parameters.clone());
+        // Compared in constant time.
+        if self.output(&hasher, password, salt)? == *expected {
+            Ok(Verdict::Right { rehash: is_weaker(&stored, &parameters, self.hasher.params()) })
+        } else {
+            Ok(Verdict::Wrong)
+        }
+    }
+
+    fn output(&self, hasher: &Argon2<'_>, password: &[u8], salt: &[u8]) -> Result<Output, PasswordFault> {
+        let parameters = hasher.params();
+        let mut buffer = Zeroizing::new([0; Output::MAX_LENGTH]);
+        let length = parameters.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+        let out = buffer.get_mut(..length).ok_or(PasswordFault::Hashing(password_hash::Error::OutputSize))?;
+        let hashed = self.memory.lend(parameters.block_count(), self.wanted, |blocks| {
+            hasher.hash_password_into_with_memory(password, salt, out, blocks)
+        });
+        hashed.map_err(|fault| PasswordFault::Hashing(fault.into()))?;
+        Output::new(out).map_err(|fault| PasswordFault::Hashing(fault.into()))
     }
 }
 
@@ -271,6 +354,7 @@ fn is_weaker(stored: &PasswordHash, parameters: &Params, today: &Params) -> bool
 
 #[cfg(test)]
 mod tests {
+    use argon2::PasswordHasher as _;
     use futures_util::FutureExt as _;
 
     use super::*;
@@ -368,7 +452,7 @@ mod tests {
             assert_eq!(verdict, Verdict::Right { rehash: expected }, "{then:?}");
         }
         let other_kind = Argon2::new(Algorithm::Argon2i, Version::V0x13, passwords(&today).hasher.params().clone());
-        let stored = hash_now(&other_kind, typed.0.as_bytes(), &[7; 16]).expect("hashes");
+        let stored = other_kind.hash_password_with_salt(typed.0.as_bytes(), &[7; 16]).expect("hashes").to_string();
         let verdict = passwords(&today).verify(&typed, Some(&stored)).await.expect("verifies");
         assert_eq!(verdict, Verdict::Right { rehash: true });
     }

@@ -10,6 +10,9 @@
 //! and by nobody who has only the table. The next refresh after that time takes the salt away. The time is the
 //! database's, and counts from the first use.
 //!
+//! A session has a greatest age, which no refresh extends: neither of its tokens is good for longer, and then its user
+//! signs in again.
+//!
 //! The end of a session is an event of the log, recorded in the same transaction, so that every node hears
 //! of it and closes what is open for it ([`Sessions::hear`]): in order with everything else that happens, and never
 //! lost.
@@ -89,6 +92,8 @@ type Secret = [u8; 32];
 pub enum Refresh {
     /// It was good; the session goes on with the token given.
     Rotated(UserId, SessionId, NewRefreshToken),
+    /// The session has reached its greatest age and was ended.
+    TooOld(SessionId),
     /// It had been used: the session has been ended.
     Reused(SessionId),
     /// It is unknown, expired, or of a session that is over.
@@ -100,6 +105,8 @@ pub enum Refresh {
 pub struct NewRefreshToken {
     text: String,
     expires_at: Timestamp,
+    /// When its session reaches its greatest age.
+    session_ends_at: Timestamp,
 }
 
 impl std::fmt::Debug for NewRefreshToken {
@@ -116,15 +123,32 @@ pub struct Sessions {
     revocations: Revocations,
     clock: Clock,
     ids: Ids,
-    refresh_lifetime: TimeDelta,
+    lifetimes: SessionLifetimes,
+}
+
+/// How long what a session has is good for.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLifetimes {
+    refresh_token: TimeDelta,
+    session: TimeDelta,
+}
+
+impl SessionLifetimes {
+    /// Refresh tokens that live for `refresh_seconds`, and sessions that live for `session_seconds` from their sign-in,
+    /// however often they are refreshed.
+    pub fn new(refresh_seconds: u64, session_seconds: u64) -> Self {
+        let delta = |seconds| {
+            let delta = i64::try_from(seconds).ok().and_then(TimeDelta::try_seconds);
+            delta.unwrap_or(TimeDelta::days(36_500)).min(TimeDelta::days(36_500))
+        };
+        Self { refresh_token: delta(refresh_seconds), session: delta(session_seconds) }
+    }
 }
 
 impl Sessions {
-    /// Sessions whose refresh tokens live for `refresh_seconds`.
-    pub fn new(db: Db, tokens: Arc<AccessTokens>, clock: Clock, ids: Ids, refresh_seconds: u64) -> Self {
-        let refresh_lifetime = i64::try_from(refresh_seconds).ok().and_then(TimeDelta::try_seconds);
-        let refresh_lifetime = refresh_lifetime.unwrap_or(TimeDelta::days(36_500));
-        Self { db, tokens, revocations: Revocations::default(), clock, ids, refresh_lifetime }
+    /// Sessions that live as long as `lifetimes` says.
+    pub fn new(db: Db, tokens: Arc<AccessTokens>, clock: Clock, ids: Ids, lifetimes: SessionLifetimes) -> Self {
+        Self { db, tokens, revocations: Revocations::default(), clock, ids, lifetimes }
     }
 
     /// What tells open sockets that their session ended.
@@ -140,6 +164,11 @@ impl Sessions {
     /// Whom `token` stands for now: the session must be alive, its user not suspended.
     pub async fn authenticate(&self, token: &str) -> Result<Principal, Unauthenticated> {
         self.stands_for(&self.verify(token)?).await
+    }
+
+    /// Whose token this is, by its signature and its time alone: whether the session lives is not asked.
+    pub fn bearer(&self, token: &str) -> Result<UserId, Unauthenticated> {
+        self.verify(token).map(|claims| claims.user)
     }
 
     fn verify(&self, token: &str) -> Result<AccessClaims, Unauthenticated> {
@@ -181,15 +210,19 @@ impl Sessions {
     /// Opens a session.
     pub async fn open_in(&self, tx: &Tx, user: UserId) -> Result<(SessionId, NewRefreshToken), DbErr> {
         let session: SessionId = self.ids.next();
+        let now = self.clock.now();
         let sql = "INSERT INTO sessions (id, user_id, created_at, epoch) \
                    VALUES (?, ?, ?, (SELECT session_epoch FROM users WHERE id = ?)) RETURNING 1";
-        tx.query(sql, [session.into(), user.into(), self.clock.now().into(), user.into()]).await?;
-        Ok((session, self.next_token_in(tx, session, self.ids.secret()).await?))
+        tx.query(sql, [session.into(), user.into(), now.into(), user.into()]).await?;
+        Ok((session, self.next_token_in(tx, session, now + self.lifetimes.session, self.ids.secret()).await?))
     }
 
     /// One more refresh token for a session that lives.
     pub async fn renew_in(&self, tx: &Tx, session: SessionId) -> Result<NewRefreshToken, DbErr> {
-        self.next_token_in(tx, session, self.ids.secret()).await
+        let found = tx.query("SELECT created_at FROM sessions WHERE id = ?", [session.into()]).await?;
+        let row = found.first().ok_or_else(|| DbErr::RecordNotFound(format!("session {session}")))?;
+        let ends_at = row.try_get::<Timestamp>("", "created_at")? + self.lifetimes.session;
+        self.next_token_in(tx, session, ends_at, self.ids.secret()).await
     }
 
     /// Trades a refresh token for the next one of its family.
@@ -197,7 +230,7 @@ impl Sessions {
         let Some(secret) = secret(token) else { return Ok(Refresh::Refused) };
         let hash = Sha256::digest(secret).to_vec();
         let sql = format!(
-            "SELECT t.id, t.session_id, t.expires_at, t.used_at IS NOT NULL AS used, s.user_id FROM refresh_tokens t \
+            "SELECT t.id, t.session_id, t.expires_at, s.user_id, s.created_at FROM refresh_tokens t \
              JOIN sessions s ON s.id = t.session_id JOIN users u ON u.id = s.user_id \
              WHERE t.hash = ? AND s.ended_at IS NULL AND {IN_EPOCH} AND u.suspended_at IS NULL"
         );
@@ -205,6 +238,11 @@ impl Sessions {
         let Some(row) = found.first() else { return Ok(Refresh::Refused) };
         let (session, user): (SessionId, UserId) = (row.try_get("", "session_id")?, row.try_get("", "user_id")?);
         let id: RefreshTokenId = row.try_get("", "id")?;
+        let ends_at = row.try_get::<Timestamp>("", "created_at")? + self.lifetimes.session;
+        if ends_at <= self.clock.now() {
+            self.end_in(tx, session, "greatest age").await?;
+            return Ok(Refresh::TooOld(session));
+        }
         let salt: [u8; 32] = self.ids.secret();
         // The conditional update decides, not the row read above: of two that race, one uses the token.
         let spent = match tx.backend() {
@@ -220,7 +258,7 @@ impl Sessions {
             }
         };
         if spent.is_empty() {
-            if let Some(successor) = self.same_successor_in(tx, id, &secret).await? {
+            if let Some(successor) = self.same_successor_in(tx, id, &secret, ends_at).await? {
                 return Ok(Refresh::Rotated(user, session, successor));
             }
             self.end_in(tx, session, "refresh token reused").await?;
@@ -230,7 +268,7 @@ impl Sessions {
             return Ok(Refresh::Refused);
         }
         self.forget_salts_in(tx, session).await?;
-        let successor = self.next_token_in(tx, session, successor(&secret, &salt)).await?;
+        let successor = self.next_token_in(tx, session, ends_at, successor(&secret, &salt)).await?;
         Ok(Refresh::Rotated(user, session, successor))
     }
 
@@ -255,6 +293,7 @@ impl Sessions {
         tx: &Tx,
         token: RefreshTokenId,
         secret: &Secret,
+        session_ends_at: Timestamp,
     ) -> Result<Option<NewRefreshToken>, DbErr> {
         let now = self.clock.now();
         // Read anew: the twin that used it has committed in between.
@@ -275,7 +314,8 @@ impl Sessions {
         let found = tx.query(sql, [Sha256::digest(successor).to_vec().into()]).await?;
         let Some(row) = found.first() else { return Ok(None) };
         let expires_at: Timestamp = row.try_get("", "expires_at")?;
-        Ok((expires_at > now).then(|| NewRefreshToken { text: BASE64_URL_SAFE_NO_PAD.encode(successor), expires_at }))
+        let text = BASE64_URL_SAFE_NO_PAD.encode(successor);
+        Ok((expires_at > now).then_some(NewRefreshToken { text, expires_at, session_ends_at }))
     }
 
     /// Ends one session.
@@ -371,7 +411,10 @@ impl Sessions {
     /// The pair for a session just opened or refreshed. Called after the commit: an access token must not outlive a
     /// rolled-back session.
     pub fn pair(&self, user: UserId, session: SessionId, refresh: NewRefreshToken) -> Result<TokenPair, Fault> {
-        let access = self.tokens.issue(user, session).map_err(|fault| Fault::Unavailable(fault.to_string()))?;
+        let access = self
+            .tokens
+            .issue(user, session, refresh.session_ends_at)
+            .map_err(|fault| Fault::Unavailable(fault.to_string()))?;
         Ok(TokenPair {
             session,
             access: access.text,
@@ -381,15 +424,21 @@ impl Sessions {
         })
     }
 
-    async fn next_token_in(&self, tx: &Tx, session: SessionId, secret: Secret) -> Result<NewRefreshToken, DbErr> {
+    async fn next_token_in(
+        &self,
+        tx: &Tx,
+        session: SessionId,
+        session_ends_at: Timestamp,
+        secret: Secret,
+    ) -> Result<NewRefreshToken, DbErr> {
         let now = self.clock.now();
-        let expires_at = now + self.refresh_lifetime;
+        let expires_at = (now + self.lifetimes.refresh_token).min(session_ends_at);
         let sql = "INSERT INTO refresh_tokens (id, session_id, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?) \
                    RETURNING 1";
         let id: RefreshTokenId = self.ids.next();
         let hash = Sha256::digest(secret).to_vec();
         tx.query(sql, [id.into(), session.into(), hash.into(), now.into(), expires_at.into()]).await?;
-        Ok(NewRefreshToken { text: BASE64_URL_SAFE_NO_PAD.encode(secret), expires_at })
+        Ok(NewRefreshToken { text: BASE64_URL_SAFE_NO_PAD.encode(secret), expires_at, session_ends_at })
     }
 }
 

@@ -22,7 +22,10 @@
 //! second early merely refreshes. `nbf` has [`NOT_BEFORE_LEEWAY`]: a token issued by one machine must work at once on
 //! another whose clock runs a little behind, and accepting it early gives nobody anything.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta};
@@ -111,20 +114,30 @@ pub enum TokenFault {
 /// Issues and verifies access tokens.
 #[derive(Debug)]
 pub struct AccessTokens {
-    keyring: Arc<Keyring>,
+    keys: RwLock<Keys>,
     settings: TokenSettings,
     validation: Validation,
     /// Tokens whose signature was found good, by their digest: a client shows the same one with each request, and a
-    /// signature costs more to verify than all else about a small one. The keys do not change while the process runs;
-    /// the time, and whether the session lives, are looked at each time.
+    /// signature costs more to verify than all else about a small one. Of use while the keys are the same; the time, and
+    /// whether the session lives, are looked at each time.
     verified: Cache<[u8; 32], Signed>,
     clock: Clock,
     ids: Ids,
 }
 
+/// The keys in use.
+#[derive(Clone, Debug)]
+struct Keys {
+    keyring: Arc<Keyring>,
+    /// How often they have changed.
+    generation: u64,
+}
+
 /// What a token with a good signature says.
 #[derive(Clone, Copy, Debug)]
 struct Signed {
+    /// By which keys the signature was found good.
+    generation: u64,
     claims: AccessClaims,
     not_before: Timestamp,
 }
@@ -152,15 +165,37 @@ impl AccessTokens {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         let verified = Cache::new(VERIFIED);
-        Self { keyring, settings, validation, verified, clock, ids }
+        Self { keys: RwLock::new(Keys { keyring, generation: 0 }), settings, validation, verified, clock, ids }
     }
 
-    /// A token for `user` in `session`, good from now on for the set lifetime.
-    pub fn issue(&self, user: UserId, session: SessionId) -> Result<IssuedToken, TokenFault> {
+    /// The keys in use.
+    pub fn keyring(&self) -> Arc<Keyring> {
+        self.keys().keyring
+    }
+
+    /// Signs and verifies with other keys from now on. Tokens of keys that are not among them are refused at once.
+    pub fn use_keys(&self, keyring: Keyring) {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        *keys = Keys { keyring: Arc::new(keyring), generation: keys.generation + 1 };
+    }
+
+    fn keys(&self) -> Keys {
+        // One value is exchanged for another: both are whole.
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A token for `user` in `session`, good from now on for the set lifetime, and no longer than until `session_ends_at`.
+    pub fn issue(
+        &self,
+        user: UserId,
+        session: SessionId,
+        session_ends_at: Timestamp,
+    ) -> Result<IssuedToken, TokenFault> {
         let now = self.clock.now().timestamp();
         let expires_at = i64::try_from(self.settings.lifetime.as_secs())
             .ok()
             .and_then(|lifetime| now.checked_add(lifetime))
+            .map(|exp| exp.min(session_ends_at.timestamp()))
             .and_then(|exp| DateTime::from_timestamp(exp, 0))
             .ok_or(TokenFault::Lifetime)?;
         let claims = Claims {
@@ -175,8 +210,9 @@ impl AccessTokens {
         };
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TYP.to_owned());
-        header.kid = Some(self.keyring.signing_kid().to_owned());
-        let text = jsonwebtoken::encode(&header, &claims, self.keyring.signing_key()).map_err(TokenFault::Signing)?;
+        let keyring = self.keyring();
+        header.kid = Some(keyring.signing_kid().to_owned());
+        let text = jsonwebtoken::encode(&header, &claims, keyring.signing_key()).map_err(TokenFault::Signing)?;
         Ok(IssuedToken { text, expires_at })
     }
 
@@ -187,10 +223,12 @@ impl AccessTokens {
             return Err(TokenError::Invalid);
         }
         let digest: [u8; 32] = Sha256::digest(token).into();
-        let signed = if let Some(signed) = self.verified.get(&digest) {
+        let keys = self.keys();
+        let known = self.verified.get(&digest).filter(|signed| signed.generation == keys.generation);
+        let signed = if let Some(signed) = known {
             signed
         } else {
-            let signed = self.read(token)?;
+            let signed = self.read(token, &keys)?;
             self.verified.insert(digest, signed);
             signed
         };
@@ -206,22 +244,23 @@ impl AccessTokens {
     }
 
     /// What a token of ours says, whatever the time.
-    fn read(&self, token: &str) -> Result<Signed, TokenError> {
+    fn read(&self, token: &str, keys: &Keys) -> Result<Signed, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
         if header.typ.as_deref() != Some(TYP) || header.crit.is_some() {
             return Err(TokenError::Invalid);
         }
-        let key = header.kid.and_then(|kid| self.keyring.verifying_key(&kid)).ok_or(TokenError::Invalid)?;
+        let key = header.kid.and_then(|kid| keys.keyring.verifying_key(&kid)).ok_or(TokenError::Invalid)?;
         let claims =
             jsonwebtoken::decode::<Claims>(token, key, &self.validation).map_err(|_| TokenError::Invalid)?.claims;
         let not_before = DateTime::from_timestamp(claims.nbf, 0).ok_or(TokenError::Invalid)?;
         let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or(TokenError::Invalid)?;
-        Ok(Signed { claims: AccessClaims { user: claims.sub, session: claims.sid, expires_at }, not_before })
+        let claims = AccessClaims { user: claims.sub, session: claims.sid, expires_at };
+        Ok(Signed { generation: keys.generation, claims, not_before })
     }
 
     /// The public keys that verify these tokens, for `/.well-known/jwks.json`.
     pub fn jwks(&self) -> serde_json::Value {
-        self.keyring.jwks()
+        self.keyring().jwks()
     }
 }
 
@@ -307,18 +346,22 @@ mod tests {
         let stage = Stage::new();
         stage.clock.advance(Duration::from_millis(999));
         let (user, session) = (stage.ids.next(), stage.ids.next());
-        let issued = stage.tokens.issue(user, session).expect("issues");
+        let issued = stage.tokens.issue(user, session, Timestamp::MAX_UTC).expect("issues");
         assert_eq!(issued.expires_at.timestamp(), NOW + 900);
         let expected = AccessClaims { user, session, expires_at: issued.expires_at };
         assert_eq!(stage.tokens.verify(&issued.text), Ok(expected));
         assert!(!format!("{issued:?}").contains(&issued.text));
-        assert_ne!(stage.tokens.issue(user, session).expect("issues").text, issued.text, "jti differs");
+        assert_ne!(
+            stage.tokens.issue(user, session, Timestamp::MAX_UTC).expect("issues").text,
+            issued.text,
+            "jti differs"
+        );
     }
 
     #[test]
     fn a_token_ends_at_its_expiry_to_the_millisecond() {
         let stage = Stage::new();
-        let token = stage.tokens.issue(stage.ids.next(), stage.ids.next()).expect("issues").text;
+        let token = stage.tokens.issue(stage.ids.next(), stage.ids.next(), Timestamp::MAX_UTC).expect("issues").text;
         stage.clock.advance(Duration::from_millis(899_999));
         assert!(stage.tokens.verify(&token).is_ok());
         stage.clock.advance(Duration::from_millis(1));
@@ -412,7 +455,9 @@ mod tests {
     #[test]
     fn keys_rotate_without_refusing_anyone() {
         let stage = Stage::new();
-        let issue = |tokens: &AccessTokens| tokens.issue(stage.ids.next(), stage.ids.next()).expect("issues").text;
+        let issue = |tokens: &AccessTokens| {
+            tokens.issue(stage.ids.next(), stage.ids.next(), Timestamp::MAX_UTC).expect("issues").text
+        };
         let before = issue(&stage.tokens);
         fs::write(stage.dir.path().join("b.pem"), pem(SECRET_B)).expect("writes");
         let published = tokens(stage.dir.path(), Some("a"), &stage.clock, &stage.ids);

@@ -1,24 +1,25 @@
 //! How many points a caller may spend.
 //!
 //! Owns the point budgets: each signed-in user and each anonymous address has one that is full at first and refills
-//! evenly over a minute. The transports spend the most that an operation can cost ([`super::limits`]) before they run it,
-//! also for operations that turn out wrong; what its answer did not use ([`super::returned`]) is given back afterwards.
-//! Own code, since `governor`'s GCRA cannot give back: one timestamp a caller and no timers, as there.
+//! evenly over a minute ([`Buckets`]). The transports spend the most that an operation can cost ([`super::limits`]) before
+//! they run it, also for operations that turn out wrong; what its answer did not use ([`super::returned`]) is given back
+//! afterwards. Above them each address has a ceiling for all that comes from it, whoever is signed in: a stranger who opens
+//! many accounts has no more points than one with a few. An IPv6 address has one in each of its networks ([`network`]).
 //!
-//! Invariants: what is refused costs nothing; a caller's balance never exceeds the burst; a caller with a full budget
-//! takes no memory after the next [`Budgets::sweep`].
+//! Invariants: what is refused costs nothing, neither the caller nor the address; a caller's balance never exceeds the
+//! burst; a caller with a full budget takes no memory after the next [`Budgets::sweep`].
 //!
-//! **Several nodes** have one budget for a caller. No request waits for another node: each decides by itself and tells
-//! the others a moment later what it has let through ([`Budgets::take_spent`], carried by `gossip`), and they take it
-//! off ([`Budgets::spent_elsewhere`]), as a debt where there is not enough left. So a caller who asks all nodes at once
-//! may spend more for as long as that moment lasts, and waits for it afterwards: over any longer time they get what one
-//! budget refills. What is given back is told in the same way ([`Budgets::take_given_back`]): nearly always both within
-//! one moment, so that the other nodes only hear of the difference.
+//! **Several nodes** have one budget for a caller and one ceiling for an address. No request waits for another node: each
+//! decides by itself and tells the others a moment later what it has let through ([`Budgets::take_spent`],
+//! [`Budgets::take_by_address`], carried by `gossip`), and they take it off ([`Budgets::spent_elsewhere`],
+//! [`Budgets::at_address_elsewhere`]), as a debt where there is not enough left. So a caller who asks all nodes at once may
+//! spend more for as long as that moment lasts, and waits for it afterwards: over any longer time they get what one budget
+//! refills. What is given back is told in the same way ([`Budgets::take_given_back`]): nearly always both within one
+//! moment, so that the other nodes only hear of the difference.
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, Hash, RandomState},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     num::NonZeroU32,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -28,16 +29,17 @@ use async_graphql::ServerError;
 use serde::{Deserialize, Serialize};
 
 use super::{errors::ErrorCode, limits::failure};
-use crate::ids::UserId;
+use crate::{
+    auth::actor::Origin,
+    buckets::{Buckets, Level, Short},
+    ids::UserId,
+    network::{self, Network},
+};
 
-/// The largest debt, in full budgets: more is forgiven.
-const MAX_DEBT: u32 = 8;
-/// Callers whose spending may wait to be told to the other nodes; of more, it is not told.
+/// Callers, and addresses, whose spending may wait to be told to the other nodes; of more, it is not told.
 const MAX_UNTOLD: usize = 50_000;
-/// A minute in nanoseconds.
-const MINUTE: u64 = 60_000_000_000;
-/// Locks among which callers are spread.
-const SHARDS: usize = 16;
+/// In what time a budget refills.
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Budgets in points a minute; as many can be spent at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -47,12 +49,14 @@ pub struct BudgetSettings {
     pub anonymous: NonZeroU32,
     /// For each signed-in user, from whatever addresses. Default 5,000.
     pub signed_in: NonZeroU32,
+    /// For all that comes from one address, signed in or not. Default 25,000.
+    pub address: NonZeroU32,
 }
 
 impl Default for BudgetSettings {
     fn default() -> Self {
         let points = |points| NonZeroU32::new(points).unwrap_or(NonZeroU32::MIN);
-        Self { anonymous: points(1_000), signed_in: points(5_000) }
+        Self { anonymous: points(1_000), signed_in: points(5_000), address: points(25_000) }
     }
 }
 
@@ -64,6 +68,32 @@ pub enum Caller {
     /// Someone without a token, known by the address. IPv6 callers share a budget with their /64: that is what one
     /// subscriber gets, who could else use a new address for each request.
     Address(IpAddr),
+}
+
+/// Who pays: the caller, and the address that they call from where it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payer {
+    /// Whose budget it is.
+    pub caller: Caller,
+    /// Whose ceiling holds.
+    pub address: Option<IpAddr>,
+}
+
+impl From<Caller> for Payer {
+    fn from(caller: Caller) -> Self {
+        let address = match caller {
+            Caller::User(_) => None,
+            Caller::Address(address) => Some(address),
+        };
+        Self { caller, address }
+    }
+}
+
+impl From<&Origin> for Payer {
+    fn from(origin: &Origin) -> Self {
+        let caller = origin.actor.user().map_or(Caller::Address(origin.address), Caller::User);
+        Self { caller, address: Some(origin.address) }
+    }
 }
 
 /// What is left after an operation was paid for.
@@ -89,6 +119,13 @@ pub enum Refused {
         /// Time until the operation can be paid for, if nothing else is spent.
         retry_after: Duration,
     },
+    /// The caller could pay for it, and all who call from their address together have spent too much.
+    AddressSpent {
+        /// What is left to the address, and what the operation would have cost.
+        budget: Budget,
+        /// Time until the operation can be paid for, if nobody there spends anything.
+        retry_after: Duration,
+    },
     /// It costs more than a full budget.
     TooExpensive {
         /// Points the operation costs.
@@ -102,7 +139,7 @@ impl Refused {
     /// What is left, if a smaller operation could be paid for.
     pub fn budget(&self) -> Option<Budget> {
         match *self {
-            Self::Spent { budget, .. } => Some(budget),
+            Self::Spent { budget, .. } | Self::AddressSpent { budget, .. } => Some(budget),
             Self::TooExpensive { .. } => None,
         }
     }
@@ -115,9 +152,15 @@ impl Refused {
                 let message = format!(
                     "This operation may cost {cost} points and {remaining} of {limit} are left. Try again in {millis} ms."
                 );
-                let mut error = failure(ErrorCode::RateLimited, message, None);
-                error.extensions.get_or_insert_default().set("retryAfterMs", millis);
-                error
+                later(message, millis)
+            }
+            Self::AddressSpent { budget: Budget { cost, limit, remaining, .. }, retry_after } => {
+                let millis = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+                let message = format!(
+                    "This operation may cost {cost} points, and of the {limit} that all who call from your address have \
+                     together {remaining} are left. Try again in {millis} ms."
+                );
+                later(message, millis)
             }
             Self::TooExpensive { cost, limit } => {
                 let message = format!(
@@ -130,14 +173,28 @@ impl Refused {
     }
 }
 
+fn later(message: String, millis: u64) -> ServerError {
+    let mut error = failure(ErrorCode::RateLimited, message, None);
+    error.extensions.get_or_insert_default().set("retryAfterMs", millis);
+    error
+}
+
 /// All callers' budgets.
 pub struct Budgets {
-    users: Pool<UserId>,
-    addresses: Pool<IpAddr>,
-    /// What the other nodes do not know of yet: spent, or given back where it is negative. None if there are no others.
-    untold: Option<Mutex<HashMap<Caller, i64>>>,
+    users: Buckets<UserId>,
+    addresses: Buckets<IpAddr>,
+    ceilings: Buckets<Network>,
+    /// None if there are no other nodes.
+    untold: Option<Mutex<Untold>>,
     /// Time since some moment of the past, on the machine's monotonic clock but in tests.
     now: Box<dyn Fn() -> Duration + Send + Sync>,
+}
+
+/// What the other nodes do not know of yet: spent, or given back where it is negative.
+#[derive(Default)]
+struct Untold {
+    callers: HashMap<Caller, i64>,
+    addresses: HashMap<IpAddr, i64>,
 }
 
 impl std::fmt::Debug for Budgets {
@@ -160,31 +217,58 @@ impl Budgets {
 
     /// The same on another clock.
     pub fn with_clock(settings: BudgetSettings, now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        let (users, addresses) = (Pool::new(settings.signed_in), Pool::new(settings.anonymous));
-        Self { users, addresses, untold: None, now: Box::new(now) }
+        Self {
+            users: Buckets::new(settings.signed_in, MINUTE),
+            addresses: Buckets::new(settings.anonymous, MINUTE),
+            ceilings: Buckets::new(settings.address, MINUTE),
+            untold: None,
+            now: Box::new(now),
+        }
     }
 
-    /// Takes `cost` points, at least one.
-    pub fn spend(&self, caller: Caller, cost: u32) -> Result<Budget, Refused> {
-        let (caller, now) = (caller.folded(), self.now());
-        let budget = match &caller {
-            Caller::User(user) => self.users.spend(user, cost, now),
-            Caller::Address(address) => self.addresses.spend(address, cost, now),
-        }?;
-        self.note(caller, i64::from(budget.cost));
-        Ok(budget)
+    /// Takes `cost` points, at least one, off the caller's budget and off the ceiling of their address.
+    pub fn spend(&self, payer: impl Into<Payer>, cost: u32) -> Result<Budget, Refused> {
+        let (Payer { caller, address }, now, cost) = (payer.into().folded(), self.now(), cost.max(1));
+        let taken = match &caller {
+            Caller::User(user) => self.users.take(user, 1, cost, now),
+            Caller::Address(address) => self.addresses.take(address, 1, cost, now),
+        };
+        let level = taken.map_err(|short| refused(short, cost))?;
+        if let Some(address) = address
+            && let Err(short) = self.take_under_ceiling(address, cost, now)
+        {
+            self.refill(caller, cost, now);
+            return Err(refused_to_address(short, cost));
+        }
+        self.note(caller, address, i64::from(cost));
+        Ok(Budget::of(level, cost))
+    }
+
+    /// Whether the caller has anything left, for what must not be begun otherwise. Spends nothing.
+    pub fn look(&self, payer: impl Into<Payer>) -> Result<(), Refused> {
+        let (Payer { caller, address }, now) = (payer.into().folded(), self.now());
+        let left = match &caller {
+            Caller::User(user) => self.users.look(user, 1, 1, now),
+            Caller::Address(address) => self.addresses.look(address, 1, 1, now),
+        };
+        left.map_err(|short| refused(short, 1))?;
+        for level in address.into_iter().flat_map(network::Level::of) {
+            let left = self.ceilings.look(&level.network, level.times, 1, now);
+            left.map_err(|short| refused_to_address(short, 1))?;
+        }
+        Ok(())
     }
 
     /// Gives back what was spent on an operation that cost less, and returns what is left then; its cost is not known
     /// here and 0.
-    pub fn give_back(&self, caller: Caller, points: u32) -> Budget {
-        let (caller, now) = (caller.folded(), self.now());
-        let budget = match &caller {
-            Caller::User(user) => self.users.give_back(user, points, now),
-            Caller::Address(address) => self.addresses.give_back(address, points, now),
-        };
-        self.note(caller, -i64::from(points));
-        budget
+    pub fn give_back(&self, payer: impl Into<Payer>, points: u32) -> Budget {
+        let (Payer { caller, address }, now) = (payer.into().folded(), self.now());
+        let level = self.refill(caller, points, now);
+        for level in address.into_iter().flat_map(network::Level::of) {
+            self.ceilings.give_back(&level.network, level.times, points, now);
+        }
+        self.note(caller, address, -i64::from(points));
+        Budget::of(level, 0)
     }
 
     /// What callers have spent here since this was last asked, for the other nodes.
@@ -197,47 +281,90 @@ impl Budgets {
         self.take(|points| points < 0)
     }
 
+    /// What was spent here from each address since this was last asked; negative where more was given back.
+    pub fn take_by_address(&self) -> Vec<(IpAddr, i64)> {
+        let Some(untold) = &self.untold else { return Vec::new() };
+        let taken = std::mem::take(&mut lock(untold).addresses);
+        taken.into_iter().filter(|(_, points)| *points != 0).collect()
+    }
+
     /// Takes off what a caller has spent on another node. What is not there is owed.
     pub fn spent_elsewhere(&self, caller: Caller, points: u32) {
-        match caller.folded() {
-            Caller::User(user) => self.users.owe(&user, points, self.now()),
-            Caller::Address(address) => self.addresses.owe(&address, points, self.now()),
+        match Payer::from(caller).folded().caller {
+            Caller::User(user) => self.users.owe(&user, 1, points, self.now()),
+            Caller::Address(address) => self.addresses.owe(&address, 1, points, self.now()),
         }
     }
 
     /// Gives back what a caller was given back on another node.
     pub fn given_back_elsewhere(&self, caller: Caller, points: u32) {
-        match caller.folded() {
-            Caller::User(user) => self.users.give_back(&user, points, self.now()),
-            Caller::Address(address) => self.addresses.give_back(&address, points, self.now()),
-        };
+        self.refill(Payer::from(caller).folded().caller, points, self.now());
+    }
+
+    /// Counts what was spent from an address on another node, or given back where it is negative.
+    pub fn at_address_elsewhere(&self, address: IpAddr, points: i64) {
+        let (amount, now) = (u32::try_from(points.unsigned_abs()).unwrap_or(u32::MAX), self.now());
+        for level in network::Level::of(address) {
+            if points < 0 {
+                self.ceilings.give_back(&level.network, level.times, amount, now);
+            } else {
+                self.ceilings.owe(&level.network, level.times, amount, now);
+            }
+        }
     }
 
     /// Forgets callers whose budgets are full. To be called every minute or so.
     pub fn sweep(&self) {
         self.users.sweep(self.now());
         self.addresses.sweep(self.now());
+        self.ceilings.sweep(self.now());
     }
 
-    /// Callers in memory, for the metrics.
+    /// Callers and networks in memory, for the metrics.
     pub fn known(&self) -> usize {
-        self.users.known() + self.addresses.known()
+        self.users.known() + self.addresses.known() + self.ceilings.known()
+    }
+
+    /// From the ceilings of all networks that the address is in, or from none.
+    fn take_under_ceiling(&self, address: IpAddr, cost: u32, now: u64) -> Result<(), Short> {
+        for (place, level) in network::Level::of(address).enumerate() {
+            if let Err(short) = self.ceilings.take(&level.network, level.times, cost, now) {
+                for taken in network::Level::of(address).take(place) {
+                    self.ceilings.give_back(&taken.network, taken.times, cost, now);
+                }
+                return Err(short);
+            }
+        }
+        Ok(())
+    }
+
+    fn refill(&self, caller: Caller, points: u32, now: u64) -> Level {
+        match &caller {
+            Caller::User(user) => self.users.give_back(user, 1, points, now),
+            Caller::Address(address) => self.addresses.give_back(address, 1, points, now),
+        }
     }
 
     /// Notes what the other nodes are to hear of.
-    fn note(&self, caller: Caller, points: i64) {
+    fn note(&self, caller: Caller, address: Option<IpAddr>, points: i64) {
+        fn add<K: std::hash::Hash + Eq>(noted: &mut HashMap<K, i64>, key: K, points: i64) {
+            if noted.len() < MAX_UNTOLD || noted.contains_key(&key) {
+                let noted = noted.entry(key).or_default();
+                *noted = noted.saturating_add(points);
+            }
+        }
         let Some(untold) = &self.untold else { return };
         let mut untold = lock(untold);
-        if untold.len() < MAX_UNTOLD || untold.contains_key(&caller) {
-            let noted = untold.entry(caller).or_default();
-            *noted = noted.saturating_add(points);
+        add(&mut untold.callers, caller, points);
+        if let Some(address) = address {
+            add(&mut untold.addresses, address, points);
         }
     }
 
     /// Takes what is to be told and `is` so.
     fn take(&self, is: impl Fn(i64) -> bool) -> Vec<(Caller, u32)> {
         let Some(untold) = &self.untold else { return Vec::new() };
-        let taken = lock(untold).extract_if(|_, points| is(*points)).collect::<Vec<_>>();
+        let taken = lock(untold).callers.extract_if(|_, points| is(*points)).collect::<Vec<_>>();
         let small = |points: i64| u32::try_from(points.unsigned_abs()).unwrap_or(u32::MAX);
         taken.into_iter().filter(|(_, points)| *points != 0).map(|(caller, points)| (caller, small(points))).collect()
     }
@@ -247,110 +374,41 @@ impl Budgets {
     }
 }
 
-impl Caller {
-    /// The one caller that stands for all that share a budget.
-    pub fn folded(self) -> Self {
-        match self {
-            Self::User(user) => Self::User(user),
-            Self::Address(address) => Self::Address(subscriber(address)),
-        }
+impl Budget {
+    fn of(level: Level, cost: u32) -> Self {
+        Self { cost, limit: level.limit, remaining: level.left, reset_after: level.full_after }
     }
 }
 
-/// The address that stands for all addresses its holder can use.
-fn subscriber(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 @ IpAddr::V4(_) => v4,
+fn refused(short: Short, cost: u32) -> Refused {
+    match short {
+        Short::Now { level, retry_after } => Refused::Spent { budget: Budget::of(level, cost), retry_after },
+        Short::Ever { limit } => Refused::TooExpensive { cost, limit },
     }
 }
 
-/// The budgets of one kind of caller.
-///
-/// A token bucket in one number a caller: the moment at which the budget will be full again, if nothing more is spent
-/// (the theoretical arrival time of GCRA). Spending moves it into the future, giving back moves it back, and a debt is a
-/// moment that lies further off than an empty budget takes to fill.
-struct Pool<K> {
-    shards: [Mutex<HashMap<K, u64>>; SHARDS],
-    hasher: RandomState,
-    limit: NonZeroU32,
-    /// How long one point takes to come back, in nanoseconds.
-    interval: u64,
+fn refused_to_address(short: Short, cost: u32) -> Refused {
+    match short {
+        Short::Now { level, retry_after } => Refused::AddressSpent { budget: Budget::of(level, cost), retry_after },
+        Short::Ever { limit } => Refused::TooExpensive { cost, limit },
+    }
 }
 
-impl<K: Hash + Eq + Clone> Pool<K> {
-    fn new(limit: NonZeroU32) -> Self {
-        let interval = MINUTE / u64::from(limit.get());
-        Self { shards: Default::default(), hasher: RandomState::new(), limit, interval }
+impl Payer {
+    /// The one caller that stands for all that share a budget, and so a part of the database.
+    pub fn shared_caller(self) -> Caller {
+        self.folded().caller
     }
 
-    fn spend(&self, key: &K, cost: u32, now: u64) -> Result<Budget, Refused> {
-        let (cost, limit) = (cost.max(1), self.limit.get());
-        if cost > limit {
-            return Err(Refused::TooExpensive { cost, limit });
-        }
-        let mut shard = self.shard(key);
-        let full_at = shard.get(key).copied().unwrap_or_default().max(now);
-        let spent = full_at.saturating_add(self.worth(cost));
-        let empty = now.saturating_add(self.worth(limit));
-        if spent > empty {
-            let retry_after = Duration::from_nanos(spent - empty);
-            return Err(Refused::Spent { budget: self.budget(cost, full_at, now), retry_after });
-        }
-        shard.insert(key.clone(), spent);
-        Ok(self.budget(cost, spent, now))
-    }
-
-    fn owe(&self, key: &K, points: u32, now: u64) {
-        let mut shard = self.shard(key);
-        let full_at = shard.get(key).copied().unwrap_or_default().max(now);
-        let most = self.worth(self.limit.get()).saturating_mul(1 + u64::from(MAX_DEBT)).saturating_add(now);
-        shard.insert(key.clone(), full_at.saturating_add(self.worth(points)).min(most));
-    }
-
-    /// Never more than what makes the budget full.
-    fn give_back(&self, key: &K, points: u32, now: u64) -> Budget {
-        let mut shard = self.shard(key);
-        let full_at = shard.get(key).copied().unwrap_or_default().saturating_sub(self.worth(points)).max(now);
-        if full_at == now {
-            shard.remove(key);
-        } else {
-            shard.insert(key.clone(), full_at);
-        }
-        self.budget(0, full_at, now)
-    }
-
-    fn budget(&self, cost: u32, full_at: u64, now: u64) -> Budget {
-        let (limit, missing) = (self.limit.get(), full_at - now);
-        let left = self.worth(limit).saturating_sub(missing) / self.interval.max(1);
-        let remaining = u32::try_from(left).unwrap_or(limit).min(limit);
-        Budget { cost, limit, remaining, reset_after: Duration::from_nanos(missing) }
-    }
-
-    /// How long so many points take to come back.
-    fn worth(&self, points: u32) -> u64 {
-        self.interval.saturating_mul(u64::from(points))
-    }
-
-    fn sweep(&self, now: u64) {
-        for shard in &self.shards {
-            let mut shard = lock(shard);
-            shard.retain(|_, full_at| *full_at > now);
-            shard.shrink_to_fit();
-        }
-    }
-
-    fn known(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).len()).sum()
-    }
-
-    fn shard(&self, key: &K) -> MutexGuard<'_, HashMap<K, u64>> {
-        // The remainder is below the number of shards.
-        let shard = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or_default();
-        lock(&self.shards[shard])
+    /// The one payer that stands for all that share a budget.
+    fn folded(self) -> Self {
+        let folded = |address| Network::of(address).address();
+        let caller = match self.caller {
+            Caller::User(user) => Caller::User(user),
+            Caller::Address(address) => Caller::Address(folded(address)),
+        };
+        // A ceiling also holds for wider networks, which the smallest one lies in.
+        Self { caller, address: self.address.map(folded) }
     }
 }
 
@@ -364,7 +422,7 @@ mod tests {
     use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering};
 
     use super::*;
-    use crate::{clock, graphql::classify::code, ids::Ids};
+    use crate::{buckets::MAX_DEBT, clock, graphql::classify::code, ids::Ids};
 
     /// A clock that stands until it is advanced.
     struct FakeClock(Arc<AtomicU64>);
@@ -492,12 +550,57 @@ mod tests {
         for last in 0..=255 {
             let _ = budgets.spend(Caller::Address([192, 0, 2, last].into()), 1 + u32::from(last));
         }
-        assert_eq!(budgets.known(), 256);
+        assert_eq!(budgets.known(), 512, "each with the ceiling of its address");
         clock.advance(Duration::from_secs(10));
         budgets.sweep();
         assert!((50..150).contains(&budgets.known()), "{}", budgets.known());
         clock.advance(Duration::from_mins(1));
         budgets.sweep();
         assert_eq!(budgets.known(), 0);
+    }
+
+    #[test]
+    fn an_address_has_a_ceiling_above_all_its_users() {
+        let (budgets, clock) = budgets();
+        let budgets = Budgets { untold: Some(Mutex::default()), ..budgets };
+        let ids = Ids::seeded(clock::Clock::system(), 1);
+        let at =
+            |text: &str| Payer { caller: Caller::User(ids.next()), address: Some(text.parse().expect("an address")) };
+        let home = "192.0.2.1";
+        for _ in 0..5 {
+            budgets.spend(at(home), 5_000).expect("five have all their points");
+        }
+        let newcomer = at(home);
+        let Err(refused @ Refused::AddressSpent { budget, retry_after }) = budgets.spend(newcomer, 50) else {
+            panic!("a sixth account brings no more")
+        };
+        assert_eq!((budget.remaining, budget.limit, retry_after), (0, 25_000, Duration::from_millis(120)));
+        assert_eq!(code(&refused.error()), Some("RATE_LIMITED"));
+        assert!(matches!(budgets.look(newcomer), Err(Refused::AddressSpent { .. })));
+        assert!(matches!(budgets.spend(address(home), 1), Err(Refused::AddressSpent { .. })), "nor does no account");
+        let elsewhere = Payer { address: Some([192, 0, 2, 2].into()), ..newcomer };
+        assert_eq!(budgets.spend(elsewhere, 50).expect("nothing was taken").remaining, 4_950);
+        budgets.give_back(Payer { caller: newcomer.caller, ..at(home) }, 50);
+        assert_eq!(budgets.spend(newcomer, 50).expect("given back to the address, too").remaining, 4_950);
+        clock.advance(Duration::from_mins(1));
+        // A /56 has twice as much, however many of its /64 are used, and a /48 four times.
+        let spend = |text: &str| budgets.spend(at(text), 5_000).is_ok();
+        let full = |nets: &[u16], count: usize| {
+            let through = |_: &usize| nets.iter().any(|net| spend(&format!("2001:db8:1:{net:x}::1")));
+            (0..100).take_while(through).count() == count
+        };
+        assert!(full(&[0x100], 5) && full(&[0x101, 0x102, 0x103], 5) && full(&[0x200, 0x201], 10), "two /56");
+        assert!(full(&[0x300, 0x400], 0), "a /48");
+        assert!(spend("2001:db8:2::1"), "another one");
+        // Another node takes off what is told.
+        let (other, _) = super::tests::budgets();
+        let told = budgets.take_by_address();
+        assert!(told.contains(&(home.parse().expect("an address"), 25_000)), "{told:?}");
+        told.iter().for_each(|(address, points)| other.at_address_elsewhere(*address, *points));
+        for text in [home, "2001:db8:1:500::1"] {
+            assert!(matches!(other.look(at(text)), Err(Refused::AddressSpent { .. })), "{text}");
+        }
+        other.at_address_elsewhere(home.parse().expect("an address"), -100);
+        other.spend(at(home), 40).expect("given back elsewhere");
     }
 }

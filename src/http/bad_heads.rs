@@ -25,6 +25,13 @@ use crate::graphql::errors::ErrorCode;
 /// How many headers a request may have.
 pub(super) const MAX_HEADERS: usize = 64;
 
+/// How large the head of a request may be, in bytes.
+pub(super) const MAX_HEAD: usize = 32 * 1024;
+
+/// What is said of a larger one.
+pub(super) const TOO_LARGE: &str = "The head of this request is too large: send at most 64 headers and 32 KiB in all, a long operation by POST in the \
+                                    body.";
+
 /// How much is read after the answer, and for how long.
 const MOST: usize = 1024 * 1024;
 const LINGER: Duration = Duration::from_millis(500);
@@ -97,7 +104,7 @@ fn in_words(written: &[u8]) -> Option<Vec<u8>> {
              header in each line, its name without blanks, its value without control characters, then an empty line."
         }
         "414" => "The address of this request is too long. Send the operation by POST, in the body.",
-        "431" => "The head of this request is too large: send at most 64 headers, and less in them.",
+        "431" => TOO_LARGE,
         _ => return None,
     };
     metrics::counter!("lancewire_http_requests_total", "status" => status.to_owned()).increment(1);

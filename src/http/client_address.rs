@@ -107,7 +107,8 @@ impl Proxies {
         (hosts, secure)
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether `address`, in its canonical form, is one of them.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 

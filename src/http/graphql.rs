@@ -167,6 +167,16 @@ pub async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<
     Ok(read.into())
 }
 
+/// Reads on what will not be used if it is little, so that the connection can be used again. One that has been told to
+/// wait for a word (`Expect: 100-continue`) sends nothing.
+pub async fn discard_little(headers: &HeaderMap, body: Body) {
+    const LITTLE: u64 = 16 * 1024;
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length <= LITTLE) && !headers.contains_key(header::EXPECT) {
+        discard(body).await;
+    }
+}
+
 /// Reads on for a moment what will not be used. A connection that is closed on a client in the middle of sending is reset,
 /// and the reset overtakes the answer. Bounded in bytes and in time, for those who would send for ever.
 pub async fn discard(body: Body) {

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
+use tokio::{sync::Mutex, time::Instant};
 
 use super::router::Web;
 
@@ -19,6 +20,43 @@ const MAX_BEHIND: i64 = 10_000;
 /// guess.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long what the database said is good for everybody who asks meanwhile: nobody pays for a probe, so however many come,
+/// the database is asked no more often than this.
+const FRESH: Duration = Duration::from_millis(50);
+
+/// What the database said last, and when. One looks at a time, the others wait for what it finds.
+#[derive(Debug, Default)]
+pub struct Readiness(Mutex<Option<(Instant, Found)>>);
+
+/// What the database says.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    database: bool,
+    schema: Option<bool>,
+    head: Option<i64>,
+    writes: bool,
+}
+
+impl Readiness {
+    async fn look(&self, web: &Web) -> Found {
+        // Silence is no answer, and neither is a long wait for somebody else's.
+        let looked = tokio::time::timeout(PATIENCE, async {
+            let mut last = self.0.lock().await;
+            if let Some((_, found)) = last.filter(|(at, _)| at.elapsed() < FRESH) {
+                return found;
+            }
+            let database = web.db.ping().await.is_ok();
+            // One that does not answer is waited for once.
+            let schema = if database { web.schema.fits(&web.db).await.ok() } else { None };
+            let head = web.hub.log().head().await.ok().map(|head| head.position);
+            let found = Found { database, schema, head, writes: database && web.db.takes_writes().await };
+            *last = Some((Instant::now(), found));
+            found
+        });
+        looked.await.unwrap_or_default()
+    }
+}
+
 /// The process runs. Nothing else is looked at: a database that is away must not get the process restarted.
 pub async fn live() -> Response {
     Json(json!({ "status": "ok" })).into_response()
@@ -27,15 +65,7 @@ pub async fn live() -> Response {
 /// Traffic may come: the database answers, takes writes and is still this version's, delivery keeps up and is not late
 /// ([`Lag`](crate::realtime::Lag)), and the process is not about to end.
 pub async fn ready(State(web): State<Web>) -> Response {
-    let asked = tokio::time::timeout(PATIENCE, async {
-        let database = web.db.ping().await.is_ok();
-        // One that does not answer is waited for once.
-        let schema = if database { web.schema.fits(&web.db).await.ok() } else { None };
-        let head = web.hub.log().head().await.ok().map(|head| head.position);
-        (database, schema, head, database && web.db.takes_writes().await)
-    });
-    // Silence is no answer.
-    let (database, schema, head, writes) = asked.await.unwrap_or((false, None, None, false));
+    let Found { database, schema, head, writes } = web.readiness.look(&web).await;
     let behind = head.map(|head| (head - web.hub.head()).max(0));
     let stopping = web.lifecycle.is_announced();
     let lag = web.hub.lag();
@@ -58,6 +88,8 @@ pub async fn ready(State(web): State<Web>) -> Response {
 /// Counters, gauges and histograms in Prometheus' text format.
 pub async fn metrics(State(web): State<Web>) -> Response {
     web.db.report_pools();
+    // Those of the process are taken now.
+    metrics_process::Collector::default().collect();
     let text = web.metrics.map(|metrics| metrics.render()).unwrap_or_default();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

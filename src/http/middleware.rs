@@ -1,15 +1,24 @@
 //! What stands around every request: an id, a log line, security headers, and the answer to a panic.
 
-use std::any::Any;
+use std::{
+    any::Any,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use axum::{
-    extract::{Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
-use super::router::Web;
+use tracing::Instrument as _;
+
+use super::{
+    access::{self, Access},
+    bad_heads::{self, MAX_HEAD},
+    router::Web,
+};
 use crate::graphql::errors::ErrorCode;
 
 /// Carries the id of a request, both ways.
@@ -33,30 +42,67 @@ pub async fn around(State(web): State<Web>, mut request: Request, next: Next) ->
     };
     let id = given.filter(sane).map_or_else(|| web.operations.request_id(), ToOwned::to_owned);
     request.extensions_mut().insert(RequestId(id.clone()));
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = next.run(request).await;
+    let (method, path) = (request.method().clone(), shown(request.uri().path()));
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let address = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| web.proxies.client(peer, request.headers()));
+    let span = access::span(&id);
+    let mut response =
+        if head_size(&request) > MAX_HEAD { too_large() } else { next.run(request).instrument(span.clone()).await };
     let status = response.status();
-    let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(
-        request.id = id,
-        http.method = %method,
-        http.path = path,
-        http.status = status.as_u16(),
-        duration.ms = millis,
-        "request"
-    );
+    let line = access::Request {
+        method: method.as_str(),
+        path: &path,
+        status: status.as_u16(),
+        address,
+        duration: began.elapsed(),
+    };
+    span.in_scope(|| match response.extensions_mut().remove::<Access>() {
+        Some(access) => access.log_request(&line),
+        None => line.log(),
+    });
     metrics::counter!("lancewire_http_requests_total", "status" => status.as_u16().to_string()).increment(1);
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, id);
     }
+    secure(headers);
+    response
+}
+
+/// How many bytes the head of a request has, but for what stands between its parts. hyper looks at the size of what it has
+/// read only while that is not yet a whole head, and reads more than it is set to.
+fn head_size(request: &Request) -> usize {
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    headers.sum::<usize>() + target
+}
+
+fn too_large() -> Response {
+    let mut response = error(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, ErrorCode::BadRequest, bad_heads::TOO_LARGE);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A path as the log shows it: its first 128 characters, and none that a terminal would obey.
+fn shown(path: &str) -> String {
+    const MOST: usize = 128;
+    let mut characters = path.chars();
+    let mut shown: String =
+        characters.by_ref().take(MOST).map(|letter| if letter.is_ascii_graphic() { letter } else { '?' }).collect();
+    if characters.next().is_some() {
+        shown.push('\u{2026}');
+    }
+    shown
+}
+
+/// The headers that every response has.
+pub(super) fn secure(headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    response
 }
 
 /// The answer when a handler panicked. The panic hook has logged where and why; nothing of it goes out.
@@ -74,4 +120,17 @@ pub fn too_slow() -> Response {
 pub fn error(status: StatusCode, code: ErrorCode, message: &str) -> Response {
     let body = serde_json::json!({ "errors": [{ "message": message, "extensions": { "code": code.as_str() } }] });
     (status, axum::Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_in_the_log_is_short_and_harmless() {
+        assert_eq!(shown("/graphql"), "/graphql");
+        assert_eq!(shown("/a\u{1b}[31m\u{85}\u{202e}\n b"), "/a?[31m????b");
+        let long = shown(&"/x".repeat(10_000));
+        assert!(long.chars().count() == 129 && long.ends_with('\u{2026}'), "{long}");
+    }
 }

@@ -1,15 +1,17 @@
 //! The server's face: routes, transports, and what stands around every request.
 //!
-//! The only layer that knows axum. [`router`] puts the routes together; [`server`] accepts connections, over [`tls`] if
-//! there is a certificate; [`client_address`] says whose they are behind a proxy; [`operations`] is the one path from a
+//! The only layer that knows axum. [`router`] puts the routes together; [`server`] accepts connections, as many as
+//! [`connections`] allows, over [`tls`] if there is a certificate; [`client_address`] says whose they are behind a proxy; [`operations`] is the one path from a
 //! document to its answer, whatever transport it came by, and [`sharing`] says which subscriptions get the same one.
 //! [`origins`] says which web pages may call, and [`cors`] tells their browsers. [`pages`] and [`assets`] are what a
 //! browser is shown.
 
+mod access;
 pub mod assets;
 mod authorization;
 mod bad_heads;
 pub mod client_address;
+pub mod connections;
 pub mod cors;
 pub mod graphql;
 mod header_values;

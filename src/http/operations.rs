@@ -9,12 +9,14 @@ use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use async_graphql::{Request, Response, ServerError, Variables, parser::types::OperationType};
 use futures_util::{FutureExt, StreamExt, future, stream};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 mod event_execution;
 
 use event_execution::EventExecution;
 
 use super::{
+    access::{self, Access},
     authorization::Authorization,
     graphql::Refusal as HttpRefusal,
     sharing::sharing_key,
@@ -39,7 +41,7 @@ use crate::{
     error::Fault,
     events::{Mark, Point},
     graphql::{
-        budget::{self, Budget, Budgets, Caller},
+        budget::{self, Budget, Budgets, Caller, Payer},
         classify::{classify, is_request_error},
         context::Scope,
         errors::ErrorCode,
@@ -48,7 +50,7 @@ use crate::{
         loader::Batches,
         returned::charge,
     },
-    ids::{Ids, RequestId},
+    ids::{Ids, RequestId, UserId},
     realtime::{Feed, Outlet},
     schema::{
         SINGLE_MUTATIONS, Schema, Services,
@@ -112,8 +114,14 @@ pub struct Parts {
     pub ids: Ids,
 }
 
-fn caller(origin: &Origin) -> Caller {
-    origin.actor.user().map_or(Caller::Address(origin.address), Caller::User)
+/// Who pays for an operation. An account is opened at the cost of the address, whoever is signed in: else each one would
+/// pay for the next.
+fn payer(origin: &Origin, root_fields: &[String]) -> Payer {
+    if root_fields.iter().any(|field| field == "signUp") {
+        Caller::Address(origin.address).into()
+    } else {
+        origin.into()
+    }
 }
 
 fn refuse(refused: &budget::Refused) -> Admitted {
@@ -140,10 +148,19 @@ pub enum Admitted {
     Refused(Box<Response>, Option<Budget>),
 }
 
+/// Why a request is refused before its body is read.
+pub(super) enum Stopped {
+    /// The token is no good.
+    Unauthenticated(Unauthenticated),
+    /// Nothing is left to spend.
+    Refused(Response, Option<Budget>, Option<UserId>),
+}
+
 /// An operation that may run.
 #[derive(Clone)]
 pub struct Ready {
     origin: Origin,
+    payer: Payer,
     prepared: Prepared,
     /// Query, mutation or subscription.
     pub kind: OperationType,
@@ -152,6 +169,11 @@ pub struct Ready {
 }
 
 impl Ready {
+    /// The name of the operation, if it has one.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.prepared.operation_name.as_deref()
+    }
+
     /// The first root field, for metrics.
     fn field(&self) -> String {
         self.prepared.root_fields.first().cloned().unwrap_or_default()
@@ -199,6 +221,29 @@ impl Operations {
         }
     }
 
+    /// Refuses a request of which no more than the head is known: with a token that is not good, at the cost of a point
+    /// for one that never was, or from a caller who has nothing left. Spends nothing else and asks no database.
+    pub(super) fn look(&self, authorization: Authorization<'_>, address: IpAddr) -> Result<(), Box<Stopped>> {
+        let Shared { budgets, sessions, .. } = &*self.shared;
+        let known = match authorization {
+            Authorization::Empty => Ok(None),
+            Authorization::Bearer(token) => sessions.bearer(token).map(Some),
+            Authorization::Foreign => Err(Unauthenticated::Invalid),
+        };
+        let refused = match &known {
+            Ok(Some(user)) => budgets.look(Payer { caller: Caller::User(*user), address: Some(address) }),
+            Ok(None) => budgets.look(Caller::Address(address)),
+            Err(Unauthenticated::Invalid) => budgets.spend(Caller::Address(address), 1).map(drop),
+            Err(_) => budgets.look(Caller::Address(address)),
+        };
+        if let Err(refused) = refused {
+            metrics::counter!("lancewire_operations_rejected_total", "reason" => "budget").increment(1);
+            let (response, user) = (Response::from_errors(vec![refused.error()]), known.ok().flatten());
+            return Err(Box::new(Stopped::Refused(response, refused.budget(), user)));
+        }
+        known.map(drop).map_err(|error| Box::new(Stopped::Unauthenticated(error)))
+    }
+
     /// The same, with word of the session's end for what lasts longer than a request.
     pub(super) async fn authenticate_and_watch(
         &self,
@@ -226,7 +271,7 @@ impl Operations {
         // Before it is read: what cannot be paid for must not take our time again and again.
         let reading = reading_cost(&query);
         if reading > 0
-            && let Err(refused) = shared.budgets.spend(caller(&origin), reading)
+            && let Err(refused) = shared.budgets.spend(&origin, reading)
         {
             return Ok(refuse(&refused));
         }
@@ -237,7 +282,8 @@ impl Operations {
         }
         // An operation that cannot run was read and costs a point.
         let cost = prepared.as_ref().map_or(1, |prepared| prepared.cost);
-        let budget = shared.budgets.spend(caller(&origin), cost);
+        let payer = payer(&origin, prepared.as_ref().map_or(&[], |prepared| &prepared.root_fields));
+        let budget = shared.budgets.spend(payer, cost);
         let budget = budget.map(|budget| Budget { cost: budget.cost.saturating_add(reading), ..budget });
         Ok(match (prepared, budget) {
             (_, Err(refused)) => refuse(&refused),
@@ -247,7 +293,7 @@ impl Operations {
             }
             (Ok(prepared), Ok(budget)) => {
                 let kind = prepared.operation;
-                Admitted::Ready(Box::new(Ready { origin, prepared, kind, budget }))
+                Admitted::Ready(Box::new(Ready { origin, payer, prepared, kind, budget }))
             }
         })
     }
@@ -261,10 +307,10 @@ impl Operations {
     pub async fn run(&self, ready: Box<Ready>, request_id: &str) -> (Response, Budget) {
         let began = tokio::time::Instant::now();
         let (kind, field) = (ready.kind, ready.field());
-        let (payer, ceiling, reserved) = (caller(&ready.origin), ready.prepared.cost, ready.budget);
+        let (payer, ceiling, reserved) = (ready.payer, ready.prepared.cost, ready.budget);
         let (root_fields, efforts) = (ready.prepared.root_fields.clone(), ready.prepared.efforts.clone());
         let receipt = (kind == OperationType::Mutation).then(Arc::<Receipt>::default);
-        let execution = AssertUnwindSafe(self.execute_in_share(payer, ready, receipt.clone())).catch_unwind();
+        let execution = AssertUnwindSafe(self.execute_in_share(ready, receipt.clone())).catch_unwind();
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(fault))) => {
@@ -301,11 +347,10 @@ impl Operations {
     /// Runs it in its caller's share of the database, unless too many of theirs run or wait already.
     async fn execute_in_share(
         &self,
-        caller: Caller,
         ready: Box<Ready>,
         receipt: Option<Arc<Receipt>>,
     ) -> Result<Response, Fault> {
-        let Some(member) = self.shared.shares.enter(caller.folded()) else {
+        let Some(member) = self.shared.shares.enter(ready.payer.shared_caller()) else {
             metrics::counter!("lancewire_operations_rejected_total", "reason" => "share").increment(1);
             return Ok(Response::from_errors(vec![too_many()]));
         };
@@ -409,7 +454,7 @@ impl Operations {
         let (request, batches) = self.request(ready);
         let request = request.data(Arc::new(self.scope(ready))).data(beginning.clone());
         let mut responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind();
-        let Some(member) = self.shared.shares.enter_always(caller(&ready.origin).folded()) else {
+        let Some(member) = self.shared.shares.enter_always(ready.payer.shared_caller()) else {
             return Err(Box::new(Refusal { response: Response::from_errors(vec![too_many()]), unavailable: false }));
         };
         let first = member.run(batches.drive(responses.next()));
@@ -557,15 +602,22 @@ impl SocketBackend for Operations {
         let variables = payload.variables.unwrap_or_default();
         let variables = Variables::from_json(serde_json::Value::Object(variables));
         let document = Document { query: payload.query, operation_name: payload.operation_name, variables };
+        let (began, mut access) = (tokio::time::Instant::now(), Access::of(&viewer.origin, &document.query));
+        let span = access::span(&request_id);
         let Ok(admitted) = self.admit(viewer.origin, document, |_| Ok::<_, std::convert::Infallible>(()));
         match admitted {
-            Admitted::Refused(mut response, _) => {
-                classify(&mut response, &request_id);
+            Admitted::Refused(mut response, budget) => {
+                span.in_scope(|| {
+                    classify(&mut response, &request_id);
+                    access.answered(&response, budget.map_or(0, |budget| budget.cost));
+                    access.log(began.elapsed());
+                });
                 let refused = Outcome::Errors(errors(*response));
                 Operation::Outcomes(OperationKind::Query, stream::once(future::ready(refused)).boxed())
             }
             Admitted::Ready(ready) if ready.kind == OperationType::Subscription => {
                 let operations = self.clone();
+                access.admitted(ready.name(), ready.kind, &ready.budget);
                 let name = "connection_init payload.after";
                 let resume = match position {
                     Position::Absent => None,
@@ -574,12 +626,19 @@ impl SocketBackend for Operations {
                 };
                 Operation::Subscription(Box::new(move |outlet| {
                     async move {
-                        match operations.join(ready, resume, &request_id, outlet).await {
+                        let cost = ready.budget.cost;
+                        let joined = operations.join(ready, resume, &request_id, outlet).await;
+                        if let Err(refused) = &joined {
+                            access.answered(&refused.response, cost);
+                        }
+                        access.log(began.elapsed());
+                        match joined {
                             // The viewer's watch must not end before what runs for them.
                             Ok((feed, listening)) => Ok(Subscription { feed, guard: Box::new((listening, viewer)) }),
                             Err(refused) => Err(NotJoined(errors(refused.response))),
                         }
                     }
+                    .instrument(span)
                     .boxed()
                 }))
             }
@@ -589,14 +648,18 @@ impl SocketBackend for Operations {
                     OperationType::Query | OperationType::Subscription => OperationKind::Query,
                 };
                 let operations = self.clone();
+                access.admitted(ready.name(), ready.kind, &ready.budget);
                 let answer = async move {
-                    let (response, _) = operations.run(ready, &request_id).await;
+                    let (response, budget) = operations.run(ready, &request_id).await;
+                    access.answered(&response, budget.cost);
+                    access.log(began.elapsed());
                     if is_request_error(&response) {
                         Outcome::Errors(errors(response))
                     } else {
                         Outcome::Next(next(response))
                     }
                 };
+                let answer = answer.instrument(span);
                 Operation::Outcomes(kind, stream::once(answer).boxed())
             }
         }

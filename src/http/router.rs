@@ -21,14 +21,19 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
+    access::Access,
     assets,
     authorization::Authorization,
     client_address::Proxies,
     cors::cors,
-    graphql::{ALLOWED, Refusal, check_transport, discard, parse_get, parse_post, read_body, respond, tell_budget},
-    health, middleware,
+    graphql::{
+        ALLOWED, Refusal, check_transport, discard, discard_little, parse_get, parse_post, read_body, respond,
+        tell_budget,
+    },
+    health::{self, Readiness},
+    middleware,
     negotiation::{MediaType, negotiate},
-    operations::{Admitted, Document, Operations},
+    operations::{Admitted, Document, Operations, Stopped},
     origins::Origins,
     pages::{self, Site},
     schema_files,
@@ -63,6 +68,8 @@ pub struct Web {
     /// For readiness.
     pub hub: Hub,
     /// For readiness.
+    pub readiness: Arc<Readiness>,
+    /// For readiness.
     pub lifecycle: Lifecycle,
     /// What `/metrics` prints.
     pub metrics: Option<PrometheusHandle>,
@@ -76,6 +83,8 @@ pub struct Web {
     pub proxies: Arc<Proxies>,
     /// What the pages say of this server.
     pub site: Arc<Site>,
+    /// Whether those who run the service have a listener of their own, which alone answers `/metrics` then.
+    pub has_operators: bool,
 }
 
 /// Everything the server answers.
@@ -85,8 +94,10 @@ pub fn router(web: Web) -> Router {
     } else {
         Router::new()
     };
+    let figures = if web.has_operators { Router::new() } else { Router::new().route("/metrics", get(health::metrics)) };
     Router::new()
         .merge(assets)
+        .merge(figures)
         .route("/", get(pages::home))
         .route("/graphql", any(endpoint))
         .merge(schema_files::routes())
@@ -94,11 +105,23 @@ pub fn router(web: Web) -> Router {
         .route("/.well-known/jwks.json", get(jwks))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
-        .route("/metrics", get(health::metrics))
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(from_fn_with_state(web.clone(), cors))
+        .layer(from_fn_with_state(web.clone(), middleware::around))
+        .with_state(web)
+}
+
+/// What the listener of those who run the service answers.
+pub fn operators(web: Web) -> Router {
+    Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(pages::not_found)
+        .method_not_allowed_fallback(pages::method_not_allowed)
+        .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(from_fn_with_state(web.clone(), middleware::around))
         .with_state(web)
 }
@@ -150,6 +173,28 @@ async fn answer(
     (media, many): (MediaType, Option<MediaType>),
     request_id: &str,
 ) -> Result<Response, Refusal> {
+    let authorization = Authorization::of_request(headers);
+    let once = Transport::of(media);
+    // Before a body is read: who cannot pay for anything must not have us read it.
+    if let Err(stopped) = web.operations.look(authorization, client) {
+        discard_little(headers, body).await;
+        let (mut refused, budget, once, user) = match *stopped {
+            Stopped::Unauthenticated(error) => (unauthenticated(&error), None, None, None),
+            Stopped::Refused(refused, budget, user) => (refused, budget, once, user),
+        };
+        classify(&mut refused, request_id);
+        let mut access = Access::unread(user, client);
+        access.answered(&refused, 0);
+        let mut response = match once {
+            Some(transport) => streams::refuse(refused, transport, media),
+            None => respond(refused, media),
+        };
+        if let Some(budget) = budget {
+            tell_budget(response.headers_mut(), &budget);
+        }
+        response.extensions_mut().insert(access);
+        return Ok(response);
+    }
     let incoming = match *method {
         Method::GET | Method::HEAD => parse_get(uri.query())?,
         Method::POST => {
@@ -164,7 +209,6 @@ async fn answer(
             return Err(Refusal::Method);
         }
     };
-    let authorization = Authorization::of_request(headers);
     // A stream without a body would only cost.
     let many = many.filter(|_| *method != Method::HEAD).and_then(Transport::of);
     let authenticated = match many {
@@ -173,11 +217,20 @@ async fn answer(
     };
     let (actor, watch) = match authenticated {
         Ok(known) => known,
-        Err(error) => return Ok(respond(unauthenticated(&error, request_id), media)),
+        Err(error) => {
+            let mut refused = unauthenticated(&error);
+            classify(&mut refused, request_id);
+            let mut access = Access::unread(None, client);
+            access.answered(&refused, 0);
+            let mut response = respond(refused, media);
+            response.extensions_mut().insert(access);
+            return Ok(response);
+        }
     };
     let document =
         Document { query: incoming.query, operation_name: incoming.operation_name, variables: incoming.variables };
     let origin = Origin { actor, address: client };
+    let mut access = Access::of(&origin, &document.query);
     let may_run = |kind| match (kind, many) {
         (OperationType::Subscription, Some(_)) => Ok(()),
         (OperationType::Query | OperationType::Mutation, _) if media == MediaType::Multipart => {
@@ -185,18 +238,22 @@ async fn answer(
         }
         _ => check_transport(method, kind),
     };
-    let once = Transport::of(media);
     let (mut response, budget) = match (web.operations.admit(origin, document, may_run)?, many) {
         (Admitted::Ready(ready), Some(transport)) if ready.kind == OperationType::Subscription => {
             let budget = ready.budget;
+            access.admitted(ready.name(), ready.kind, &budget);
             let resume = headers.get(streams::LAST_EVENT_ID);
             let resume = resume.map(|cursor| String::from_utf8_lossy(cursor.as_bytes()).trim().into());
             let request_id = request_id.to_owned();
             let opening = Opening { transport, media, ready, origin, watch, resume, request_id };
-            (streams::open(web, opening).await, Some(budget))
+            let response = streams::open(web, opening).await;
+            access.opened(response.status());
+            (response, Some(budget))
         }
         (Admitted::Ready(ready), _) => {
+            access.admitted(ready.name(), ready.kind, &ready.budget);
             let (outcome, budget) = web.operations.run(ready, request_id).await;
+            access.answered(&outcome, budget.cost);
             let response = match once {
                 Some(transport) => streams::once(outcome, transport),
                 None => respond(outcome, media),
@@ -205,6 +262,7 @@ async fn answer(
         }
         (Admitted::Refused(mut refused, budget), _) => {
             classify(&mut refused, request_id);
+            access.answered(&refused, budget.as_ref().map_or(0, |budget| budget.cost));
             let response = match once {
                 Some(transport) => streams::refuse(*refused, transport, media),
                 None => respond(*refused, media),
@@ -215,18 +273,17 @@ async fn answer(
     if let Some(budget) = budget {
         tell_budget(response.headers_mut(), &budget);
     }
+    response.extensions_mut().insert(access);
     Ok(response)
 }
 
-fn unauthenticated(error: &Unauthenticated, request_id: &str) -> async_graphql::Response {
+fn unauthenticated(error: &Unauthenticated) -> async_graphql::Response {
     let code = match error {
         Unauthenticated::Expired => ErrorCode::TokenExpired,
         Unauthenticated::Invalid => ErrorCode::Unauthenticated,
         Unauthenticated::Fault(_) => ErrorCode::InternalServerError,
     };
-    let mut response = async_graphql::Response::from_errors(vec![failure(code, error.to_string(), None)]);
-    classify(&mut response, request_id);
-    response
+    async_graphql::Response::from_errors(vec![failure(code, error.to_string(), None)])
 }
 
 fn wants_socket(headers: &HeaderMap) -> bool {

@@ -1,13 +1,31 @@
 //! Accepts connections and serves them, each in a task that the lifecycle owns.
 //!
+//! How many there may be is asked of [`connections`](super::connections) before anything is read. The first head must come
+//! within [`Timeouts::head`], since nobody who opens a connection has a reason to wait; later ones within
+//! [`Timeouts::idle`].
+//!
 //! Own accept loop instead of `axum::serve`, which has no timeout for the head of a request (a client that sends one
 //! byte a minute holds its connection for ever) or for a client that takes nothing of its answer, does not set
 //! `TCP_NODELAY`, and detaches what it spawns. When the process stops, the listener closes at once, requests in flight
 //! are answered, idle connections end.
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use axum::{Router, extract::ConnectInfo};
+use axum::{
+    Router,
+    extract::ConnectInfo,
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,16 +33,20 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 use super::{
-    bad_heads::{BadHeads, MAX_HEADERS},
+    bad_heads::{BadHeads, MAX_HEAD, MAX_HEADERS},
+    connections::{self, Admission, Connections, Lane, Seated},
     impatient::Impatient,
+    middleware,
     origins::OverTls,
     tls::Tls,
 };
-use crate::lifecycle::Lifecycle;
+use crate::{graphql::errors::ErrorCode, lifecycle::Lifecycle};
 
 /// How long a client may keep a connection waiting.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
+    /// For the head of its first request.
+    pub head: Duration,
     /// For the head of its next request.
     pub idle: Duration,
     /// For room to write, while there is something to write.
@@ -35,79 +57,162 @@ pub struct Timeouts {
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What HTTP is served on, and what a socket gets after the upgrade: TCP, or TLS over it.
-pub(super) type Connection = Either<Impatient<TcpStream>, Box<TlsStream<Impatient<TcpStream>>>>;
+pub(super) type Connection = Either<Impatient<Seated>, Box<TlsStream<Impatient<Seated>>>>;
 
 /// What hyper holds: it gives words to hyper's own refusals.
 pub(super) type Served = BadHeads<Connection>;
 
-/// Serves `router` on `listener`, over TLS if there is a certificate, until the process stops.
-pub async fn serve(listener: TcpListener, router: Router, timeouts: Timeouts, tls: Option<Tls>, lifecycle: Lifecycle) {
+/// How long a connection that is turned away has for its one request.
+const TURN_AWAY: Duration = Duration::from_secs(3);
+
+/// What a connection is served with.
+#[derive(Clone)]
+pub struct Server {
+    /// What it answers.
+    pub router: Router,
+    /// How long a client may keep it waiting.
+    pub timeouts: Timeouts,
+    /// The certificate; none for plain HTTP.
+    pub tls: Option<Tls>,
+    /// How many there may be.
+    pub connections: Connections,
+    /// Who owns them.
+    pub lifecycle: Lifecycle,
+}
+
+/// Serves on `listener` until the process stops.
+pub async fn serve(listener: TcpListener, server: Server) {
+    let lifecycle = server.lifecycle.clone();
     let mut stopping = pin!(lifecycle.stopping());
     loop {
         let accepted = tokio::select! {
             () = &mut stopping => return,
             accepted = listener.accept() => accepted,
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                let served = connection(stream, peer, router.clone(), timeouts, tls.clone(), lifecycle.clone());
-                drop(lifecycle.spawn(served));
-            }
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(error = %error, "cannot accept a connection");
                 tokio::time::sleep(PAUSE).await;
+                continue;
             }
+        };
+        let server = server.clone();
+        match server.connections.admit(peer.ip()) {
+            Admission::Served(seat) => {
+                drop(lifecycle.spawn(connection(Seated::new(stream, seat), peer, server)));
+            }
+            Admission::TurnedAway(seat, lane) => {
+                let told = turn_away(Seated::new(stream, seat), peer, server, lane);
+                drop(lifecycle.spawn(async move {
+                    // Whether it has heard that is not waited for.
+                    let _ = tokio::time::timeout(TURN_AWAY, told).await;
+                }));
+            }
+            Admission::Closed => drop(stream),
         }
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    timeouts: Timeouts,
-    tls: Option<Tls>,
-    lifecycle: Lifecycle,
-) {
-    // Small frames must not wait for each other's acknowledgement.
-    let _ = stream.set_nodelay(true);
-    give_up_on_the_absent(&stream, timeouts.write * 2);
-    keep_near_the_wire(&stream);
-    let stream = Impatient::new(stream, timeouts.write);
-    let stream: Connection = match tls {
-        None => Either::Left(stream),
-        Some(tls) => {
-            let secured = tokio::select! {
-                () = lifecycle.stopping() => return,
-                secured = tls.accept(stream) => secured,
-            };
-            let Some(secured) = secured else { return };
-            Either::Right(secured)
-        }
-    };
+async fn connection(stream: Seated, peer: SocketAddr, server: Server) {
+    let Server { router, timeouts, tls, lifecycle, .. } = server;
+    let Some(stream) = secure(stream, timeouts, tls, &lifecycle).await else { return };
     let over_tls = matches!(stream, Either::Right(_)).then_some(OverTls);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        if let Some(over_tls) = over_tls {
-            request.extensions_mut().insert(over_tls);
+    let begun = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let begun = Arc::clone(&begun);
+        move |mut request: Request<Incoming>| {
+            begun.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            if let Some(over_tls) = over_tls {
+                request.extensions_mut().insert(over_tls);
+            }
+            let mut router = router.clone();
+            async move { Ok::<_, Infallible>(call(&mut router, request).await) }
         }
-        let mut router = router.clone();
-        async move { Ok::<_, Infallible>(call(&mut router, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // Runs from the end of the last request to the end of the next one's head: hyper has one timer for both.
         .header_read_timeout(timeouts.idle)
         .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(Served::new(stream)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
-    tokio::select! {
-        // An error here is the client's way of leaving.
-        _ = connection.as_mut() => return,
-        () = lifecycle.stopping() => connection.as_mut().graceful_shutdown(),
+    let mut first_head = pin!(tokio::time::sleep(timeouts.head));
+    let mut waiting = true;
+    loop {
+        tokio::select! {
+            // An error here is the client's way of leaving.
+            _ = connection.as_mut() => return,
+            () = lifecycle.stopping() => break connection.as_mut().graceful_shutdown(),
+            () = first_head.as_mut(), if waiting => {
+                if !begun.load(Ordering::Relaxed) {
+                    connections::without_head();
+                    return;
+                }
+                waiting = false;
+            }
+        }
     }
     let _ = connection.await;
+}
+
+/// The connection that HTTP is served on; none where TLS fails, or the process stops.
+async fn secure(stream: Seated, timeouts: Timeouts, tls: Option<Tls>, lifecycle: &Lifecycle) -> Option<Connection> {
+    // Small frames must not wait for each other's acknowledgement.
+    let _ = stream.tcp().set_nodelay(true);
+    give_up_on_the_absent(stream.tcp(), timeouts.write * 2);
+    keep_near_the_wire(stream.tcp());
+    let stream = Impatient::new(stream, timeouts.write);
+    let Some(tls) = tls else { return Some(Either::Left(stream)) };
+    tokio::select! {
+        () = lifecycle.stopping() => None,
+        secured = tls.accept(stream) => secured.map(Either::Right),
+    }
+}
+
+/// Gives a connection for which there is no room its one answer.
+async fn turn_away(stream: Seated, peer: SocketAddr, server: Server, lane: Lane) {
+    let Server { router, timeouts, tls, lifecycle, .. } = server;
+    let Some(stream) = secure(stream, timeouts, tls, &lifecycle).await else { return };
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let mut router = router.clone();
+        async move {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            // Those who ask that must not take a crowd of strangers for a server that is down.
+            let response = if request.uri().path().starts_with("/health/") {
+                call(&mut router, request).await
+            } else {
+                no_room(lane)
+            };
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(TURN_AWAY)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(Served::new(stream)), service);
+    let _ = connection.await;
+}
+
+/// What a connection hears for which there is no room.
+fn no_room(lane: Lane) -> Response {
+    let (status, message) = match lane {
+        Lane::Address => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many connections from your address. Close some, or send requests one after the other on those you have.",
+        ),
+        Lane::Total => (StatusCode::SERVICE_UNAVAILABLE, "This server has no room for more connections. Try again."),
+    };
+    let mut response = middleware::error(status, ErrorCode::RateLimited, message);
+    middleware::secure(response.headers_mut());
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    response
 }
 
 /// A peer that is gone without a word acknowledges nothing: what is written for it, such as heartbeats, waits in the
@@ -137,7 +242,7 @@ fn keep_near_the_wire(stream: &TcpStream) {
 #[cfg(not(target_os = "linux"))]
 fn keep_near_the_wire(_: &TcpStream) {}
 
-async fn call(router: &mut Router, request: Request<Incoming>) -> axum::response::Response {
+async fn call(router: &mut Router, request: Request<Incoming>) -> Response {
     use tower_service::Service;
 
     // A router is always ready and never fails.

@@ -12,6 +12,7 @@ pub(crate) mod graphql;
 pub(crate) mod interest;
 pub mod list;
 pub mod model;
+pub mod quota;
 pub mod service;
 pub(crate) mod subscription;
 pub mod withholding;

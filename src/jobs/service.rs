@@ -13,6 +13,7 @@ use super::{
     entity::{job_skills, jobs},
     error::JobError,
     model::{Job, JobChange, JobFacts, JobSnapshot, JobStatus, JobUpdate, Step},
+    quota::DraftQuota,
 };
 use crate::{
     accounts::{
@@ -46,6 +47,7 @@ pub struct Jobs {
     ids: Ids,
     wallets: Wallets,
     notifications: Notifications,
+    quota: DraftQuota,
 }
 
 /// `postJob` and `draftJob`, as they came.
@@ -113,8 +115,9 @@ impl Jobs {
         accounts: Accounts,
         wallets: Wallets,
         notifications: Notifications,
+        quota: DraftQuota,
     ) -> Self {
-        Self { db, accounts, clock, ids, wallets, notifications }
+        Self { db, accounts, clock, ids, wallets, notifications, quota }
     }
 
     /// The same on another view of the database.
@@ -175,6 +178,9 @@ impl Jobs {
                         updated_at: now,
                         withheld: false,
                     };
+                    if status == JobStatus::Draft {
+                        self.quota.hold_in(&tx, &self.accounts, &job, now).await?;
+                    }
                     tx.later_built(&jobs::Entity::insert(jobs::ActiveModel::from(job.clone()))).await?;
                     insert_skills_in(&tx, job.id, &skills).await?;
                     let client = self.accounts.card_in(&tx, client).await?;
@@ -281,6 +287,12 @@ impl Jobs {
                     };
                     if job == before && skills == skills_before {
                         return Ok((Made { job: id }, before));
+                    }
+                    // A draft that becomes shorter is always welcome.
+                    if job.status == JobStatus::Draft
+                        && job.title.len() + job.description.len() > before.title.len() + before.description.len()
+                    {
+                        self.quota.hold_in(&tx, &self.accounts, &job, now).await?;
                     }
                     job.version += 1;
                     job.updated_at = now;

@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use metrics::describe_gauge;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// How old an event that waits may be, beyond the time between two polls, before this node is not ready.
@@ -40,7 +39,6 @@ struct Shared {
 
 impl Default for Lag {
     fn default() -> Self {
-        describe_gauge!(LAG, metrics::Unit::Seconds, "The age that the oldest event which was not delivered can have");
         Self(Arc::new(Shared { began: Instant::now(), caught_up: AtomicU64::default(), poll: AtomicU64::new(NO_TAIL) }))
     }
 }

@@ -250,6 +250,8 @@ async fn a_newer_schema_is_served_until_something_is_taken_away(database: Databa
     assert!(home.run(&["verify"]).await.status.success());
 
     place.contracted().await;
+    // What the database said a moment ago is good for a moment.
+    soon(async { while ready().await.status.as_u16() == 200 {} }).await;
     for _ in 0..3 {
         let unfit = ready().await;
         assert_eq!((unfit.status.as_u16(), unfit.at("/schema")), (503, &json!("too new")), "{unfit}");
@@ -288,4 +290,85 @@ async fn a_schema_of_another_branch_is_left_alone() {
     let said = refused(&place.home(), &["serve"]).await;
     assert!(said.contains(LATER) && said.contains(&ours) && said.contains("has both"), "{said}");
     assert_eq!(place.steps().await, steps, "and nothing was touched");
+}
+
+/// A file of the repository.
+fn file(path: &str) -> String {
+    fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file")
+}
+
+/// The settings that a file names by their variables are settings, and say so in `config/default.toml`.
+#[test]
+fn deploy_files_set_what_can_be_set() {
+    let (mut section, mut known) = (String::new(), vec!["LANCEWIRE_ENVIRONMENT".to_owned()]);
+    for line in file("config/default.toml").lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']').to_uppercase();
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            known.push(format!("LANCEWIRE_{section}__{}", key.to_uppercase()));
+        }
+    }
+    for path in
+        ["deploy/compose.yaml", "deploy/kubernetes.yaml", "Dockerfile", "scripts/cluster", "bench/src/lancewire.rs"]
+    {
+        let text = file(path);
+        let named = text.match_indices("LANCEWIRE_").map(|(at, _)| {
+            text[at..].chars().take_while(|letter| letter.is_ascii_uppercase() || *letter == '_').collect::<String>()
+        });
+        // HAProxy's own variables have one underscore.
+        let wrong: Vec<String> = named.filter(|name| name.contains("__") && !known.contains(name)).collect();
+        assert_eq!(wrong, [""; 0], "{path}");
+    }
+}
+
+#[test]
+fn deploy_files_bound_what_a_node_takes_and_who_reaches_it() {
+    let compose = file("deploy/compose.yaml");
+    let services =
+        compose.split_once("\nservices:\n").and_then(|(_, rest)| rest.split_once("\n# Fixed")).expect("services").0;
+    let own: Vec<&str> = services.split("\n  ").filter(|line| line.ends_with(':') && !line.starts_with(' ')).collect();
+    assert_eq!(own, ["proxy:", "postgres:", "redis:"], "the nodes share one block");
+    let node =
+        compose.split_once("x-node: &node").and_then(|(_, rest)| rest.split_once("\nservices:")).expect("a block").0;
+    for part in services.split("\n\n  ").filter(|part| part.contains("image:")).chain([node]) {
+        for bound in ["mem_limit: ", "logging: *logging", "restart: unless-stopped"] {
+            assert!(part.contains(bound), "no {bound} in\n{part}");
+        }
+    }
+    assert!(compose.contains("max-size: 10m") && compose.contains("max-file:"), "logs are rotated");
+    assert!(!compose.contains("9090:9090"), "figures are not published");
+
+    let kubernetes = file("deploy/kubernetes.yaml");
+    let policy = kubernetes.split("\n---\n").find(|part| part.contains("kind: NetworkPolicy")).expect("a policy");
+    for rule in
+        ["policyTypes: [Ingress, Egress]", "port: http", "port: operators", "port: 53, protocol: UDP", "port: 5432"]
+    {
+        assert!(policy.contains(rule), "no {rule} in\n{policy}");
+    }
+    let deployment = kubernetes.split("\n---\n").find(|part| part.contains("kind: Deployment")).expect("a deployment");
+    for bound in ["limits: { memory: 1Gi, ephemeral-storage: 64Mi }", "port: operators", "prometheus.io/port: \"9090\""]
+    {
+        assert!(deployment.contains(bound), "no {bound}");
+    }
+    assert!(!deployment.contains("port: http }"), "probes do not compete with strangers");
+    assert!(kubernetes.contains("LANCEWIRE_TELEMETRY__METRICS_LISTEN: 0.0.0.0:9090"));
+}
+
+/// The image's binary is what this makes of it: it runs, and a debugger finds the rest by its name.
+#[tokio::test]
+async fn a_binary_is_split_into_what_runs_and_what_a_debugger_reads() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = env!("CARGO_BIN_EXE_lancewire");
+    let split = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/split-symbols");
+    let output = tokio::process::Command::new(split).args([program.as_ref(), folder.path()]).output().await;
+    let output = output.expect("it runs");
+    assert!(output.status.success(), "{:#?}", lines(&output.stderr));
+    let size = |name: &str| fs::metadata(folder.path().join(name)).expect("a file").len();
+    let (whole, stripped) = (fs::metadata(program).expect("a file").len(), size("lancewire"));
+    assert!(stripped < whole * 3 / 4 && size("lancewire.debug") > 1_000_000, "{stripped} of {whole}");
+    let binary = fs::read(folder.path().join("lancewire")).expect("bytes");
+    assert!(binary.windows(15).any(|bytes| bytes == b"lancewire.debug"), "it names its symbols");
+    let version = tokio::process::Command::new(folder.path().join("lancewire")).arg("--version").output().await;
+    let version = version.expect("it runs");
+    assert_eq!(lines(&version.stdout), [format!("lancewire {}", env!("CARGO_PKG_VERSION"))]);
 }

@@ -154,7 +154,8 @@ pub async fn open(web: &Web, opening: Opening) -> Response {
     let forbidden = subscription::forbidden(web.sockets.clock().clone(), expires_at, watch);
     let log = web.hub.log().clone();
     let heartbeat = std::time::Duration::from_millis(settings.ping_interval_ms.get());
-    let subscription = Subscription::new(transport, feed, reader, forbidden, (log, heartbeat), (seat, listening));
+    let kept = (seat, listening);
+    let subscription = Subscription::new(transport, feed, reader, forbidden, (log, heartbeat), kept, request_id);
     stream(transport, subscription.into_body())
 }
 

@@ -104,6 +104,7 @@ impl Subscription {
         forbidden: BoxFuture<'static, ErrorCode>,
         (log, interval): (EventLog, Duration),
         (seat, listening): (Seat, Listening),
+        request_id: String,
     ) -> Self {
         let mut heartbeat = interval_at(Instant::now() + interval, interval);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -118,7 +119,7 @@ impl Subscription {
             begun: false,
             ended: false,
             seat,
-            ending: Ending::of(transport),
+            ending: Ending::of(transport, request_id),
             _listening: listening,
         }
     }

@@ -11,11 +11,10 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use metrics::{counter, describe_counter, describe_gauge};
+use metrics::counter;
 use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
 use tokio_rustls::{
@@ -25,7 +24,7 @@ use tokio_rustls::{
 };
 
 use self::certificate::Certificate;
-use super::impatient::Impatient;
+use super::{connections::Seated, impatient::Impatient};
 use crate::{clock::Clock, lifecycle::Lifecycle};
 
 mod certificate;
@@ -71,13 +70,6 @@ pub struct Tls {
     reload: Duration,
 }
 
-/// Tells the recorder what the metrics mean. Called once, after a recorder is installed.
-pub fn describe() {
-    describe_counter!(HANDSHAKES, "TLS handshakes, by outcome");
-    describe_counter!(RELOADS, "Certificates found changed on disk, by outcome");
-    describe_gauge!(EXPIRY, "When the certificate in use ends, in seconds since the epoch");
-}
-
 impl Tls {
     /// Reads the certificate and its key; none if none is set. Reads two small files: for the start only.
     pub fn load(settings: &TlsSettings) -> Result<Option<Self>, TlsError> {
@@ -101,7 +93,7 @@ impl Tls {
     }
 
     /// The handshake; none if it fails, or takes too long, or is not even begun.
-    pub(super) async fn accept(&self, tcp: Impatient<TcpStream>) -> Option<Box<TlsStream<Impatient<TcpStream>>>> {
+    pub(super) async fn accept(&self, tcp: Impatient<Seated>) -> Option<Box<TlsStream<Impatient<Seated>>>> {
         let (secured, outcome) = match timeout(self.handshake, self.shake_hands(tcp)).await {
             Ok(Ok(Some(secured))) => (Some(secured), "done"),
             Ok(Ok(None)) => (None, "plain"),
@@ -117,11 +109,11 @@ impl Tls {
 
     async fn shake_hands(
         &self,
-        mut tcp: Impatient<TcpStream>,
-    ) -> std::io::Result<Option<Box<TlsStream<Impatient<TcpStream>>>>> {
+        mut tcp: Impatient<Seated>,
+    ) -> std::io::Result<Option<Box<TlsStream<Impatient<Seated>>>>> {
         // TLS begins with a record of type 22 (RFC 8446, 5.1), HTTP with a letter.
         let mut first = [0];
-        if tcp.get_ref().peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic() {
+        if tcp.get_ref().tcp().peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic() {
             tcp.write_all(PLAIN).await?;
             tcp.shutdown().await?;
             // Closing over unread bytes resets the connection, and a reset can overtake the answer.

@@ -3,7 +3,7 @@
 //! A gauge is only ever moved by a guard: it comes back down wherever the counted thing ends, a panic and an aborted
 //! task included. Labels have few and fixed values, never text of a client's.
 
-use metrics::{Gauge, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Gauge, counter, gauge};
 
 /// Gauge: sockets that are open, from the upgrade until the last mutation of the socket has finished.
 pub const SOCKETS: &str = "lancewire_sockets";
@@ -15,17 +15,6 @@ pub const QUEUE_BYTES: &str = "lancewire_socket_queue_bytes";
 pub const CLOSES: &str = "lancewire_socket_closes_total";
 /// Counter by `reason` (origin, address, stopping): upgrades refused before 101.
 pub const REFUSALS: &str = "lancewire_socket_refusals_total";
-
-/// Tells the recorder what the metrics mean. Called once, after a recorder is installed.
-pub fn describe() {
-    describe_gauge!(SOCKETS, "Open WebSockets");
-    describe_gauge!(OPERATIONS, "Operations running over WebSockets, by kind");
-    describe_gauge!(QUEUE_BYTES, metrics::Unit::Bytes, "Bytes waiting for slow WebSocket peers");
-    // There from the start: usually nothing ever waits.
-    gauge!(QUEUE_BYTES).set(0.0);
-    describe_counter!(CLOSES, "Ended WebSockets, by close code");
-    describe_counter!(REFUSALS, "WebSocket upgrades refused, by reason");
-}
 
 pub(super) fn closed(code: &'static str) {
     counter!(CLOSES, "code" => code).increment(1);

@@ -18,6 +18,8 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::ServerConnection;
 
+use crate::http::connections::Seated;
+
 /// Bytes that are encrypted at a time, and so may wait for the kernel in that state.
 const UNSENT: usize = 32 * 1024;
 
@@ -26,19 +28,19 @@ pub(super) const SLICES: usize = 64;
 
 /// The way to one peer.
 pub(super) enum Pipe {
-    Plain(TcpStream),
+    Plain(Seated),
     Secured(Box<Secured>),
 }
 
 /// TLS over TCP.
 pub(super) struct Secured {
-    tcp: TcpStream,
+    tcp: Seated,
     session: Mutex<ServerConnection>,
 }
 
 impl Pipe {
     /// Goes on with a connection whose handshake is done.
-    pub(super) fn secured(tcp: TcpStream, mut session: ServerConnection) -> Self {
+    pub(super) fn secured(tcp: Seated, mut session: ServerConnection) -> Self {
         session.set_buffer_limit(Some(UNSENT));
         Self::Secured(Box::new(Secured { tcp, session: Mutex::new(session) }))
     }
@@ -46,14 +48,14 @@ impl Pipe {
     /// The connection to the peer's machine. Whoever writes to it breaks it.
     pub(super) const fn tcp(&self) -> &TcpStream {
         match self {
-            Self::Plain(tcp) => tcp,
-            Self::Secured(secured) => &secured.tcp,
+            Self::Plain(seated) => seated.tcp(),
+            Self::Secured(secured) => secured.tcp.tcp(),
         }
     }
 
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(tcp) => tcp.try_read(buffer),
+            Self::Plain(seated) => seated.tcp().try_read(buffer),
             Self::Secured(secured) => secured.try_read(buffer),
         }
     }
@@ -62,14 +64,14 @@ impl Pipe {
         match self {
             // The system call alone: what the runtime remembers of the socket is one more place in memory to wait for.
             // It learns that there is no room from whoever then waits for some.
-            Self::Plain(tcp) => SockRef::from(tcp).send(bytes),
+            Self::Plain(seated) => SockRef::from(seated.tcp()).send(bytes),
             Self::Secured(secured) => secured.try_write(&[IoSlice::new(bytes)]),
         }
     }
 
     pub(super) fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Self::Plain(tcp) => tcp.try_write_vectored(pieces),
+            Self::Plain(seated) => seated.tcp().try_write_vectored(pieces),
             Self::Secured(secured) => secured.try_write(pieces),
         }
     }
@@ -111,7 +113,7 @@ impl Secured {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => return read,
             }
-            session.read_tls(&mut Raw(&self.tcp))?;
+            session.read_tls(&mut Raw(self.tcp.tcp()))?;
             let processed = session.process_new_packets();
             // An answer that TLS itself has to give, such as an alert. What the kernel does not take goes with the next
             // write.
@@ -151,7 +153,7 @@ impl Secured {
     fn send(&self, session: &mut ServerConnection) -> io::Result<()> {
         let mut progress = false;
         while session.wants_write() {
-            match session.write_tls(&mut Raw(&self.tcp)) {
+            match session.write_tls(&mut Raw(self.tcp.tcp())) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(_) => progress = true,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && progress => return Ok(()),

@@ -11,7 +11,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::Hash,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,7 +20,10 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{metrics::Counted, settings::SocketSettings};
-use crate::ids::{Ids, UserId};
+use crate::{
+    ids::{Ids, UserId},
+    network::{Level, Network},
+};
 
 /// The pause between two batches of goodbyes.
 const BATCH_INTERVAL: Duration = Duration::from_millis(100);
@@ -52,10 +55,10 @@ struct State {
     stopping: bool,
     last: u64,
     seats: HashMap<u64, CancellationToken>,
-    addresses: HashMap<IpAddr, u32>,
+    addresses: HashMap<Network, u32>,
     users: HashMap<UserId, u32>,
     /// Sockets without a seat, which are being told so.
-    turned_away: HashMap<IpAddr, u32>,
+    turned_away: HashMap<Network, u32>,
 }
 
 /// Why there is no seat.
@@ -99,12 +102,12 @@ impl Registry {
 
     /// A place for anything that lasts.
     pub(super) fn admit_as(&self, address: IpAddr, counted: impl FnOnce() -> Counted) -> Result<Seat, NoSeat> {
-        let address = network(address);
+        let address = Network::of(address).address();
         let mut state = self.state();
         if state.stopping {
             return Err(NoSeat::Stopping);
         }
-        count_up(&mut state.addresses, address, self.0.per_address)?;
+        count_in_networks(&mut state.addresses, address, self.0.per_address)?;
         state.last += 1;
         let (number, leave) = (state.last, CancellationToken::new());
         state.seats.insert(number, leave.clone());
@@ -116,7 +119,7 @@ impl Registry {
     /// A place to tell a socket from `address` that there is no seat; none where so many are being told that one more is
     /// better refused at once.
     pub(super) fn turn_away(&self, address: IpAddr) -> Option<TurnedAway> {
-        let address = network(address);
+        let address = Network::of(address);
         let mut state = self.state();
         let (most, of_one) = TURNED_AWAY;
         let total: usize = state.turned_away.values().map(|count| *count as usize).sum();
@@ -216,7 +219,9 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.registry.state();
         state.seats.remove(&self.number);
-        count_down(&mut state.addresses, self.address);
+        for level in Level::of(self.address) {
+            count_down(&mut state.addresses, level.network);
+        }
         if let Some(user) = self.user {
             count_down(&mut state.users, user);
         }
@@ -229,7 +234,7 @@ impl Drop for Seat {
 /// A socket without a seat; dropping it makes room to tell another one.
 pub(super) struct TurnedAway {
     registry: Registry,
-    address: IpAddr,
+    address: Network,
 }
 
 impl Drop for TurnedAway {
@@ -244,12 +249,17 @@ fn batch_size(total: usize, drain: Duration) -> usize {
     total.div_ceil(batches.max(1))
 }
 
-/// What shares one limit: an IPv4 address, or the /64 that one IPv6 subscriber usually has to himself.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+/// Counts one more in all networks of an address, or in none.
+fn count_in_networks(counts: &mut HashMap<Network, u32>, address: IpAddr, limit: u32) -> Result<(), NoSeat> {
+    let full =
+        |level: Level| counts.get(&level.network).is_some_and(|count| *count >= limit.saturating_mul(level.times));
+    if Level::of(address).any(full) {
+        return Err(NoSeat::Full);
     }
+    for level in Level::of(address) {
+        *counts.entry(level.network).or_default() += 1;
+    }
+    Ok(())
 }
 
 fn count_up<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: K, limit: u32) -> Result<(), NoSeat> {
@@ -345,7 +355,10 @@ mod tests {
         let registry = registry(1, 1);
         let _one = registry.admit(at("2001:db8::1")).expect("a seat");
         assert_eq!(registry.admit(at("2001:db8::2")).err(), Some(NoSeat::Full));
-        assert!(registry.admit(at("2001:db8:0:1::1")).is_ok());
+        let _two = registry.admit(at("2001:db8:0:1::1")).expect("another one");
+        assert_eq!(registry.admit(at("2001:db8:0:2::1")).err(), Some(NoSeat::Full), "of one /56");
+        let _more = [1, 2].map(|net| registry.admit(at(&format!("2001:db8:0:{net}00::1"))).expect("another /56"));
+        assert_eq!(registry.admit(at("2001:db8:0:300::1")).err(), Some(NoSeat::Full), "of one /48");
     }
 
     #[test]

@@ -162,13 +162,20 @@ impl<B: SocketBackend> Session<B> {
     #[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice, for each of many sockets")]
     pub(super) fn run(mut self: Box<Self>, mut reader: Reader) -> impl Future<Output = ()> + Send {
         async move {
+            let opened = Instant::now();
             let served = AssertUnwindSafe(self.serve(&mut reader)).catch_unwind().await;
             let end = served.unwrap_or_else(|_| {
                 tracing::error!("a socket's session panicked");
                 End::Close(Close::Bug)
             });
             metrics::closed(end.label());
-            tracing::debug!(socket.end = ?end, "socket ended");
+            tracing::info!(
+                socket.end = end.label(),
+                socket.age.ms = u64::try_from(opened.elapsed().as_millis()).unwrap_or(u64::MAX),
+                user.id = self.standing.as_ref().and_then(|standing| standing.user).map(tracing::field::display),
+                client.address = %self.address,
+                "socket ended"
+            );
             self.operations.stop();
             self.wire.close(end.delivers_queue());
             self.authentication = None;

@@ -31,8 +31,10 @@ enum Content<'a> {
     Events(Vec<WireEvent<'a>>),
     Spending(&'a [u8]),
     Attempts(&'a [u8]),
-    // Last, so that a version that does not know of it still reads the others.
+    // New ones come last, so that a version that does not know of them still reads the others.
     GivenBack(&'a [u8]),
+    Addresses(&'a [u8]),
+    SignUps(&'a [u8]),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,6 +74,8 @@ pub(super) fn encode_gossip(seal: &Seal, gossip: &Gossip) -> Vec<u8> {
         Topic::Spending => Content::Spending(&gossip.body),
         Topic::GivenBack => Content::GivenBack(&gossip.body),
         Topic::Attempts => Content::Attempts(&gossip.body),
+        Topic::Addresses => Content::Addresses(&gossip.body),
+        Topic::SignUps => Content::SignUps(&gossip.body),
     };
     seal.seal(FORMAT, &content)
 }
@@ -86,6 +90,8 @@ pub(super) fn decode(seal: &Seal, bytes: &[u8]) -> Result<Option<Message>, Dropp
         Content::Spending(body) => gossip(Topic::Spending, body),
         Content::Attempts(body) => gossip(Topic::Attempts, body),
         Content::GivenBack(body) => gossip(Topic::GivenBack, body),
+        Content::Addresses(body) => gossip(Topic::Addresses, body),
+        Content::SignUps(body) => gossip(Topic::SignUps, body),
     }))
 }
 

@@ -83,6 +83,10 @@ pub enum Topic {
     GivenBack,
     /// Failed and successful sign-ins.
     Attempts,
+    /// Points spent from addresses, or given back.
+    Addresses,
+    /// Accounts that were opened.
+    SignUps,
 }
 
 /// Soft state of one node that the others count in. At most [`Gossip::LIMIT`] bytes.

@@ -32,16 +32,19 @@ use super::{
 const SETTINGS: &str = r#"
     [http]
     listen = "127.0.0.1:0"
+    connections_per_address = 100000
     [auth]
     password_memory_kib = 8
     password_iterations = 1
     password_parallel = 8
     free_attempts_per_address = 100000
+    sign_ups_per_address = 100000
     [payments]
     provider = "none"
     [budgets]
     anonymous = 100000000
     signed_in = 100000000
+    address = 100000000
     [sockets]
     sockets_per_address = 10000
     drain_ms = 200

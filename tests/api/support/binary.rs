@@ -24,6 +24,8 @@ pub struct Home {
     directory: TempDir,
     environment: Vec<(&'static str, String)>,
     disk: Option<SmallDisk>,
+    /// What a shell does first.
+    before: Option<&'static str>,
 }
 
 /// A server that was started and has said where it is.
@@ -49,6 +51,7 @@ impl Home {
             directory: tempfile::tempdir().expect("a temporary directory"),
             environment: environment.map(|(name, value)| (name, value.to_owned())).into(),
             disk: None,
+            before: None,
         }
     }
 
@@ -74,6 +77,13 @@ impl Home {
         self
     }
 
+    /// Started by a shell that does this first, such as `ulimit`.
+    #[must_use]
+    pub fn under(mut self, before: &'static str) -> Self {
+        self.before = Some(before);
+        self
+    }
+
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -82,7 +92,14 @@ impl Home {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let program = env!("CARGO_BIN_EXE_lancewire");
         let mut command = match &self.disk {
-            None => Command::new(program),
+            None => match self.before {
+                None => Command::new(program),
+                Some(before) => {
+                    let mut shell = Command::new("sh");
+                    shell.args(["-c", &format!("{before} && exec \"$0\" \"$@\""), program]);
+                    shell
+                }
+            },
             Some(disk) => {
                 let mut command: Command = disk.command("data", "mode=755").into();
                 command.arg(program);
@@ -166,6 +183,11 @@ impl Server {
     /// Sends a signal, such as `TERM`, `KILL` or `STOP`.
     pub async fn signal(&self, name: &str) {
         signal(&self.process, name).await;
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.id().expect("it runs")
     }
 
     /// A place in the server's home as the server sees it, disks of its own included.

@@ -21,6 +21,7 @@ use lancewire::{
         keys::{KeyPolicy, Keyring},
         passwords::Passwords,
         sessions::Sessions,
+        sign_ups::SignUps,
         tokens::AccessTokens,
     },
     claims::{ClaimError, Claims, service::Stepped},
@@ -168,8 +169,15 @@ impl Template {
         let currency = config.marketplace.currency();
         let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone(), currency.clone());
         let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, None);
-        let jobs =
-            Jobs::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), wallets.clone(), notifications.clone());
+        let jobs = Jobs::new(
+            db.clone(),
+            clock.clone(),
+            ids.clone(),
+            accounts.clone(),
+            wallets.clone(),
+            notifications.clone(),
+            config.marketplace.draft_quota(),
+        );
         let rules = (&config.marketplace).into();
         let claims = Claims::new(db.clone(), clock.clone(), ids, accounts, jobs.clone(), notifications, rules);
         World { db, lifecycle, folder, jobs, claims, wallets }
@@ -183,11 +191,12 @@ pub(crate) fn start() -> Clock {
 
 fn accounts(config: &Config, keyring: &Arc<Keyring>, db: &Db, clock: &Clock, ids: &Ids) -> Accounts {
     let tokens = AccessTokens::new(Arc::clone(keyring), config.auth.tokens(), clock.clone(), ids.clone());
-    let lifetime = config.auth.refresh_token_seconds;
-    let sessions = Sessions::new(db.clone(), Arc::new(tokens), clock.clone(), ids.clone(), lifetime);
+    let lifetimes = config.auth.lifetimes();
+    let sessions = Sessions::new(db.clone(), Arc::new(tokens), clock.clone(), ids.clone(), lifetimes);
     let passwords = Passwords::new(&config.auth.passwords(), ids.clone()).expect("settings");
     let attempts = Attempts::new(clock.clone(), config.auth.attempts());
-    Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions, passwords, attempts)
+    let sign_ups = SignUps::new(config.auth.sign_ups_per_address);
+    Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions, passwords, (attempts, sign_ups))
 }
 
 impl World {

@@ -32,7 +32,14 @@ use tokio_tungstenite::{
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{clock::Timestamp, http::server, ids::UserId};
+use crate::{
+    clock::Timestamp,
+    http::{
+        connections::{ConnectionLimits, Connections},
+        server,
+    },
+    ids::UserId,
+};
 
 mod handshake;
 mod limits;
@@ -194,8 +201,16 @@ impl Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let listening = CancellationToken::new();
-        let timeouts = server::Timeouts { idle: Duration::from_mins(1), write: Duration::from_mins(1) };
-        let serving = server::serve(listener, app, timeouts, None, Lifecycle::new());
+        let minute = Duration::from_mins(1);
+        let limits = ConnectionLimits { total: 10_000, per_address: NonZeroU32::MAX };
+        let server = server::Server {
+            router: app,
+            timeouts: server::Timeouts { head: minute, idle: minute, write: minute },
+            tls: None,
+            connections: Connections::new(limits, Arc::default()),
+            lifecycle: Lifecycle::new(),
+        };
+        let serving = server::serve(listener, server);
         drop(Lifecycle::new().spawn(listening.clone().run_until_cancelled_owned(serving)));
         Self { sockets, fake, clock, lifecycle, _listening: listening.drop_guard(), address }
     }

@@ -17,6 +17,7 @@ use tokio_rustls::{
 };
 
 use super::{super::protocol::OperationId, *};
+use crate::http::connections::Seated;
 
 const PREFIX: &[u8] = TEXT.as_bytes();
 const TEXT: &str = r#"{"id":"1","type":"next","payload":"#;
@@ -44,13 +45,16 @@ async fn wire(kind: Kind, queue_bytes: u32) -> (Arc<Wire>, Peer) {
     let queue_bytes = NonZeroU32::new(queue_bytes).expect("above zero");
     let settings = SocketSettings { queue_bytes, ..SocketSettings::default() };
     if kind == Kind::Plain {
-        return (Arc::new(Wire::new(Pipe::Plain(tcp), &settings)), Box::new(peer));
+        return (Arc::new(Wire::new(Pipe::Plain(Seated::uncounted(tcp)), &settings)), Box::new(peer));
     }
     let (acceptor, connector) = tls();
     let name = ServerName::try_from("localhost").expect("a name");
     let (secured, peer) = tokio::join!(acceptor.accept(tcp), connector.connect(name, peer));
     let (tcp, session) = secured.expect("a handshake").into_inner();
-    (Arc::new(Wire::new(Pipe::secured(tcp, session), &settings)), Box::new(peer.expect("a handshake")))
+    (
+        Arc::new(Wire::new(Pipe::secured(Seated::uncounted(tcp), session), &settings)),
+        Box::new(peer.expect("a handshake")),
+    )
 }
 
 fn tls() -> (TlsAcceptor, TlsConnector) {
