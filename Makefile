@@ -1,7 +1,7 @@
 # The usual errands. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run web cluster demo test test-fast differential sim sim-faults soak prepare-tests bench schema verify clean-data
+.PHONY: help run web cluster demo test test-fast differential sim sim-faults soak prepare-tests bench attack schema definitions verify clean-data
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,10 +59,16 @@ prepare-tests: ## PostgreSQL, Redis, HAProxy, Chromium, Node and its packages, i
 bench: ## measure lancewire beside its peers; takes a while, see bench/README.md
 	bench/run
 
+attack: ## what a stranger may do to a production build, and what honest users feel meanwhile; see bench/attack/README.md
+	bench/attack/run $(ATTACK)
+
 # Through a temporary file: a build that fails must not leave an empty schema behind.
 schema: ## write schema.graphql from the code
 	cargo run --quiet -- schema > schema.graphql.new || { rm -f schema.graphql.new; exit 1; }
 	mv schema.graphql.new schema.graphql
+
+definitions: ## write migration/definitions/postgres.txt, which `lancewire verify` compares with, from the migrations
+	LANCEWIRE_WRITE_DEFINITIONS=1 cargo test --test api verify::definitions::
 
 verify: ## check the invariants of the development database
 	cargo run --quiet -- verify

@@ -41,7 +41,7 @@ use crate::{
     },
     http::{
         connections::{self, ConnectionLimits, Connections},
-        operations::{Operations, Parts},
+        operations::{Operations, Parts, SubscriptionPayment},
         pages::Site,
         router::{Web, operators, router},
         server::{self, Server, Timeouts},
@@ -60,7 +60,7 @@ use crate::{
     retention::{self, Prune},
     schema::{self, Services},
     telemetry,
-    wallet::{Wallets, sandbox},
+    wallet::{self, Wallets, currency::CurrencyError, sandbox},
 };
 
 /// How often a node says how far the log goes, and how long it waits for what the bus will probably still bring.
@@ -124,6 +124,9 @@ pub enum StartError {
     /// The tables do not fit.
     #[error(transparent)]
     Schema(#[from] migrations::Misfit),
+    /// The books are in another currency.
+    #[error(transparent)]
+    Currency(#[from] CurrencyError),
     /// The API's own schema.
     #[error(transparent)]
     Language(#[from] InvalidSchema),
@@ -210,7 +213,10 @@ impl App {
             drop(lifecycle.spawn(replica.watch(lifecycle.clone())));
         }
         let bus = start_bus(&config, &log, &ids, &lifecycle).await?;
-        let hub = start_delivery(&config, log, &bus, db.doorbell(), &sessions, (&clock, &lifecycle)).await?;
+        let budgets = Arc::new(if alone { Budgets::new(config.budgets) } else { Budgets::shared(config.budgets) });
+        let payment = Arc::new(SubscriptionPayment(Arc::clone(&budgets)));
+        let delivery = Delivering { log, bus: &bus, doorbell: db.doorbell(), sessions: &sessions, payment };
+        let hub = start_delivery(&config, delivery, (&clock, &lifecycle)).await?;
         let kept = TimeDelta::seconds(config.events.retention_seconds.into());
         let seconds = |seconds: u32| TimeDelta::seconds(seconds.into());
         let (read, unread) = (config.retention.read_notification_seconds, config.retention.unread_notification_seconds);
@@ -222,12 +228,13 @@ impl App {
         ];
         lifecycle.spawn_until_stopping(retention::run(old, db.clone(), lifecycle.clone()));
         lifecycle.spawn_until_stopping(withholding::run(jobs.clone(), lifecycle.clone()));
+        lifecycle.spawn_until_stopping(wallet::seal::run(db.clone(), clock.clone(), lifecycle.clone()));
+        lifecycle.spawn_until_stopping(events::seal::run(db.clone(), clock.clone(), lifecycle.clone()));
         if sandbox_delay.is_some() {
             lifecycle.spawn_until_stopping(sandbox::run(wallets.clone(), clock.clone(), lifecycle.clone()));
         }
 
         let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };
-        let budgets = Arc::new(if alone { Budgets::new(config.budgets) } else { Budgets::shared(config.budgets) });
         let limits = gossip::Limits { budgets: Arc::clone(&budgets), attempts, sign_ups };
         drop(lifecycle.spawn(sweep(limits.clone(), lifecycle.clone())));
         if !alone {
@@ -383,6 +390,7 @@ pub async fn open_database(config: &Config, ids: Ids, lifecycle: Lifecycle) -> R
         check_grants(&db).await?;
     }
     migrations::bring_up(&db, &config.database).await?;
+    wallet::currency::check(&db, &config.marketplace.currency(), true).await?;
     Ok(db)
 }
 
@@ -402,13 +410,18 @@ async fn check_grants(db: &Db) -> Result<(), StartError> {
     Err(StartError::Grants { user, lacks: shown })
 }
 
-/// Opens a database that is there and of this version, and changes nothing in it.
+/// Opens a database that is there and of this version, and changes nothing in it. Its statements may take as long as they
+/// take: it is for a look at everything.
 pub async fn open_existing_database(mut config: Config, ids: Ids) -> Result<Db, StartError> {
     if sqlite_file(&config.database.url).is_some_and(|path| !path.exists()) {
         return Err(StartError::Absent);
     }
     config.database.migrate = false;
-    open_database(&config, ids, Lifecycle::new()).await
+    config.database.statement_timeout_ms = 0;
+    let db = Db::connect(&config.database, ids, Lifecycle::new()).await.map_err(StartError::Connect)?;
+    migrations::bring_up(&db, &config.database).await?;
+    wallet::currency::check(&db, &config.marketplace.currency(), false).await?;
+    Ok(db)
 }
 
 /// An empty database in a folder that is made if need be, for its owner alone. SQLite gives the files beside it the same
@@ -427,24 +440,31 @@ fn sqlite_file(url: &str) -> Option<&Path> {
     Some(Path::new(path.split('?').next().unwrap_or(path)))
 }
 
+/// What delivery stands on.
+struct Delivering<'a> {
+    log: EventLog,
+    bus: &'a Arc<dyn Bus>,
+    doorbell: Arc<Notify>,
+    sessions: &'a Sessions,
+    payment: Arc<SubscriptionPayment>,
+}
+
 /// The hub, and the tail that feeds it from the log and the bus.
 async fn start_delivery(
     config: &Config,
-    log: EventLog,
-    bus: &Arc<dyn Bus>,
-    doorbell: Arc<Notify>,
-    sessions: &Sessions,
+    Delivering { log, bus, doorbell, sessions, payment }: Delivering<'_>,
     (clock, lifecycle): (&Clock, &Lifecycle),
 ) -> Result<Hub, StartError> {
     let settings = HubSettings {
         ring_bytes: config.events.ring_bytes,
         backlog: config.events.buffer,
         shared_execution: config.events.shared_execution,
+        asking: config.subscriptions,
     };
     let terms = schema::event::terms;
     // Sockets are sent home over a while, and get everything until it is their turn. A delivery under way may wait for a
     // database that is away, for as long as that takes: it ends when nobody is left.
-    let hub = Hub::new(log, Arc::clone(bus), terms, settings, clock.clone(), lifecycle.until_drained());
+    let hub = Hub::new(log, Arc::clone(bus), terms, settings, payment, clock.clone(), lifecycle.until_drained());
     let poll = Duration::from_millis(config.events.poll_ms);
     // On SQLite nobody else commits but a tool of the operator's, and a commit of ours rings.
     let poll = if config.database.backend() == Backend::Sqlite { poll.max(LONE_POLL) } else { poll };

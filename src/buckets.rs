@@ -94,6 +94,23 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         shard.insert(key.clone(), full_at.saturating_add(bucket.worth(amount)).min(most));
     }
 
+    /// Takes so many millionths of a unit for what was done already, as a debt where there is not enough. Returns how many
+    /// whole units went by with it, and how long it takes until a tenth of the bucket is there; none where it is.
+    pub fn charge(&self, key: &K, times: u32, millionths: u64, now: u64) -> (i64, Option<Duration>) {
+        let interval = self.bucket(times).interval;
+        let mut shard = self.shard(key);
+        let before = shard.get(key).copied().unwrap_or_default().max(now);
+        let worth = u128::from(interval) * u128::from(millionths) / 1_000_000;
+        let most = self.period.saturating_mul(1 + u64::from(MAX_DEBT)).saturating_add(now).max(before);
+        let after = before.saturating_add(u64::try_from(worth).unwrap_or(u64::MAX)).min(most);
+        if after > before {
+            shard.insert(key.clone(), after);
+        }
+        let units = i64::try_from(after / interval - before / interval).unwrap_or(i64::MAX);
+        let wait = (after - now).saturating_sub(self.period - self.period / 10);
+        (units, (wait > 0).then(|| Duration::from_nanos(wait)))
+    }
+
     /// Puts back what was taken. Never more than what makes the bucket full.
     pub fn give_back(&self, key: &K, times: u32, amount: u32, now: u64) -> Level {
         let bucket = self.bucket(times);

@@ -21,6 +21,7 @@ use crate::{
     },
     jobs::quota::DraftQuota,
     money::{Currency, Money},
+    realtime::AskingSettings,
 };
 
 const DEFAULT: &str = include_str!("../config/default.toml");
@@ -88,6 +89,8 @@ pub struct Config {
     pub budgets: BudgetSettings,
     /// `[sockets]`
     pub sockets: SocketSettings,
+    /// `[subscriptions]`
+    pub subscriptions: AskingSettings,
     /// `[telemetry]`
     pub telemetry: TelemetrySettings,
 }

@@ -15,7 +15,11 @@
 //!
 //! On `SQLite` each statement is handed to the connection's thread and its answer handed back, which costs more than
 //! most statements do. Writes whose answer nobody needs therefore wait ([`Tx::later`]) and go over together with the
-//! next statement, or with the commit; so does the transaction's `BEGIN`.
+//! next statement, or with the commit; so does the transaction's `BEGIN`. Rows that a transaction does not read again wait
+//! for its end on both databases ([`Tx::defer`]) and are written as one statement.
+//!
+//! Each `BEGIN` on `PostgreSQL` names its isolation level, and so does each connection for what runs outside of one: a
+//! server or a role with another default changes nothing here.
 
 use std::{
     future::Future,
@@ -39,6 +43,7 @@ use crate::{
 };
 
 mod connect;
+mod deferred;
 pub mod grants;
 pub mod points;
 mod pool;
@@ -64,6 +69,10 @@ const ON_THE_WAY: Duration = Duration::from_secs(2);
 /// How long the tail waits for an answer, whatever statements may take otherwise: all deliveries wait with it. A statement
 /// that the server still runs then is not undone: what it numbers stays numbered.
 const TAIL_ANSWER: Duration = Duration::from_secs(5);
+
+/// What the code relies on: each statement sees what was committed before it, and a row that was waited for is looked at
+/// anew. Decisions are made on locked rows.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// Runs of one transaction before its error is handed to the caller.
 const ATTEMPTS: u32 = 10;
@@ -378,13 +387,18 @@ impl Db {
         points.reach(Point::Begin).await;
         let (transaction, waiting) = match self.shared.backend {
             Backend::Sqlite => (writer.begin_by_first_statement().await?, vec![command("BEGIN IMMEDIATE")]),
-            Backend::Postgres => (writer.begin("BEGIN").await?, Vec::new()),
+            Backend::Postgres => (writer.begin(BEGIN).await?, Vec::new()),
         };
-        let running =
-            Running { transaction, waiting: Mutex::new(waiting), left: Mutex::default(), points: points.clone() };
+        let running = Running {
+            transaction,
+            waiting: Mutex::new(waiting),
+            deferred: Mutex::default(),
+            left: Mutex::default(),
+            points: points.clone(),
+        };
         let tx = Tx(Arc::new(running));
         let outcome = match work(tx.clone()).await {
-            // Last, so that the row is held for no longer than the commit takes, and nothing is waited for while it is.
+            // With the deferred writes, so that the row is held for no longer than the end of the transaction takes.
             Ok(value) => self.mark(&tx).await.map(|()| value).map_err(E::from),
             Err(error) => Err(error),
         };
@@ -415,8 +429,8 @@ impl Db {
     async fn mark(&self, tx: &Tx) -> Result<(), DbErr> {
         let Some(author) = self.author else { return Ok(()) };
         let sql = "INSERT INTO commit_marks (user_id, commits) VALUES (?, 1) \
-                   ON CONFLICT (user_id) DO UPDATE SET commits = commit_marks.commits + 1 RETURNING 1";
-        tx.query(sql, [author.into()]).await.map(drop)
+                   ON CONFLICT (user_id) DO UPDATE SET commits = commit_marks.commits + 1";
+        tx.defer(sql, [author.into()]).await
     }
 
     /// The same as [`Db::statement`] for any number of values.
@@ -485,6 +499,8 @@ pub struct Running {
     /// `BEGIN` and writes that go over with the next statement, in order. Always empty on `PostgreSQL`, whose protocol
     /// takes one prepared statement at a time.
     waiting: Mutex<Vec<Statement>>,
+    /// Writes that go over before the commit, as one; see [`deferred`].
+    deferred: Mutex<Vec<Statement>>,
     left: Mutex<Option<Left>>,
     points: Points,
 }
@@ -531,6 +547,30 @@ impl Tx {
         self.put_off(write.build(self.get_database_backend())).await
     }
 
+    /// A write at the end of the transaction, together with the others like it; `?` stands for each value.
+    ///
+    /// For rows that this transaction does not read again: no statement of it sees them. It must not depend on another
+    /// deferred write, and each row may be written by one of them only. Rows of one table that come by the same statement
+    /// are inserted in their order. What is wrong with one comes to light at the commit, as with [`Tx::later`].
+    pub async fn defer<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<(), DbErr> {
+        self.defer_statement(statement(self.backend(), sql, values)).await
+    }
+
+    /// The same for a write that sea-orm builds.
+    pub async fn defer_built(&self, write: &impl QueryTrait) -> Result<(), DbErr> {
+        self.defer_statement(write.build(self.get_database_backend())).await
+    }
+
+    async fn defer_statement(&self, write: Statement) -> Result<(), DbErr> {
+        let held = |statement: &Statement| statement.values.as_ref().map_or(0, |values| values.0.len());
+        let many = {
+            let mut deferred = self.deferred();
+            deferred.push(write);
+            deferred.iter().map(held).sum::<usize>() >= deferred::MOST_VALUES
+        };
+        if many { self.write_deferred().await } else { Ok(()) }
+    }
+
     async fn put_off(&self, write: Statement) -> Result<(), DbErr> {
         match self.backend() {
             Backend::Sqlite => {
@@ -551,6 +591,25 @@ impl Running {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn deferred(&self) -> std::sync::MutexGuard<'_, Vec<Statement>> {
+        self.deferred.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands over the deferred writes: on `SQLite` they go with what comes next, on `PostgreSQL` they run now.
+    async fn write_deferred(&self) -> Result<(), DbErr> {
+        let deferred = std::mem::take(&mut *self.deferred());
+        let backend = self.get_database_backend();
+        let statements = deferred::together(backend, deferred);
+        if backend == DbBackend::Sqlite {
+            self.waiting().extend(statements);
+            return Ok(());
+        }
+        for statement in statements {
+            self.transaction.execute_raw(statement).await?;
+        }
+        Ok(())
+    }
+
     /// Runs what waits.
     async fn catch_up(&self) -> Result<(), DbErr> {
         let waiting = std::mem::take(&mut *self.waiting());
@@ -561,6 +620,7 @@ impl Running {
     }
 
     async fn commit(self) -> Result<(), DbErr> {
+        self.write_deferred().await?;
         let mut waiting = self.waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
         if waiting.is_empty() {
             return self.transaction.commit().await;

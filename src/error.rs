@@ -24,6 +24,8 @@ pub enum InvalidKind {
     Forbidden,
     /// A freelancer's claim on their own job.
     OwnJob,
+    /// An admin's settlement of their own deposit or withdrawal.
+    OwnTransaction,
     /// The address has an account already.
     EmailTaken,
     /// The email and the password do not belong together.

@@ -121,7 +121,7 @@ where
     let text = serde_json::to_string(&made).map_err(Fault::corrupt)?;
     let [owner, name, key] = scope();
     let sql = "UPDATE idempotency_keys SET effect = ? WHERE user_id = ? AND mutation = ? AND key = ?";
-    tx.later(sql, [text.into(), owner, name, key]).await?;
+    tx.defer(sql, [text.into(), owner, name, key]).await?;
     Ok(Once::Now(outcome))
 }
 

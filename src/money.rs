@@ -105,6 +105,11 @@ impl Currency {
         &self.code
     }
 
+    /// The decimals of its smallest unit.
+    pub const fn decimals(&self) -> u32 {
+        self.decimals
+    }
+
     /// The largest amount one input may name.
     pub const fn maximum(&self) -> Money {
         self.maximum

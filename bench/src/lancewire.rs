@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddrV4,
     path::{Path, PathBuf},
+    process::Command,
     rc::Rc,
     time::Duration,
 };
@@ -155,9 +156,20 @@ impl Lancewire {
     }
 }
 
+/// Settings that not every build has, by their keys.
+const LATER: [(&str, &str); 7] = [
+    ("groups_per_user", "LANCEWIRE_SUBSCRIPTIONS__GROUPS_PER_USER"),
+    ("groups_per_address", "LANCEWIRE_SUBSCRIPTIONS__GROUPS_PER_ADDRESS"),
+    ("filters_per_user", "LANCEWIRE_SUBSCRIPTIONS__FILTERS_PER_USER"),
+    ("filters_per_address", "LANCEWIRE_SUBSCRIPTIONS__FILTERS_PER_ADDRESS"),
+    ("bytes_per_user", "LANCEWIRE_SUBSCRIPTIONS__BYTES_PER_USER"),
+    ("bytes_per_address", "LANCEWIRE_SUBSCRIPTIONS__BYTES_PER_ADDRESS"),
+    ("bytes_per_user", "LANCEWIRE_SUBSCRIPTIONS__BYTES"),
+];
+
 /// The program with the settings of every run, without a command.
 pub fn program(options: &Options, database: &str, home: &Path) -> Program {
-    Program::new(&options.binary)
+    let program = Program::new(&options.binary)
         .set("LANCEWIRE_ENVIRONMENT", "development")
         .set("LANCEWIRE_DATABASE__URL", database)
         .set("LANCEWIRE_AUTH__KEYS_DIR", home.join("keys").display())
@@ -179,7 +191,16 @@ pub fn program(options: &Options, database: &str, home: &Path) -> Program {
         .set("LANCEWIRE_PAYMENTS__PROVIDER", "none")
         .set("LANCEWIRE_TELEMETRY__FILTER", "warn")
         // It has one core here: a second worker would only take turns with the first.
-        .set("TOKIO_WORKER_THREADS", 1)
+        .set("TOKIO_WORKER_THREADS", 1);
+    // An older build, as --against may name one, starts with no setting that it does not know.
+    let known = LATER.into_iter().filter(|(key, _)| names(&options.binary, key));
+    known.fold(program, |program, (_, setting)| program.set(setting, PLENTY))
+}
+
+/// Whether a build's settings have a key: they are embedded in it.
+fn names(binary: &Path, key: &str) -> bool {
+    let found = Command::new("grep").args(["--quiet", "--text", "--fixed-strings", "--"]).arg(key).arg(binary).status();
+    found.is_ok_and(|found| found.success())
 }
 
 /// The program as it serves at `address`.

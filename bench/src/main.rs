@@ -44,6 +44,8 @@ fn main() -> Result<()> {
             "reconnect" => scenarios::reconnect::run(&mut bench),
             "mutations" => scenarios::mutations::run(&mut bench),
             "list" => scenarios::list::run(&mut bench),
+            "lives" => scenarios::money::lives(&mut bench),
+            "contention" => scenarios::money::contention(&mut bench),
             "growth" => scenarios::growth::run(&mut bench),
             "cluster-latency" => scenarios::cluster::latency::run(&mut bench),
             "cluster-mutations" => scenarios::cluster::mutations::run(&mut bench),

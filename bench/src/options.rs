@@ -14,8 +14,9 @@ use crate::servers::Kind;
 const USAGE: &str = "\
 usage: bench/run [OPTION]..
 
-  --only SCENARIO,..      fanout, ceiling, idle, private, filters, reconnect, mutations, list, growth, and of two nodes
-                          cluster-latency, cluster-mutations, cluster-storm, cluster-rolling, cluster-revocation,
+  --only SCENARIO,..      fanout, ceiling, idle, private, filters, reconnect, mutations, list, lives, contention,
+                          growth, and of two nodes cluster-latency, cluster-mutations, cluster-storm, cluster-rolling,
+                          cluster-revocation,
                           cluster-model, or cluster for these six; default: all
   --server SERVER,..      lancewire, unshared, raw, socketio, stock, stock-small, mercurius, yoga, apollo;
                           default: all, for the scenarios that compare
@@ -28,7 +29,7 @@ usage: bench/run [OPTION]..
   --publish               write the report to bench/RESULTS.md, too";
 
 /// The scenarios, in the order of the report.
-pub const SCENARIOS: [&str; 15] = [
+pub const SCENARIOS: [&str; 17] = [
     "fanout",
     "ceiling",
     "idle",
@@ -37,6 +38,8 @@ pub const SCENARIOS: [&str; 15] = [
     "reconnect",
     "mutations",
     "list",
+    "lives",
+    "contention",
     "growth",
     "cluster-latency",
     "cluster-mutations",

@@ -1,7 +1,7 @@
 //! The schema's history, one module a step, for `SQLite` 3.37 and `PostgreSQL` 15 alike.
 //!
 //! Every CHECK, UNIQUE and FOREIGN KEY carries a name, since that name is what an error handler and an operator get to
-//! see. A step is one transaction: it is there whole or not at all. On `PostgreSQL` two nodes that migrate together
+//! see. A step is one transaction: it is there whole or not at all, but for one that makes an index beside the traffic. On `PostgreSQL` two nodes that migrate together
 //! queue on an advisory lock, and the second finds nothing left to do.
 //!
 //! **A step is for two versions of the program.** While a deploy goes on, the one before it runs beside the new one,
@@ -24,6 +24,8 @@ mod m20261127_000002_mailboxes;
 mod m20261127_000003_notification_details;
 mod m20261127_000004_log_histories;
 mod m20261128_000301_node_keys;
+mod m20261128_000401_books;
+mod m20261128_000402_chain_indexes;
 mod m20261128_000501_retention;
 mod m20261128_000502_retention_indexes;
 mod m20261128_000503_withheld_jobs;
@@ -46,6 +48,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000003_notification_details::Migration),
             Box::new(m20261127_000004_log_histories::Migration),
             Box::new(m20261128_000301_node_keys::Migration),
+            Box::new(m20261128_000401_books::Migration),
+            Box::new(m20261128_000402_chain_indexes::Migration),
             Box::new(m20261128_000501_retention::Migration),
             Box::new(m20261128_000502_retention_indexes::Migration),
             Box::new(m20261128_000503_withheld_jobs::Migration),

@@ -7,7 +7,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value,
     prelude::async_trait::async_trait,
     sea_query::{Expr, LockType, OnConflict},
 };
@@ -493,7 +493,7 @@ impl Accounts {
         detail: &str,
     ) -> Result<(), Fault> {
         let sql = "INSERT INTO admin_actions (actor_id, action, subject, detail, occurred_at) VALUES (?, ?, ?, ?, ?)";
-        tx.later(sql, [admin.into(), action.into(), subject.into(), detail.into(), self.clock.now().into()]).await?;
+        tx.defer(sql, [admin.into(), action.into(), subject.into(), detail.into(), self.clock.now().into()]).await?;
         Ok(())
     }
 
@@ -571,13 +571,9 @@ impl Accounts {
 
     /// One more completed job for each of these users.
     pub async fn count_completed_job_in(&self, tx: &Tx, users: [UserId; 2]) -> Result<(), Fault> {
-        // In the order of ids, as every transaction that touches two users does.
-        let [first, second] = if users[0] < users[1] { users } else { [users[1], users[0]] };
-        for user in [first, second] {
-            let sql = "UPDATE users SET completed_job_count = completed_job_count + 1 WHERE id = ?";
-            tx.later(sql, [user.into()]).await?;
-        }
-        Ok(())
+        // In no order of their own: the wallets of both, which the payment has locked in order, stand before these rows.
+        let sql = "UPDATE users SET completed_job_count = completed_job_count + 1 WHERE id IN (?, ?)";
+        Ok(tx.defer(sql, users.map(Value::from)).await?)
     }
 
     /// Whether nobody has an account yet.

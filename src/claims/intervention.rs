@@ -123,8 +123,8 @@ impl Claims {
         };
         let claim = self.save_in(tx, ended).await?;
         let fee = before.budget.share(claim.fee_basis_points);
-        let parties = (before.client_id, freelancer);
-        let wallets = self.jobs.wallets();
+        let [client_card, freelancer_card] = self.accounts.cards_in(tx, [before.client_id, freelancer]).await?;
+        let (parties, wallets) = ((&client_card, &freelancer_card), self.jobs.wallets());
         let payment = wallets.release_in(tx, parties, before.budget, fee, before.id.into()).await?;
         self.accounts.count_completed_job_in(tx, [before.client_id, freelancer]).await?;
         let job = Job { status: JobStatus::Completed, ..before.clone() };

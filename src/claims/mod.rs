@@ -13,6 +13,7 @@ pub mod list;
 pub mod model;
 pub mod service;
 pub(crate) mod subscription;
+pub mod verify;
 
 pub use error::ClaimError;
 pub use service::Claims;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use chrono::TimeDelta;
 use sea_orm::{
-    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, UpdateMany,
     sea_query::{Expr, LockType},
 };
 use serde::{Deserialize, Serialize};
@@ -158,7 +158,7 @@ impl Claims {
                         ended_at: None,
                         end_reason: None,
                     };
-                    tx.later_built(&claims::Entity::insert(claims::ActiveModel::from(claim.clone()))).await?;
+                    tx.defer_built(&claims::Entity::insert(claims::ActiveModel::from(claim.clone()))).await?;
                     let job = Job { status: JobStatus::Claimed, claimant_id: Some(freelancer), ..before.clone() };
                     let changes = &[JobChange::Status, JobChange::Claim];
                     // Where the job's client is suspended it is not there, for what of it is not withheld yet either.
@@ -247,7 +247,7 @@ impl Claims {
                     let job = Job { status: JobStatus::Open, claimant_id: None, ..before.clone() };
                     let changes = &[JobChange::Status, JobChange::Claim];
                     let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
-                    self.jobs.record_posted_in(&tx, &job).await?;
+                    self.jobs.record_reposted_in(&tx, &snapshot).await?;
                     self.record_in(&tx, &claim, Some(was), snapshot).await?;
                     let name = self.accounts.card_in(&tx, claim.freelancer_id).await?.display_name;
                     let mut details = Details::new(Part::Client, &job.title).by(claim.freelancer_id, &name);
@@ -282,7 +282,7 @@ impl Claims {
                     let latest = latest_deliverable_in(&tx, claim_id).await?;
                     let number = latest.as_ref().map_or(1, |latest| latest.number + 1);
                     if let Some(older) = latest.filter(|latest| latest.status == DeliverableStatus::Submitted) {
-                        update_in(&tx, Deliverable { status: DeliverableStatus::Superseded, ..older }).await?;
+                        supersede_in(&tx, Deliverable { status: DeliverableStatus::Superseded, ..older }).await?;
                     }
                     let deliverable = Deliverable {
                         id: self.ids.next(),
@@ -295,7 +295,7 @@ impl Claims {
                         reviewed_at: None,
                     };
                     let row = deliverables::ActiveModel::from(deliverable.clone());
-                    tx.later_built(&deliverables::Entity::insert(row)).await?;
+                    tx.defer_built(&deliverables::Entity::insert(row)).await?;
                     let (auto_approve_at, was) = (Some(now + self.rules.review), claim.status);
                     let claim = Claim { status: ClaimStatus::InReview, expires_at: None, auto_approve_at, ..claim };
                     let claim = self.save_in(&tx, claim).await?;
@@ -338,7 +338,8 @@ impl Claims {
                 let sent_back = once_if_in(&tx, now, client, ("requestRevision", key.as_ref()), input, || async {
                     let (before, claim, deliverable) =
                         self.lock_for_review_in(&tx, &actor, deliverable_id, Step::RequestRevision).await?;
-                    let name = self.accounts.card_in(&tx, before.client_id).await?.display_name;
+                    let around = self.jobs.around_in(&tx, &before).await?;
+                    let name = around.client().display_name.clone();
                     let deliverable = Deliverable {
                         status: DeliverableStatus::RevisionRequested,
                         revision_note: Some(note.clone()),
@@ -350,7 +351,7 @@ impl Claims {
                     let claim = self.save_in(&tx, Claim { status, auto_approve_at: None, ..claim }).await?;
                     let job = Job { status: JobStatus::Claimed, ..before.clone() };
                     let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable];
-                    let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
+                    let (job, snapshot) = self.jobs.change_knowing_in(&tx, &before, job, changes, around).await?;
                     self.record_in(&tx, &claim, Some(was), snapshot).await?;
                     let mut details = Details::new(Part::Freelancer, &job.title).by(job.client_id, &name);
                     details.reason = Some(note.clone());
@@ -377,9 +378,8 @@ impl Claims {
                 let approved = once_in(&tx, now, client, ("approveDeliverable", key), &deliverable_id, || async {
                     let (before, claim, deliverable) =
                         self.lock_for_review_in(&tx, &actor, deliverable_id, Step::Approve).await?;
-                    let parties = [before.client_id, claim.freelancer_id];
-                    let [client_name, freelancer_name] =
-                        self.accounts.cards_in(&tx, parties).await?.map(|card| card.display_name);
+                    let around = self.jobs.around_in(&tx, &before).await?;
+                    let freelancer_card = self.accounts.card_in(&tx, claim.freelancer_id).await?;
                     let status = DeliverableStatus::Approved;
                     let deliverable = Deliverable { status, reviewed_at: Some(now), ..deliverable };
                     update_in(&tx, deliverable.clone()).await?;
@@ -389,13 +389,16 @@ impl Claims {
                     let claim = self.save_in(&tx, ended).await?;
                     let freelancer = claim.freelancer_id;
                     let fee = before.budget.share(claim.fee_basis_points);
-                    let parties = (before.client_id, freelancer);
+                    let parties = (around.client(), &freelancer_card);
                     let wallets = self.jobs.wallets();
                     let payment = wallets.release_in(&tx, parties, before.budget, fee, before.id.into()).await?;
                     self.accounts.count_completed_job_in(&tx, [before.client_id, freelancer]).await?;
+                    let (client_name, freelancer_name) =
+                        (around.client().display_name.clone(), freelancer_card.display_name);
                     let job = Job { status: JobStatus::Completed, ..before.clone() };
                     let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable, JobChange::Escrow];
-                    let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
+                    let around = around.with_completed_job();
+                    let (job, snapshot) = self.jobs.change_knowing_in(&tx, &before, job, changes, around).await?;
                     self.record_in(&tx, &claim, Some(was), snapshot).await?;
                     let for_client = Details::new(Part::Client, &job.title).by(freelancer, &freelancer_name);
                     let approved = Details::new(Part::Freelancer, &job.title).by(job.client_id, &client_name);
@@ -590,11 +593,21 @@ pub(super) async fn latest_deliverable_in(tx: &Tx, claim: ClaimId) -> Result<Opt
     row.map(Deliverable::try_from).transpose()
 }
 
+/// Writes what the client decided on a submission.
 pub(super) async fn update_in(tx: &Tx, deliverable: Deliverable) -> Result<(), Fault> {
+    Ok(tx.defer_built(&update(deliverable)).await?)
+}
+
+/// The same for one that a newer one takes the place of. Not deferred: before the newer one is written, of which there
+/// may be one.
+async fn supersede_in(tx: &Tx, deliverable: Deliverable) -> Result<(), Fault> {
+    Ok(tx.later_built(&update(deliverable)).await?)
+}
+
+fn update(deliverable: Deliverable) -> UpdateMany<deliverables::Entity> {
     let id = deliverable.id;
     let row = deliverables::changes(deliverable);
-    tx.later_built(&deliverables::Entity::update_many().set(row).filter(deliverables::Column::Id.eq(id))).await?;
-    Ok(())
+    deliverables::Entity::update_many().set(row).filter(deliverables::Column::Id.eq(id))
 }
 
 pub(super) fn refused(job: Job, claim: Claim, step: Step) -> ClaimError {

@@ -95,6 +95,8 @@ fn primary_options(settings: &DatabaseSettings) -> Result<(ConnectOptions, PgCon
         ("statement_timeout", statement_timeout.to_string()),
         ("lock_timeout", lock_timeout.to_string()),
         ("idle_in_transaction_session_timeout", "60000".to_owned()),
+        // For statements outside of a transaction: what they rely on is not to depend on the server's default.
+        ("default_transaction_isolation", "read committed".to_owned()),
         // For the server's side of it: a node that is gone without a word gives its locks back. Ours is `pool`'s.
         ("tcp_keepalives_idle", "10".to_owned()),
         ("tcp_keepalives_interval", "5".to_owned()),

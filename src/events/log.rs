@@ -50,7 +50,7 @@ use crate::{
 
 /// Records an event in the transaction of the fact.
 pub async fn record(tx: &Tx, event: NewEvent) -> Result<(), DbErr> {
-    // The positions of one transaction's events are in the order in which they are recorded.
+    // The positions of one transaction's events are in the order in which they are recorded: rows of one insert.
     let values: [Value; 9] = [
         event.id.into(),
         event.kind.as_str().into(),
@@ -65,7 +65,7 @@ pub async fn record(tx: &Tx, event: NewEvent) -> Result<(), DbErr> {
     tx.leaves(Left::Event(event.id));
     let sql = "INSERT INTO events (event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, \
                payload, occurred_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    tx.later(sql, values).await
+    tx.defer(sql, values).await
 }
 
 /// On whose behalf the log is read.
@@ -544,11 +544,17 @@ impl EventLog {
             let rows = tx.query(LAST_OF_STEP, [gone.into(), last.into()]).await?;
             let Some(last) = rows.first() else { return Ok(0) };
             let (position, event): (i64, Uuid) = (last.try_get("", "position")?, last.try_get("", "event_id")?);
-            let forgotten = tx.execute(FORGET_STEP, [gone.into(), position.into()]).await?;
-            // Last: numbering waits for this row.
             let note = "UPDATE event_log SET forgotten_position = ?, forgotten_event = ? \
                         WHERE id = 1 AND forgotten_position < ?";
-            tx.execute(note, [position.into(), event.into(), position.into()]).await?;
+            let noted: [Value; 3] = [position.into(), event.into(), position.into()];
+            if tx.backend() == Backend::Sqlite {
+                // First: the guard against early deletion remembers each event that is deleted before that is said.
+                tx.later(note, noted).await?;
+                return tx.execute(FORGET_STEP, [gone.into(), position.into()]).await;
+            }
+            let forgotten = tx.execute(FORGET_STEP, [gone.into(), position.into()]).await?;
+            // Last: numbering waits for this row. The guard against early deletion looks at the commit.
+            tx.execute(note, noted).await?;
             Ok::<_, DbErr>(forgotten)
         };
         self.db.transact(work).await

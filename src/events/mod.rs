@@ -11,8 +11,10 @@ mod event;
 mod log;
 mod marks;
 mod retention;
+pub mod seal;
 mod source;
 mod time;
+pub mod verify;
 mod viewers;
 
 pub use cursor::{EventCursor, Mark, Point};

@@ -259,6 +259,25 @@ impl Budgets {
         Ok(())
     }
 
+    /// Takes so many millionths of a point for what was done already, as a debt where there is not enough. Returns how long it
+    /// takes until a tenth of the budget is left, if there is less: that much is kept for operations, and nothing more should
+    /// be done until then that is paid for afterwards.
+    pub fn charge(&self, payer: impl Into<Payer>, millionths: u64) -> Option<Duration> {
+        let (Payer { caller, address }, now) = (payer.into().folded(), self.now());
+        let (points, mut wait) = match &caller {
+            Caller::User(user) => self.users.charge(user, 1, millionths, now),
+            Caller::Address(address) => self.addresses.charge(address, 1, millionths, now),
+        };
+        for level in address.into_iter().flat_map(network::Level::of) {
+            let (_, of_network) = self.ceilings.charge(&level.network, level.times, millionths, now);
+            wait = wait.max(of_network);
+        }
+        if points > 0 {
+            self.note(caller, address, points);
+        }
+        wait
+    }
+
     /// Gives back what was spent on an operation that cost less, and returns what is left then; its cost is not known
     /// here and 0.
     pub fn give_back(&self, payer: impl Into<Payer>, points: u32) -> Budget {
@@ -542,6 +561,25 @@ mod tests {
         budgets.given_back_elsewhere(ada, 300);
         clock.advance(Duration::from_secs(6));
         assert_eq!(budgets.spend(ada, 100).expect("a debt that was given back is none").remaining, 0);
+    }
+
+    #[test]
+    fn what_was_done_already_is_charged_in_small_parts_and_leaves_a_tenth_for_operations() {
+        let (budgets, clock) = budgets();
+        let budgets = Budgets { untold: Some(Mutex::default()), ..budgets };
+        let ada = address("192.0.2.1");
+        for _ in 0..8_995 {
+            assert_eq!(budgets.charge(ada, 100_000), None);
+        }
+        assert_eq!(budgets.take_spent(), [(ada, 899)], "the other nodes hear of whole points");
+        assert_eq!(budgets.charge(ada, 500_000), None);
+        assert_eq!(budgets.charge(ada, 2_000_000), Some(Duration::from_millis(120)), "two of the last hundred points");
+        assert_eq!(budgets.spend(ada, 98).expect("what is left is for operations").remaining, 0);
+        assert_eq!(budgets.charge(ada, 1_000_000_000), Some(Duration::from_secs(66)), "a debt");
+        clock.advance(Duration::from_secs(66));
+        assert_eq!(budgets.charge(ada, 0), None, "as promised");
+        budgets.charge(ada, u64::MAX);
+        assert_eq!(budgets.charge(ada, 0), Some(Duration::from_secs(8 * 60 + 6)), "a debt has its limit");
     }
 
     #[test]

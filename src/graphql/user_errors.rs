@@ -30,6 +30,8 @@ pub enum UserErrorCode {
     DeadlinePassed,
     /// Nobody claims their own job.
     OwnJob,
+    /// Nobody settles their own deposit or withdrawal; another admin does.
+    OwnTransaction,
     /// The freelancer holds as many live claims as one may.
     ClaimLimitReached,
     /// The job or claim is in a status from which this step does not work.
@@ -64,6 +66,7 @@ impl From<Invalid> for InputError {
             InvalidKind::NotFound => UserErrorCode::NotFound,
             InvalidKind::Forbidden => UserErrorCode::Forbidden,
             InvalidKind::OwnJob => UserErrorCode::OwnJob,
+            InvalidKind::OwnTransaction => UserErrorCode::OwnTransaction,
             InvalidKind::EmailTaken => UserErrorCode::EmailTaken,
             InvalidKind::InvalidCredentials => UserErrorCode::InvalidCredentials,
         };

@@ -12,7 +12,7 @@
 //! Own code: async-graphql-axum ignores `operationName` in GET, runs mutations by GET and from `text/plain`, has no
 //! limit on bodies and batches, and answers 200 with one media type whatever happens.
 
-use async_graphql::{Response as Outcome, ServerError, Variables, parser::types::OperationType};
+use async_graphql::{Response as Outcome, ServerError, parser::types::OperationType};
 use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
@@ -31,6 +31,7 @@ use crate::graphql::{
     budget::Budget,
     classify::{code, is_request_error},
     errors::ErrorCode,
+    language::SentVariables,
     limits::failure,
 };
 
@@ -43,7 +44,9 @@ pub const ALLOWED: &str = "GET, HEAD, POST, OPTIONS";
 /// Apollo's and urql's clients look for exactly this text. Then they send whole documents, once each.
 pub const PERSISTED_QUERY_NOT_SUPPORTED: &str = "PersistedQueryNotSupported";
 
-/// The parameters of one request. Unknown ones are ignored, as the draft wants it.
+/// The parameters of one request. Unknown ones are ignored, as the draft wants it; so are extensions.
+///
+/// It waits while the caller is authenticated: so it takes no more memory than what was sent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Incoming {
     /// The document.
@@ -51,9 +54,7 @@ pub struct Incoming {
     /// Which of its operations to run; an empty name is none.
     pub operation_name: Option<String>,
     /// Values of its variables.
-    pub variables: Variables,
-    /// For protocol extensions; none is known but `persistedQuery`: a hash without its document is declined.
-    pub extensions: Map<String, Value>,
+    pub variables: SentVariables,
 }
 
 /// Why a request is not a GraphQL request that this endpoint serves.
@@ -273,8 +274,8 @@ fn incoming(mut parameters: Map<String, Value>) -> Result<Incoming, Refusal> {
         Some(other) => Err(wrong(name, "an object", &other)),
     };
     let (variables, extensions) = (object("variables")?, object("extensions")?);
-    let variables = serde_json::from_value(Value::Object(variables))
-        .map_err(|error| Refusal::Malformed(format!("\"variables\" cannot be read: {error}.")))?;
+    // Of protocol extensions none is known but `persistedQuery`: a hash without its document is declined.
+    let variables = SentVariables::new(&variables);
     let query = match parameters.remove("query") {
         Some(Value::String(query)) if !query.is_empty() => query,
         None | Some(Value::Null | Value::String(_)) if extensions.contains_key("persistedQuery") => {
@@ -285,7 +286,7 @@ fn incoming(mut parameters: Map<String, Value>) -> Result<Incoming, Refusal> {
         }
         Some(other) => return Err(wrong("query", "a string", &other)),
     };
-    Ok(Incoming { query, operation_name, variables, extensions })
+    Ok(Incoming { query, operation_name, variables })
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -6,12 +6,15 @@
 
 use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use async_graphql::{Request, Response, ServerError, Variables, parser::types::OperationType};
+use async_graphql::{Request, Response, ServerError, parser::types::OperationType};
 use futures_util::{FutureExt, StreamExt, future, stream};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 mod event_execution;
+mod payment;
+
+pub use payment::SubscriptionPayment;
 
 use event_execution::EventExecution;
 
@@ -45,7 +48,7 @@ use crate::{
         classify::{classify, is_request_error},
         context::Scope,
         errors::ErrorCode,
-        language::{Documents, Prepared},
+        language::{Documents, Prepared, SentVariables},
         limits::{Limits, failure, reading_cost},
         loader::Batches,
         returned::charge,
@@ -137,7 +140,7 @@ pub struct Document {
     /// Which operation of it.
     pub operation_name: Option<String>,
     /// Values.
-    pub variables: Variables,
+    pub variables: SentVariables,
 }
 
 /// An operation that was read and paid for, or the answer that says why not.
@@ -269,6 +272,9 @@ impl Operations {
         let shared = &self.shared;
         let Document { query, operation_name, variables } = document;
         // Before it is read: what cannot be paid for must not take our time again and again.
+        if let Err(refused) = shared.budgets.look(&origin) {
+            return Ok(refuse(&refused));
+        }
         let reading = reading_cost(&query);
         if reading > 0
             && let Err(refused) = shared.budgets.spend(&origin, reading)
@@ -276,7 +282,7 @@ impl Operations {
             return Ok(refuse(&refused));
         }
         let (name, limits) = (operation_name.as_deref(), &shared.limits);
-        let prepared = shared.documents.prepare(&query, name, variables, limits, SINGLE_MUTATIONS);
+        let prepared = shared.documents.prepare(&query, name, &variables, limits, SINGLE_MUTATIONS);
         if let Ok(prepared) = &prepared {
             may_run(prepared.operation)?;
         }
@@ -286,7 +292,11 @@ impl Operations {
         let budget = shared.budgets.spend(payer, cost);
         let budget = budget.map(|budget| Budget { cost: budget.cost.saturating_add(reading), ..budget });
         Ok(match (prepared, budget) {
-            (_, Err(refused)) => refuse(&refused),
+            (_, Err(refused)) => {
+                // It was read all the same. Who has no point left by now is refused before that the next time.
+                let _ = shared.budgets.spend(&origin, 1);
+                refuse(&refused)
+            }
             (Err(errors), Ok(budget)) => {
                 metrics::counter!("lancewire_operations_rejected_total", "reason" => "document").increment(1);
                 Admitted::Refused(Box::new(Response::from_errors(errors)), Some(budget))
@@ -441,11 +451,16 @@ impl Operations {
         outlet: Arc<dyn Outlet>,
     ) -> Result<(Feed, Listening), Box<Refusal>> {
         let Begun { interest, after } = self.begin(&ready, resume, request_id).await?;
-        // Not before: a document that was refused has any field names it likes, and they must not become labels.
-        let listening = Listening::begin(ready.field());
+        // Counted once it has begun: a document that was refused has any field names it likes, and they must not become labels.
+        let field = ready.field();
         let (key, viewer) = (sharing_key(&ready.prepared), ready.origin);
-        let execution = EventExecution::new(self.clone(), ready);
-        Ok((self.shared.services.hub.join(key, interest, execution, after, viewer, outlet), listening))
+        let execution = EventExecution::new(self.clone(), &ready);
+        let feed =
+            self.shared.services.hub.join(key, interest, execution, after, viewer, outlet).map_err(|too_much| {
+                let refused = failure(ErrorCode::RateLimited, too_much.to_string(), None);
+                Box::new(Refusal { response: Response::from_errors(vec![refused]), unavailable: false })
+            })?;
+        Ok((feed, Listening::begin(field)))
     }
 
     /// Has the root field check its arguments and the viewer, in the time that any operation has.
@@ -594,14 +609,13 @@ impl SocketBackend for Operations {
 
     fn execute(&self, viewer: SocketViewer, payload: SubscribePayload, position: &Position) -> Operation {
         let request_id = self.request_id();
-        if payload.is_hash() {
+        if payload.is_hash {
             let refused = Response::from_errors(vec![HttpRefusal::PersistedQuery.error()]);
             let refused = Outcome::Errors(errors(refused));
             return Operation::Outcomes(OperationKind::Query, stream::once(future::ready(refused)).boxed());
         }
-        let variables = payload.variables.unwrap_or_default();
-        let variables = Variables::from_json(serde_json::Value::Object(variables));
-        let document = Document { query: payload.query, operation_name: payload.operation_name, variables };
+        let SubscribePayload { query, operation_name, variables, .. } = payload;
+        let document = Document { query, operation_name, variables };
         let (began, mut access) = (tokio::time::Instant::now(), Access::of(&viewer.origin, &document.query));
         let span = access::span(&request_id);
         let Ok(admitted) = self.admit(viewer.origin, document, |_| Ok::<_, std::convert::Infallible>(()));

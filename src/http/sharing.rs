@@ -6,7 +6,7 @@
 //! difference; aliases and the order of fields do, since they are in the answer.
 //!
 //! - The *selection* is all but the arguments of the root field: what is executed
-//!   ([`Prepared::request_for_event`](crate::graphql::language::Prepared::request_for_event)).
+//!   ([`Prepared::for_events`](crate::graphql::language::Prepared::for_events)).
 //! - The *interest* is those arguments, but for `after`, which says from where to resume.
 //!
 //! When in doubt there are two keys: that costs an execution, and never an answer that was meant for others. Called by
@@ -38,6 +38,13 @@ pub(super) fn sharing_key(prepared: &Prepared) -> SharingKey {
         }
     }
     SharingKey::of(&selection.text, &interest.text)
+}
+
+/// A value as it stands in the document, or as it came in a variable.
+#[derive(Clone, Copy)]
+enum Given<'a> {
+    Literal(&'a Literal),
+    Value(&'a Value),
 }
 
 /// A text in which everything is told apart that is executed differently. Names are names of the language, and strings
@@ -98,7 +105,7 @@ impl Text<'_> {
         for (name, value) in given {
             self.text.push_str(name);
             self.text.push('=');
-            self.literal(value);
+            self.given(Given::Literal(value));
             self.text.push(' ');
         }
         self.text.push(')');
@@ -125,71 +132,58 @@ impl Text<'_> {
         }
     }
 
-    fn literal(&mut self, value: &Literal) {
-        match value {
-            Literal::Variable(name) => match self.variables.get(name) {
-                Some(value) => self.value(value),
+    fn given(&mut self, given: Given<'_>) {
+        match given {
+            Given::Literal(Literal::Variable(name)) => match self.variables.get(name) {
+                Some(value) => self.given(Given::Value(value)),
                 None => self.text.push('$'),
             },
-            Literal::List(items) => {
-                self.text.push('[');
-                for item in items {
-                    self.literal(item);
-                    self.text.push(' ');
-                }
-                self.text.push(']');
+            Given::Literal(Literal::List(items)) => self.list(items.iter().map(Given::Literal)),
+            Given::Value(Value::List(items)) => self.list(items.iter().map(Given::Value)),
+            Given::Literal(Literal::Object(fields)) => {
+                let fields = fields.iter().filter(|(_, value)| self.has_value(value));
+                self.object(fields.map(|(name, value)| (name.as_str(), Given::Literal(value))).collect());
             }
-            Literal::Object(fields) => {
-                let mut fields: Vec<_> = fields.iter().filter(|(_, value)| self.has_value(value)).collect();
-                fields.sort_unstable_by_key(|(name, _)| name.as_str());
-                self.text.push('{');
-                for (name, value) in fields {
-                    self.text.push_str(name);
-                    self.text.push('=');
-                    self.literal(value);
-                    self.text.push(' ');
-                }
-                self.text.push('}');
+            Given::Value(Value::Object(fields)) => {
+                self.object(fields.iter().map(|(name, value)| (name.as_str(), Given::Value(value))).collect());
             }
-            constant => match constant.clone().into_const() {
-                Some(value) => self.value(&value),
-                None => self.text.push('$'),
-            },
-        }
-    }
-
-    fn value(&mut self, value: &Value) {
-        match value {
-            Value::Null => self.text.push_str("null"),
-            Value::Boolean(value) => self.text.push_str(if *value { "true" } else { "false" }),
-            Value::Number(number) => self.text.push_str(&number.to_string()),
-            Value::String(text) => self.text.push_str(&serde_json::Value::from(text.as_str()).to_string()),
+            Given::Literal(Literal::Null) | Given::Value(Value::Null) => self.text.push_str("null"),
+            Given::Literal(Literal::Boolean(value)) | Given::Value(Value::Boolean(value)) => {
+                self.text.push_str(if *value { "true" } else { "false" });
+            }
+            Given::Literal(Literal::Number(number)) | Given::Value(Value::Number(number)) => {
+                self.text.push_str(&number.to_string());
+            }
+            Given::Literal(Literal::String(text)) | Given::Value(Value::String(text)) => {
+                self.text.push_str(&serde_json::Value::from(text.as_str()).to_string());
+            }
             // One that comes in a variable is a text: which of them it is does not follow from the value alone.
-            Value::Enum(name) => {
+            Given::Literal(Literal::Enum(name)) | Given::Value(Value::Enum(name)) => {
                 self.text.push('%');
                 self.text.push_str(name);
             }
-            Value::Binary(bytes) => self.debug(bytes),
-            Value::List(items) => {
-                self.text.push('[');
-                for item in items {
-                    self.value(item);
-                    self.text.push(' ');
-                }
-                self.text.push(']');
-            }
-            Value::Object(fields) => {
-                let mut fields: Vec<_> = fields.iter().collect();
-                fields.sort_unstable_by_key(|(name, _)| name.as_str());
-                self.text.push('{');
-                for (name, value) in fields {
-                    self.text.push_str(name);
-                    self.text.push('=');
-                    self.value(value);
-                    self.text.push(' ');
-                }
-                self.text.push('}');
-            }
+            Given::Literal(Literal::Binary(bytes)) | Given::Value(Value::Binary(bytes)) => self.debug(bytes),
         }
+    }
+
+    fn list<'v>(&mut self, items: impl Iterator<Item = Given<'v>>) {
+        self.text.push('[');
+        for item in items {
+            self.given(item);
+            self.text.push(' ');
+        }
+        self.text.push(']');
+    }
+
+    fn object(&mut self, mut fields: Vec<(&str, Given<'_>)>) {
+        fields.sort_unstable_by_key(|(name, _)| *name);
+        self.text.push('{');
+        for (name, value) in fields {
+            self.text.push_str(name);
+            self.text.push('=');
+            self.given(value);
+            self.text.push(' ');
+        }
+        self.text.push('}');
     }
 }

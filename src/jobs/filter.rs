@@ -79,6 +79,13 @@ impl JobFilter {
             && (self.any_skill.is_empty() || self.any_skill.iter().any(has))
             && self.all_skills.iter().all(|words| words.iter().any(has))
     }
+
+    /// About how many bytes it takes in memory.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.statuses.capacity() * size_of::<JobStatus>()
+            + (self.any_skill.capacity() + self.all_skills.capacity()) * size_of::<SkillId>()
+    }
 }
 
 #[cfg(test)]

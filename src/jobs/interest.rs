@@ -40,21 +40,26 @@ pub(crate) fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, Fault> {
 
 /// Jobs that become OPEN and answer the filter.
 pub(super) fn in_posted(filter: JobFilter) -> Interest {
-    Interest::matching(EventKind::JobPosted, terms_of(&filter, None), move |delivery| {
+    let bytes = filter.bytes();
+    let interest = Interest::matching(EventKind::JobPosted, terms_of(&filter, None), move |delivery| {
         Ok(filter.matches(&delivery.payload::<JobSnapshot>()?.into()))
-    })
+    });
+    interest.keeping(bytes)
 }
 
 /// Changes of this job, if one is named, that answer the filter before or after.
 pub(super) fn in_updated(job: Option<JobId>, filter: JobFilter) -> Interest {
-    Interest::matching(EventKind::JobUpdated, terms_of(&filter, job), move |delivery| {
+    let bytes = filter.bytes();
+    let interest = Interest::matching(EventKind::JobUpdated, terms_of(&filter, job), move |delivery| {
         Ok(answers(delivery.payload::<JobUpdate>()?, job, &filter))
-    })
+    });
+    interest.keeping(bytes)
 }
 
 /// The same for those who are party to the job, or were until this change: drafts and the first posting included.
 pub(super) fn in_mine(job: Option<JobId>, filter: JobFilter) -> Interest {
-    Interest::of_parties(MINE, terms_of(&filter, job), left, move |delivery| {
+    let bytes = filter.bytes();
+    let interest = Interest::of_parties(MINE, terms_of(&filter, job), left, move |delivery| {
         if delivery.kind() != EventKind::JobPosted {
             return Ok(answers(delivery.payload::<JobUpdate>()?, job, &filter));
         }
@@ -65,7 +70,8 @@ pub(super) fn in_mine(job: Option<JobId>, filter: JobFilter) -> Interest {
         let meant = snapshot.job.is_just_posted() && job.is_none_or(|job| job == snapshot.job.id);
         let left_drafts = snapshot.job.was_drafted() && filter.matches(&(&before).into());
         Ok(meant && (left_drafts || filter.matches(&snapshot.into())))
-    })
+    });
+    interest.keeping(bytes)
 }
 
 fn answers(update: &JobUpdate, job: Option<JobId>, filter: &JobFilter) -> bool {

@@ -15,6 +15,7 @@ pub mod model;
 pub mod quota;
 pub mod service;
 pub(crate) mod subscription;
+pub mod verify;
 pub mod withholding;
 
 pub use error::JobError;

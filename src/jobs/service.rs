@@ -86,7 +86,8 @@ struct Made {
 }
 
 /// What a snapshot holds beside the job itself.
-struct Around {
+#[derive(Clone, Debug)]
+pub struct Around {
     skills: Vec<Skill>,
     client: UserCard,
     /// Whether the client is suspended.
@@ -101,6 +102,18 @@ struct Checked {
 }
 
 impl Around {
+    /// The client's card.
+    pub const fn client(&self) -> &UserCard {
+        &self.client
+    }
+
+    /// The same after one more job of the client's was completed in this transaction.
+    #[must_use]
+    pub fn with_completed_job(mut self) -> Self {
+        self.client.completed_job_count += 1;
+        self
+    }
+
     fn snapshot(self, job: &Job) -> JobSnapshot {
         JobSnapshot { job: job.clone(), skills: self.skills, client: self.client }
     }
@@ -181,6 +194,7 @@ impl Jobs {
                     if status == JobStatus::Draft {
                         self.quota.hold_in(&tx, &self.accounts, &job, now).await?;
                     }
+                    // Not deferred: it holds the client's row before the role is looked at.
                     tx.later_built(&jobs::Entity::insert(jobs::ActiveModel::from(job.clone()))).await?;
                     insert_skills_in(&tx, job.id, &skills).await?;
                     let client = self.accounts.card_in(&tx, client).await?;
@@ -430,7 +444,8 @@ impl Jobs {
         self.clock.now()
     }
 
-    async fn change_knowing_in(
+    /// The same with what is around the job already read.
+    pub async fn change_knowing_in(
         &self,
         tx: &Tx,
         before: &Job,
@@ -471,6 +486,11 @@ impl Jobs {
         self.record_posted_knowing_in(tx, job, around).await
     }
 
+    /// The same for a job that a change has just made OPEN again, as that change's event has it.
+    pub async fn record_reposted_in(&self, tx: &Tx, snapshot: &JobSnapshot) -> Result<(), Fault> {
+        self.record_in(tx, EventKind::JobPosted, &snapshot.job, true, snapshot).await
+    }
+
     async fn record_posted_knowing_in(&self, tx: &Tx, job: &Job, around: Around) -> Result<(), Fault> {
         self.record_in(tx, EventKind::JobPosted, job, true, &around.snapshot(job)).await
     }
@@ -498,7 +518,7 @@ impl Jobs {
     }
 
     /// The skills and the client of a job, which are there, in one statement: a row for each skill, or one without.
-    async fn around_in(&self, tx: &Tx, job: &Job) -> Result<Around, Fault> {
+    pub async fn around_in(&self, tx: &Tx, job: &Job) -> Result<Around, Fault> {
         let sql = "SELECT u.display_name, u.avatar_url, u.is_client, u.is_freelancer, u.is_admin, u.completed_job_count, \
                    u.created_at, u.suspended_at IS NOT NULL AS suspended, s.id AS skill_id, s.slug, s.name, \
                    s.retired_at IS NOT NULL AS retired FROM users u LEFT JOIN job_skills l ON l.job_id = ? \
@@ -617,7 +637,7 @@ async fn insert_skills_in(tx: &Tx, job: JobId, skills: &[Skill]) -> Result<(), F
         skill_id: Set(skill.id),
         place: Set(place),
     });
-    tx.later_built(&job_skills::Entity::insert_many(rows)).await?;
+    tx.defer_built(&job_skills::Entity::insert_many(rows)).await?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod graphql;
 pub mod model;
 mod old;
 pub mod service;
+pub mod verify;
 
 pub use error::NotificationError;
 pub use old::OldNotifications;

@@ -86,7 +86,7 @@ impl Notifications {
             created_at: Set(now),
             read_at: Set(None),
         };
-        tx.later_built(&Entity::insert(row)).await?;
+        tx.defer_built(&Entity::insert(row)).await?;
         let event = NewEvent {
             id: self.ids.next(),
             kind: EventKind::NotificationReceived,

@@ -6,6 +6,9 @@
 //! go, and its transport makes a feed of it again, from the position before the first result that was not taken: up to
 //! there it has been offered everything, however long ago its own last event was.
 //!
+//! What it reads and has executed for itself is charged to its subscriber ([`charges`](super::charges)): with nothing left
+//! it waits, whatever it is doing, and of the feeds of one address only some work at the same time.
+//!
 //! A database that is away is waited for: the position says where to go on. A hole between the position and the oldest
 //! event that is kept is never skipped in silence.
 
@@ -19,15 +22,22 @@ use std::{
 
 use super::{
     Delivery,
+    charges::{self, EXECUTION, PATIENCE, SKIP},
     hub::{Hub, Seat},
     members::{Member, Place},
     outlet::{Offer, Outlet, Payload},
     section::Section,
 };
+use tokio::{sync::OwnedSemaphorePermit, time::sleep};
+
 use crate::{auth::actor::Origin, backoff::BackOff, error::Fault, events::Hearing};
 
 /// Results of single viewers that are made before the reader is asked whether there is room for them.
 const BATCH: usize = 32;
+/// Events that are looked at without a pause for other tasks.
+const UNPAUSED: usize = 16;
+/// The shortest wait for a budget: what comes back in less is too little to begin for.
+const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 /// How many events the position must be behind for a skip to be worth a query.
 const FAR: i64 = 256;
 /// Events that are read at a time, and behind a skip: there the next one for the viewer may be far again.
@@ -35,6 +45,9 @@ const PAGE: usize = 256;
 const FEW: usize = 8;
 /// The first and the longest pause between tries while the database is away.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Events, with what each of them costs to read, in millionths of a point.
+type Page = (Vec<Arc<Delivery>>, u64);
 
 /// Why a subscription ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +58,19 @@ pub enum FeedEnd {
     TooLarge,
     /// What comes next is no longer kept.
     Expired,
+    /// The subscriber's budget has been spent for too long; what has not come yet could be paid for after this time.
+    Unpaid(Duration),
+}
+
+impl FeedEnd {
+    /// What to tell the client whose budget has been spent for too long.
+    pub fn unpaid(retry_after: Duration) -> String {
+        let millis = retry_after.as_millis();
+        format!(
+            "The budget is spent, and these events must be read or executed for this subscription alone. Nothing is lost: \
+             subscribe again in {millis} ms, after the last cursor."
+        )
+    }
 }
 
 /// A subscription that catches up. Dropping it ends the subscription.
@@ -52,6 +78,10 @@ pub struct Feed {
     seat: Seat,
     member: Member,
     progress: Progress,
+    /// Events that may still be read for what the subscription has cost.
+    free: usize,
+    /// What it has made necessary and not paid for yet, in millionths of a point.
+    owed: u64,
 }
 
 /// How far a feed has come, for whoever wants to know while it is busy.
@@ -86,9 +116,14 @@ impl Drop for Membership {
 }
 
 impl Feed {
-    pub(super) fn new(seat: Seat, viewer: Origin, outlet: Arc<dyn Outlet>, position: i64) -> Self {
+    /// One that has just been paid for: the first page is in its price.
+    pub(super) fn begin(seat: Seat, viewer: Origin, outlet: Arc<dyn Outlet>, position: i64) -> Self {
+        Self { free: PAGE, ..Self::new(seat, viewer, outlet, position) }
+    }
+
+    fn new(seat: Seat, viewer: Origin, outlet: Arc<dyn Outlet>, position: i64) -> Self {
         let progress = Progress(Arc::new(AtomicI64::new(position)));
-        Self { seat, member: Member { viewer, outlet, position }, progress }
+        Self { seat, member: Member { viewer, outlet, position }, progress, free: 0, owed: 0 }
     }
 
     /// How far it has come.
@@ -101,6 +136,10 @@ impl Feed {
         let hub = self.seat.hub.clone();
         let mut replayed = false;
         loop {
+            // What has just begun is paid for, with its first page; what a group has let go may have been for want of budget.
+            if self.free < PAGE {
+                self.afford(&hub).await?;
+            }
             if let Some(place) = hub.go_live(&self.seat.section, &self.member) {
                 if replayed {
                     metrics::counter!("lancewire_recoveries_total", "outcome" => "recovered").increment(1);
@@ -115,8 +154,40 @@ impl Feed {
                 continue;
             }
             let page = self.next_page(&hub, if skipped { FEW } else { PAGE }).await?;
-            self.give(&page).await?;
+            self.give(&hub, &page).await?;
         }
+    }
+
+    /// Pays what is owed, and waits until the subscriber's budget has enough left to go on.
+    async fn afford(&mut self, hub: &Hub) -> Result<(), FeedEnd> {
+        let owed = std::mem::take(&mut self.owed);
+        charges::count("replay", owed);
+        let mut charged = hub.payment().charge(&self.member.viewer, owed);
+        let mut waited = Duration::ZERO;
+        while let Some(wait) = charged {
+            // No two feeds of one budget come back at the same moment.
+            let wait = wait.max(SHORTEST_WAIT);
+            let jitter = hub.log().ids().below(u64::try_from(wait.as_micros() / 2).unwrap_or(u64::MAX).max(1));
+            let wait = wait + Duration::from_micros(jitter);
+            waited += wait;
+            if waited > PATIENCE {
+                metrics::counter!("lancewire_recoveries_total", "outcome" => "unpaid").increment(1);
+                return Err(FeedEnd::Unpaid(wait));
+            }
+            metrics::counter!("lancewire_budget_waits_total").increment(1);
+            sleep(wait).await;
+            charged = hub.payment().charge(&self.member.viewer, 0);
+        }
+        Ok(())
+    }
+
+    /// One's turn to work among the feeds of the same address.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        if !self.member.outlet.runs_by_itself() {
+            return None;
+        }
+        // It is never closed; if it were, nobody would have to wait for a turn.
+        Arc::clone(&self.seat.replays).acquire_owned().await.ok()
     }
 
     /// Goes on to just before the next event that may be for the viewer, where memory does not reach back to the position:
@@ -127,6 +198,10 @@ impl Feed {
         if !log.can_skip() || hub.reaches(position) || position + FAR > head {
             return false;
         }
+        if self.free < PAGE {
+            self.owed += SKIP;
+        }
+        let _turn = self.turn().await;
         let user = self.member.viewer.actor.user();
         let kinds = self.seat.section.interest().kinds();
         let found = async {
@@ -154,12 +229,17 @@ impl Feed {
     }
 
     /// The next events, at least one.
-    async fn next_page(&self, hub: &Hub, most: usize) -> Result<Vec<Arc<Delivery>>, FeedEnd> {
+    async fn next_page(&mut self, hub: &Hub, most: usize) -> Result<Vec<Arc<Delivery>>, FeedEnd> {
         let position = self.member.position;
         let mut pauses: Option<BackOff> = None;
         loop {
             match self.try_page(hub, position, most).await {
-                Ok(Some(page)) => return Ok(page),
+                Ok(Some((page, price))) => {
+                    let free = page.len().min(self.free);
+                    self.free -= free;
+                    self.owed += price * u64::try_from(page.len() - free).unwrap_or(u64::MAX);
+                    return Ok(page);
+                }
                 // The log has no event there yet: it is read from an older snapshot than the head.
                 Ok(None) => {}
                 Err(Ok(end)) => {
@@ -175,33 +255,51 @@ impl Feed {
         }
     }
 
-    async fn try_page(
-        &self,
-        hub: &Hub,
-        position: i64,
-        most: usize,
-    ) -> Result<Option<Vec<Arc<Delivery>>>, Result<FeedEnd, Fault>> {
-        let page = hub.page_after(position, most, |delivery| self.may_hear(delivery).is_some()).await.map_err(Err)?;
+    /// Events, with what each of them costs; none, where there is no event yet.
+    async fn try_page(&self, hub: &Hub, position: i64, most: usize) -> Result<Option<Page>, Result<FeedEnd, Fault>> {
+        let _turn = self.turn().await;
+        let (page, price) =
+            hub.page_after(position, most, |delivery| self.may_hear(delivery).is_some()).await.map_err(Err)?;
         let hole = match page.first() {
             Some(first) => first.position() != position + 1,
             // Nothing at all, though something was published: has it been forgotten?
             None => hub.log().oldest().await.map_err(Err)?.is_none_or(|oldest| oldest > position + 1),
         };
-        if hole && hub.head() > position { Err(Ok(FeedEnd::Expired)) } else { Ok((!page.is_empty()).then_some(page)) }
+        if hole && hub.head() > position {
+            Err(Ok(FeedEnd::Expired))
+        } else {
+            Ok((!page.is_empty()).then_some((page, price)))
+        }
     }
 
-    async fn give(&mut self, page: &[Arc<Delivery>]) -> Result<(), FeedEnd> {
+    async fn give(&mut self, hub: &Hub, page: &[Arc<Delivery>]) -> Result<(), FeedEnd> {
         let mut waiting: Vec<Payload> = Vec::new();
-        for delivery in page {
+        let mut turn = None;
+        for (number, delivery) in page.iter().enumerate() {
+            if number % UNPAUSED == UNPAUSED - 1 {
+                tokio::task::yield_now().await;
+            }
             if let Some(hearing) = self.hears(delivery) {
-                let response = self.seat.section.group().response(delivery, hearing, self.member.viewer).await;
+                if turn.is_none() {
+                    turn = self.turn().await;
+                }
+                let (response, executed) =
+                    self.seat.section.group().response(delivery, hearing, self.member.viewer).await;
+                if executed {
+                    self.owed += EXECUTION;
+                    tokio::task::yield_now().await;
+                }
                 waiting.push(Payload { response, position: delivery.position() });
             }
             if waiting.len() >= BATCH {
+                // A reader that is slow holds nobody's turn.
+                turn = None;
                 self.offer(&mut waiting).await?;
                 self.reach(delivery.position());
+                self.afford(hub).await?;
             }
         }
+        drop(turn);
         self.offer(&mut waiting).await?;
         if let Some(last) = page.last() {
             self.reach(last.position());

@@ -32,7 +32,8 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Delivery, Encoding, SelectionKey,
+    Delivery, Encoding, Payment, SelectionKey,
+    charges::{self, EXECUTION},
     lanes::{self, Awaited, Lanes},
     members::{Lagging, Offered, Place},
     outlet::Payload,
@@ -56,6 +57,11 @@ pub trait Execution: Send + Sync + 'static {
         hearing: Hearing,
         viewer: Option<Origin>,
     ) -> BoxFuture<'a, Executed>;
+
+    /// About how many bytes it takes in memory for as long as the group lives.
+    fn bytes(&self) -> usize {
+        0
+    }
 
     /// For executions for several viewers at the same time; none if nothing is gained by making them together.
     fn together(&self) -> Option<Box<dyn Together + '_>> {
@@ -90,6 +96,7 @@ pub(super) struct Manner {
     pub(super) shares: bool,
     /// Events that may wait.
     pub(super) backlog: usize,
+    pub(super) payment: Arc<dyn Payment>,
     pub(super) clock: Clock,
     pub(super) lifecycle: Lifecycle,
 }
@@ -293,10 +300,11 @@ impl Group {
     async fn dispatch(self: &Arc<Self>, events: &[Matched]) {
         let mut parts: Vec<Part> = Vec::new();
         let mut known: HashMap<u64, usize> = HashMap::new();
-        let mut executed = Vec::new();
+        let (mut executed, mut due) = (Vec::new(), Vec::new());
         for Matched { delivery, sections } in events {
             // The parts in which somebody hears it as everybody does, and who there has a result of their own.
             let mut public: Vec<(usize, Vec<Place>)> = Vec::new();
+            let mut listeners = 0;
             for section in sections {
                 let index = *known.entry(section.number()).or_insert_with(|| {
                     parts.push(Part { section: Arc::clone(section), shared: Vec::new(), own: Vec::new() });
@@ -307,6 +315,7 @@ impl Group {
                 let members = section.members();
                 let parties = members.parties(&circle);
                 if circle.everybody && members.len() > parties.len() {
+                    listeners += members.len() - parties.len();
                     public.push((index, parties.iter().map(|(place, ..)| *place).collect()));
                 }
                 drop(members);
@@ -319,9 +328,17 @@ impl Group {
             if response.is_some() {
                 executed.push(delivery);
             }
+            if events.len() > 1 {
+                // One that has much to do does not hold a thread for all of it.
+                tokio::task::yield_now().await;
+            }
+            let share = charges::share(listeners);
             for (index, parties) in public {
                 let Some(part) = parts.get_mut(index) else { continue };
                 if let Some(response) = &response {
+                    if part.section.owe(share) {
+                        due.push(Arc::clone(&part.section));
+                    }
                     part.shared.push(Payload { response: Arc::clone(response), position: delivery.position() });
                 } else {
                     let members = part.section.members();
@@ -335,6 +352,9 @@ impl Group {
         let (delivered, awaited) = self.fan_out(parts).await;
         if let Some(last) = events.last() {
             self.backlog().done = last.delivery.position();
+            for section in due {
+                self.settle(&section, last.delivery.position()).await;
+            }
         }
         count_deliveries("shared", delivered);
         for delivery in executed {
@@ -345,6 +365,28 @@ impl Group {
             let ended = self.ended.clone();
             drop(self.manner.lifecycle.spawn(async move { ended.run_until_cancelled(lanes).await }));
         }
+    }
+
+    /// Charges the members of a section for what they owe, who have been offered everything up to `done`. Those who cannot
+    /// pay leave: they catch up when they can.
+    async fn settle(&self, section: &Section, done: i64) {
+        let owed = section.take_owed();
+        let mut since_pause = 0;
+        let places = section.members().places();
+        for begin in (0..places).step_by(CHUNK) {
+            let end = (begin + CHUNK).min(places);
+            let (charged, unpaid) =
+                section.members().charge(begin..end, done, |viewer| self.manner.payment.charge(viewer, owed).is_none());
+            charges::count("live", owed * u64::try_from(charged).unwrap_or(u64::MAX));
+            Lagging::tell(unpaid);
+            pause_after(end - begin, &mut since_pause).await;
+        }
+    }
+
+    /// Charges a viewer for a result of their own. False if nothing more may be made for them until they have paid.
+    pub(super) fn charge_own(&self, viewer: &Origin) -> bool {
+        charges::count("own", EXECUTION);
+        self.manner.payment.charge(viewer, EXECUTION).is_none()
     }
 
     /// Offers everybody what is shared, puts those aside who wait for a result of their own, and lets other tasks run now
@@ -398,24 +440,36 @@ impl Group {
             .record(age.to_std().unwrap_or_default().as_secs_f64());
     }
 
-    /// The response for one viewer.
-    pub(super) async fn response(&self, delivery: &Arc<Delivery>, hearing: Hearing, viewer: Origin) -> Arc<str> {
-        if hearing == Hearing::Public
-            && let Some(response) = self.shared(delivery).await
-        {
-            return response;
+    /// The response for one viewer, and whether it had to be executed for them.
+    pub(super) async fn response(
+        &self,
+        delivery: &Arc<Delivery>,
+        hearing: Hearing,
+        viewer: Origin,
+    ) -> (Arc<str>, bool) {
+        if hearing == Hearing::Public {
+            let made = AtomicBool::new(false);
+            if let Some(response) = self.shared_noting(delivery, &made).await {
+                return (response, made.into_inner());
+            }
         }
-        self.execute_for(None, delivery, hearing, viewer).await
+        (self.execute_for(None, delivery, hearing, viewer).await, true)
     }
 
     /// The response for all who hear the event as everybody does, if it is the same for all.
     async fn shared(&self, delivery: &Arc<Delivery>) -> Option<Arc<str>> {
+        self.shared_noting(delivery, &AtomicBool::new(false)).await
+    }
+
+    /// The same, noting whether it was `made` just now.
+    async fn shared_noting(&self, delivery: &Arc<Delivery>, made: &AtomicBool) -> Option<Arc<str>> {
         if !self.manner.shares || self.looks_at_viewer.load(Ordering::Relaxed) {
             return None;
         }
         let encoding = delivery.encoding(self.selection, async || {
             let executed = self.execution.execute(delivery, Hearing::Public, None).await;
             count_executions("shared");
+            made.store(true, Ordering::Relaxed);
             if executed.looked_at_viewer {
                 self.looks_at_viewer.store(true, Ordering::Relaxed);
             }

@@ -5,6 +5,8 @@
 //! Subscriptions come in by [`Hub::join`] as a [`Feed`], which catches up and then becomes a member of a section of its
 //! group.
 //!
+//! **Limits.** How much one caller may ask for is counted here ([`askers`](super::askers)), in the moment of joining.
+//!
 //! **The seam.** Publishing and joining hold one lock, so that for each member every event is either published after it
 //! joined, or at most the head at which it joined and so caught up with before. Nothing under that lock waits.
 
@@ -13,10 +15,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
-    Bus, Delivery, Execution, Feed, Interest, Lag, Party, SelectionKey, SharingKey,
+    Bus, Delivery, Execution, Feed, Interest, Lag, Party, Payment, SelectionKey, SharingKey,
+    askers::{Asker, Askers, AskingSettings, Noted, TooMuch, Wish},
+    charges::{READ_FROM_LOG, READ_FROM_MEMORY},
     group::{Group, Manner},
     interest::Index,
     members::{Member, Place},
@@ -45,6 +50,8 @@ pub struct HubSettings {
     pub backlog: usize,
     /// Whether what is the same for all is executed once. Off only to measure what that is worth.
     pub shared_execution: bool,
+    /// How much one caller may ask for.
+    pub asking: AskingSettings,
 }
 
 /// Where subscriptions listen. Clones share it.
@@ -59,6 +66,7 @@ struct Shared {
     bus: Arc<dyn Bus>,
     terms_of: TermsOf,
     settings: HubSettings,
+    payment: Arc<dyn Payment>,
     clock: Clock,
     lifecycle: Lifecycle,
     lag: Lag,
@@ -78,6 +86,8 @@ struct Published {
     last_number: u64,
     /// For whom private events are wanted here, by how many subscriptions.
     parties: HashMap<Party, usize>,
+    /// Who subscribes, and to how much.
+    askers: Askers,
 }
 
 /// A group with the number of its sections.
@@ -99,6 +109,9 @@ pub(super) struct Seat {
     /// Whose private events it may hear.
     user: Option<UserId>,
     admin: bool,
+    noted: Noted,
+    /// The turns of those who replay at the same address.
+    pub(super) replays: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Hub {
@@ -108,24 +121,31 @@ impl std::fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// A hub on this log, whose groups run as tasks of `lifecycle`, and which tells `bus` whose private events it wants.
+    /// A hub on this log, whose groups run as tasks of `lifecycle`, and which tells `bus` whose private events it wants. What
+    /// subscriptions make necessary is charged to `payment`.
     pub fn new(
         log: EventLog,
         bus: Arc<dyn Bus>,
         terms_of: TermsOf,
         settings: HubSettings,
+        payment: Arc<dyn Payment>,
         clock: Clock,
         lifecycle: Lifecycle,
     ) -> Self {
         let published = Published { ring: Ring::new(settings.ring_bytes), ..Published::default() };
         let published = Mutex::new(published);
         let lag = Lag::default();
-        Self { shared: Arc::new(Shared { published, log, bus, terms_of, settings, clock, lifecycle, lag }) }
+        Self { shared: Arc::new(Shared { published, log, bus, terms_of, settings, payment, clock, lifecycle, lag }) }
     }
 
     /// The log behind the hub.
     pub fn log(&self) -> &EventLog {
         &self.shared.log
+    }
+
+    /// From what subscriptions pay.
+    pub(super) fn payment(&self) -> &dyn Payment {
+        &*self.shared.payment
     }
 
     /// How late delivery is.
@@ -138,6 +158,10 @@ impl Hub {
     /// so they must follow from what the parts of the key were made of, and from nothing else.
     ///
     /// The feed must be driven by [`Feed::catch_up`] before anything arrives.
+    ///
+    /// # Errors
+    ///
+    /// The viewer's user or address has asked for as much as it may ([`AskingSettings`]).
     pub fn join(
         &self,
         key: SharingKey,
@@ -146,12 +170,21 @@ impl Hub {
         after: Option<i64>,
         viewer: Origin,
         outlet: Arc<dyn Outlet>,
-    ) -> Feed {
+    ) -> Result<Feed, TooMuch> {
         let mut published = self.lock();
         let position = after.unwrap_or(published.head);
         let settings = &self.shared.settings;
         // Of its own kind where nothing is shared: a number that no document has.
         let key = if settings.shared_execution { key } else { SharingKey::unique(published.last_number) };
+        let asker = Asker::of(&viewer);
+        let group = published.groups.get(&key.selection()).map(|opened| opened.group.number());
+        let section = published.sections.get(&key).map(|seated| seated.section.number());
+        let selection_bytes = if group.is_none() { execution.bytes() } else { 0 };
+        let filter_bytes = if section.is_none() { interest.bytes() } else { 0 };
+        let bytes = Askers::weigh(selection_bytes, filter_bytes);
+        published.askers.admit(asker, Wish { group, section, bytes }, &settings.asking).inspect_err(|too_much| {
+            metrics::counter!("lancewire_subscriptions_refused_total", "limit" => too_much.label()).increment(1);
+        })?;
         let section = if let Some(seated) = published.sections.get_mut(&key) {
             seated.seats += 1;
             Arc::clone(&seated.section)
@@ -159,6 +192,7 @@ impl Hub {
             let manner = || Manner {
                 shares: settings.shared_execution,
                 backlog: settings.backlog,
+                payment: Arc::clone(&self.shared.payment),
                 clock: self.shared.clock.clone(),
                 lifecycle: self.shared.lifecycle.clone(),
             };
@@ -171,8 +205,9 @@ impl Hub {
         for party in begun {
             self.shared.bus.follow(party);
         }
+        let (noted, replays) = published.askers.note(asker, section.group().number(), section.number(), bytes);
         drop(published);
-        Feed::new(Seat { hub: self.clone(), section, user, admin }, viewer, outlet, position)
+        Ok(Feed::begin(Seat { hub: self.clone(), section, user, admin, noted, replays }, viewer, outlet, position))
     }
 
     /// How many subscriptions listen to this kind; one to several kinds counts for the first of them.
@@ -302,22 +337,23 @@ impl Hub {
     }
 
     /// Up to `most` events after `position`, out of the ring or, if they are older or one that `hears` has no body there,
-    /// out of the log.
+    /// out of the log. Says for how much, in millionths of a point for each.
     pub(super) async fn page_after(
         &self,
         position: i64,
         most: usize,
         hears: impl Fn(&Delivery) -> bool,
-    ) -> Result<Vec<Arc<Delivery>>, Fault> {
+    ) -> Result<(Vec<Arc<Delivery>>, u64), Fault> {
         let recent = self.lock().ring.after(position, most);
         let whole = |events: &Vec<Arc<Delivery>>| events.iter().all(|event| event.has_body() || !hears(event));
         if let Some(recent) = recent.filter(whole) {
             metrics::counter!("lancewire_replayed_events_total", "from" => "ring").increment(lossless(recent.len()));
-            return Ok(recent);
+            return Ok((recent, READ_FROM_MEMORY));
         }
         let page = self.log().after(position, u32::try_from(most).unwrap_or(u32::MAX)).await?;
         metrics::counter!("lancewire_replayed_events_total", "from" => "log").increment(lossless(page.len()));
-        Ok(page.into_iter().map(|event| Arc::new(Delivery::new(event, self.log().identity()))).collect())
+        let page = page.into_iter().map(|event| Arc::new(Delivery::new(event, self.log().identity()))).collect();
+        Ok((page, READ_FROM_LOG))
     }
 
     /// Makes a member of who has caught up with everything published; none, if `position` is behind that.
@@ -340,6 +376,7 @@ impl Drop for Seat {
         for party in over {
             self.hub.shared.bus.unfollow(party);
         }
+        published.askers.forget(&self.noted);
         let ended = published.unseat(&self.section);
         drop(published);
         drop(ended);

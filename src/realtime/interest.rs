@@ -21,6 +21,9 @@ use crate::{
     ids::UserId,
 };
 
+/// What a term takes: in the interest, and in the index by it.
+const PLACE: usize = 128;
+
 /// Decides on what the terms leave open.
 type Predicate = Box<dyn Fn(&Delivery) -> Result<bool, Fault> + Send + Sync>;
 
@@ -44,6 +47,8 @@ pub struct Interest {
     /// Asks for what concerns the listener alone, be the event public or not.
     parties: Option<Leaving>,
     predicate: Option<Predicate>,
+    /// What the predicate keeps in memory.
+    bytes: usize,
 }
 
 /// Who hears an event that an interest asks for.
@@ -71,7 +76,7 @@ impl Circle {
 impl Interest {
     /// Every event of a kind.
     pub const fn all(kind: EventKind) -> Self {
-        Self { kinds: alone(kind), terms: Terms::Any, parties: None, predicate: None }
+        Self { kinds: alone(kind), terms: Terms::Any, parties: None, predicate: None, bytes: 0 }
     }
 
     /// The events of a kind that satisfy `predicate`. All of these carry one of `terms`, which only find them sooner: who
@@ -81,7 +86,7 @@ impl Interest {
         terms: Terms,
         predicate: impl Fn(&Delivery) -> Result<bool, Fault> + Send + Sync + 'static,
     ) -> Self {
-        Self { kinds: alone(kind), terms, parties: None, predicate: Some(Box::new(predicate)) }
+        Self { kinds: alone(kind), terms, parties: None, predicate: Some(Box::new(predicate)), bytes: 0 }
     }
 
     /// The events of these kinds that satisfy `predicate`, for those alone whom each names, and for whom it names no more:
@@ -92,7 +97,22 @@ impl Interest {
         leaving: Leaving,
         predicate: impl Fn(&Delivery) -> Result<bool, Fault> + Send + Sync + 'static,
     ) -> Self {
-        Self { kinds, terms, parties: Some(leaving), predicate: Some(Box::new(predicate)) }
+        Self { kinds, terms, parties: Some(leaving), predicate: Some(Box::new(predicate)), bytes: 0 }
+    }
+
+    /// The same, whose predicate keeps so many bytes in memory.
+    #[must_use]
+    pub fn keeping(self, bytes: usize) -> Self {
+        Self { bytes, ..self }
+    }
+
+    /// About how many bytes it takes in memory, with its places in the index.
+    pub(super) fn bytes(&self) -> usize {
+        let terms = match &self.terms {
+            Terms::Any => 1,
+            Terms::OneOf(terms) => terms.len(),
+        };
+        size_of::<Section>() + terms * PLACE + self.bytes
     }
 
     /// The kinds of events that it asks for; at least one.

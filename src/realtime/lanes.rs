@@ -224,11 +224,15 @@ async fn give(group: &Group, together: Option<&dyn Together>, work: &Work) {
         return;
     }
     let response = group.execute_for(together, &work.delivery, work.hearing, work.viewer).await;
+    let paid = group.charge_own(&work.viewer);
     let (mut results, mut since_pause) = (0, 0);
     for (section, place) in &work.to {
         let mut offered = Offered::default();
         let payload = Payload { response: Arc::clone(&response), position };
         section.members().give_own(*place, payload, &mut offered);
+        if !paid {
+            section.members().let_unpaid_go(*place, &mut offered);
+        }
         results += offered.results;
         Lagging::tell(offered.lagging);
         pause_after(1, &mut since_pause).await;

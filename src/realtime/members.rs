@@ -14,6 +14,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     hint::black_box,
+    ops::Range,
     sync::Arc,
 };
 
@@ -271,6 +272,35 @@ impl Members {
         }
     }
 
+    /// Has those at these places pay, who have been offered everything up to `mark`. Returns how many paid or could not, and
+    /// those who could not, who leave.
+    pub(super) fn charge(
+        &mut self,
+        indices: Range<usize>,
+        mark: i64,
+        pays: impl Fn(&Origin) -> bool,
+    ) -> (usize, Vec<Lagging>) {
+        let mut offered = Offered::default();
+        let mut charged = 0;
+        for index in indices {
+            let Some(seated) = self.places.get(index).and_then(Option::as_ref) else { continue };
+            charged += 1;
+            if !pays(&seated.member.viewer) {
+                let place = Place { index, number: seated.number };
+                let position = seated.stands_at(mark);
+                offered.let_go(self.remove(place), position);
+            }
+        }
+        (charged, offered.lagging)
+    }
+
+    /// Lets one member go that cannot pay for results of its own.
+    pub(super) fn let_unpaid_go(&mut self, place: Place, offered: &mut Offered) {
+        if let Some(position) = self.at(place).map(|seated| seated.stands_at(i64::MIN)) {
+            offered.let_go(self.remove(place), position);
+        }
+    }
+
     /// Lets one member go that waits for a result of its own.
     pub(super) fn let_one_go(&mut self, place: Place, offered: &mut Offered) {
         let first = self.at(place).and_then(|seated| seated.aside.as_ref()).and_then(|aside| aside.first());
@@ -284,8 +314,7 @@ impl Members {
         let members = std::mem::take(&mut self.places).into_iter().flatten();
         (self.free, self.users, self.admins) = Default::default();
         let lagging = |seated: Seated| {
-            let mark = seated.member.position.max(mark);
-            let position = seated.aside.and_then(|aside| aside.first()).map_or(mark, |first| mark.min(first - 1));
+            let position = seated.stands_at(mark);
             Lagging { outlet: seated.member.outlet, position }
         };
         members.map(lagging).collect()
@@ -293,6 +322,12 @@ impl Members {
 }
 
 impl Seated {
+    /// From where it goes on if it leaves now, and everything up to `mark` has been offered to those who are not aside.
+    fn stands_at(&self, mark: i64) -> i64 {
+        let mark = self.member.position.max(mark);
+        self.aside.as_ref().and_then(|aside| aside.first()).map_or(mark, |first| mark.min(first - 1))
+    }
+
     /// The position of the last result that was given or waits.
     fn reached(&self) -> i64 {
         let last = self.aside.as_ref().and_then(|aside| aside.waiting.back());

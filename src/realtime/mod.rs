@@ -14,10 +14,13 @@
 //! - [`lanes`]: results that are one viewer's own, beside what is done for all
 //! - [`feed`]: one subscription, catching up or live
 //! - [`outlet`]: what a transport must be able to do
+//! - [`charges`] and [`askers`]: what subscriptions cost beyond their price, and how much one caller may ask for
 //! - [`lag`]: how late delivery is, for readiness
 //! - [`delivery`] and [`ring`]: an event on its way, and the last of them in memory
 
+mod askers;
 mod bus;
+mod charges;
 mod delivery;
 mod feed;
 mod group;
@@ -31,10 +34,12 @@ mod ring;
 mod section;
 mod tail;
 
+pub use askers::{AskingSettings, TooMuch, Whose};
 pub use bus::{
     Announced, Bus, Gossip, Heard, MemoryBus, MemoryNetwork, Party, PostgresBus, PostgresBusError, RedisBus,
     RedisBusError, Seal, Signal, Topic,
 };
+pub use charges::{Free, Payment};
 pub use delivery::{Delivery, SelectionKey, SharingKey};
 pub use feed::{Feed, FeedEnd, Live, Progress};
 pub use group::{Executed, Execution, Together};

@@ -38,6 +38,12 @@ pub trait Outlet: Send + Sync + 'static {
         0
     }
 
+    /// Whether its feed runs as a task of its own. Only such a feed takes turns with the others of its address: one that is
+    /// polled when its reader takes something would hold the turn of others for as long as it takes nothing.
+    fn runs_by_itself(&self) -> bool {
+        false
+    }
+
     /// Takes what there is room for, from the front. Never waits.
     fn offer(&self, payloads: &[Payload]) -> Offer;
 

@@ -6,11 +6,12 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicI64, AtomicU64, Ordering},
 };
 
 use super::{
     Delivery, SharingKey,
+    charges::POINT,
     group::Group,
     interest::Interest,
     members::{Member, Members, Place},
@@ -24,6 +25,8 @@ pub(super) struct Section {
     interest: Interest,
     /// The position of the last event that was matched.
     matched: AtomicI64,
+    /// What each member owes for events that were executed, in millionths of a point.
+    owed: AtomicU64,
     members: Mutex<Members>,
 }
 
@@ -38,7 +41,8 @@ impl std::fmt::Debug for Section {
 
 impl Section {
     pub(super) fn new(number: u64, key: SharingKey, group: Arc<Group>, interest: Interest) -> Self {
-        Self { number, key, group, interest, matched: AtomicI64::new(i64::MIN), members: Mutex::default() }
+        let (matched, owed) = (AtomicI64::new(i64::MIN), AtomicU64::new(0));
+        Self { number, key, group, interest, matched, owed, members: Mutex::default() }
     }
 
     pub(super) const fn number(&self) -> u64 {
@@ -65,6 +69,17 @@ impl Section {
         }
         let circle = self.interest.circle(delivery);
         (circle.everybody || self.members().any_hears(&circle)) && self.interest.wants(delivery)
+    }
+
+    /// Each member owes so much more. True once for each whole point that it comes to: then they are to be charged.
+    pub(super) fn owe(&self, cost: u64) -> bool {
+        let before = self.owed.fetch_add(cost, Ordering::Relaxed);
+        before < POINT && before + cost >= POINT
+    }
+
+    /// What each member owes, which is charged now.
+    pub(super) fn take_owed(&self) -> u64 {
+        self.owed.swap(0, Ordering::Relaxed)
     }
 
     /// Adds a member that has caught up with its own position. Under the hub's lock.

@@ -21,6 +21,7 @@ use Kind::{Counter, Gauge, Histogram};
 
 /// Name, kind, meaning; by name. Those of the process come from the library `metrics-process`.
 pub const METRICS: &[(&str, Kind, &str)] = &[
+    ("lancewire_budget_waits_total", Counter, "Times that a subscription waited for its subscriber's budget"),
     ("lancewire_build_info", Gauge, "Always 1; the version that runs is in the label"),
     ("lancewire_bus_bytes_total", Counter, "Bytes of messages between nodes, by bus and direction"),
     ("lancewire_bus_connected", Gauge, "1 while the other nodes can be heard, by bus"),
@@ -109,7 +110,18 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     ("lancewire_sockets", Gauge, "Open WebSockets"),
     ("lancewire_stream_ends_total", Counter, "Ended subscriptions over HTTP, by transport and reason"),
     ("lancewire_streams", Gauge, "Open subscriptions over HTTP, by transport"),
+    ("lancewire_subscription_bytes", Gauge, "About what open subscriptions keep in memory, in bytes"),
+    (
+        "lancewire_subscription_millipoints_total",
+        Counter,
+        "Thousandths of a point that subscriptions were charged beyond their price, by what for (replay, live, own)",
+    ),
     ("lancewire_subscriptions", Gauge, "Running subscriptions, by field"),
+    (
+        "lancewire_subscriptions_refused_total",
+        Counter,
+        "Subscriptions refused because their caller has as many as it may, by limit (groups, filters, bytes)",
+    ),
     ("lancewire_tailed_events_total", Counter, "Events followed, by where they came from (bus, log)"),
     (
         "lancewire_tls_certificate_expiry_timestamp_seconds",

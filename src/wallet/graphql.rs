@@ -556,7 +556,7 @@ impl WalletMutation {
         Ok(Some(WithdrawPayload { wallet, transaction, errors }))
     }
 
-    /// Admin or payment processor. Emits `walletUpdated`. Settles a deposit or withdrawal.
+    /// Admin or payment processor. Emits `walletUpdated`. Settles a deposit or withdrawal of somebody else.
     async fn confirm_transaction(
         &self,
         ctx: &Context<'_>,

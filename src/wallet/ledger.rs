@@ -1,19 +1,27 @@
 //! The double-entry ledger.
 //!
 //! Owns `accounts`, `journals` and `entries`. A journal moves money between accounts: its entries add up to zero, so
-//! the sum of all accounts, the outside world included, is zero for ever. A balance changes only here, by a conditional
-//! update that refuses to go below zero, with a CHECK behind it. Accounts are locked in the order of their ids, so that
-//! journals that share accounts queue and never deadlock. Entries are append-only; triggers hold that.
+//! the sum of all accounts, the outside world included, is zero for ever. A balance changes only here, on a locked row, by
+//! a conditional update that refuses to go below zero, with a CHECK behind it. Accounts are locked in the order of their
+//! ids, so that journals that share accounts queue and never deadlock. Entries are append-only; triggers hold that. Each
+//! continues the chain of hashes of its account: see [`chain`].
+//!
+//! **No row is everybody's.** What came in from outside and what the platform has earned is kept for each user: the world
+//! that a user's deposits come from, the fees that a freelancer has paid. A journal therefore locks rows of its own
+//! parties alone, and payments of different people never wait for each other. The platform's balance is the sum over all
+//! accounts of the kind. The two accounts with the owner zero are those of earlier versions, which kept one for everybody;
+//! what they hold stays in them.
 //!
 //! Own code, being core: a general ledger crate brings its own transactions, and a hold must commit with the job that
 //! it is for. Called by [`super::service`] alone.
 
-use sea_orm::{DbErr, Value};
+use sea_orm::{QueryResult, Value};
 use uuid::Uuid;
 
+use super::chain::{self, Hash, Link};
 use crate::{
     clock::Timestamp,
-    db::Tx,
+    db::{Backend, Tx},
     error::Fault,
     faults_into,
     ids::{AccountId, Ids, JournalId, UserId},
@@ -67,10 +75,15 @@ pub struct AccountName {
 }
 
 impl AccountName {
-    /// Everything outside.
-    pub const WORLD: Self = Self { kind: AccountKind::World, owner: Uuid::nil() };
-    /// The platform's fees.
-    pub const FEES: Self = Self { kind: AccountKind::Fees, owner: Uuid::nil() };
+    /// Everything outside, as far as this user's money came from there or went there.
+    pub fn world(user: UserId) -> Self {
+        Self { kind: AccountKind::World, owner: user.into() }
+    }
+
+    /// The platform's fees that were kept from this user's pay.
+    pub fn fees(user: UserId) -> Self {
+        Self { kind: AccountKind::Fees, owner: user.into() }
+    }
 
     /// What a user can spend.
     pub fn available(user: UserId) -> Self {
@@ -123,6 +136,16 @@ pub enum LedgerError {
 
 faults_into!(LedgerError);
 
+/// An account whose row is locked until the transaction ends.
+struct Account {
+    id: AccountId,
+    name: AccountName,
+    balance: Money,
+    /// Entries of its chain, and the hash of the last one.
+    sequence: i64,
+    head: Hash,
+}
+
 /// Posts a journal: all of it or, by the error that ends the transaction, nothing.
 pub async fn post(tx: &Tx, ids: &Ids, journal: Journal<'_>) -> Result<JournalId, LedgerError> {
     let legs: Vec<Leg> = journal.legs.iter().copied().filter(|leg| leg.amount != Money::ZERO).collect();
@@ -130,73 +153,128 @@ pub async fn post(tx: &Tx, ids: &Ids, journal: Journal<'_>) -> Result<JournalId,
     if sum != Money::ZERO || legs.len() < 2 {
         return Err(Fault::corrupt(format!("a journal of {} legs adds up to {sum:?}", legs.len())).into());
     }
-    let ids_of_accounts = accounts_in(tx, ids, &legs).await?;
-    let mut accounts: Vec<(AccountId, Leg)> = ids_of_accounts.into_iter().zip(legs).collect();
-    accounts.sort_by_key(|(account, _)| *account);
-
+    let mut accounts = lock_in(tx, ids, &legs).await?;
     let id: JournalId = ids.next();
     let sql = "INSERT INTO journals (id, kind, reference_id, created_at) VALUES (?, ?, ?, ?)";
-    tx.later(sql, [id.into(), journal.kind.as_str().into(), journal.reference.into(), journal.at.into()]).await?;
-    for (place, (account, leg)) in (0_i32..).zip(accounts) {
-        let amount = leg.amount.minor();
-        if leg.amount.is_positive() {
-            let sql = "UPDATE accounts SET balance_minor = balance_minor + ? WHERE id = ?";
-            tx.later(sql, [amount.into(), account.into()]).await?;
-        } else {
-            let moved = tx
-                .query(
-                    "UPDATE accounts SET balance_minor = balance_minor + ? \
-                     WHERE id = ? AND (kind = 'WORLD' OR balance_minor + ? >= 0) RETURNING 1",
-                    [amount.into(), account.into(), amount.into()],
-                )
-                .await?;
-            if moved.is_empty() {
-                return Err(LedgerError::Insufficient(leg.account));
-            }
+    tx.defer(sql, [id.into(), journal.kind.as_str().into(), journal.reference.into(), journal.at.into()]).await?;
+    let mut moved = Vec::with_capacity(accounts.len() * 4);
+    for (place, account) in (0_i32..).zip(&mut accounts) {
+        let leg = legs.iter().find(|leg| leg.account == account.name);
+        let leg = leg.ok_or_else(|| Fault::corrupt(format!("{:?} has no leg", account.name)))?;
+        account.balance = account.balance.plus(leg.amount)?;
+        if account.balance < Money::ZERO && account.name.kind != AccountKind::World {
+            return Err(LedgerError::Insufficient(account.name));
         }
-        let sql = "INSERT INTO entries (journal_id, place, account_id, amount_minor, balance_after_minor) \
-                   SELECT ?, ?, id, ?, balance_minor FROM accounts WHERE id = ?";
-        tx.later(sql, [id.into(), place.into(), amount.into(), account.into()]).await?;
+        account.sequence += 1;
+        account.head = chain::next(
+            account.head,
+            &Link {
+                account: account.id,
+                kind: account.name.kind.as_str(),
+                owner: account.name.owner,
+                sequence: account.sequence,
+                journal: id,
+                place,
+                amount: leg.amount,
+                balance_after: account.balance,
+                journal_kind: journal.kind.as_str(),
+                reference: journal.reference,
+                created_at: journal.at,
+            },
+        );
+        let sql = "INSERT INTO entries (journal_id, place, account_id, amount_minor, balance_after_minor, sequence, \
+                   chain_hash) VALUES (?, ?, ?, ?, ?, ?, ?)";
+        let values: [Value; 7] = [
+            id.into(),
+            place.into(),
+            account.id.into(),
+            leg.amount.minor().into(),
+            account.balance.minor().into(),
+            account.sequence.into(),
+            account.head.to_vec().into(),
+        ];
+        tx.defer(sql, values).await?;
+        let values: [Value; 4] =
+            [account.id.into(), leg.amount.minor().into(), account.sequence.into(), account.head.to_vec().into()];
+        moved.extend(values);
     }
-    Ok(id)
-}
-
-/// The accounts of these legs, in their order; each is opened on its first use.
-async fn accounts_in(tx: &Tx, ids: &Ids, legs: &[Leg]) -> Result<Vec<AccountId>, DbErr> {
-    let key = |name: AccountName| -> [Value; 2] { [name.kind.as_str().into(), name.owner.into()] };
-    let find = format!(
-        "SELECT id, kind, owner_id FROM accounts WHERE (kind = ? AND owner_id = ?){}",
-        " OR (kind = ? AND owner_id = ?)".repeat(legs.len() - 1)
+    // A statement of its own and not deferred: another journal of the same transaction reads the balances.
+    let sql = format!(
+        "UPDATE accounts SET balance_minor = balance_minor + moved.column2, entry_count = moved.column3, \
+         chain_head = moved.column4 FROM (VALUES (?, ?, ?, ?){}) AS moved \
+         WHERE accounts.id = moved.column1 AND (kind = 'WORLD' OR balance_minor + moved.column2 >= 0) \
+         RETURNING 1",
+        ", (?, ?, ?, ?)".repeat(accounts.len() - 1)
     );
-    let known = tx.query(&find, legs.iter().flat_map(|leg| key(leg.account))).await?;
-    let mut accounts = Vec::with_capacity(legs.len());
-    for leg in legs {
-        let name = leg.account;
-        let mut found = None;
-        for row in &known {
-            let owner: Uuid = row.try_get("", "owner_id")?;
-            if owner == name.owner && row.try_get::<String>("", "kind")? == name.kind.as_str() {
-                found = Some(row.try_get("", "id")?);
-            }
-        }
-        accounts.push(match found {
-            Some(account) => account,
-            None => opened_in(tx, ids, name).await?,
-        });
+    let changed = tx.query(&sql, moved).await?;
+    if changed.len() == accounts.len() {
+        Ok(id)
+    } else {
+        Err(Fault::corrupt("an account changed under its lock").into())
     }
-    Ok(accounts)
 }
 
-/// An account that was not there a moment ago.
-async fn opened_in(tx: &Tx, ids: &Ids, name: AccountName) -> Result<AccountId, DbErr> {
-    let (kind, owner) = (name.kind.as_str(), name.owner);
-    let fresh: AccountId = ids.next();
-    let sql = "INSERT INTO accounts (id, kind, owner_id, balance_minor) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING RETURNING id";
-    if let Some(row) = tx.query(sql, [fresh.into(), kind.into(), owner.into()]).await?.first() {
-        return row.try_get("", "id");
+/// Locks the accounts of these legs, one for each, in the order of their ids. An account is opened on its first use.
+async fn lock_in(tx: &Tx, ids: &Ids, legs: &[Leg]) -> Result<Vec<Account>, Fault> {
+    let lock = match tx.backend() {
+        // There is one writer.
+        Backend::Sqlite => "",
+        Backend::Postgres => " FOR NO KEY UPDATE",
+    };
+    let find = format!(
+        "SELECT id, kind, owner_id, balance_minor, entry_count, chain_head FROM accounts \
+         WHERE (owner_id = ? AND kind = ?){} ORDER BY id{lock}",
+        " OR (owner_id = ? AND kind = ?)".repeat(legs.len() - 1)
+    );
+    let names = || legs.iter().flat_map(|Leg { account, .. }| [account.owner.into(), account.kind.as_str().into()]);
+    let rows = tx.query(&find, names()).await?;
+    let mut accounts: Vec<Account> = rows.iter().map(Account::read).collect::<Result<_, _>>()?;
+    let missing: Vec<AccountName> = legs
+        .iter()
+        .map(|leg| leg.account)
+        .filter(|name| accounts.iter().all(|account| account.name != *name))
+        .collect();
+    if !missing.is_empty() {
+        // Their ids are later than all there are, so the order of locks holds.
+        let fresh: Vec<Account> = missing.iter().map(|name| Account::fresh(ids.next(), *name)).collect();
+        let sql = format!(
+            "INSERT INTO accounts (id, kind, owner_id, balance_minor) VALUES (?, ?, ?, 0){} \
+             ON CONFLICT (owner_id, kind) DO NOTHING RETURNING 1",
+            ", (?, ?, ?, 0)".repeat(fresh.len() - 1)
+        );
+        let values = fresh.iter().flat_map(|Account { id, name, .. }| -> [Value; 3] {
+            [(*id).into(), name.kind.as_str().into(), name.owner.into()]
+        });
+        if tx.query(&sql, values).await?.len() == fresh.len() {
+            accounts.extend(fresh);
+        } else {
+            // Somebody else has opened one meanwhile, and has committed.
+            let rows = tx.query(&find, names()).await?;
+            accounts = rows.iter().map(Account::read).collect::<Result<_, _>>()?;
+        }
     }
-    // Somebody else opened it meanwhile, and has committed.
-    let rows = tx.query("SELECT id FROM accounts WHERE kind = ? AND owner_id = ?", [kind.into(), owner.into()]).await?;
-    let row = rows.first().ok_or_else(|| DbErr::RecordNotFound(format!("{name:?}")))?;
-    row.try_get("", "id")
+    if accounts.len() == legs.len() {
+        Ok(accounts)
+    } else {
+        Err(Fault::corrupt(format!("{} accounts for {} legs", accounts.len(), legs.len())))
+    }
+}
+
+impl Account {
+    /// One that nothing has moved on yet.
+    const fn fresh(id: AccountId, name: AccountName) -> Self {
+        Self { id, name, balance: Money::ZERO, sequence: 0, head: chain::START }
+    }
+
+    fn read(row: &QueryResult) -> Result<Self, Fault> {
+        let kind = AccountKind::from_column(&row.try_get_by_index::<String>(1)?)?;
+        let head: Option<Vec<u8>> = row.try_get_by_index(5)?;
+        Ok(Self {
+            id: row.try_get_by_index(0)?,
+            name: AccountName { kind, owner: row.try_get_by_index(2)? },
+            balance: row.try_get_by_index(3)?,
+            sequence: row.try_get_by_index(4)?,
+            head: chain::head_of(head.as_deref())?,
+        })
+    }
 }

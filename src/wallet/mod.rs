@@ -1,7 +1,7 @@
 //! Money: the ledger, the wallets that show it, deposits and withdrawals.
 //!
 //! Owns `accounts`, `journals`, `entries` (the double-entry ledger, in `ledger`), `wallets` and `transactions` (what a
-//! user sees of it). Neighbours above move money inside their own transactions by [`Wallets::hold_in`],
+//! user sees of it), and the seals over them (`seal`). Neighbours above move money inside their own transactions by [`Wallets::hold_in`],
 //! [`Wallets::refund_in`] and [`Wallets::release_in`]; they name what it is for by an opaque reference, since this module
 //! never hears of a job.
 //!
@@ -9,13 +9,17 @@
 //! but the outside world's is negative; a wallet equals the accounts of its user; each change of a wallet has exactly
 //! one transaction behind it.
 
+pub mod chain;
+pub mod currency;
 pub mod entity;
 pub mod error;
 pub(crate) mod graphql;
 pub mod ledger;
 pub mod model;
 pub mod sandbox;
+pub mod seal;
 pub mod service;
+pub mod verify;
 
 pub use error::WalletError;
 pub use service::Wallets;

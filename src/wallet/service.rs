@@ -27,7 +27,7 @@ use crate::{
     auth::actor::Actor,
     clock::{Clock, Timestamp},
     db::{Db, Tx},
-    error::{Fault, Invalid},
+    error::{Fault, Invalid, InvalidKind},
     events::{self, Audience, EventKind, NewEvent},
     idempotency::{IdempotencyKey, Once, once_in},
     ids::{Ids, JournalId, TransactionId, UserId, WalletId},
@@ -182,7 +182,7 @@ impl Wallets {
             .inspect(|_| self.requested.notify_one())
     }
 
-    /// Admin, or a payment processor with an admin's account: settles a pending transaction.
+    /// Admin, or a payment processor with an admin's account: settles a pending transaction of somebody else.
     #[tracing::instrument(skip_all, fields(transaction.id = transaction))]
     pub async fn confirm(
         &self,
@@ -199,7 +199,7 @@ impl Wallets {
             .transact(|tx| async move {
                 let input = &(transaction, outcome);
                 let settled = once_in(&tx, self.clock.now(), admin, ("confirmTransaction", key), input, || async {
-                    let after = self.settle_in(&tx, transaction, outcome).await?.ok_or_else(not_found)?;
+                    let after = self.settle_in(&tx, transaction, outcome, Some(admin)).await?.ok_or_else(not_found)?;
                     let detail = format!("{transaction} {}", outcome.as_str());
                     self.accounts.audit_in(&tx, admin, "confirmTransaction", &transaction.to_string(), &detail).await?;
                     Ok::<_, WalletError>((Settled { transaction }, after))
@@ -212,7 +212,7 @@ impl Wallets {
 
     /// The sandbox's own way to [`Wallets::confirm`].
     pub async fn settle(&self, transaction: TransactionId, outcome: SettlementOutcome) -> Result<(), WalletError> {
-        let settled = self.db.transact(|tx| async move { self.settle_in(&tx, transaction, outcome).await }).await;
+        let settled = self.db.transact(|tx| async move { self.settle_in(&tx, transaction, outcome, None).await }).await;
         match settled {
             // Somebody else was faster: settled is settled.
             Ok(_) | Err(WalletError::NotPending(_)) => Ok(()),
@@ -266,7 +266,7 @@ impl Wallets {
     pub async fn release_in(
         &self,
         tx: &Tx,
-        (client, freelancer): (UserId, UserId),
+        (client, freelancer): (&UserCard, &UserCard),
         amount: Money,
         fee: Money,
         reference: Uuid,
@@ -275,21 +275,20 @@ impl Wallets {
         let net = amount.minus(fee)?;
         let legs = [
             Leg { account: AccountName::escrow(reference), amount: amount.negated()? },
-            Leg { account: AccountName::available(freelancer), amount: net },
-            Leg { account: AccountName::FEES, amount: fee },
+            Leg { account: AccountName::available(freelancer.id), amount: net },
+            Leg { account: AccountName::fees(freelancer.id), amount: fee },
         ];
         let journal = self.post_in(tx, JournalKind::EscrowRelease, Some(reference), &legs, now).await?;
         let paid = Movement { in_escrow: amount.negated()?, ..Movement::default() };
         let received = Movement { available: net, ..Movement::default() };
         let release = |amount, fee| escrow(TransactionType::EscrowRelease, amount, reference, journal, fee);
-        let [client, freelancer] = self.accounts.cards_in(tx, [client, freelancer]).await?;
         // Wallets are locked in the order of their ids, as accounts are.
         if client.id < freelancer.id {
-            self.change_in(tx, &client, paid, release(Money::ZERO, None), now).await?;
-            self.change_in(tx, &freelancer, received, release(net, Some(fee)), now).await
+            self.change_in(tx, client, paid, release(Money::ZERO, None), now).await?;
+            self.change_in(tx, freelancer, received, release(net, Some(fee)), now).await
         } else {
-            let transaction = self.change_in(tx, &freelancer, received, release(net, Some(fee)), now).await?;
-            self.change_in(tx, &client, paid, release(Money::ZERO, None), now).await?;
+            let transaction = self.change_in(tx, freelancer, received, release(net, Some(fee)), now).await?;
+            self.change_in(tx, client, paid, release(Money::ZERO, None), now).await?;
             Ok(transaction)
         }
     }
@@ -393,16 +392,23 @@ impl Wallets {
         row.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))?.try_into()
     }
 
-    /// Settles a pending transaction under its lock; `None` if there is no such transaction.
+    /// Settles a pending transaction under its lock, for an admin or for the sandbox; `None` if there is no such
+    /// transaction.
     async fn settle_in(
         &self,
         tx: &Tx,
         id: TransactionId,
         outcome: SettlementOutcome,
+        admin: Option<UserId>,
     ) -> Result<Option<Transaction>, WalletError> {
         let row = transactions::Entity::find_by_id(id).lock_exclusive().one(&**tx).await?;
         let Some(row) = row else { return Ok(None) };
         let before = Transaction::try_from(row)?;
+        // Whatever its status: an admin who asked for money is not the one who says that it came.
+        if admin.is_some_and(|admin| wallet_of(admin) == before.wallet_id) {
+            let message = "You cannot settle your own deposit or withdrawal. Ask another admin.";
+            return Err(Invalid::new(InvalidKind::OwnTransaction, message, "transactionId").into());
+        }
         if before.status != TransactionStatus::Pending {
             return Err(WalletError::NotPending(Box::new(before)));
         }
@@ -413,7 +419,7 @@ impl Wallets {
             let sum = before.amount;
             let pending_in = sum.negated()?;
             if posted {
-                let legs = transfer(AccountName::WORLD, AccountName::available(user), sum)?;
+                let legs = transfer(AccountName::world(user), AccountName::available(user), sum)?;
                 let journal = self.post_in(tx, JournalKind::Deposit, None, &legs, now).await?;
                 (Some(journal), Movement { available: sum, pending_in, ..Movement::default() })
             } else {
@@ -424,7 +430,7 @@ impl Wallets {
             let pending_out = before.amount;
             let from = AccountName::pending_out(user);
             let (to, kind) = if posted {
-                (AccountName::WORLD, JournalKind::WithdrawalSettle)
+                (AccountName::world(user), JournalKind::WithdrawalSettle)
             } else {
                 (AccountName::available(user), JournalKind::WithdrawalVoid)
             };
@@ -433,17 +439,22 @@ impl Wallets {
             (Some(journal), Movement { available, pending_out, ..Movement::default() })
         };
         let wallet = self.move_in(tx, user, movement, now).await?;
-        let rows = transactions::Entity::update_many()
+        let after = Transaction {
+            version: before.version + 1,
+            status: outcome.status(),
+            available_after: wallet.available,
+            settled_at: Some(now),
+            ..before
+        };
+        // Deferred, as the journal is that it refers to.
+        let update = transactions::Entity::update_many()
             .filter(transactions::Column::Id.eq(id))
-            .col_expr(transactions::Column::Version, Expr::col(transactions::Column::Version).add(1))
-            .col_expr(transactions::Column::Status, Expr::value(outcome.status().as_str()))
-            .col_expr(transactions::Column::AvailableAfterMinor, Expr::value(wallet.available))
+            .col_expr(transactions::Column::Version, Expr::value(after.version))
+            .col_expr(transactions::Column::Status, Expr::value(after.status.as_str()))
+            .col_expr(transactions::Column::AvailableAfterMinor, Expr::value(after.available_after))
             .col_expr(transactions::Column::SettlementJournalId, Expr::value(journal))
-            .col_expr(transactions::Column::SettledAt, Expr::value(Some(now)))
-            .exec_with_returning(&**tx)
-            .await?;
-        let row = rows.into_iter().next().ok_or_else(|| Fault::corrupt("a locked transaction vanished"))?;
-        let after = Transaction::try_from(row)?;
+            .col_expr(transactions::Column::SettledAt, Expr::value(after.settled_at));
+        tx.defer_built(&update).await?;
         let owner = self.accounts.card_in(tx, user).await?;
         self.record_in(tx, &owner, wallet, after.clone(), now).await?;
         Ok(Some(after))
@@ -515,7 +526,7 @@ impl Wallets {
             created_at: now,
             settled_at: (!pending).then_some(now),
         };
-        tx.later_built(&transactions::Entity::insert(row.clone().into_active_model())).await?;
+        tx.defer_built(&transactions::Entity::insert(row.clone().into_active_model())).await?;
         let transaction = Transaction::try_from(row)?;
         self.record_in(tx, owner, wallet, transaction.clone(), now).await?;
         Ok(transaction)
@@ -524,23 +535,13 @@ impl Wallets {
     /// Adds `movement` to a wallet, whose row is made on its first movement.
     async fn move_in(&self, tx: &Tx, user: UserId, movement: Movement, now: Timestamp) -> Result<Wallet, Fault> {
         let id = wallet_of(user);
+        if let Some(wallet) = add_in(tx, id, movement, now).await? {
+            return Ok(wallet);
+        }
         let open = "INSERT INTO wallets (id, version, available_minor, in_escrow_minor, pending_in_minor, \
                     pending_out_minor, updated_at) VALUES (?, 1, 0, 0, 0, 0, ?) ON CONFLICT DO NOTHING";
         tx.later(open, [id.into(), now.into()]).await?;
-        let add = |column, amount: Money| (column, Expr::col(column).add(amount.minor()));
-        let mut update = wallets::Entity::update_many().filter(wallets::Column::Id.eq(id));
-        for (column, value) in [
-            (wallets::Column::Version, Expr::col(wallets::Column::Version).add(1)),
-            (wallets::Column::UpdatedAt, Expr::value(now)),
-            add(wallets::Column::AvailableMinor, movement.available),
-            add(wallets::Column::InEscrowMinor, movement.in_escrow),
-            add(wallets::Column::PendingInMinor, movement.pending_in),
-            add(wallets::Column::PendingOutMinor, movement.pending_out),
-        ] {
-            update = update.col_expr(column, value);
-        }
-        let row = update.exec_with_returning(&**tx).await?.pop();
-        row.map(Into::into).ok_or_else(|| Fault::corrupt(format!("{id} vanished")))
+        add_in(tx, id, movement, now).await?.ok_or_else(|| Fault::corrupt(format!("{id} vanished")))
     }
 
     async fn record_in(
@@ -565,6 +566,23 @@ impl Wallets {
         };
         Ok(events::record(tx, event).await?)
     }
+}
+
+/// Adds `movement` to a wallet that has a row.
+async fn add_in(tx: &Tx, id: WalletId, movement: Movement, now: Timestamp) -> Result<Option<Wallet>, Fault> {
+    let add = |column, amount: Money| (column, Expr::col(column).add(amount.minor()));
+    let mut update = wallets::Entity::update_many().filter(wallets::Column::Id.eq(id));
+    for (column, value) in [
+        (wallets::Column::Version, Expr::col(wallets::Column::Version).add(1)),
+        (wallets::Column::UpdatedAt, Expr::value(now)),
+        add(wallets::Column::AvailableMinor, movement.available),
+        add(wallets::Column::InEscrowMinor, movement.in_escrow),
+        add(wallets::Column::PendingInMinor, movement.pending_in),
+        add(wallets::Column::PendingOutMinor, movement.pending_out),
+    ] {
+        update = update.col_expr(column, value);
+    }
+    Ok(update.exec_with_returning(&**tx).await?.pop().map(Into::into))
 }
 
 /// Two legs: `amount` from one account to the other.

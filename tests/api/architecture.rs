@@ -189,7 +189,7 @@ const KNOWS: [(&str, &str); 35] = [
         "accounts auth clock config db error events idempotency ids jobs money named_enum notifications page text wallet",
     ),
     // Delivery knows the log and no domain.
-    ("realtime", "auth backoff clock error events ids lifecycle trust"),
+    ("realtime", "auth backoff clock error events ids lifecycle network trust"),
     // The kit knows no domain, but for the shape of an amount and the interface that its macro writes into unions.
     ("graphql", "auth buckets clock connection error idempotency ids lifecycle money network page schema wallet"),
     ("schema", "accounts auth claims db error events graphql ids jobs lifecycle notifications realtime wallet"),
@@ -197,9 +197,9 @@ const KNOWS: [(&str, &str); 35] = [
     // What nodes tell each other of their callers.
     ("gossip", "auth graphql lifecycle realtime"),
     // The process.
-    ("config", "auth db graphql http jobs money"),
+    ("config", "auth db graphql http jobs money realtime"),
     ("telemetry", "auth config http"),
-    ("verify", "db"),
+    ("verify", "claims db error events jobs notifications wallet"),
     ("backup", "db error"),
     ("demo", "auth"),
     ("seed", "accounts app auth claims demo jobs wallet"),

@@ -278,10 +278,10 @@ fn amount(cents: i64) -> String {
 async fn nothing_is_lost(app: &TestApp) {
     let held = "SELECT CAST(COALESCE(SUM(available_minor + in_escrow_minor + pending_out_minor), 0) AS BIGINT) \
                 FROM wallets";
-    let fees = "SELECT balance_minor FROM accounts WHERE kind = 'FEES'";
+    let fees = "SELECT CAST(COALESCE(SUM(balance_minor), 0) AS BIGINT) FROM accounts WHERE kind = 'FEES'";
     let came_in = "SELECT CAST(COALESCE(SUM(amount_minor), 0) AS BIGINT) FROM transactions \
                    WHERE status = 'POSTED' AND type IN ('DEPOSIT', 'WITHDRAWAL')";
-    let world = "SELECT -balance_minor FROM accounts WHERE kind = 'WORLD'";
+    let world = "SELECT CAST(-SUM(balance_minor) AS BIGINT) FROM accounts WHERE kind = 'WORLD'";
     let held = app.db_number(held).await + app.db_number(fees).await;
     assert_eq!(held, app.db_number(came_in).await);
     assert_eq!(held, app.db_number(world).await);

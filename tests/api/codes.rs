@@ -147,6 +147,11 @@ on_both! {
         let admin = app.admin().await;
         admin.confirm(&deposit, "POST").await.good();
         note(admin.confirm(&deposit, "POST").await.code());
+        let id = text(both.run("{ viewer { id } }", json!({})).await.data(), "/viewer/id");
+        let roles = json!({ "userId": id, "roles": ["CLIENT", "FREELANCER", "ADMIN"] });
+        admin.mutate("setUserRoles", roles, "user { id }").await.good();
+        let own = text(&both.deposit("1.00").await.good(), "/transaction/id");
+        note(both.confirm(&own, "POST").await.code());
         let account = json!({ "email": ada.email, "password": PASSWORD, "displayName": "Ada", "roles": ["CLIENT"] });
         note(app.anonymous().mutate("signUp", account, "user { id }").await.code());
         for _ in 0..8 {

@@ -225,7 +225,8 @@ async fn a_feed_that_is_not_read_catches_up(database: Database, from: &str, sett
     let reader = Arc::new(Reader::default());
     let viewer = Origin { actor: Actor::Anonymous, address: [127, 0, 0, 1].into() };
     let (key, interest) = (SharingKey::new("a test's"), Interest::all(EventKind::JobPosted));
-    let feed = hub.join(key, interest, Blank, None, viewer, Arc::clone(&reader) as Arc<dyn Outlet>);
+    let feed =
+        hub.join(key, interest, Blank, None, viewer, Arc::clone(&reader) as Arc<dyn Outlet>).expect("few listen");
     let Ok(live) = feed.catch_up().await else { panic!("there is nothing to catch up with") };
     post_many(&ada, 300, 10).await;
     let end = app.db_number("SELECT COUNT(*) FROM events").await;
@@ -283,8 +284,9 @@ async fn a_member_that_was_quiet_goes_on_from_where_its_group_stood(database: Da
     let wanted = Arc::new(AtomicBool::new(false));
     let wants = Arc::clone(&wanted);
     let interest = Interest::matching(EventKind::JobPosted, Terms::Any, move |_| Ok(wants.load(Ordering::Relaxed)));
-    let feed =
-        hub.join(SharingKey::new("quiet"), interest, Blank, None, viewer, Arc::clone(&reader) as Arc<dyn Outlet>);
+    let feed = hub
+        .join(SharingKey::new("quiet"), interest, Blank, None, viewer, Arc::clone(&reader) as Arc<dyn Outlet>)
+        .expect("few listen");
     let Ok(live) = feed.catch_up().await else { panic!("there is nothing to catch up with") };
     // Of no interest, and forgotten by the time that something is.
     post_many(&ada, 50, 10).await;

@@ -1,7 +1,7 @@
 //! What the database refuses by itself, whatever the code above believes: CHECKs, unique indexes, foreign keys and the
 //! triggers that make books and log append-only. Tried through the back door.
 
-use lancewire::error::DbErrorKind;
+use lancewire::{db::Backend, error::DbErrorKind};
 use sea_orm::ConnectionTrait;
 
 use crate::{
@@ -21,6 +21,15 @@ async fn refused(app: &TestApp, kind: DbErrorKind, words: &str, sql: &str) {
             assert_eq!(DbErrorKind::of(&error), kind, "{sql}: {error}");
             assert!(error.to_string().contains(words), "{sql}: {error}");
         }
+    }
+}
+
+/// The same whatever the kind.
+async fn refused_for_words(app: &TestApp, words: &str, sql: &str) {
+    let sql = app.db_dialect(sql);
+    match app.app.db.writer().execute_unprepared(&sql).await {
+        Ok(_) => panic!("the database let it happen: {sql}"),
+        Err(error) => assert!(error.to_string().contains(words), "{sql}: {error}"),
     }
 }
 
@@ -55,7 +64,7 @@ on_both! {
             let sql = format!("UPDATE accounts SET balance_minor = -1 WHERE kind = '{kind}'");
             refused(&app, DbErrorKind::Check, "accounts_balance_check", &sql).await;
         }
-        assert_eq!(app.db_number("SELECT balance_minor FROM accounts WHERE kind = 'WORLD'").await, -1_002_000);
+        assert_eq!(app.db_number("SELECT CAST(SUM(balance_minor) AS BIGINT) FROM accounts WHERE kind = 'WORLD'").await, -1_002_000);
         for part in ["available", "in_escrow", "pending_in", "pending_out"] {
             let sql = format!("UPDATE wallets SET {part}_minor = -1");
             refused(&app, DbErrorKind::Check, &format!("wallets_{part}_check"), &sql).await;
@@ -99,6 +108,82 @@ on_both! {
             amount_minor, balance_after_minor) SELECT journal_id, 9, account_id, 0, 0 FROM entries").await;
     }
 
+    /// REPLACE deletes what it takes the place of: past triggers against deletion, unless the connection says otherwise.
+    async fn nothing_takes_the_place_of_a_row_of_the_books(app: TestApp) {
+        busy_marketplace(&app).await;
+        let replace = match app.app.db.backend() {
+            Backend::Sqlite => {
+                app.db_run("PRAGMA recursive_triggers = OFF").await;
+                "INSERT OR REPLACE"
+            }
+            // There it is a plain insert, and its key is taken.
+            Backend::Postgres => "INSERT",
+        };
+        for (table, columns) in [
+            ("entries", "journal_id, place, account_id, amount_minor, balance_after_minor, sequence, chain_hash"),
+            ("journals", "id, kind, reference_id, created_at"),
+            ("transactions", "id, version, wallet_id, type, status, amount_minor, available_after_minor, created_at, settled_at"),
+            ("events", "event_id, kind, subject_id, subject_version, is_public, owner_id, payload, occurred_at"),
+        ] {
+            let sql = format!("{replace} INTO {table} ({columns}) SELECT {columns} FROM {table}");
+            match app.app.db.writer().execute_unprepared(&sql).await {
+                Ok(_) => panic!("the database let it happen: {sql}"),
+                Err(error) => {
+                    let kind = DbErrorKind::of(&error);
+                    assert!(kind == DbErrorKind::Unique || error.to_string().contains(table), "{sql}: {error}");
+                }
+            }
+        }
+        if app.app.db.backend() == Backend::Sqlite {
+            app.db_run("PRAGMA recursive_triggers = ON").await;
+        }
+    }
+
+    async fn entries_that_do_not_add_up_are_refused_at_the_commit(app: TestApp) {
+        busy_marketplace(&app).await;
+        let more = "INSERT INTO entries (journal_id, place, account_id, amount_minor, balance_after_minor) \
+                    SELECT journal_id, 9, account_id, 5, 5 FROM entries WHERE place = 0";
+        match app.app.db.backend() {
+            Backend::Sqlite => refused(&app, DbErrorKind::ForeignKey, "", more).await,
+            Backend::Postgres => {
+                refused(&app, DbErrorKind::Check, "do not add up to zero", more).await;
+                let empty = "INSERT INTO journals (id, kind, created_at) SELECT {fresh}, kind, created_at FROM journals LIMIT 1";
+                refused(&app, DbErrorKind::Check, "has no entries", empty).await;
+            }
+        }
+        let half = "INSERT INTO entries (journal_id, place, account_id, amount_minor, balance_after_minor, sequence) \
+                    SELECT journal_id, 9, account_id, 5, 5, 99 FROM entries WHERE place = 0 LIMIT 1";
+        refused_for_words(&app, "entries_chain_check", half).await;
+    }
+
+    async fn a_settled_transaction_never_changes(app: TestApp) {
+        busy_marketplace(&app).await;
+        let words = "transactions are settled once";
+        for sql in [
+            "UPDATE transactions SET status = 'VOIDED' WHERE status = 'POSTED'",
+            "UPDATE transactions SET available_after_minor = 0 WHERE type = 'ESCROW_RELEASE'",
+            "UPDATE transactions SET amount_minor = 7 WHERE status = 'PENDING'",
+            "UPDATE transactions SET destination = 'Mine' WHERE type = 'WITHDRAWAL'",
+            "DELETE FROM transactions WHERE status = 'PENDING'",
+            "DELETE FROM transactions WHERE type = 'DEPOSIT' AND status = 'POSTED'",
+        ] {
+            refused_for_words(&app, words, sql).await;
+        }
+    }
+
+    async fn events_are_deleted_when_the_log_says_so(app: TestApp) {
+        busy_marketplace(&app).await;
+        app.app.services.hub.log().stamp().await.expect("a stamp");
+        let delete = "DELETE FROM events WHERE {position} <= 2";
+        match app.app.db.backend() {
+            Backend::Sqlite => refused(&app, DbErrorKind::ForeignKey, "", delete).await,
+            Backend::Postgres => refused_for_words(&app, "is not forgotten", delete).await,
+        }
+        app.db_age().await;
+        app.db_forget().await;
+        assert_eq!(app.db_number("SELECT COUNT(*) FROM events").await, 0, "what is old enough is forgotten as ever");
+    }
+
     async fn rows_that_no_step_could_leave_are_refused(app: TestApp) {
         busy_marketplace(&app).await;
         for (constraint, sql) in [
@@ -112,7 +197,7 @@ on_both! {
             ("claims_fee_check", "UPDATE claims SET fee_basis_points = 10001"),
             ("claims_ended_check", "UPDATE claims SET status = 'RELEASED' WHERE status = 'ACTIVE'"),
             ("transactions_settled_check", "UPDATE transactions SET status = 'POSTED' WHERE status = 'PENDING'"),
-            ("transactions_status_check", "UPDATE transactions SET status = 'LOST' WHERE status = 'POSTED'"),
+            ("transactions_status_check", "UPDATE transactions SET status = 'LOST', settled_at = created_at WHERE status = 'PENDING'"),
             ("accounts_kind_check", "UPDATE accounts SET kind = 'LOST' WHERE kind = 'FEES'"),
         ] {
             refused(&app, DbErrorKind::Check, constraint, sql).await;

@@ -52,9 +52,14 @@ fn fail_over(app: &TestApp, head: i64) -> String {
          (WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 40) \
           SELECT n FROM numbers) AS many"
     );
+    // Past the guard against deletions: what a standby lacks is not deleted there either.
     let (begin, rewind) = match app.app.db.backend() {
-        Backend::Sqlite => ("BEGIN IMMEDIATE", "sqlite_sequence SET seq = {kept} WHERE name = 'events'"),
-        Backend::Postgres => ("BEGIN", "event_log SET last_position = {kept} WHERE id = 1"),
+        Backend::Sqlite => {
+            ("BEGIN IMMEDIATE", "sqlite_sequence SET seq = {kept} WHERE name = 'events'; DELETE FROM early_deletions")
+        }
+        Backend::Postgres => {
+            ("BEGIN; SET LOCAL session_replication_role = replica", "event_log SET last_position = {kept} WHERE id = 1")
+        }
     };
     let rewind = format!("UPDATE {}", rewind.replace("{kept}", &kept.to_string()));
     let sql = format!("{begin}; DELETE FROM events WHERE {{position}} > {kept}; {rewind}; {others}; COMMIT");
@@ -162,8 +167,8 @@ async fn a_log_that_is_not_as_far_as_it_was_is_no_mistake_of_the_clients(databas
     let (lost, head) = ten_posts(&app, &ada, &socket).await;
     assert!(app.app.shut_down().await, "a task did not leave by itself");
     let whole = fail_over(&app, head);
-    let [begin, delete, rewind, _, commit] = whole.split("; ").collect::<Vec<_>>()[..] else { panic!("{whole}") };
-    app.db_run(&[begin, delete, rewind, commit].join("; ")).await;
+    let without: Vec<&str> = whole.split("; ").filter(|sql| !sql.starts_with("INSERT")).collect();
+    app.db_run(&without.join("; ")).await;
     let app = app.restarted().await;
     all_expired(&app, &lost).await;
     it_goes_on(&app, &ada).await;

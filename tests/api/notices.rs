@@ -103,6 +103,7 @@ on_both! {
         ben.claim(&job).await.good();
         let kept = "SELECT COUNT(*) FROM notifications WHERE title = 'Ben claimed \"A logo\"' AND details IS NOT NULL";
         assert_eq!(app.db_number(kept).await, 1, "the version before this one reads the sentence");
+        app.db_tampered("7 what an event says of an inbox").await;
         for details in ["NULL", "'{\"of\":\"a later version\"}'", "'no JSON'"] {
             let old = format!("UPDATE notifications SET title = 'Ben took it', details = {details}");
             app.app.db.writer().execute_unprepared(&old).await.expect("changed");

@@ -89,7 +89,7 @@ async fn listen(app: &TestApp, actor: Actor, execution: &Held) -> (Live, Arc<Rea
     let viewer = Origin { actor, address: [127, 0, 0, 1].into() };
     let (key, interest) = (SharingKey::new("held"), Interest::all(EventKind::JobUpdated));
     let outlet = Arc::clone(&reader) as Arc<dyn Outlet>;
-    let feed = app.app.services.hub.join(key, interest, execution.clone(), None, viewer, outlet);
+    let feed = app.app.services.hub.join(key, interest, execution.clone(), None, viewer, outlet).expect("few listen");
     let Ok(live) = soon(feed.catch_up()).await else { panic!("there is nothing to catch up with") };
     (live, reader)
 }

@@ -179,6 +179,7 @@ async fn a_transaction_that_commits_late_is_still_delivered() {
     app.listening(1).await;
     ada.post_job("The first").await;
     let mut heard = vec![socket.next(&feed).await["data"]["jobPosted"].take()];
+    app.db_tampered("7 what an event says of a job").await;
     let template = &event_of(&app, "The first").await;
     let late = &NewEvent {
         id: app.app.db.ids().next(),

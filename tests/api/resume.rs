@@ -75,6 +75,7 @@ on_both! {
         let filters = [json!(null), react, hers];
         let live: Vec<_> = filters.iter().map(|filter| socket.subscribe(filtered, json!({ "f": filter }))).collect();
         app.listening(3).await;
+        app.db_tampered("7 what an event says of a job").await;
         let ids = app.app.db.ids();
         let later = NewEvent {
             id: ids.next(),

@@ -147,6 +147,25 @@ on_both! {
         assert_eq!(app.db_number(audited).await, 1);
     }
 
+    async fn nobody_settles_what_they_asked_for(app: TestApp) {
+        let (both, admin) = (app.client("Both").await, app.admin().await);
+        let id = text(both.run("{ viewer { id } }", json!({})).await.data(), "/viewer/id");
+        let roles = json!({ "userId": id, "roles": ["CLIENT", "ADMIN"] });
+        admin.mutate("setUserRoles", roles, "user { id }").await.good();
+        let own = [begin(&both, "deposit").await, begin(&both, "withdraw").await].map(|begun| text(&begun, "/transaction/id"));
+        let before = footprint(&app).await;
+        for id in &own {
+            for (outcome, _) in OUTCOMES {
+                both.confirm(id, outcome).await.refused("OWN_TRANSACTION");
+            }
+        }
+        assert_eq!(footprint(&app).await, before);
+        for id in &own {
+            admin.confirm(id, "POST").await.good();
+            both.confirm(id, "POST").await.refused("OWN_TRANSACTION");
+        }
+    }
+
     async fn pending_money_cannot_be_spent(app: TestApp) {
         let ben = app.freelancer("Ben").await.funded("100.00").await;
         begin(&ben, "deposit").await;

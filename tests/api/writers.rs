@@ -73,6 +73,7 @@ struct Writers<'a> {
 impl<'a> Writers<'a> {
     async fn new(app: &'a TestApp) -> Self {
         app.client("Ada").await.post_job("The first").await;
+        app.db_tampered("7 what an event says of a job").await;
         Self {
             template: event_of(app, "The first").await,
             app,

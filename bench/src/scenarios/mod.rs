@@ -18,6 +18,7 @@ pub mod filters;
 pub mod growth;
 pub mod idle;
 pub mod list;
+pub mod money;
 pub mod mutations;
 pub mod private;
 pub mod reconnect;

@@ -16,9 +16,10 @@ use moka::sync::Cache;
 
 use super::{
     Language,
-    operation::{Operation, long_list},
+    operation::{Operation, bytes_of, long_list},
     price::Efforts,
     roots,
+    sent::SentVariables,
     spelling::plain,
 };
 use crate::graphql::{
@@ -64,20 +65,13 @@ impl Prepared {
         request
     }
 
-    /// The request of a subscription for one event: without the arguments of its root field, which say which events are
-    /// meant and nothing else. So an answer cannot depend on them.
-    pub fn request_for_event(&self) -> Request {
-        let mut document = self.kept.executable(self.resolved.as_deref(), &self.variables);
-        if let DocumentOperations::Single(operation) = &mut document.operations {
-            for selection in &mut operation.node.selection_set.node.items {
-                if let Selection::Field(root) = &mut selection.node {
-                    root.node.arguments.clear();
-                }
-            }
-        }
-        let mut request = Request::new(String::new()).variables(self.variables.clone());
-        request.set_parsed_query(document);
-        request
+    /// What a subscription keeps of it, to be executed for its events. Without the arguments of its root field, which say
+    /// which events are meant and nothing else: so an answer cannot depend on them, and of the variables only those are kept
+    /// that stand below it, as compact text.
+    pub fn for_events(&self) -> ForEvents {
+        let named = self.kept.variables_below_roots(self.resolved.as_deref());
+        let variables = SentVariables::of(&self.variables, |name| named.contains(name));
+        ForEvents { kept: Arc::clone(&self.kept), resolved: self.resolved.clone(), variables }
     }
 
     /// An argument of the first root field, as the document has it.
@@ -92,6 +86,39 @@ impl Prepared {
     /// What is executed: fields of one name merged, fragments in place of their spreads, and no directives.
     pub fn selections(&self) -> &SelectionSet {
         self.kept.selections(self.resolved.as_deref())
+    }
+}
+
+/// A subscription, as it is kept to be executed for its events.
+#[derive(Clone, Debug)]
+pub struct ForEvents {
+    kept: Arc<Operation>,
+    resolved: Option<Arc<SelectionSet>>,
+    /// Coerced, those below the root field alone.
+    variables: SentVariables,
+}
+
+impl ForEvents {
+    /// The request for one event.
+    pub fn request(&self) -> Request {
+        let variables = self.variables.read(|_| true);
+        let mut document = self.kept.executable(self.resolved.as_deref(), &variables);
+        if let DocumentOperations::Single(operation) = &mut document.operations {
+            for selection in &mut operation.node.selection_set.node.items {
+                if let Selection::Field(root) = &mut selection.node {
+                    root.node.arguments.clear();
+                }
+            }
+        }
+        let mut request = Request::new(String::new()).variables(variables);
+        request.set_parsed_query(document);
+        request
+    }
+
+    /// About how many bytes it keeps in memory, if nobody else keeps the same document.
+    pub fn bytes(&self) -> usize {
+        let resolved = self.resolved.as_ref().map_or(0, |resolved| bytes_of(resolved));
+        self.kept.bytes() + resolved + self.variables.bytes()
     }
 }
 
@@ -125,7 +152,7 @@ impl Documents {
         &self,
         query: &str,
         operation_name: Option<&str>,
-        variables: Variables,
+        variables: &SentVariables,
         limits: &Limits,
         single_mutations: &[&str],
     ) -> Result<Prepared, Vec<ServerError>> {
@@ -134,6 +161,8 @@ impl Documents {
         if operation.kind == OperationType::Mutation {
             roots::check_single(&operation.roots, single_mutations)?;
         }
+        // What it does not declare is never looked at.
+        let variables = variables.read(|name| operation.declares(name));
         if let Some(error) = long_list(&variables, limits.list_items) {
             return Err(vec![error]);
         }

@@ -47,15 +47,17 @@ mod overlap;
 mod price;
 mod roots;
 mod rules;
+mod sent;
 mod source;
 mod spelling;
 mod suggest;
 mod types;
 mod words;
 
-pub use documents::{Documents, Prepared};
+pub use documents::{Documents, ForEvents, Prepared};
 pub use inputs::ScalarParser;
 pub use price::Efforts;
+pub use sent::SentVariables;
 
 use self::{inputs::Inputs, operation::Operation, source::Source, types::Schema};
 use super::{

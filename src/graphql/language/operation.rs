@@ -3,10 +3,13 @@
 //! Made by [`super::Language::read`] once for each text and shared by all requests that choose it. For each request it
 //! coerces the variables and gives the selections that async-graphql executes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use async_graphql::{
-    Pos, Positioned, ServerError, Variables,
+    Name, Pos, Positioned, ServerError, Variables,
     parser::types::{
         DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
         VariableDefinition,
@@ -102,8 +105,12 @@ impl Operation {
         })
     }
 
-    /// The variables that the operation declares, coerced; those without a value are left out (spec 6.1.2). Others that
-    /// were sent are dropped.
+    /// Whether the operation declares a variable of this name.
+    pub(super) fn declares(&self, name: &str) -> bool {
+        self.variables.iter().any(|variable| variable.name == name)
+    }
+
+    /// The variables that the operation declares, coerced; those without a value are left out (spec 6.1.2).
     pub(super) fn coerce(&self, inputs: &Inputs, mut sent: Variables) -> Result<Variables, Vec<ServerError>> {
         let mut coerced = Variables::default();
         let mut errors = Vec::new();
@@ -176,6 +183,20 @@ impl Operation {
         ExecutableDocument { operations, fragments: HashMap::new() }
     }
 
+    /// Names the variables that stand below its root fields, in the arguments of what is selected there.
+    pub(super) fn variables_below_roots(&self, resolved: Option<&SelectionSet>) -> HashSet<Name> {
+        let mut named = HashSet::new();
+        for root in &self.selections(resolved).items {
+            if let Selection::Field(root) = &root.node {
+                variables_in(&root.node.selection_set.node, &mut named);
+            } else {
+                // Not what validation lets through.
+                variables_in(&SelectionSet { items: vec![root.clone()] }, &mut named);
+            }
+        }
+        named
+    }
+
     /// About how many bytes it takes.
     pub(super) fn bytes(&self) -> usize {
         let (Selections::Merged(set) | Selections::Conditional(set)) = &self.selections;
@@ -190,8 +211,36 @@ impl Operation {
     }
 }
 
+fn variables_in(set: &SelectionSet, named: &mut HashSet<Name>) {
+    for selection in &set.items {
+        match &selection.node {
+            Selection::Field(field) => {
+                field.node.arguments.iter().for_each(|(_, value)| variables_in_value(&value.node, named));
+                variables_in(&field.node.selection_set.node, named);
+            }
+            Selection::InlineFragment(inline) => variables_in(&inline.node.selection_set.node, named),
+            // Unfolded.
+            Selection::FragmentSpread(_) => {}
+        }
+    }
+}
+
+fn variables_in_value(value: &Literal, named: &mut HashSet<Name>) {
+    match value {
+        Literal::Variable(name) => drop(named.insert(name.clone())),
+        Literal::List(items) => items.iter().for_each(|item| variables_in_value(item, named)),
+        Literal::Object(fields) => fields.values().for_each(|field| variables_in_value(field, named)),
+        Literal::Null
+        | Literal::Number(_)
+        | Literal::String(_)
+        | Literal::Boolean(_)
+        | Literal::Binary(_)
+        | Literal::Enum(_) => {}
+    }
+}
+
 /// About how many bytes a set takes. Each distinct name of a document is there once and shared.
-fn bytes_of(set: &SelectionSet) -> usize {
+pub(super) fn bytes_of(set: &SelectionSet) -> usize {
     let of_selection = |selection: &Positioned<Selection>| {
         let within = match &selection.node {
             Selection::Field(field) => {

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use async_graphql::{ServerError, Variables};
+use async_graphql::ServerError;
 use serde_json::json;
 
 use super::*;
@@ -78,8 +78,8 @@ static LANGUAGE: LazyLock<Arc<Language>> = LazyLock::new(|| {
     Arc::new(Language::new(SDL, &[("DateTime", date_time)], Prices::new(&[PRICES])).expect("a schema"))
 });
 
-fn variables(values: serde_json::Value) -> Variables {
-    Variables::from_json(values)
+fn variables(values: serde_json::Value) -> SentVariables {
+    SentVariables::new(values.as_object().expect("an object"))
 }
 
 fn documents() -> Documents {
@@ -87,11 +87,11 @@ fn documents() -> Documents {
 }
 
 fn check(query: &str) -> Result<Prepared, Vec<ServerError>> {
-    documents().prepare(query, None, Variables::default(), &Limits::default(), &["signIn", "deposit"])
+    documents().prepare(query, None, &SentVariables::default(), &Limits::default(), &["signIn", "deposit"])
 }
 
 fn check_with(query: &str, values: serde_json::Value) -> Result<Prepared, Vec<ServerError>> {
-    documents().prepare(query, None, variables(values), &Limits::default(), &[])
+    documents().prepare(query, None, &variables(values), &Limits::default(), &[])
 }
 
 /// The codes and texts of what is wrong, or nothing.
@@ -151,7 +151,8 @@ fn executed(query: &str, values: serde_json::Value) -> String {
 #[test]
 fn operations_are_chosen_by_name() {
     let two = "query A { f0 } query B { f1 } mutation C { signOut { id } }";
-    let choose = |query: &str, name| documents().prepare(query, name, Variables::default(), &Limits::default(), &[]);
+    let choose =
+        |query: &str, name| documents().prepare(query, name, &SentVariables::default(), &Limits::default(), &[]);
     let chosen = choose(two, Some("B")).expect("B");
     assert_eq!((chosen.operation_name.as_deref(), &chosen.root_fields[..]), (Some("B"), &["f1".to_owned()][..]));
     assert_eq!(choose(two, Some("C")).expect("C").operation, async_graphql::parser::types::OperationType::Mutation);
@@ -187,12 +188,12 @@ fn a_text_that_was_read_before_is_read_as_if_it_were_new() {
         ("A", json!({"n": "x"})),
     ] {
         let prepare = |documents: &Documents| {
-            documents.prepare(several, Some(name), variables(values.clone()), &Limits::default(), &[])
+            documents.prepare(several, Some(name), &variables(values.clone()), &Limits::default(), &[])
         };
         assert_eq!(told(prepare(&kept)), told(prepare(&documents())), "{name} {values}");
     }
     for broken in ["{ jobs", "{ a b }}", "{ jobs"] {
-        let again = kept.prepare(broken, None, Variables::default(), &Limits::default(), &[]);
+        let again = kept.prepare(broken, None, &SentVariables::default(), &Limits::default(), &[]);
         assert_eq!(told(again), told(check(broken)), "{broken}");
     }
 }
@@ -204,7 +205,7 @@ fn what_is_kept_is_bounded_by_the_bytes_it_takes() {
     // The text as the key, and once more as a value in what came of it.
     for number in 0..400 {
         let query = format!("query Q{number} {{ jobs(filter: {{ text: \"{text}\" }}) {{ totalCount }} }}");
-        kept.prepare(&query, None, Variables::default(), &Limits::default(), &[]).expect("valid");
+        kept.prepare(&query, None, &SentVariables::default(), &Limits::default(), &[]).expect("valid");
     }
     let bytes = kept.kept_bytes();
     assert!((8 * 1024 * 1024..=16 * 1024 * 1024).contains(&bytes), "{bytes} bytes are kept");

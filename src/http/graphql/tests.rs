@@ -71,7 +71,7 @@ async fn answer(method: &Method, uri: &Uri, headers: &HeaderMap, body: Body) -> 
     let (name, limits) = (incoming.operation_name.as_deref(), Limits::default());
     let schema = Schema::build(Query, Mutation, Ticks).extension(Nulls).finish();
     let documents = Documents::new(Language::new(&schema.sdl(), &[], Prices::default()).expect("a schema").into());
-    let mut outcome = match documents.prepare(&incoming.query, name, incoming.variables, &limits, &[]) {
+    let mut outcome = match documents.prepare(&incoming.query, name, &incoming.variables, &limits, &[]) {
         Err(errors) => Outcome::from_errors(errors),
         Ok(prepared) => {
             check_transport(method, prepared.operation)?;

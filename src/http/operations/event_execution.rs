@@ -8,7 +8,7 @@
 //! reach it is tried again, since an answer without what it would have said were lost. Made by
 //! [`Operations::join`](super::Operations::join), called by the groups of the hub.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_graphql::{Response, ServerError};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
@@ -19,7 +19,9 @@ use crate::{
     backoff::BackOff,
     error::Fault,
     events::Hearing,
-    graphql::{classify::classify, context::Scope, errors::ErrorCode, limits::failure},
+    graphql::{
+        budget::Budget, classify::classify, context::Scope, errors::ErrorCode, language::ForEvents, limits::failure,
+    },
     realtime::{Delivery, Executed, Execution, Together},
     schema::{Loads, Schema, event::Pinned},
 };
@@ -30,7 +32,10 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// A subscription's selection, to be executed on one event at a time for all who sent it.
 pub(super) struct EventExecution {
     operations: Operations,
-    ready: Box<Ready>,
+    operation: ForEvents,
+    /// Of the first who subscribed: nothing of it shows in an answer.
+    address: IpAddr,
+    budget: Budget,
 }
 
 /// Executions whose loads are made together.
@@ -40,8 +45,9 @@ struct SharedLoads<'e> {
 }
 
 impl EventExecution {
-    pub(super) fn new(operations: Operations, ready: Box<Ready>) -> Self {
-        Self { operations, ready }
+    pub(super) fn new(operations: Operations, ready: &Ready) -> Self {
+        let (operation, address) = (ready.prepared.for_events(), ready.origin.address);
+        Self { operations, operation, address, budget: ready.budget }
     }
 
     /// The answer, with loads of its own or those of others.
@@ -95,10 +101,9 @@ impl EventExecution {
         hearing: Hearing,
         viewer: Option<Origin>,
     ) -> (Response, Arc<Scope>) {
-        let Self { operations, ready } = self;
-        let Origin { address, .. } = ready.origin;
-        let origin = viewer.unwrap_or(Origin { actor: Actor::Anonymous, address });
-        let scope = Scope::new(origin.actor, origin.address, ready.budget, &operations.shared.clock);
+        let Self { operations, operation, address, budget } = self;
+        let origin = viewer.unwrap_or(Origin { actor: Actor::Anonymous, address: *address });
+        let scope = Scope::new(origin.actor, origin.address, *budget, &operations.shared.clock);
         let scope = Arc::new(scope);
         let own;
         let (loads, is_shared) = if let Some(loads) = loads {
@@ -107,7 +112,7 @@ impl EventExecution {
             own = operations.shared.services.loads();
             (&own, false)
         };
-        let request = loads.given_to(ready.prepared.request_for_event());
+        let request = loads.given_to(operation.request());
         let request = request.data(Arc::clone(&scope)).data(Pinned(Arc::clone(delivery), hearing));
         let mut responses = AssertUnwindSafe(schema.execute_stream(request)).catch_unwind();
         // Shared ones are driven by their owner.
@@ -134,6 +139,10 @@ impl Execution for EventExecution {
         viewer: Option<Origin>,
     ) -> BoxFuture<'a, Executed> {
         self.answer(None, delivery, hearing, viewer).boxed()
+    }
+
+    fn bytes(&self) -> usize {
+        self.operation.bytes()
     }
 
     fn together(&self) -> Option<Box<dyn Together + '_>> {

@@ -19,6 +19,7 @@
 //! | the token in the request is bad or expired | 401 | 401 |
 //! | over a limit or a budget; stopping, the database is away (`UNAVAILABLE`); a fault | 429; 503; 500 | the same |
 //! | the token expires, the session or the rights end | `next` with the error, then the end **without** `complete` | a part with `errors`, closing boundary |
+//! | the budget was spent for too long (`RATE_LIMITED`) | `next` with the error, then the end **without** `complete` | a part with `errors`, the end without closing boundary |
 //! | what comes next is no longer kept or too large | `next` with the error, `complete` | a part with `errors`, closing boundary |
 //! | the process stops, the stream is too old, or the reader was too slow | the end without `complete` | the end without closing boundary |
 //!

@@ -243,6 +243,14 @@ impl Subscription {
         self.write(&payloads, out);
         match end {
             FeedEnd::Gone => return self.end("gone"),
+            // Without the end of the protocol: the client is to come back.
+            FeedEnd::Unpaid(retry_after) => {
+                self.end("unpaid");
+                let mut error = failure(ErrorCode::RateLimited, FeedEnd::unpaid(retry_after), None);
+                let millis = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+                error.extensions.get_or_insert_default().set("retryAfterMs", millis);
+                return self.fail_with(error, out);
+            }
             FeedEnd::TooLarge => {
                 self.end("too_large");
                 let message = "The result is larger than a stream carries: ask for less.";
@@ -262,7 +270,11 @@ impl Subscription {
     }
 
     fn fail(&self, code: ErrorCode, message: &str, out: &mut Vec<u8>) {
-        let errors = vec![failure(code, message, None)];
+        self.fail_with(failure(code, message, None), out);
+    }
+
+    fn fail_with(&self, error: ServerError, out: &mut Vec<u8>) {
+        let errors = vec![error];
         match self.transport {
             // What is in memory as JSON can be written as JSON.
             Transport::Sse => sse::next(out, &encode(&mut Response::from_errors(errors)).unwrap_or_default(), None),

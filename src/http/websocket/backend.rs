@@ -7,11 +7,11 @@
 use std::{any::Any, fmt, future::Future, net::IpAddr, sync::Arc};
 
 use futures_util::{future::BoxFuture, stream::BoxStream};
-use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Timestamp,
+    graphql::language::SentVariables,
     ids::UserId,
     realtime::{Feed, Outlet},
 };
@@ -76,25 +76,17 @@ pub enum Position {
     Malformed,
 }
 
-/// The payload of a `subscribe` message.
-#[derive(Clone, PartialEq)]
+/// The payload of a `subscribe` message. Of its extensions nothing is kept.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SubscribePayload {
     /// Which operation of the document to run.
     pub operation_name: Option<String>,
     /// The document.
     pub query: String,
     /// Values of its variables.
-    pub variables: Option<Map<String, Value>>,
-    /// Whatever else the client sent for extensions.
-    pub extensions: Option<Map<String, Value>>,
-}
-
-impl SubscribePayload {
+    pub variables: SentVariables,
     /// Whether it has the hash of a document in place of the document.
-    pub fn is_hash(&self) -> bool {
-        let extensions = self.extensions.as_ref();
-        self.query.is_empty() && extensions.is_some_and(|extensions| extensions.contains_key("persistedQuery"))
-    }
+    pub is_hash: bool,
 }
 
 /// Shows only the name: documents and variables may hold secrets and stay out of logs.

@@ -13,13 +13,14 @@
 //! Own code: the stock socket silently replaces a duplicate id, never sends `error`, has no limit, and a panic in a
 //! resolver ends it.
 
-use std::{any::Any, collections::HashSet, future::pending, panic::AssertUnwindSafe, sync::Arc};
+use std::{any::Any, collections::HashSet, future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt, StreamExt,
     future::{BoxFuture, Either},
     stream::BoxStream,
 };
+use serde_json::json;
 use smallvec::SmallVec;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
@@ -280,6 +281,10 @@ impl Outlet for SocketOutlet {
         self.wire.touch() + usize::from(self.prefix.last().copied().unwrap_or_default())
     }
 
+    fn runs_by_itself(&self) -> bool {
+        true
+    }
+
     fn offer(&self, payloads: &[Payload]) -> Offer {
         let responses = payloads.iter().map(|payload| &payload.response);
         match self.wire.offer(self.number, &self.prefix, responses) {
@@ -325,6 +330,7 @@ fn catch_up(tasks: &mut JoinSet<Finished>, wire: &Arc<Wire>, id: OperationId, nu
                 let message = "What comes next is no longer kept. Read the list anew, with streamCursor, and subscribe from there.";
                 Frame::failure(id.clone(), ErrorCode::CursorExpired, message)
             }
+            Ok(Err(FeedEnd::Unpaid(retry_after))) => unpaid(&id, retry_after),
             Err(_) => panicked(&id, OperationKind::Subscription),
         };
         let end = End::Last(reserve(&wire, &id, last).await);
@@ -390,6 +396,14 @@ fn panicked(id: &OperationId, kind: OperationKind) -> Frame {
 /// The `error` of an operation that panicked.
 pub(super) fn failure(id: &OperationId) -> Frame {
     Frame::failure(id.clone(), ErrorCode::InternalServerError, "Internal server error")
+}
+
+/// The `error` of a subscription whose budget is spent.
+fn unpaid(id: &OperationId, retry_after: Duration) -> Frame {
+    let millis = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+    let extensions = json!({ "code": ErrorCode::RateLimited.as_str(), "retryAfterMs": millis });
+    let errors = json!([{ "message": FeedEnd::unpaid(retry_after), "extensions": extensions }]);
+    Frame::Error(id.clone(), errors.to_string().into())
 }
 
 fn too_large(id: &OperationId) -> Frame {

@@ -23,6 +23,9 @@ use crate::http::connections::Seated;
 /// Bytes that are encrypted at a time, and so may wait for the kernel in that state.
 const UNSENT: usize = 32 * 1024;
 
+/// Records that are read in one call in search of content.
+const RECORDS: usize = 8;
+
 /// Pieces that are written in one call.
 pub(super) const SLICES: usize = 64;
 
@@ -108,7 +111,8 @@ impl Pipe {
 impl Secured {
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut session = self.session();
-        loop {
+        // Records may be without content. Where there are many in a row the caller comes back for the rest.
+        for _ in 0..RECORDS {
             match session.reader().read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => return read,
@@ -119,6 +123,11 @@ impl Secured {
             // write.
             let _ = self.send(&mut session);
             processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        }
+        match session.reader().read(buffer) {
+            // The kernel may have no more to wait for: a read of nothing at all asks for another turn.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::Interrupted.into()),
+            read => read,
         }
     }
 

@@ -16,7 +16,7 @@ use super::{
     close::Close,
 };
 use crate::{
-    graphql::errors::ErrorCode,
+    graphql::{errors::ErrorCode, language::SentVariables},
     http::{
         authorization::Authorization,
         json::{Unreadable, marked_halves},
@@ -264,7 +264,9 @@ fn subscribe_payload(mut payload: Map<String, Value>) -> Result<SubscribePayload
     };
     let variables = optional_object(&mut payload, "variables", "payload.variables")?;
     let extensions = optional_object(&mut payload, "extensions", "payload.extensions")?;
-    Ok(SubscribePayload { operation_name, query, variables, extensions })
+    let variables = SentVariables::new(&variables.unwrap_or_default());
+    let is_hash = query.is_empty() && extensions.is_some_and(|extensions| extensions.contains_key("persistedQuery"));
+    Ok(SubscribePayload { operation_name, query, variables, is_hash })
 }
 
 fn has_persisted_query(extensions: Option<&Value>) -> bool {
@@ -432,7 +434,7 @@ mod tests {
         let subscribe = |payload: &str| {
             Incoming::parse(&format!(r#"{{"type":"subscribe","id":"1","payload":{payload}}}"#)).map(|incoming| {
                 match incoming {
-                    Incoming::Subscribe(_, Ok(payload)) => (payload.query.clone(), payload.is_hash()),
+                    Incoming::Subscribe(_, Ok(payload)) => (payload.query.clone(), payload.is_hash),
                     other => panic!("{other:?}"),
                 }
             })

@@ -37,7 +37,7 @@ use super::{
     metrics,
     operation::{Ended, Operations, failure},
     protocol::{Credential, Frame, Incoming, Invalid, OperationId, Phase},
-    reader::Reader,
+    reader::{Reader, TOO_MANY_BYTES},
     registry::Seat,
     wire::{Pumped, Room, Wire},
 };
@@ -49,7 +49,7 @@ use crate::{
 };
 
 /// Bytes that the long ids of one socket may take together: at least one of any length has room.
-const LONG_IDS: usize = 512 * 1024;
+const LONG_IDS: usize = 128 * 1024;
 
 /// How long mutations that run when their token ends may take to answer.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -304,6 +304,9 @@ impl<B: SocketBackend> Session<B> {
     /// Why reading failed.
     fn broken(&self, error: &WireError) -> End {
         match error {
+            WireError::Io(error) if error.kind() == TOO_MANY_BYTES => {
+                Close::TooLarge { max: self.shared.settings.max_message_bytes.get() }.into()
+            }
             WireError::Capacity(_) => Close::TooLarge { max: self.shared.settings.max_message_bytes.get() }.into(),
             WireError::Utf8(_) => Close::Invalid(Invalid::NotUtf8).into(),
             WireError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,

@@ -5,7 +5,7 @@
 
 use Code::{
     ClaimLimitReached, Forbidden, InsufficientFunds, Invalid, InvalidTransition, JobNotClaimable, NotFound, OwnJob,
-    TransactionNotPending,
+    OwnTransaction, TransactionNotPending,
 };
 
 /// The platform's share, in basis points.
@@ -20,6 +20,7 @@ pub(super) enum Code {
     NotFound,
     Invalid,
     OwnJob,
+    OwnTransaction,
     InvalidTransition,
     InsufficientFunds,
     TransactionNotPending,
@@ -34,6 +35,7 @@ impl Code {
             NotFound => "NOT_FOUND",
             Invalid => "INVALID",
             OwnJob => "OWN_JOB",
+            OwnTransaction => "OWN_TRANSACTION",
             InvalidTransition => "INVALID_TRANSITION",
             InsufficientFunds => "INSUFFICIENT_FUNDS",
             TransactionNotPending => "TRANSACTION_NOT_PENDING",
@@ -167,7 +169,10 @@ impl Model {
                 self.people[who].pending_out += cents;
                 self.transactions.push(Transaction { user: who, cents: -cents, pending: true });
             }
-            Move::Settle { transaction, outcome } => self.settle(transaction, OUTCOMES[outcome] == "POST")?,
+            Move::Settle { transaction, outcome } => {
+                check(self.transactions[transaction].user != who, OwnTransaction)?;
+                self.settle(transaction, OUTCOMES[outcome] == "POST")?;
+            }
             Move::Post { cents } => {
                 self.hold(who, cents)?;
                 self.jobs.push(Job { owner: who, status: "OPEN", posted: true, budget: cents, version: 1 });

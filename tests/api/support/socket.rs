@@ -184,6 +184,11 @@ impl Socket {
         }
     }
 
+    /// The operation's next message, whatever it is.
+    pub async fn message(&self, id: &Subscription) -> Value {
+        self.take(&key_of(id)).await
+    }
+
     /// The list of errors of the operation's `error`, which must be what comes next.
     pub async fn error(&self, id: &Subscription) -> Value {
         let message = self.take(&key_of(id)).await;

@@ -17,7 +17,7 @@ use lancewire::{
     events::{Audience, DatabaseTime, EventKind, EventLog, NewEvent},
     ids::{Ids, UserId},
     lifecycle::Lifecycle,
-    realtime::{Bus, Hub, HubSettings, Pace, Tail},
+    realtime::{AskingSettings, Bus, Free, Hub, HubSettings, Pace, Tail},
 };
 use tempfile::TempDir;
 use tokio::{sync::Notify, time::sleep};
@@ -182,8 +182,17 @@ impl Play {
             ring_bytes: 4_000 << self.chance.below(6),
             backlog: 2 << self.chance.below(6),
             shared_execution: true,
+            asking: AskingSettings::default(),
         };
-        let hub = Hub::new(log, Arc::clone(&bus), TERMS, settings, self.clock.clone(), lifecycle.until_drained());
+        let hub = Hub::new(
+            log,
+            Arc::clone(&bus),
+            TERMS,
+            settings,
+            Arc::new(Free),
+            self.clock.clone(),
+            lifecycle.until_drained(),
+        );
         let pace = Pace {
             poll: Duration::from_millis(80),
             heartbeat: Duration::from_millis(300),

@@ -268,7 +268,9 @@ impl Client {
         let execution = Writing { wish: self.wish, chance: chance.clone() };
         let viewer = Origin { actor: self.actor, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
         let outlet: Arc<dyn Outlet> = Arc::clone(&way) as Arc<dyn Outlet>;
-        let feed = hub.join(self.wish.key(), self.wish.interest(), execution, Some(after), viewer, outlet);
+        let feed = hub
+            .join(self.wish.key(), self.wish.interest(), execution, Some(after), viewer, outlet)
+            .expect("few listen");
         let served = async {
             let mut feed = feed;
             loop {

@@ -466,7 +466,7 @@ impl Oracle {
         let sql = "SELECT id, amount_minor || CASE status WHEN 'PENDING' THEN ' pending' ELSE ' settled' END || ' of ' || \
                    hex(wallet_id) AS is_now FROM transactions WHERE type IN ('DEPOSIT', 'WITHDRAWAL')";
         compare("transactions", transactions, world.rows(sql).await)?;
-        let sql = "SELECT kind, balance_minor FROM accounts WHERE kind IN ('FEES', 'WORLD') ORDER BY kind";
+        let sql = "SELECT kind, SUM(balance_minor) AS balance_minor FROM accounts WHERE kind IN ('FEES', 'WORLD') GROUP BY kind ORDER BY kind";
         let rows = world.rows(sql).await;
         let rows = rows.iter().map(|row| row.try_get("", "balance_minor").expect("a number"));
         let (is, must) = (rows.collect::<Vec<i64>>(), [model.fees, -model.came_in]);

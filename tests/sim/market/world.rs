@@ -361,6 +361,7 @@ fn of_invalid(invalid: &Invalid) -> Refusal {
         InvalidKind::Value => Refusal::Rule(Code::Invalid),
         InvalidKind::NotFound => Refusal::Rule(Code::NotFound),
         InvalidKind::OwnJob => Refusal::Rule(Code::OwnJob),
+        InvalidKind::OwnTransaction => Refusal::Rule(Code::OwnTransaction),
         InvalidKind::Forbidden | InvalidKind::EmailTaken | InvalidKind::InvalidCredentials => {
             Refusal::Fault(invalid.to_string())
         }

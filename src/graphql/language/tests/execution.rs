@@ -113,7 +113,7 @@ fn schema() -> (Schema<Query, EmptyMutation, Items>, Documents) {
 
 async fn run(query: &str, name: Option<&str>, values: serde_json::Value) -> serde_json::Value {
     let (schema, documents) = schema();
-    let prepared = documents.prepare(query, name, variables(values), &Limits::default(), &[]).expect(query);
+    let prepared = documents.prepare(query, name, &variables(values), &Limits::default(), &[]).expect(query);
     let response = schema.execute(prepared.request()).await;
     assert_eq!(response.errors, []);
     json!(response.data)
@@ -144,7 +144,7 @@ async fn a_subscription_gives_events_however_its_root_is_written() {
         "subscription ($n: Int) { items(times: 2) { id name } items(times: 2) { id } }",
     ] {
         let query = &query.replace("($n: Int)", "");
-        let prepared = documents.prepare(query, None, Variables::default(), &Limits::default(), &[]).expect(query);
+        let prepared = documents.prepare(query, None, &SentVariables::default(), &Limits::default(), &[]).expect(query);
         assert_eq!(prepared.root_fields[..], ["items".to_owned()]);
         let events: Vec<_> = schema.execute_stream(prepared.request()).map(|event| json!(event.data)).collect().await;
         assert_eq!(
@@ -155,7 +155,7 @@ async fn a_subscription_gives_events_however_its_root_is_written() {
     let once = documents.prepare(
         "subscription($n: Int) { items(times: $n) { id } }",
         None,
-        Variables::default(),
+        &SentVariables::default(),
         &Limits::default(),
         &[],
     );
@@ -172,7 +172,7 @@ proptest::proptest! {
     #[test]
     fn no_text_does_harm(text in PIECES) {
         let (schema, documents) = schema();
-        match documents.prepare(&text, None, Variables::default(), &Limits::default(), &[]) {
+        match documents.prepare(&text, None, &SentVariables::default(), &Limits::default(), &[]) {
             Ok(prepared) => {
                 let _ = futures_util::FutureExt::now_or_never(schema.execute_stream(prepared.request()).next());
             }

@@ -110,7 +110,7 @@ fn what_the_edition_of_2025_added_is_there() {
         let named = documents().prepare(
             query,
             query.contains("query A").then_some("A"),
-            Variables::default(),
+            &SentVariables::default(),
             &Limits::default(),
             &[],
         );

@@ -1,0 +1,65 @@
+//! The inboxes' share of `lancewire verify`: each entry and the event that told of it are the same.
+//!
+//! Called by [`crate::verify`] alone, on one snapshot.
+
+use std::collections::HashMap;
+
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, prelude::Uuid};
+
+use super::{
+    entity::{Column, Entity},
+    model::Notification,
+};
+use crate::{
+    error::Fault,
+    events::{EventKind, NewEvent},
+    ids::NotificationId,
+};
+
+/// An invariant and the query for what breaks it: rows of `subject` (an id) and `detail` (a text).
+pub fn checks() -> Vec<(&'static str, String)> {
+    vec![(
+        // As long as nothing is forgotten; later there are entries whose event is gone.
+        "7 each entry of an inbox has its event",
+        "SELECT n.user_id AS subject, COUNT(*) || ' entries, ' || COALESCE(MAX(e.told), 0) || ' events' AS detail \
+         FROM notifications n LEFT JOIN (SELECT subject_id, COUNT(*) AS told FROM events \
+             WHERE kind = 'NOTIFICATION_RECEIVED' GROUP BY subject_id) e ON e.subject_id = n.user_id \
+         WHERE NOT {forgotten} GROUP BY n.user_id HAVING COUNT(*) > COALESCE(MAX(e.told), 0)"
+            .into(),
+    )]
+}
+
+/// Compares events of inboxes with themselves and with the entries that they are about.
+pub async fn events_agree(
+    db: &impl ConnectionTrait,
+    events: &[NewEvent],
+    wrong: &mut Vec<String>,
+) -> Result<(), Fault> {
+    let mut told: Vec<(&NewEvent, Notification)> = Vec::new();
+    for event in events.iter().filter(|event| event.kind == EventKind::NotificationReceived) {
+        match serde_json::from_str(&event.payload) {
+            Ok(notification) => told.push((event, notification)),
+            Err(error) => wrong.push(format!("{}: cannot be read: {error}", Uuid::from(event.id))),
+        }
+    }
+    let ids: Vec<NotificationId> = told.iter().map(|(_, notification)| notification.id).collect();
+    let rows = Entity::find().filter(Column::Id.is_in(ids)).all(db).await?;
+    let rows: HashMap<NotificationId, Notification> =
+        rows.into_iter().map(|row| Ok((row.id, Notification::try_from(row)?))).collect::<Result<_, Fault>>()?;
+    for (event, notification) in told {
+        let owner = notification.user_id;
+        let audience = (event.audience.public, event.audience.owner, event.audience.claimant);
+        let row = rows.get(&notification.id);
+        let why = if Uuid::from(owner) != event.subject || audience != (false, owner, None) {
+            "it is for somebody else than the inbox's owner"
+        } else if row.is_none() {
+            "the inbox has no such entry"
+        } else if row.is_some_and(|row| Notification { read_at: notification.read_at, ..row.clone() } != notification) {
+            "the entry is not as the event has it"
+        } else {
+            continue;
+        };
+        wrong.push(format!("{}: {why}", Uuid::from(event.id)));
+    }
+    Ok(())
+}

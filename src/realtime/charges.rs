@@ -1,0 +1,74 @@
+//! What subscriptions cost beyond their price, and who pays it.
+//!
+//! A subscription is paid for once when it begins; what it makes necessary afterwards is charged here, in millionths of a
+//! point:
+//!
+//! - **Replay.** A [`Feed`](super::Feed) pays for the events that it reads and for those that it has executed for itself.
+//!   The first page is part of the price, and what others have executed already costs nothing.
+//! - **Live.** Each event that a group executes costs [`EXECUTION`], shared by all members who get it. A section notes what
+//!   each of its members owes, which is one addition a section and an event; when that has come to a whole point, all its
+//!   members are charged. So a member of a popular group pays nearly nothing, and one who is alone pays all of it.
+//! - **Own results** are charged to the viewer for whom they are made, by the lanes.
+//!
+//! **Invariant: nothing is lost by it.** Who has nothing left gets nothing made until there is something again: a live
+//! member is let go, a feed waits, and both go on from their position. A feed that would wait for longer than [`PATIENCE`]
+//! ends, and its client is told to come back after the last cursor.
+//!
+//! Pure but for [`Payment`], which the composition root gives: delivery knows no budgets.
+
+use std::{fmt, time::Duration};
+
+use crate::auth::actor::Origin;
+
+/// A point, in millionths.
+pub(super) const POINT: u64 = 1_000_000;
+/// An event that is executed: a tenth of a point.
+pub(super) const EXECUTION: u64 = POINT / 10;
+/// An event that is read from the log while catching up: a hundredth.
+pub(super) const READ_FROM_LOG: u64 = POINT / 100;
+/// An event that is still in memory and looked at while catching up: a thousandth.
+pub(super) const READ_FROM_MEMORY: u64 = POINT / 1_000;
+/// A look for the next event that may be for the viewer, where that may be far: a tenth.
+pub(super) const SKIP: u64 = POINT / 10;
+/// How long a feed waits for its subscriber's budget before it ends.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+/// Replays of one address that are worked on at the same time; more wait for their turn.
+pub(super) const REPLAYS: usize = 4;
+
+/// The budgets from which subscriptions pay.
+pub trait Payment: fmt::Debug + Send + Sync + 'static {
+    /// Takes `cost` millionths of a point from the viewer's budget, as a debt where there is less. Returns how long
+    /// nothing more may be done for the viewer's subscriptions, if there is not enough left.
+    fn charge(&self, viewer: &Origin, cost: u64) -> Option<Duration>;
+}
+
+/// Takes nothing: for a hub without budgets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Free;
+
+impl Payment for Free {
+    fn charge(&self, _: &Origin, _: u64) -> Option<Duration> {
+        None
+    }
+}
+
+/// What each of so many who hear an event owes for its execution.
+pub(super) fn share(members: usize) -> u64 {
+    (EXECUTION / u64::try_from(members.max(1)).unwrap_or(u64::MAX)).max(1)
+}
+
+/// Counts what was charged, by what for.
+pub(super) fn count(what: &'static str, cost: u64) {
+    metrics::counter!("lancewire_subscription_millipoints_total", "for" => what).increment(cost / 1_000);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_execution_is_shared_and_never_free() {
+        assert_eq!((share(0), share(1), share(4)), (EXECUTION, EXECUTION, EXECUTION / 4));
+        assert_eq!(share(10_000_000), 1);
+    }
+}
