@@ -260,6 +260,7 @@ impl Pool {
     }
 
     async fn lease(&self, wanted: Use) -> Result<Lease, DbErr> {
+        let began = Instant::now();
         let late = |_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout);
         let (seat, deadline) = self.0.seat(wanted).await?;
         let (connection, rested) = loop {
@@ -281,6 +282,7 @@ impl Pool {
             drop(connection);
             self.0.distrust(generation);
         };
+        metrics::histogram!("lancewire_database_wait_seconds").record(began.elapsed().as_secs_f64());
         let (connection, pool) = (Some(connection), Arc::clone(&self.0));
         Ok(Lease { connection, rested, whole: true, transaction: Phase::None, pool, seat: Some(seat) })
     }
@@ -346,7 +348,7 @@ impl Shared {
             Purpose::Replica => Some(Use::Replica),
         };
         let share = match wanted.filter(|_| share::is_a_callers()) {
-            Some(wanted) => waited("share", share::wait_for(wanted)).await,
+            Some(wanted) => waited(share::wait_for(wanted)).await,
             None => None,
         };
         let deadline = Instant::now() + self.deadlines.free;
@@ -357,7 +359,7 @@ impl Shared {
             };
             Ok::<_, AcquireError>((of_callers, Arc::clone(&self.seats).acquire_owned().await?))
         };
-        let places = timeout_at(deadline, waited("connection", places)).await;
+        let places = timeout_at(deadline, places).await;
         let places = places.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
         let (of_callers, place) = places.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
         Ok((Seat { _place: place, _of_callers: of_callers, _share: share }, deadline))
@@ -748,15 +750,15 @@ impl Drop for Transaction {
     }
 }
 
-/// Waits, and tells the metrics how long if it is not there at once.
-async fn waited<T>(what: &'static str, wait: impl Future<Output = T>) -> T {
+/// Waits for a share, and tells the metrics how long if it is not there at once.
+async fn waited<T>(wait: impl Future<Output = T>) -> T {
     let mut wait = pin!(wait);
     if let Some(there) = (&mut wait).now_or_never() {
         return there;
     }
     let began = Instant::now();
     let there = wait.await;
-    metrics::histogram!("lancewire_database_wait_seconds", "for" => what).record(began.elapsed().as_secs_f64());
+    metrics::histogram!("lancewire_database_share_wait_seconds").record(began.elapsed().as_secs_f64());
     there
 }
 

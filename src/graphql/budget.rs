@@ -425,21 +425,21 @@ fn refused_to_address(short: Short, cost: u32) -> Refused {
     }
 }
 
-impl Caller {
-    /// The one caller that stands for all that share a budget.
-    pub fn folded(self) -> Self {
-        match self {
-            Self::User(user) => Self::User(user),
-            Self::Address(address) => Self::Address(Network::of(address).address()),
-        }
-    }
-}
-
 impl Payer {
+    /// The one caller that stands for all that share a budget, and so a part of the database.
+    pub fn shared_caller(self) -> Caller {
+        self.folded().caller
+    }
+
     /// The one payer that stands for all that share a budget.
     fn folded(self) -> Self {
+        let folded = |address| Network::of(address).address();
+        let caller = match self.caller {
+            Caller::User(user) => Caller::User(user),
+            Caller::Address(address) => Caller::Address(folded(address)),
+        };
         // A ceiling also holds for wider networks, which the smallest one lies in.
-        Self { caller: self.caller.folded(), address: self.address.map(|address| Network::of(address).address()) }
+        Self { caller, address: self.address.map(folded) }
     }
 }
 

@@ -320,7 +320,7 @@ impl Operations {
         let (payer, ceiling, reserved) = (ready.payer, ready.prepared.cost, ready.budget);
         let (root_fields, efforts) = (ready.prepared.root_fields.clone(), ready.prepared.efforts.clone());
         let receipt = (kind == OperationType::Mutation).then(Arc::<Receipt>::default);
-        let execution = AssertUnwindSafe(self.execute_in_share(payer.caller, ready, receipt.clone())).catch_unwind();
+        let execution = AssertUnwindSafe(self.execute_in_share(ready, receipt.clone())).catch_unwind();
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(fault))) => {
@@ -355,13 +355,8 @@ impl Operations {
     }
 
     /// Runs it in its caller's share of the database, unless too many of theirs run or wait already.
-    async fn execute_in_share(
-        &self,
-        caller: Caller,
-        ready: Box<Ready>,
-        receipt: Option<Arc<Receipt>>,
-    ) -> Result<Response, Fault> {
-        let Some(member) = self.shared.shares.enter(caller.folded()) else {
+    async fn execute_in_share(&self, ready: Box<Ready>, receipt: Option<Arc<Receipt>>) -> Result<Response, Fault> {
+        let Some(member) = self.shared.shares.enter(ready.payer.shared_caller()) else {
             metrics::counter!("lancewire_operations_rejected_total", "reason" => "share").increment(1);
             return Ok(Response::from_errors(vec![too_many()]));
         };
@@ -470,7 +465,7 @@ impl Operations {
         let (request, batches) = self.request(ready);
         let request = request.data(Arc::new(self.scope(ready))).data(beginning.clone());
         let mut responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind();
-        let Some(member) = self.shared.shares.enter_always(ready.payer.caller.folded()) else {
+        let Some(member) = self.shared.shares.enter_always(ready.payer.shared_caller()) else {
             return Err(Box::new(Refusal { response: Response::from_errors(vec![too_many()]), unavailable: false }));
         };
         let first = member.run(batches.drive(responses.next()));

@@ -23,6 +23,8 @@ const ACCOUNTS: Table = &[
             ("updateProfile", Change),
             ("setUserRoles", Change),
             ("setUserSuspended", Change),
+            ("createSkill", Change),
+            ("updateSkill", Change),
         ],
     ),
     (
@@ -38,7 +40,7 @@ const ACCOUNTS: Table = &[
             ("notifications", Page),
         ],
     ),
-    ("*Payload", &[("session", Part), ("user", Part), ("viewer", Part)]),
+    ("*Payload", &[("session", Part), ("user", Part), ("viewer", Part), ("skill", Part)]),
 ];
 
 /// Jobs, the feed and the search.
@@ -84,6 +86,7 @@ const CLAIMS: Table = &[
             ("submitDeliverable", Change),
             ("requestRevision", Change),
             ("approveDeliverable", Change),
+            ("interveneInJob", Change),
         ],
     ),
     ("Claim", &[("job", Lookup), ("freelancer", Lookup)]),

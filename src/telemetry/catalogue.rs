@@ -39,6 +39,7 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     ),
     ("lancewire_database_connections", Gauge, "Open connections to the database, by pool"),
     ("lancewire_database_connections_in_use", Gauge, "Those of them that are in use, by pool"),
+    ("lancewire_database_share_wait_seconds", Histogram, "How long callers waited for statements of their own to end"),
     ("lancewire_database_silences_total", Counter, "Connections given up because the database did not answer at all"),
     ("lancewire_database_statements_total", Counter, "SQL statements, by pool where there are several"),
     ("lancewire_database_stops_total", Counter, "Statements that were stopped because nobody waits for their outcome"),
