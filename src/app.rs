@@ -164,6 +164,7 @@ pub enum StartError {
 
 impl App {
     /// Opens and migrates the database and builds every service.
+    #[expect(clippy::too_many_lines, reason = "each part once, in the order in which they need each other")]
     pub async fn build(config: Config, clock: Clock, ids: Ids) -> Result<Self, StartError> {
         // First: what is counted before there is somebody to count it is lost.
         let metrics = telemetry::metrics();

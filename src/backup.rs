@@ -5,7 +5,7 @@
 //!
 //! A restore brings back what was so at the time of the copy, which is not all wanted: events of before have positions that
 //! others will get now, and sessions that had ended live again. [`restored`] ends both: the log gets another identity, by
-//! which every cursor of before is refused as CURSOR_EXPIRED, and all accounts must sign in again. No server may run
+//! which every cursor of before is refused as `CURSOR_EXPIRED`, and all accounts must sign in again. No server may run
 //! meanwhile. Called by the command line alone.
 
 use std::{

@@ -385,6 +385,7 @@ impl Config {
         Ok(config)
     }
 
+    #[expect(clippy::too_many_lines, reason = "one line a setting")]
     fn check(&self) -> Result<(), ConfigError> {
         let money = &self.marketplace;
         let url = &self.database.url;

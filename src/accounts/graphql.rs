@@ -150,8 +150,8 @@ impl UserObject {
         let request = PageArguments { first, after, last, before }.nested()?;
         let statuses: Vec<_> = status.into_iter().flatten().map(Into::into).collect();
         let client = self.0.id;
-        let list = JobsOf { client, statuses: statuses.clone(), request };
-        let page = Box::pin(ctx.get::<Loaders>().jobs().load_one(list)).await?;
+        let wanted = JobsOf { client, statuses: statuses.clone(), request };
+        let page = Box::pin(ctx.get::<Loaders>().jobs().load_one(wanted)).await?;
         Ok(page.map(|page| Box::new(JobConnection::of_client(page, client, statuses))))
     }
 
@@ -174,8 +174,8 @@ impl UserObject {
         let request = PageArguments { first, after, last, before }.nested()?;
         let statuses: Vec<_> = status.into_iter().flatten().map(Into::into).collect();
         let scope = ClaimScope { freelancer: Some(self.0.id), job: None };
-        let list = ClaimsIn { scope, statuses: statuses.clone(), request };
-        let page = Box::pin(ctx.get::<Loaders>().claims().load_one(list)).await?;
+        let wanted = ClaimsIn { scope, statuses: statuses.clone(), request };
+        let page = Box::pin(ctx.get::<Loaders>().claims().load_one(wanted)).await?;
         Ok(page.map(|page| Box::new(ClaimConnection::new(page, scope, statuses))))
     }
 
@@ -199,8 +199,8 @@ impl UserObject {
             return Ok(None);
         }
         let request = PageArguments { first, after, last, before }.nested()?;
-        let list = Inbox { user: self.0.id, unread_only: unread_only == Some(true), request };
-        let page = Box::pin(ctx.get::<Loaders>().notifications().load_one(list)).await?;
+        let wanted = Inbox { user: self.0.id, unread_only: unread_only == Some(true), request };
+        let page = Box::pin(ctx.get::<Loaders>().notifications().load_one(wanted)).await?;
         Ok(page.map(|page| Box::new(NotificationConnection::new(page, self.0.id))))
     }
 }

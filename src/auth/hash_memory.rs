@@ -45,7 +45,9 @@ impl HashMemory {
         } else {
             // What others have left, too: they may have believed that somebody would come.
             let left = std::mem::take(&mut *self.spare());
-            left.into_iter().for_each(|memory| drop(Lent { memory }));
+            for memory in left {
+                drop(Lent { memory });
+            }
         }
         result
     }
@@ -83,7 +85,7 @@ impl Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         // Block by block: a vector would also wipe, and so touch, what it has room for and does not hold.
-        self.memory.iter_mut().for_each(|block| block.zeroize());
+        self.memory.iter_mut().for_each(zeroize::Zeroize::zeroize);
     }
 }
 

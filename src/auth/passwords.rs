@@ -315,8 +315,7 @@ impl Work<'_> {
         let stored = PasswordHash::new(stored).map_err(|fault| PasswordFault::Stored(fault.into()))?;
         let parameters = Params::try_from(&stored).map_err(PasswordFault::Stored)?;
         let (Some(salt), Some(expected)) = (&stored.salt, &stored.hash) else { return Err(unreadable()) };
-        let algorithm =
-            Algorithm::try_from(stored.algorithm.as_str()).map_err(|fault| PasswordFault::Stored(fault.into()))?;
+        let algorithm = Algorithm::try_from(stored.algorithm.as_str()).map_err(PasswordFault::Stored)?;
         let version = match stored.version {
             Some(version) => Version::try_from(version).map_err(|fault| PasswordFault::Stored(fault.into()))?,
             None => Version::default(),

@@ -170,10 +170,8 @@ impl Rotation {
             ));
             known
         } else {
-            self.say(format!(
-                "auth.keys_dir: no key is known to all nodes: tokens of one are refused by another; give all of them the \
-                 same keys"
-            ));
+            self.say("auth.keys_dir: no key is known to all nodes: tokens of one are refused by another; give all of them the \
+                 same keys".to_string());
             wanted
         };
         let current = self.tokens.keyring();

@@ -155,7 +155,9 @@ mod tests {
         let other = SignUps::new(NonZeroU32::new(5).expect("five"));
         let told = sign_ups.take_opened();
         assert_eq!((told.len(), sign_ups.take_opened().len()), (25, 0));
-        told.into_iter().for_each(|from| other.opened_elsewhere(from));
+        for from in told {
+            other.opened_elsewhere(from);
+        }
         assert_eq!(["192.0.2.1", "2001:db8:1:400::1", "192.0.2.2"].map(|from| opened(&other, from)), [0, 0, 5]);
     }
 }

@@ -387,7 +387,7 @@ pub(crate) async fn deliverables_of(
 }
 
 /// Somebody else was faster, or the job is not OPEN. Carries the job as it is now, so the cache heals itself. The code is
-/// DEADLINE_PASSED where the time for claiming it is over.
+/// `DEADLINE_PASSED` where the time for claiming it is over.
 #[derive(Clone, SimpleObject)]
 pub(crate) struct JobNotClaimableError {
     /// Says what happened and what to do; safe to show to a person.

@@ -173,7 +173,7 @@ impl Claims {
             return Ok(None);
         };
         let (reviewed_at, revision_note) = (Some(self.clock.now()), note.map(ToOwned::to_owned));
-        let reviewed = Deliverable { status, reviewed_at, revision_note, ..waiting };
+        let reviewed = Deliverable { status, revision_note, reviewed_at, ..waiting };
         update_in(tx, reviewed.clone()).await?;
         Ok(Some(reviewed))
     }

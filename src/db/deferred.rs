@@ -8,7 +8,7 @@
 //! Called by [`Tx`](super::Tx) alone. The parts of one `WITH` see the same state and run in no certain order; so what waits
 //! here must not depend on other writes that wait, and no row may be written by two of them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Write as _};
 
 use sea_orm::{DbBackend, Statement, Value, Values};
 
@@ -28,8 +28,8 @@ pub(super) fn together(backend: DbBackend, statements: Vec<Statement>) -> Vec<St
         let part = shifted(&statement.sql, values.len());
         match place {
             _ if place == last => sql.push_str(&part),
-            0 => sql.push_str(&format!("part0 AS ({part})")),
-            _ => sql.push_str(&format!(", part{place} AS ({part})")),
+            0 => drop(write!(sql, "part0 AS ({part})")),
+            _ => drop(write!(sql, ", part{place} AS ({part})")),
         }
         if place + 1 == last {
             sql.push(' ');
@@ -77,7 +77,7 @@ fn shifted(sql: &str, by: usize) -> String {
     for part in parts {
         let digits = part.len() - part.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
         let number: usize = part[..digits].parse().unwrap_or_default();
-        shifted.push_str(&format!("${}{}", number + by, &part[digits..]));
+        drop(write!(shifted, "${}{}", number + by, &part[digits..]));
     }
     shifted
 }

@@ -72,7 +72,7 @@ const QUIET: Duration = Duration::from_millis(250);
 /// How long the server may take for what waits for nothing there: `BEGIN` and a ping.
 const PROMPT: Duration = Duration::from_secs(2);
 /// How long a step of `SQLite` may take that cannot be interrupted.
-const LONGEST_STEP: Duration = Duration::from_secs(60);
+const LONGEST_STEP: Duration = Duration::from_mins(1);
 /// A pool of so many connections keeps one that no caller gets.
 const KEEPS_ONE: usize = 4;
 

@@ -103,8 +103,8 @@ impl From<crate::idempotency::KeyConflict> for IdempotencyError {
     }
 }
 
-/// Too many failed attempts for this account or from this address, too many accounts opened from it within an hour, or too
-/// many passwords being checked at this moment; `message` says which.
+/// Too many failed attempts for this account or from this address. Also: too many accounts opened from it within an hour, or
+/// too many passwords being checked at this moment; `message` says which.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct TooManyAttemptsError {
     /// Says what happened and what to do; safe to show to a person.

@@ -75,7 +75,7 @@ impl Access {
     pub(super) fn answered(&mut self, response: &Response, cost: u32) {
         self.cost = cost;
         if let Some(error) = response.errors.first() {
-            self.outcome = code(error).unwrap_or("ERROR").to_owned();
+            code(error).unwrap_or("ERROR").clone_into(&mut self.outcome);
         }
     }
 
@@ -160,7 +160,7 @@ fn millis(duration: Duration) -> u64 {
 /// are written into it.
 pub(super) fn hash(document: &str) -> String {
     let digest = Sha256::digest(without_values(document));
-    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    digest[..8].iter().fold(String::with_capacity(16), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn without_values(document: &str) -> String {

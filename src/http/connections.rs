@@ -341,7 +341,7 @@ mod tests {
         };
         let of_one: Vec<_> = std::iter::from_fn(|| turned_away(1)).collect();
         assert!(of_one.len() == 4 && of_one.iter().all(|(_, lane)| *lane == Lane::Total), "{}", of_one.len());
-        let of_all: Vec<_> = (2..=255).flat_map(turned_away).collect();
+        let of_all: Vec<_> = (2..=255).filter_map(turned_away).collect();
         assert_eq!(of_all.len(), LANE.0 - 4);
         drop((of_one, of_all));
         assert!(turned_away(9).is_some(), "given back");

@@ -152,6 +152,7 @@ pub enum Admitted {
 }
 
 /// Why a request is refused before its body is read.
+#[expect(clippy::large_enum_variant, reason = "boxed wherever it goes")]
 pub(super) enum Stopped {
     /// The token is no good.
     Unauthenticated(Unauthenticated),
@@ -235,9 +236,8 @@ impl Operations {
         };
         let refused = match &known {
             Ok(Some(user)) => budgets.look(Payer { caller: Caller::User(*user), address: Some(address) }),
-            Ok(None) => budgets.look(Caller::Address(address)),
             Err(Unauthenticated::Invalid) => budgets.spend(Caller::Address(address), 1).map(drop),
-            Err(_) => budgets.look(Caller::Address(address)),
+            Ok(None) | Err(_) => budgets.look(Caller::Address(address)),
         };
         if let Err(refused) = refused {
             metrics::counter!("lancewire_operations_rejected_total", "reason" => "budget").increment(1);

@@ -165,6 +165,7 @@ async fn endpoint(State(web): State<Web>, ConnectInfo(peer): ConnectInfo<SocketA
         })
 }
 
+#[expect(clippy::too_many_lines, reason = "one request from its head to its answer")]
 async fn answer(
     web: &Web,
     client: IpAddr,

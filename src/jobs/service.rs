@@ -601,18 +601,18 @@ impl Jobs {
 
     /// The skills of many jobs, as their clients listed them.
     pub async fn skills_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Vec<Skill>>, Fault> {
-        let rows: Vec<(JobId, SkillId, String, String, Option<Timestamp>, Option<SkillId>)> =
-            job_skills::Entity::find()
-                .select_only()
-                .column(job_skills::Column::JobId)
-                .columns([skills::Column::Id, skills::Column::Slug, skills::Column::Name])
-                .columns([skills::Column::RetiredAt, skills::Column::MergedInto])
-                .inner_join(skills::Entity)
-                .filter(job_skills::Column::JobId.is_in(jobs.to_vec()))
-                .order_by_asc(job_skills::Column::Place)
-                .into_tuple()
-                .all(self.db.reader())
-                .await?;
+        type Row = (JobId, SkillId, String, String, Option<Timestamp>, Option<SkillId>);
+        let rows: Vec<Row> = job_skills::Entity::find()
+            .select_only()
+            .column(job_skills::Column::JobId)
+            .columns([skills::Column::Id, skills::Column::Slug, skills::Column::Name])
+            .columns([skills::Column::RetiredAt, skills::Column::MergedInto])
+            .inner_join(skills::Entity)
+            .filter(job_skills::Column::JobId.is_in(jobs.to_vec()))
+            .order_by_asc(job_skills::Column::Place)
+            .into_tuple()
+            .all(self.db.reader())
+            .await?;
         let skill = |(job, id, slug, name, retired_at, merged_into)| {
             (job, skills::Model { id, slug, name, retired_at, merged_into })
         };

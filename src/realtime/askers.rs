@@ -206,14 +206,14 @@ impl Askers {
     pub(super) fn admit(&self, asker: Asker, wish: Wish, settings: &AskingSettings) -> Result<(), TooMuch> {
         let nothing = Asked::default();
         if let Some(user) = asker.user {
-            let asked = self.users.get(&user).unwrap_or(&nothing);
+            let held = self.users.get(&user).unwrap_or(&nothing);
             let limits = (settings.groups_per_user, settings.filters_per_user, settings.bytes_per_user);
-            asked.admit(wish, Whose::User, 1, limits)?;
+            held.admit(wish, Whose::User, 1, limits)?;
         }
         let limits = (settings.groups_per_address, settings.filters_per_address, settings.bytes_per_address);
         for level in network::Level::of(asker.address) {
-            let asked = self.networks.get(&level.network).unwrap_or(&nothing);
-            asked.admit(wish, Whose::Address, level.times, limits)?;
+            let held = self.networks.get(&level.network).unwrap_or(&nothing);
+            held.admit(wish, Whose::Address, level.times, limits)?;
         }
         within(self.bytes + wish.bytes, settings.bytes).map_err(|limit| TooMuch::Bytes(Whose::All, limit))
     }

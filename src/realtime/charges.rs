@@ -31,7 +31,7 @@ pub(super) const READ_FROM_MEMORY: u64 = POINT / 1_000;
 /// A look for the next event that may be for the viewer, where that may be far: a tenth.
 pub(super) const SKIP: u64 = POINT / 10;
 /// How long a feed waits for its subscriber's budget before it ends.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 /// Replays of one address that are worked on at the same time; more wait for their turn.
 pub(super) const REPLAYS: usize = 4;
 

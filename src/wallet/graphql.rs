@@ -162,8 +162,8 @@ impl WalletObject {
     ) -> Result<Option<TransactionConnection>> {
         let request = PageArguments { first, after, last, before }.nested()?;
         let kinds = kind.into_iter().flatten().map(Into::into).collect();
-        let list = HistoryOf { wallet: self.wallet.id, kinds, request };
-        let page = Box::pin(ctx.get::<Loaders>().wallets().load_one(list)).await?;
+        let wanted = HistoryOf { wallet: self.wallet.id, kinds, request };
+        let page = Box::pin(ctx.get::<Loaders>().wallets().load_one(wanted)).await?;
         Ok(page.map(TransactionConnection::new))
     }
 }

@@ -46,7 +46,7 @@ impl Flood {
             stream.write_all(&first).expect("it begins");
             // What the server answers is read, or it would have a reason to stop.
             let mut reader = stream.try_clone().expect("both ways");
-            let reading = std::thread::spawn(move || while matches!(reader.read(&mut [0; 65_536]), Ok(1..)) {});
+            let reading = std::thread::spawn(move || while matches!(reader.read(&mut [0; 8_192]), Ok(1..)) {});
             let mut cut = false;
             while !stopped.load(Ordering::Relaxed) && counted.load(Ordering::Relaxed) < MOST && !cut {
                 cut = stream.write_all(&again).is_err();

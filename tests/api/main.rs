@@ -5,6 +5,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a test fails by a panic")]
 #![allow(
     clippy::duration_suboptimal_units,
+    clippy::format_collect,
     clippy::format_push_string,
     clippy::new_without_default,
     clippy::obfuscated_if_else,

@@ -58,7 +58,9 @@ fn metrics_are_described_and_explained() {
     assert!(METRICS.is_sorted_by_key(|(name, ..)| *name) && described.len() == METRICS.len(), "by name, each once");
     let mut used = BTreeSet::new();
     in_sources(&root.join("src"), &mut used);
-    NO_METRICS.iter().for_each(|name| assert!(used.remove(*name), "{name} is gone"));
+    for name in NO_METRICS {
+        assert!(used.remove(name), "{name} is gone");
+    }
     assert_eq!(used, described, "src/telemetry/catalogue.rs describes what is used");
 
     let docs = fs::read_to_string(root.join("docs/operations.md")).expect("the document");
@@ -105,10 +107,10 @@ fn printed(text: &str) -> BTreeMap<String, (String, String)> {
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
             (Some("#"), Some("HELP"), Some(name), meaning) => {
-                found.entry(name.to_owned()).or_default().0 = meaning.unwrap_or_default().to_owned();
+                meaning.unwrap_or_default().clone_into(&mut found.entry(name.to_owned()).or_default().0);
             }
             (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
-                found.entry(name.to_owned()).or_default().1 = kind.to_owned()
+                kind.clone_into(&mut found.entry(name.to_owned()).or_default().1);
             }
             _ => {}
         }

@@ -80,7 +80,7 @@ on_both! {
             json!({ "query": "bakery" }),
         ] {
             let (ids, count) = feed(&ben, filter.clone()).await;
-            let hers = if filter["filter"]["status"][1].is_null() { 0 } else { 1 };
+            let hers = usize::from(!filter["filter"]["status"][1].is_null());
             assert_eq!((ids.len(), count), (1 + hers, 1 + i64::try_from(hers).expect("small")), "{filter}");
             assert!(ids.contains(&other), "{filter}");
         }

@@ -113,7 +113,7 @@ async fn traffic(people: &[(Person, Person)], admin: &Person, turn: usize) {
     join_all(people.iter().map(async |(client, freelancer)| {
         let job = text(&client.post_job(&format!("Turn {turn}")).await, "/id");
         let claim = text(&freelancer.claim(&job).await.good(), "/claim/id");
-        if turn % 3 == 0 {
+        if turn.is_multiple_of(3) {
             freelancer.release(&claim).await.good();
             client.cancel(&job).await.good();
         } else {

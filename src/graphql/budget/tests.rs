@@ -178,7 +178,9 @@ fn an_address_has_a_ceiling_above_all_its_users() {
     let (other, _) = super::tests::budgets();
     let told = budgets.take_by_address();
     assert!(told.contains(&(home.parse().expect("an address"), 25_000)), "{told:?}");
-    told.iter().for_each(|(address, points)| other.at_address_elsewhere(*address, *points));
+    for (address, points) in told {
+        other.at_address_elsewhere(address, points);
+    }
     for text in [home, "2001:db8:1:500::1"] {
         assert!(matches!(other.look(at(text)), Err(Refused::AddressSpent { .. })), "{text}");
     }

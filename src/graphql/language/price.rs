@@ -274,9 +274,9 @@ impl Tariff<'_> {
                     let work = self.work(parent, is_mutation, &field.node);
                     let price = self.of_field(parent, work, &field.node);
                     if work == Work::Rows {
-                        all.each.add(price)
+                        all.each.add(price);
                     } else {
-                        all.once.add(price)
+                        all.once.add(price);
                     }
                     all.counts += u64::from(work == Work::Count);
                 }

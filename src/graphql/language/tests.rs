@@ -78,6 +78,7 @@ static LANGUAGE: LazyLock<Arc<Language>> = LazyLock::new(|| {
     Arc::new(Language::new(SDL, &[("DateTime", date_time)], Prices::new(&[PRICES])).expect("a schema"))
 });
 
+#[expect(clippy::needless_pass_by_value, reason = "given as `json!`")]
 fn variables(values: serde_json::Value) -> SentVariables {
     SentVariables::new(values.as_object().expect("an object"))
 }

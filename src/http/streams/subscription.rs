@@ -64,6 +64,7 @@ enum Flow {
     Over,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one at a time, and consumed where it is made")]
 enum Event {
     Leave,
     Forbidden(ErrorCode),
