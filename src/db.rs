@@ -9,8 +9,8 @@
 //!
 //! A use case hands [`Db::transact`] a closure. It is run again, a bounded number of times, when the database says that
 //! only the moment was wrong (serialisation failure, deadlock, busy), so it must have no effect outside the
-//! transaction. After a commit the helper rings the doorbell that wakes the event tail: nobody else does anything after
-//! a commit. One that fails is rolled back before its error is handed on. One whose future is dropped is rolled back
+//! transaction. After a commit that left events the helper rings the doorbell that wakes the event tail: nobody else
+//! does anything after a commit. One that fails is rolled back before its error is handed on. One whose future is dropped is rolled back
 //! unless it was committing; then the commit may be done, and is heard of like any other.
 //!
 //! On `SQLite` each statement is handed to the connection's thread and its answer handed back, which costs more than
@@ -358,8 +358,10 @@ impl Db {
         loop {
             attempt += 1;
             let error = match self.attempt(&work).await {
-                Ok(value) => {
-                    self.shared.common.doorbell.notify_one();
+                Ok((value, left)) => {
+                    if left {
+                        self.shared.common.doorbell.notify_one();
+                    }
                     return Ok(value);
                 }
                 Err(error) => error,
@@ -377,7 +379,8 @@ impl Db {
         }
     }
 
-    async fn attempt<T, E, W, F>(&self, work: &W) -> Result<T, E>
+    /// Once. Says, too, whether it left anything in the event log.
+    async fn attempt<T, E, W, F>(&self, work: &W) -> Result<(T, bool), E>
     where
         W: Fn(Tx) -> F,
         F: Future<Output = Result<T, E>>,
@@ -406,7 +409,8 @@ impl Db {
         match outcome {
             Ok(value) => {
                 // Before the commit, or the tail might come to the event before anybody waits for it.
-                let receipt = self.receipt.as_ref().zip(tx.left());
+                let left = tx.left();
+                let receipt = self.receipt.as_ref().zip(left);
                 let place = receipt.and_then(|(_, left)| Receipt::expect(&self.shared.arrivals, left));
                 points.reach(Point::Commit).await;
                 tx.commit().await?;
@@ -414,7 +418,7 @@ impl Db {
                 if let Some((receipt, _)) = receipt {
                     receipt.committed(place);
                 }
-                Ok(value)
+                Ok((value, left.is_some()))
             }
             Err(error) => {
                 // Nobody waits for its locks when the error is told. If it fails it is tried again, beside us.

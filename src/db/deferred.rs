@@ -28,8 +28,8 @@ pub(super) fn together(backend: DbBackend, statements: Vec<Statement>) -> Vec<St
         let part = shifted(&statement.sql, values.len());
         match place {
             _ if place == last => sql.push_str(&part),
-            0 => drop(write!(sql, "part0 AS ({part})")),
-            _ => drop(write!(sql, ", part{place} AS ({part})")),
+            0 => _ = write!(sql, "part0 AS ({part})"),
+            _ => _ = write!(sql, ", part{place} AS ({part})"),
         }
         if place + 1 == last {
             sql.push(' ');
@@ -77,7 +77,7 @@ fn shifted(sql: &str, by: usize) -> String {
     for part in parts {
         let digits = part.len() - part.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
         let number: usize = part[..digits].parse().unwrap_or_default();
-        drop(write!(shifted, "${}{}", number + by, &part[digits..]));
+        _ = write!(shifted, "${}{}", number + by, &part[digits..]);
     }
     shifted
 }

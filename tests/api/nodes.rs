@@ -178,6 +178,8 @@ async fn an_event_of_a_newer_version_is_passed_over() {
     let socket = ada.socket().await;
     let feed = socket.subscribe(FEED, json!({}));
     one.listening(1).await;
+    one.db_tampered("7 only what everybody may see").await;
+    one.db_tampered("12 the database's own guards").await;
     let run = async |sql: &str| one.app.db.writer().execute_unprepared(&one.db_dialect(sql)).await.expect("done");
     run("ALTER TABLE events DROP CONSTRAINT events_kind_check").await;
     run("INSERT INTO events (event_id, kind, subject_id, subject_version, is_public, owner_id, payload, occurred_at) \

@@ -330,7 +330,7 @@ async fn the_end_of_a_token_or_a_session_ends_its_streams_and_no_others() {
     ada.run("mutation { signOut { errors { __typename } } }", json!({})).await.data();
     assert_eq!(end(back).await, ("UNAUTHENTICATED".to_owned(), false));
     app.listening(2).await;
-    let input = json!({ "userId": ada.id, "roles": ["FREELANCER"] });
+    let input = json!({ "userId": ada.id, "roles": ["CLIENT", "FREELANCER"] });
     admin.mutate("setUserRoles", input, "user { roles }").await.good();
     assert_eq!(end(other_session).await, ("UNAUTHENTICATED".to_owned(), false));
     sse(&elsewhere, "{ viewer { id } }", json!({})).await.next().await;

@@ -56,6 +56,7 @@ on_both! {
         let other = text(&cleo.post_job("Another bakery").await, "/id");
         let claimed = text(&ada.post_job("Claimed before").await, "/id");
         let claim = text(&ben.claim(&claimed).await.good(), "/claim/id");
+        app.published().await;
         let (socket, posted) = (app.socket(None).await, app.socket(None).await);
         let events = socket.subscribe("subscription { jobUpdated { changes job { id withheld } } }", json!({}));
         let posts = posted.subscribe("subscription { jobPosted { job { id } } }", json!({}));
@@ -175,6 +176,7 @@ on_both_clocked! {
         assert_eq!(may().await, false);
         // PostgreSQL goes by its own clock, which no test moves.
         if app.app.db.backend() == lancewire::db::Backend::Postgres {
+            app.db_tampered("7 what an event says of a job").await;
             ben.claim(&job).await.good();
             let past = "UPDATE jobs SET status = 'OPEN', claimant_id = NULL, deadline = now() - interval '1 millisecond'";
             app.db_run("UPDATE claims SET status = 'RELEASED', ended_at = now()").await;

@@ -73,7 +73,7 @@ async fn operations_sockets_and_streams_are_served_over_tls() {
     let edge = started().await;
     let mut raw = edge.certificate.connect(edge.server).await.expect("a handshake");
     assert_eq!(raw.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]), "of h2 and http/1.1");
-    let body = json!({ "query": "{ skills { slug } }" }).to_string();
+    let body = json!({ "query": "{ skills(prefix: \"rust\") { slug } }" }).to_string();
     let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n";
     let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
     raw.write_all(request.as_bytes()).await.expect("sends");
