@@ -488,6 +488,9 @@ impl Jobs {
 
     /// The same for a job that a change has just made OPEN again, as that change's event has it.
     pub async fn record_reposted_in(&self, tx: &Tx, snapshot: &JobSnapshot) -> Result<(), Fault> {
+        if snapshot.job.withheld {
+            return Ok(());
+        }
         self.record_in(tx, EventKind::JobPosted, &snapshot.job, true, snapshot).await
     }
 
