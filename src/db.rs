@@ -10,8 +10,8 @@
 //! A use case hands [`Db::transact`] a closure. It is run again, a bounded number of times, when the database says that
 //! only the moment was wrong (serialisation failure, deadlock, busy), so it must have no effect outside the
 //! transaction. After a commit that left events the helper rings the doorbell that wakes the event tail: nobody else
-//! does anything after a commit. One that fails is rolled back before its error is handed on. One whose future is dropped is rolled back
-//! unless it was committing; then the commit may be done, and is heard of like any other.
+//! does anything after a commit. One that fails is rolled back before its error is handed on. One whose future is dropped
+//! is rolled back unless it was committing; then the commit may be done, and its events are found like any others.
 //!
 //! On `SQLite` each statement is handed to the connection's thread and its answer handed back, which costs more than
 //! most statements do. Writes whose answer nobody needs therefore wait ([`Tx::later`]) and go over together with the

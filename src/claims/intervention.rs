@@ -90,7 +90,7 @@ impl Claims {
         let job = Job { status: JobStatus::Open, claimant_id: None, ..before.clone() };
         let changes = changes(&[JobChange::Status, JobChange::Claim], deliverable.as_ref());
         let (job, snapshot) = self.jobs.change_in(tx, &before, job, &changes).await?;
-        self.jobs.record_posted_in(tx, &job).await?;
+        self.jobs.record_reposted_in(tx, &snapshot).await?;
         self.record_in(tx, &claim, Some(was), snapshot).await?;
         let kind = NotificationKind::ClaimReleased;
         self.tell_both_in(tx, &job, &claim, kind, [None, None], reason).await?;

@@ -117,8 +117,8 @@ pub struct Parts {
     pub ids: Ids,
 }
 
-/// Who pays for an operation. An account is opened at the cost of the address, also by a user who is signed in: otherwise each would
-/// pay for the next.
+/// Who pays for an operation. An account is opened at the cost of the address, also by a user who is signed in: otherwise
+/// each would pay for the next.
 fn payer(origin: &Origin, root_fields: &[String]) -> Payer {
     if root_fields.iter().any(|field| field == "signUp") {
         Caller::Address(origin.address).into()

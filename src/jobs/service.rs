@@ -477,16 +477,8 @@ impl Jobs {
         if saved.len() == 1 { Ok(()) } else { Err(Fault::corrupt(format!("{} changed under its lock", job.id))) }
     }
 
-    /// Records that a job became OPEN, for the first time or again. Nobody is told of one that is withheld.
-    pub async fn record_posted_in(&self, tx: &Tx, job: &Job) -> Result<(), Fault> {
-        if job.withheld {
-            return Ok(());
-        }
-        let around = self.around_in(tx, job).await?;
-        self.record_posted_knowing_in(tx, job, around).await
-    }
-
-    /// The same for a job that a change has just made OPEN again, as that change's event has it.
+    /// Records that a change has made a job OPEN again, as that change's event has it. Nobody is told of one that is
+    /// withheld.
     pub async fn record_reposted_in(&self, tx: &Tx, snapshot: &JobSnapshot) -> Result<(), Fault> {
         if snapshot.job.withheld {
             return Ok(());

@@ -85,17 +85,12 @@ impl Jobs {
             .await?;
         for id in &page {
             let Some(before) = self.lock_in(tx, *id).await? else { continue };
-            let job = before.clone();
-            // The change itself looks at the client.
-            let (job, _) = match self.withheld_or_not_in(tx, &before).await? {
-                withheld if before.status == JobStatus::Open && withheld != before.withheld => {
-                    self.change_in(tx, &before, job, &[JobChange::Status]).await?
-                }
-                _ => continue,
-            };
-            if !job.withheld {
-                self.record_posted_in(tx, &job).await?;
+            if before.status != JobStatus::Open || self.is_client_suspended_in(tx, &before).await? == before.withheld {
+                continue;
             }
+            // The change itself looks at the client.
+            let (_, snapshot) = self.change_in(tx, &before, before.clone(), &[JobChange::Status]).await?;
+            self.record_reposted_in(tx, &snapshot).await?;
         }
         match page.last() {
             Some(last) if page.len() == PAGE => {
@@ -107,7 +102,7 @@ impl Jobs {
         Ok(true)
     }
 
-    async fn withheld_or_not_in(&self, tx: &Tx, job: &super::model::Job) -> Result<bool, Fault> {
+    async fn is_client_suspended_in(&self, tx: &Tx, job: &super::model::Job) -> Result<bool, Fault> {
         let sql = "SELECT suspended_at IS NOT NULL AS suspended FROM users WHERE id = ?";
         let rows = tx.query(sql, [job.client_id.into()]).await?;
         let row = rows.first().ok_or_else(|| Fault::corrupt(format!("{} is missing", job.client_id)))?;

@@ -5,9 +5,9 @@
 //!
 //! - **Replay.** A [`Feed`](super::Feed) pays for the events that it reads and for those that it has executed for itself.
 //!   The first page is part of the price, and what others have executed already costs nothing.
-//! - **Live.** Each event that a group executes costs what [`Execution::cost`](super::Execution::cost) says, shared by all members who get it. A section notes what
-//!   each of its members owes, which is one addition a section and an event; when that has come to a whole point, all its
-//!   members are charged. So a member of a popular group pays nearly nothing, and one who is alone pays all of it.
+//! - **Live.** Each event that a group executes costs what [`Execution::cost`](super::Execution::cost) says, shared by all
+//!   members who get it. A section notes what each of its members owes, which is one addition a section and an event; when
+//!   that has come to a whole point, all its members are charged. So a member of a popular group pays nearly nothing, and one who is alone pays all of it.
 //! - **Own results** are charged to the viewer for whom they are made, by the lanes.
 //!
 //! **Invariant: nothing is lost by it.** Who has nothing left gets nothing made until there is something again: a live

@@ -114,6 +114,28 @@ on_both! {
         ben.claim(&jobs[0]).await.good();
     }
 
+    async fn what_an_admin_opens_again_for_a_suspended_client_is_shown_to_nobody(app: TestApp) {
+        let (ada, ben) = (app.client("Ada").await, app.freelancer("Ben").await);
+        let job = text(&ada.post_job("Stuck").await, "/id");
+        ben.claim(&job).await.good();
+        suspend(&app, &ada, true).await;
+        settled(&app).await;
+        app.published().await;
+        let (socket, posted) = (app.socket(None).await, app.socket(None).await);
+        let events = socket.subscribe("subscription { jobUpdated { changes job { id withheld } } }", json!({}));
+        let posts = posted.subscribe("subscription { jobPosted { job { id } } }", json!({}));
+        app.listening(2).await;
+        let input = json!({ "jobId": job, "step": "REOPEN", "reason": "Nobody reviews it.", "idempotencyKey": "reopen" });
+        app.admin().await.mutate("interveneInJob", input, "job { status withheld }").await.good();
+        let (id, hidden, _) = withheld(&socket, &events).await;
+        assert_eq!((id, hidden), (job, true));
+        app.published().await;
+        assert_eq!(posted.unread(&posts), 0, "nothing was posted");
+        assert_eq!(feed(&ben, json!({})).await, (Vec::new(), 0));
+        suspend(&app, &ada, false).await;
+        posted.next(&posts).await;
+    }
+
     async fn no_claim_waits_for_the_worker(app: TestApp) {
         let (ada, ben) = (app.client("Ada").await, app.freelancer("Ben").await);
         let job = text(&ada.post_job("Bait").await, "/id");
