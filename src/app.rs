@@ -31,7 +31,7 @@ use crate::{
         Backend, Db, grants,
         replica::{Replica, ReplicaError},
     },
-    descriptors,
+    descriptors, domains,
     error::{Fault, cause},
     events::{self, EventLog, OldEvents},
     gossip,
@@ -211,7 +211,7 @@ impl App {
             (&config.marketplace).into(),
         );
 
-        let log = EventLog::open(db.clone()).await?;
+        let log = EventLog::open(db.clone(), domains::KINDS).await?;
         let replica = Replica::connect(&config.database, &db, log.identity()).await?;
         if let Some(replica) = replica.clone() {
             drop(lifecycle.spawn(replica.watch(lifecycle.clone())));
@@ -465,7 +465,7 @@ async fn start_delivery(
         shared_execution: config.events.shared_execution,
         asking: config.subscriptions,
     };
-    let terms = schema::event::terms;
+    let terms = domains::terms;
     // Sockets are sent home over a while, and get everything until it is their turn. A delivery under way may wait for a
     // database that is away, for as long as that takes: it ends when nobody is left.
     let hub = Hub::new(log, Arc::clone(bus), terms, settings, payment, clock.clone(), lifecycle.until_drained());
@@ -502,7 +502,7 @@ async fn start_bus(
             let key = log.shared_key(&format!("bus {installation}")).await?;
             let seal = Seal::new(key, ids, log.time().clone());
             let BusSettings { redis_url, redis_ca, .. } = &config.bus;
-            Arc::new(RedisBus::start(redis_url, redis_ca, &installation, seal, lifecycle).await?)
+            Arc::new(RedisBus::start(redis_url, redis_ca, &installation, (seal, log.kinds()), lifecycle).await?)
         }
     })
 }

@@ -13,13 +13,15 @@
 //! | [`auth`] | who is calling |
 //! | [`retention`] | removes what is past its time |
 //! | [`gossip`] | limits that hold for all nodes together |
+//! | [`domains`] | what the domains bring to those who know none |
 //! | [`app`] [`config`] [`lifecycle`] [`migrations`] [`telemetry`] | the process |
 //! | [`db`] [`clock`] [`demo`] [`ids`] [`backoff`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
 //! | [`backup`] [`seed`] [`verify`] | what the command line does besides serving |
 //!
 //! Each domain has `mod.rs` (what it owns), `entity.rs` (tables), `model.rs` (pure rules), `service.rs` (use cases, and
-//! `_in(&tx, ..)` twins that join a neighbour's transaction), `error.rs` and `graphql.rs`, and where what is heard of it
-//! fills a file of its own, `subscription.rs`.
+//! `_in(&tx, ..)` twins that join a neighbour's transaction), `error.rs` and `graphql.rs`; `events.rs` where it records
+//! events (their kinds, what they keep, who receives them); and where what is heard of it fills a file of its own,
+//! `subscription.rs`.
 //!
 //! # The one rule of direction
 //!
@@ -39,6 +41,7 @@ pub mod config;
 pub mod db;
 pub mod demo;
 pub mod descriptors;
+pub mod domains;
 pub mod error;
 pub mod events;
 pub mod gossip;

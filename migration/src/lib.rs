@@ -15,6 +15,7 @@ pub use sea_orm_migration::prelude::*;
 
 pub mod compat;
 mod concurrently;
+mod lists;
 mod m20261122_000001_initial;
 mod m20261125_000001_commit_marks;
 mod m20261125_000002_read_events;
@@ -31,6 +32,9 @@ mod m20261128_000502_retention_indexes;
 mod m20261128_000503_withheld_jobs;
 mod m20261128_000504_event_viewers;
 mod m20261128_000505_skills;
+mod m20261129_000101_event_audiences;
+mod m20261129_000102_event_viewers;
+mod m20261129_000103_closed_lists;
 
 /// All steps, oldest first.
 #[derive(Debug)]
@@ -55,6 +59,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000503_withheld_jobs::Migration),
             Box::new(m20261128_000504_event_viewers::Migration),
             Box::new(m20261128_000505_skills::Migration),
+            Box::new(m20261129_000101_event_audiences::Migration),
+            Box::new(m20261129_000102_event_viewers::Migration),
+            Box::new(m20261129_000103_closed_lists::Migration),
         ]
     }
 }

@@ -32,6 +32,7 @@ use uuid::Uuid;
 
 use super::{
     actor::{Principal, Roles},
+    events::{RIGHTS_CHANGED, SESSION_ENDED, rights_changed, session_ended},
     revocations::{Revocations, Watch},
     tokens::{AccessClaims, AccessTokens, TokenError},
 };
@@ -39,7 +40,7 @@ use crate::{
     clock::{Clock, Timestamp},
     db::{Backend, Db, Tx},
     error::Fault,
-    events::{self, Audience, EventKind, NewEvent},
+    events::{self, NewEvent},
     ids::{Ids, RefreshTokenId, SessionId, UserId},
 };
 
@@ -369,43 +370,26 @@ impl Sessions {
 
     /// What a user may do has changed: whatever is open for them is closed and comes back with the new rights.
     pub async fn rights_changed_in(&self, tx: &Tx, user: UserId) -> Result<(), DbErr> {
-        events::record(tx, self.event(EventKind::RightsChanged, user.into(), user)).await
+        events::record(tx, rights_changed(self.ids.next(), user, self.clock.now())).await
     }
 
     /// Closes what is open on this node for a session that has ended or a user whose rights have changed. For the tail,
     /// which hands in every event of the log.
     pub fn hear(&self, event: &NewEvent) {
         match event.kind {
-            EventKind::SessionEnded => self.revocations.end_session(event.subject.into()),
-            EventKind::RightsChanged => self.revocations.end_user(event.subject.into()),
-            EventKind::JobPosted
-            | EventKind::JobUpdated
-            | EventKind::DraftUpdated
-            | EventKind::ClaimUpdated
-            | EventKind::WalletUpdated
-            | EventKind::NotificationReceived
-            | EventKind::Unknown => {}
+            SESSION_ENDED => self.revocations.end_session(event.subject.into()),
+            RIGHTS_CHANGED => self.revocations.end_user(event.subject.into()),
+            // Other domains' events, and those of a later version.
+            _ => {}
         }
     }
 
     async fn record_ends_in(&self, tx: &Tx, ended: &[QueryResult]) -> Result<(), DbErr> {
         for row in ended {
             let (session, user): (SessionId, UserId) = (row.try_get("", "id")?, row.try_get("", "user_id")?);
-            events::record(tx, self.event(EventKind::SessionEnded, session.into(), user)).await?;
+            events::record(tx, session_ended(self.ids.next(), session, user, self.clock.now())).await?;
         }
         Ok(())
-    }
-
-    fn event(&self, kind: EventKind, subject: Uuid, user: UserId) -> NewEvent {
-        NewEvent {
-            id: self.ids.next(),
-            kind,
-            subject,
-            subject_version: 0,
-            audience: Audience { public: false, owner: user, claimant: None },
-            payload: "{}".to_owned(),
-            occurred_at: self.clock.now(),
-        }
     }
 
     /// The pair for a session just opened or refreshed. Called after the commit: an access token must not outlive a

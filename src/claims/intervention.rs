@@ -16,7 +16,8 @@ use crate::{
     error::{Fault, Invalid},
     idempotency::{IdempotencyKey, once_in},
     jobs::{
-        model::{Job, JobChange, JobSnapshot, JobStatus, Step},
+        events::JobSnapshot,
+        model::{Job, JobChange, JobStatus, Step},
         service::{parse_id, require},
     },
     money::Money,

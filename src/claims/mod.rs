@@ -7,6 +7,7 @@
 mod dependents;
 pub mod entity;
 pub mod error;
+pub mod events;
 pub(crate) mod graphql;
 pub mod intervention;
 pub mod list;

@@ -6,7 +6,7 @@ use crate::{
     auth::actor::Actor,
     clock::Timestamp,
     ids::{ClaimId, DeliverableId, JobId, UserId},
-    jobs::model::{Job, JobSnapshot},
+    jobs::model::Job,
     named_enum,
 };
 
@@ -91,17 +91,6 @@ impl Claim {
         let kept = !matches!(self.status, ClaimStatus::Released | ClaimStatus::Expired);
         job.is_own(actor) || actor.is_admin() || (kept && actor.is(self.freelancer_id))
     }
-}
-
-/// What a `claimUpdated` event keeps of its moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClaimUpdate {
-    /// The claim after the step.
-    pub claim: Claim,
-    /// Its job after the step.
-    pub job: JobSnapshot,
-    /// The claim's status before, if it changed.
-    pub previous_status: Option<ClaimStatus>,
 }
 
 named_enum! {

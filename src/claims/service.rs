@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     entity::{claims, deliverables},
     error::ClaimError,
-    model::{Claim, ClaimStatus, ClaimUpdate, Deliverable, DeliverableStatus},
+    events::{ClaimUpdate, updated},
+    model::{Claim, ClaimStatus, Deliverable, DeliverableStatus},
 };
 use crate::{
     accounts::{Accounts, entity::users},
@@ -24,12 +25,13 @@ use crate::{
     config::MarketplaceSettings,
     db::{Backend, Db, Tx},
     error::{Fault, Invalid, InvalidKind},
-    events::{self, Audience, EventKind, NewEvent},
+    events,
     idempotency::{IdempotencyKey, Once, once_if_in, once_in},
     ids::{ClaimId, DeliverableId, Ids, JobId, UserId},
     jobs::{
         Jobs,
-        model::{Job, JobChange, JobSnapshot, JobStatus, Step},
+        events::JobSnapshot,
+        model::{Job, JobChange, JobStatus, Step},
         service::{check_version, parse_id},
     },
     notifications::{
@@ -495,19 +497,9 @@ impl Claims {
         previous_status: Option<ClaimStatus>,
         job: JobSnapshot,
     ) -> Result<(), Fault> {
-        let owner = job.job.client_id;
         let previous_status = previous_status.filter(|previous| *previous != claim.status);
         let update = ClaimUpdate { claim: claim.clone(), job, previous_status };
-        let event = NewEvent {
-            id: self.ids.next(),
-            kind: EventKind::ClaimUpdated,
-            subject: claim.id.into(),
-            subject_version: claim.version,
-            audience: Audience { public: false, owner, claimant: Some(claim.freelancer_id) },
-            payload: serde_json::to_string(&update).map_err(Fault::corrupt)?,
-            occurred_at: self.clock.now(),
-        };
-        Ok(events::record(tx, event).await?)
+        Ok(events::record(tx, updated(self.ids.next(), &update, self.clock.now())?).await?)
     }
 
     /// What a step left behind: as it left it, or as it is by now. A repeated request may find that its caller has lost

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, Object, Result, Subscription, futures_util::Stream};
 
 use super::{
+    events::{CLAIM_UPDATED, ClaimUpdate},
     graphql::{ClaimObject, ClaimStatus},
-    model::ClaimUpdate,
 };
 use crate::{
-    events::EventKind,
     graphql::{context::signed_in, scalars::DateTime},
     jobs::graphql::JobObject,
     realtime::{Delivery, Interest},
@@ -88,6 +87,6 @@ impl ClaimSubscription {
             return Ok(only(ClaimUpdatedEvent::of(delivery)));
         }
         signed_in(ctx)?;
-        listen(ctx, Interest::all(EventKind::ClaimUpdated), after.as_deref()).await
+        listen(ctx, Interest::all(CLAIM_UPDATED), after.as_deref()).await
     }
 }

@@ -9,13 +9,10 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, prelude::U
 
 use super::{
     entity::claims,
-    model::{Claim, ClaimUpdate},
+    events::{CLAIM_UPDATED, ClaimUpdate, audience},
+    model::Claim,
 };
-use crate::{
-    error::Fault,
-    events::{EventKind, NewEvent},
-    ids::ClaimId,
-};
+use crate::{error::Fault, events::NewEvent, ids::ClaimId};
 
 /// An invariant and the query for what breaks it: rows of `subject` (an id) and `detail` (a text).
 pub fn checks() -> Vec<(&'static str, String)> {
@@ -117,7 +114,7 @@ pub async fn events_agree(
     wrong: &mut Vec<String>,
 ) -> Result<(), Fault> {
     let mut told: Vec<(&NewEvent, ClaimUpdate)> = Vec::new();
-    for event in events.iter().filter(|event| event.kind == EventKind::ClaimUpdated) {
+    for event in events.iter().filter(|event| event.kind == CLAIM_UPDATED) {
         match serde_json::from_str(&event.payload) {
             Ok(update) => told.push((event, update)),
             Err(error) => wrong.push(format!("{}: cannot be read: {error}", Uuid::from(event.id))),
@@ -128,10 +125,9 @@ pub async fn events_agree(
     let rows: HashMap<ClaimId, Claim> =
         rows.into_iter().map(|row| Ok((row.id, Claim::try_from(row)?))).collect::<Result<_, Fault>>()?;
     for (event, ClaimUpdate { claim, job, .. }) in told {
-        let audience = (event.audience.public, event.audience.owner, event.audience.claimant);
         let why = if Uuid::from(claim.id) != event.subject || claim.version != event.subject_version {
             "it is about another claim or version than it says"
-        } else if audience != (false, job.job.client_id, Some(claim.freelancer_id)) {
+        } else if event.audience != audience(job.job.client_id, &claim) {
             "it is for others than the claim's two sides"
         } else if job.job.id != claim.job_id {
             "it has another job than the claim's"

@@ -17,10 +17,11 @@ const OURS: &str = "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespac
 const WRITES: &str = "(VALUES ('SELECT', 1), ('INSERT', 2), ('UPDATE', 3), ('DELETE', 4)) AS p (privilege, place)";
 
 /// Nothing but the steps of the migration writes these; and books are only ever added to. An entry may be given its hash
-/// once, which a trigger holds.
+/// once, which a trigger holds. Who an event is for is written by triggers alone, with their owner's rights.
 const NEEDED: &str = "NOT (c.relname IN ('seaql_migrations', 'schema_compat') AND p.privilege <> 'SELECT') \
      AND NOT (c.relname IN ('journals', 'ledger_seals', 'sealed_journals', 'event_seals', 'deployment') \
-         AND p.privilege IN ('UPDATE', 'DELETE')) AND NOT (c.relname = 'entries' AND p.privilege = 'DELETE')";
+         AND p.privilege IN ('UPDATE', 'DELETE')) AND NOT (c.relname = 'entries' AND p.privilege = 'DELETE') \
+     AND NOT (c.relname = 'event_viewers' AND p.privilege <> 'SELECT')";
 
 /// What the user of this connection lacks, such as `INSERT on events`; nothing where it has all, or where there are no
 /// tables yet.

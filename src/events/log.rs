@@ -33,7 +33,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use super::{
-    Audience, Event, EventCursor, EventKind, LogSource, NewEvent,
+    Audience, Event, EventCursor, EventKind, Kinds, LogSource, MOST_USERS, NewEvent,
     cursor::{Mark, Point},
     marks::Marks,
     time::DatabaseTime,
@@ -51,20 +51,26 @@ use crate::{
 /// Records an event in the transaction of the fact.
 pub async fn record(tx: &Tx, event: NewEvent) -> Result<(), DbErr> {
     // The positions of one transaction's events are in the order in which they are recorded: rows of one insert.
-    let values: [Value; 9] = [
+    if event.audience.users().len() > MOST_USERS {
+        return Err(DbErr::Custom(format!("an event names {} users", event.audience.users().len())));
+    }
+    let (owner, claimant) = event.audience.pair();
+    let values: [Value; 11] = [
         event.id.into(),
         event.kind.as_str().into(),
         event.subject.into(),
         event.subject_version.into(),
         event.audience.public.into(),
-        event.audience.owner.into(),
-        event.audience.claimant.into(),
+        event.audience.list().into(),
+        event.audience.admins.into(),
+        owner.into(),
+        claimant.into(),
         event.payload.into(),
         event.occurred_at.into(),
     ];
     tx.leaves(Left::Event(event.id));
-    let sql = "INSERT INTO events (event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, \
-               payload, occurred_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT INTO events (event_id, kind, subject_id, subject_version, is_public, recipients, \
+               for_admins, owner_id, claimant_id, payload, occurred_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     tx.defer(sql, values).await
 }
 
@@ -104,7 +110,8 @@ const BATCH: u32 = 5_000;
 /// prepared already.
 macro_rules! columns {
     () => {
-        "position, event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, payload, occurred_at"
+        "position, event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, payload, occurred_at, \
+         recipients, for_admins"
     };
 }
 
@@ -113,11 +120,11 @@ macro_rules! columns {
 const FOLLOW: &str = concat!(
     "SELECT numbered, head, log_id, stands, ",
     columns!(),
-    " FROM follow_events(?, CAST(? AS integer), CAST(? AS integer))"
+    " FROM tail_events(?, CAST(? AS integer), CAST(? AS integer))"
 );
 
 /// The same without the events.
-const PLACE: &str = "SELECT numbered, head, log_id, stands FROM follow_events(?, 0, CAST(? AS integer))";
+const PLACE: &str = "SELECT numbered, head, log_id, stands FROM tail_events(?, 0, CAST(? AS integer))";
 
 /// How far the log has got, on `SQLite`: the sequence and not the greatest id, since retention may have removed the
 /// latest events. And what stands at a position or at the head, as above.
@@ -186,6 +193,7 @@ struct Place {
 #[derive(Clone, Debug)]
 pub struct EventLog {
     db: Db,
+    kinds: Kinds,
     identity: Uuid,
     numbered: Arc<Mutex<Vec<RangeInclusive<i64>>>>,
     replaced: Arc<AtomicBool>,
@@ -196,20 +204,25 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// Opens the log.
-    pub async fn open(db: Db) -> Result<Self, Fault> {
+    /// Opens the log, of which events of other kinds than these are passed over as [`EventKind::UNKNOWN`].
+    pub async fn open(db: Db, kinds: Kinds) -> Result<Self, Fault> {
         let row = db.reader().query_one_raw(db.statement("SELECT log_id FROM event_log WHERE id = 1", [])).await?;
         let row = row.ok_or_else(|| Fault::corrupt("event_log has no row; run `lancewire migrate`"))?;
         let identity = row.try_get("", "log_id")?;
         let time = DatabaseTime::asked(&db).await?;
         let (numbered, replaced, marks) = Default::default();
-        Ok(Self { db, identity, numbered, replaced, marks, time, source: None })
+        Ok(Self { db, kinds, identity, numbered, replaced, marks, time, source: None })
     }
 
     /// A log that is not in the database, for a simulation. Only what delivery asks for is there.
     pub fn simulated(db: Db, identity: Uuid, time: DatabaseTime, source: Arc<dyn LogSource>) -> Self {
         let (numbered, replaced, marks) = Default::default();
-        Self { db, identity, numbered, replaced, marks, time, source: Some(source) }
+        Self { db, kinds: Kinds::NONE, identity, numbered, replaced, marks, time, source: Some(source) }
+    }
+
+    /// The kinds of events that this version knows.
+    pub const fn kinds(&self) -> Kinds {
+        self.kinds
     }
 
     /// Part of every cursor.
@@ -278,7 +291,7 @@ impl EventLog {
         let Place { head, stands, unnumbered } = self.stamped(first)?;
         let follows = first.try_get::<Option<i64>>("", "position")?.is_some();
         let rows = if follows { rows.as_slice() } else { &[] };
-        Ok(Advance { head, stands, events: rows.iter().map(event).collect::<Result<_, _>>()?, unnumbered })
+        Ok(Advance { head, stands, events: self.events(rows)?, unnumbered })
     }
 
     /// One row for one event, which is the usual number: each further one is handed over by itself.
@@ -290,13 +303,17 @@ impl EventLog {
         if row.try_get::<Option<i64>>("", "position")?.is_none() {
             return Ok(Advance { head, stands, events: Vec::new(), unnumbered });
         }
-        let mut events = vec![event(&row)?];
+        let mut events = self.events(std::slice::from_ref(&row))?;
         if let Some(first) = events.first().map(|first| first.position).filter(|first| *first < head && limit > 1) {
             events.extend(self.next(first, limit - 1).await?.events);
         }
         // The second statement may see more than the first.
         let head = events.last().map_or(head, |last| last.position.max(head));
         Ok(Advance { head, stands, events, unnumbered })
+    }
+
+    fn events(&self, rows: &[QueryResult]) -> Result<Vec<Event>, Fault> {
+        rows.iter().map(|row| event(row, self.kinds)).collect()
     }
 
     /// Notes what was numbered, and reads what every statement about a place says.
@@ -397,7 +414,7 @@ impl EventLog {
         let own = u32::from(position > 0);
         let values = [(position - i64::from(own)).into(), i64::from(limit.saturating_add(own)).into()];
         let rows = db.query_all_raw(self.db.statement(sql, values)).await?;
-        let mut events: Vec<Event> = rows.iter().map(event).collect::<Result<_, _>>()?;
+        let mut events = self.events(&rows)?;
         let mut stands = None;
         if events.first().is_some_and(|first| first.position == position) {
             stands = Some(Mark::of(events.remove(0).recorded.id));
@@ -419,7 +436,7 @@ impl EventLog {
     ) -> Result<Vec<Event>, Fault> {
         let select = self.select_heard_by(listener, bounds, limit, backward);
         let rows = self.db.reader().query_all_raw(select).await?;
-        let mut events: Vec<Event> = rows.iter().map(event).collect::<Result<_, _>>()?;
+        let mut events = self.events(&rows)?;
         if backward {
             events.reverse();
         }
@@ -430,8 +447,8 @@ impl EventLog {
     pub fn select_heard_by(&self, listener: Listener, bounds: (i64, i64), limit: u32, backward: bool) -> Statement {
         let direction = if backward { "DESC" } else { "ASC" };
         // Named, so that what another version has recorded for the nodes alone takes no place on anybody's page.
-        let told: Vec<EventKind> = EventKind::ALL.iter().copied().filter(|kind| !kind.is_internal()).collect();
-        let (meant, mut values) = viewers::positions(self.db.backend(), listener, &told, bounds, limit, backward);
+        let told: Vec<EventKind> = self.kinds.iter().collect();
+        let (meant, mut values) = viewers::positions(listener, &told, bounds, limit, backward);
         values.push(i64::from(limit).into());
         let sql = format!(
             "SELECT {columns} FROM events WHERE position IN (SELECT position FROM (SELECT DISTINCT position \
@@ -441,19 +458,18 @@ impl EventLog {
         self.db.statement_of(&sql, values)
     }
 
-    /// The first position behind `after` and up to `head` of an event that may be meant for `user`, of one of these kinds;
-    /// none if there is none. All up to `head` must have been numbered. What lies between is not read.
+    /// The first position behind `after` and up to `head` of an event for `listener`, of one of these kinds; none if there
+    /// is none. All up to `head` must have been numbered. What lies between is not read.
     ///
     /// Also none in a simulation, which has no indexes: [`EventLog::can_skip`].
     pub async fn next_for(
         &self,
-        user: Option<UserId>,
+        listener: Listener,
         kinds: &[EventKind],
         after: i64,
         head: i64,
     ) -> Result<Option<i64>, Fault> {
-        let (candidates, values) =
-            viewers::candidates(self.db.backend(), user.map(Uuid::from), kinds, (after, head + 1));
+        let (candidates, values) = viewers::positions(listener, kinds, (after, head + 1), 1, false);
         if candidates.is_empty() {
             return Ok(None);
         }
@@ -642,19 +658,16 @@ async fn first_after(tx: &Tx, gone: i64) -> Result<Option<i64>, DbErr> {
     rows.first().map_or(Ok(None), |row| row.try_get("", "first"))
 }
 
-fn event(row: &QueryResult) -> Result<Event, Fault> {
+fn event(row: &QueryResult, kinds: Kinds) -> Result<Event, Fault> {
+    let kind = kinds.recorded_as(&row.try_get::<String>("", "kind")?);
     Ok(Event {
         position: row.try_get("", "position")?,
         recorded: NewEvent {
             id: row.try_get("", "event_id")?,
-            kind: EventKind::recorded_as(&row.try_get::<String>("", "kind")?),
+            kind,
             subject: row.try_get("", "subject_id")?,
             subject_version: row.try_get("", "subject_version")?,
-            audience: Audience {
-                public: row.try_get("", "is_public")?,
-                owner: row.try_get("", "owner_id")?,
-                claimant: row.try_get("", "claimant_id")?,
-            },
+            audience: Audience::of_row(row, kind)?,
             payload: row.try_get("", "payload")?,
             occurred_at: row.try_get("", "occurred_at")?,
         },

@@ -4,10 +4,13 @@
 //! committed change always has its events and a rolled-back one has none; nobody publishes anything else anywhere.
 //! Events are append-only (triggers hold it) and get contiguous *positions* once committed ([`EventLog::stamp`]), which
 //! is what makes a gap visible: see `log`. Payloads are snapshots that the domains write and read; this module knows no
-//! domain. Only `realtime` delivers.
+//! domain: each describes its kinds of events itself ([`EventKind`]), and [`EventLog`] is opened with all of them ([`Kinds`]).
+//! Only `realtime` delivers.
 
+mod audience;
 mod cursor;
 mod event;
+mod kind;
 mod log;
 mod marks;
 mod retention;
@@ -17,8 +20,10 @@ mod time;
 pub mod verify;
 mod viewers;
 
+pub use audience::{Audience, Hearing, MOST_USERS};
 pub use cursor::{EventCursor, Mark, Point};
-pub use event::{Audience, Event, EventKind, Hearing, NewEvent};
+pub use event::{Event, NewEvent};
+pub use kind::{EventKind, Kinds};
 pub use log::{
     Advance, EventLog, FIRST_KEPT, FORGET_STEP, FORGOTTEN_SO_FAR, LAST_OF_STEP, Listener, Page, ResumeError, record,
 };

@@ -7,7 +7,9 @@
 //! **The bytes**, integers with the highest byte first: the version 1 (1 byte), the hash of the seal before it (32, zeros
 //! for the first), first and last position (8 + 8); then for each event its position (8), id (16), kind (length in 1 byte,
 //! ASCII), subject (16), subject's version (8), 1 if it is public and else 0 (1), owner (16), 1 and the claimant (1 + 16)
-//! or 0 (1), payload (length in 8 bytes, UTF-8), time in milliseconds since 1970 (8).
+//! or 0 (1), payload (length in 8 bytes, UTF-8), time in milliseconds since 1970 (8). Of an event whose list of users says
+//! more than owner and claimant do there follow the byte 255, 1 if admins receive it and else 0 (1), the number of users (4)
+//! and each user (16).
 //!
 //! Called by the task of [`run`], and by `verify`, which computes them anew.
 
@@ -17,6 +19,7 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::audience::{AUDIENCE, Columns};
 use crate::{
     clock::{Clock, Timestamp},
     db::Db,
@@ -27,6 +30,9 @@ use crate::{
 pub const MOST: u32 = 1_000;
 /// Between two looks.
 const PERIOD: Duration = Duration::from_secs(10);
+
+/// Begins the list of an event. No position begins so.
+const LISTED: u8 = 0xff;
 
 /// A SHA-256.
 pub type Hash = [u8; 32];
@@ -69,6 +75,14 @@ impl Sealing {
         hash.update(payload.as_bytes());
         let occurred_at: Timestamp = row.try_get_by_index(9)?;
         hash.update(occurred_at.timestamp_millis().to_be_bytes());
+        // The version before knows no list, and makes the same bytes where it would say no more than the two columns.
+        let columns = Columns::at(row, AUDIENCE)?;
+        let listed = columns.stored().map_err(|fault| DbErr::Custom(fault.to_string()))?;
+        if let Some(listed) = listed.filter(|listed| *listed != columns.pair()) {
+            hash.update([LISTED, u8::from(columns.admins.unwrap_or(false))]);
+            hash.update(u32::try_from(listed.users().len()).unwrap_or(u32::MAX).to_be_bytes());
+            listed.users().iter().for_each(|user| hash.update(Uuid::from(*user).as_bytes()));
+        }
         Ok(())
     }
 

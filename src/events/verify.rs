@@ -5,26 +5,54 @@
 
 use std::collections::VecDeque;
 
-use sea_orm::{ConnectionTrait, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, prelude::Uuid};
 
 use super::{
-    Audience, EventKind, NewEvent,
+    Audience, EventKind, Kinds, NewEvent,
+    audience::{AUDIENCE, Columns},
     seal::{Hash, Sealing},
 };
 use crate::{db::Backend, error::Fault};
 
 /// What a seal is made of, by place.
 pub(super) const COLUMNS: &str = "position, event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, \
-                                  payload, occurred_at";
+                                  payload, occurred_at, recipients, for_admins";
 
 /// Events, and seals, that one query reads.
 const PAGE: i64 = 1_000;
+/// Events that are named of those whose list is wrong.
+const MOST: usize = 1_000;
 
 /// An invariant and the query for what breaks it: rows of `subject` (an id) and `detail` (a text).
-pub fn checks(backend: Backend) -> Vec<(&'static str, String)> {
+pub fn checks(backend: Backend, kinds: Kinds) -> Vec<(&'static str, String)> {
     let last = match backend {
         Backend::Sqlite => "COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)",
         Backend::Postgres => "last_position",
+    };
+    let named = |are: fn(EventKind) -> bool| {
+        let names = kinds.iter().filter(|kind| are(*kind)).map(|kind| format!("'{}'", kind.as_str()));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let (known, public, admins) =
+        (named(|_| true), named(EventKind::is_for_everybody), named(EventKind::is_told_to_admins));
+    // What the triggers make of an event, with names for columns.
+    let viewers = match backend {
+        Backend::Sqlite => {
+            "SELECT zeroblob(16) AS viewer_id, kind, position FROM events WHERE is_public \
+             UNION SELECT unhex(value), e.kind, e.position FROM events e, json_each(e.recipients) WHERE NOT e.is_public \
+             UNION SELECT owner_id, kind, position FROM events WHERE NOT is_public AND recipients IS NULL \
+             UNION SELECT claimant_id, kind, position FROM events \
+                 WHERE NOT is_public AND recipients IS NULL AND claimant_id IS NOT NULL \
+             UNION SELECT x'00000000000000000000000000000001', kind, position FROM events \
+                 WHERE NOT is_public AND COALESCE(for_admins, kind IN ({admins}))"
+                .replace("{admins}", &admins)
+        }
+        Backend::Postgres => {
+            "SELECT v AS viewer_id, e.kind, e.position FROM events e, \
+             viewers_of(e.is_public, e.recipients, e.owner_id, e.claimant_id, e.for_admins, e.kind) AS v \
+             WHERE e.position IS NOT NULL"
+                .to_owned()
+        }
     };
     vec![
         (
@@ -40,16 +68,33 @@ pub fn checks(backend: Backend) -> Vec<(&'static str, String)> {
         ),
         (
             "7 only what everybody may see of a job is public",
-            "SELECT event_id AS subject, kind || ' is public' AS detail FROM events \
-             WHERE is_public AND kind NOT IN ('JOB_POSTED', 'JOB_UPDATED')"
-                .into(),
+            format!(
+                "SELECT event_id AS subject, kind || ' is public' AS detail FROM events \
+                 WHERE is_public AND kind NOT IN ({public})"
+            ),
+        ),
+        (
+            "7 admins receive the events of which the kind says so",
+            format!(
+                "SELECT event_id AS subject, kind || ' for admins: ' || CAST(for_admins AS TEXT) AS detail FROM events \
+                 WHERE for_admins <> (kind IN ({admins})) AND kind IN ({known})"
+            ),
+        ),
+        (
+            "7 an event is found by those whom it is for, and by nobody else",
+            format!(
+                "SELECT NULL AS subject, d.kind || ' at ' || d.position || ' is not found by all' AS detail \
+                 FROM (SELECT * FROM ({viewers}) AS v EXCEPT SELECT viewer_id, kind, position FROM event_viewers) d \
+                 UNION ALL SELECT NULL, w.kind || ' at ' || w.position || ' is found by others' \
+                 FROM (SELECT viewer_id, kind, position FROM event_viewers EXCEPT SELECT * FROM ({viewers}) AS v) w"
+            ),
         ),
     ]
 }
 
 /// The log from its first event to its last, page by page, with its seals.
-#[derive(Default)]
 pub struct Walk {
+    kinds: Kinds,
     position: i64,
     seals: VecDeque<Seal>,
     /// Up to where seals were read, and the hash of the last one that was taken.
@@ -61,6 +106,8 @@ pub struct Walk {
     pub right: u64,
     /// What is wrong with the seals.
     pub broken: Vec<String>,
+    /// Events whose list of users is not what the columns beside it say.
+    pub unlisted: Vec<String>,
 }
 
 struct Seal {
@@ -70,12 +117,22 @@ struct Seal {
 }
 
 impl Walk {
-    /// From the first event that is kept.
-    pub async fn begin(db: &impl ConnectionTrait) -> Result<Self, Fault> {
+    /// From the first event that is kept; what is not of these kinds is unknown.
+    pub async fn begin(db: &impl ConnectionTrait, kinds: Kinds) -> Result<Self, Fault> {
         let sql = "SELECT forgotten_position FROM event_log WHERE id = 1";
         let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
         let row = row.ok_or_else(|| Fault::corrupt("event_log has no row"))?;
-        Ok(Self { position: row.try_get_by_index(0)?, ..Self::default() })
+        Ok(Self {
+            kinds,
+            position: row.try_get_by_index(0)?,
+            seals: VecDeque::new(),
+            sealed: 0,
+            before: None,
+            open: None,
+            right: 0,
+            broken: Vec::new(),
+            unlisted: Vec::new(),
+        })
     }
 
     /// The next events; none at the end.
@@ -91,16 +148,14 @@ impl Walk {
             if let Some((_, Some(sealing))) = &mut self.open {
                 sealing.add(row)?;
             }
+            let kind = self.kinds.recorded_as(&row.try_get_by_index::<String>(2)?);
+            let audience = self.audience(row, kind)?;
             events.push(NewEvent {
                 id: row.try_get_by_index(1)?,
-                kind: EventKind::recorded_as(&row.try_get_by_index::<String>(2)?),
+                kind,
                 subject: row.try_get_by_index(3)?,
                 subject_version: row.try_get_by_index(4)?,
-                audience: Audience {
-                    public: row.try_get_by_index(5)?,
-                    owner: row.try_get_by_index(6)?,
-                    claimant: row.try_get_by_index(7)?,
-                },
+                audience,
                 payload: row.try_get_by_index(8)?,
                 occurred_at: row.try_get_by_index(9)?,
             });
@@ -109,6 +164,22 @@ impl Walk {
             self.reach(db, i64::MAX).await?;
         }
         Ok(events)
+    }
+
+    /// Who an event is for. Where the list is another one than the two columns of the version before say, these count, so
+    /// that whose event it is will not agree; and it is told here, too.
+    fn audience(&mut self, row: &QueryResult, kind: EventKind) -> Result<Audience, Fault> {
+        let columns = Columns::at(row, AUDIENCE)?;
+        let audience = columns.audience(kind)?;
+        let pair = columns.pair();
+        if kind == EventKind::UNKNOWN || audience.users().iter().take(2).eq(pair.users()) {
+            return Ok(audience);
+        }
+        if self.unlisted.len() < MOST {
+            let id: Uuid = row.try_get_by_index(1)?;
+            self.unlisted.push(format!("{id}: its list names others than its owner and its claimant"));
+        }
+        Ok(pair.public(audience.public).admins(audience.admins))
     }
 
     /// The hash of the last seal, for somebody to keep elsewhere.

@@ -7,9 +7,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     JobError, Jobs,
+    events::JobSnapshot,
     filter::JobFilter,
     list::{self, JobFilterInput, JobQuery as JobListQuery, JobsOf},
-    model::{self, Job, JobSnapshot},
+    model::{self, Job},
     service::{JobPatch, NewJob},
 };
 use crate::{

@@ -1,6 +1,6 @@
-//! How delivery finds those who want to hear of a job: the terms that its events carry and that filters ask for.
+//! What a subscription to jobs asks for, in the terms that their events carry (`events`).
 //!
-//! Called by `graphql` for subscriptions and by the hub for events. A filter's terms are the fewest of which each answer
+//! Called by `subscription`. A filter's terms are the fewest of which each answer
 //! must carry one; its other conditions are looked at only for the events that do.
 //!
 //! **Whose jobs.** [`in_mine`] is what a page of one's own jobs asks for: all that happens to the jobs to which the
@@ -8,40 +8,24 @@
 //! first posting, which is a change too. Who the listener is decides the event's own audience, so listeners who ask in the
 //! same words share a group like all others.
 
-use uuid::Uuid;
-
 use super::{
+    events::{DRAFT_UPDATED, JOB_POSTED, JOB_UPDATED, JobSnapshot, JobUpdate},
     filter::JobFilter,
-    model::{JobFacts, JobSnapshot, JobStatus, JobUpdate},
+    model::{JobFacts, JobStatus},
 };
 use crate::{
-    error::Fault,
     events::EventKind,
-    ids::{JobId, SkillId, UserId},
+    ids::{JobId, UserId},
     realtime::{Delivery, Interest, Terms},
 };
 
 /// What happens to a job; changes first, since that is what is subscribed to.
-const MINE: &[EventKind] = &[EventKind::JobUpdated, EventKind::DraftUpdated, EventKind::JobPosted];
-
-/// What an event of a job can be found by: the job, its client, and its skills before and after.
-pub(crate) fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, Fault> {
-    let (snapshot, before): (_, &[SkillId]) = if delivery.kind() == EventKind::JobPosted {
-        (delivery.payload::<JobSnapshot>()?, &[])
-    } else {
-        let update = delivery.payload::<JobUpdate>()?;
-        (&update.snapshot, &update.before.skills)
-    };
-    let after = snapshot.skills.iter().map(|skill| skill.id);
-    let gone = before.iter().copied().filter(|skill| snapshot.skills.iter().all(|kept| kept.id != *skill));
-    let named = [snapshot.job.id.into(), snapshot.job.client_id.into()];
-    Ok(named.into_iter().chain(after.chain(gone).map(Uuid::from)).collect())
-}
+const MINE: &[EventKind] = &[JOB_UPDATED, DRAFT_UPDATED, JOB_POSTED];
 
 /// Jobs that become OPEN and answer the filter.
 pub(super) fn in_posted(filter: JobFilter) -> Interest {
     let bytes = filter.bytes();
-    let interest = Interest::matching(EventKind::JobPosted, terms_of(&filter, None), move |delivery| {
+    let interest = Interest::matching(JOB_POSTED, terms_of(&filter, None), move |delivery| {
         Ok(filter.matches(&delivery.payload::<JobSnapshot>()?.into()))
     });
     interest.keeping(bytes)
@@ -50,7 +34,7 @@ pub(super) fn in_posted(filter: JobFilter) -> Interest {
 /// Changes of this job, if one is named, that answer the filter before or after.
 pub(super) fn in_updated(job: Option<JobId>, filter: JobFilter) -> Interest {
     let bytes = filter.bytes();
-    let interest = Interest::matching(EventKind::JobUpdated, terms_of(&filter, job), move |delivery| {
+    let interest = Interest::matching(JOB_UPDATED, terms_of(&filter, job), move |delivery| {
         Ok(answers(delivery.payload::<JobUpdate>()?, job, &filter))
     });
     interest.keeping(bytes)
@@ -60,7 +44,7 @@ pub(super) fn in_updated(job: Option<JobId>, filter: JobFilter) -> Interest {
 pub(super) fn in_mine(job: Option<JobId>, filter: JobFilter) -> Interest {
     let bytes = filter.bytes();
     let interest = Interest::of_parties(MINE, terms_of(&filter, job), left, move |delivery| {
-        if delivery.kind() != EventKind::JobPosted {
+        if delivery.kind() != JOB_POSTED {
             return Ok(answers(delivery.payload::<JobUpdate>()?, job, &filter));
         }
         // A job that opens again has told so by a change.
@@ -82,7 +66,7 @@ fn answers(update: &JobUpdate, job: Option<JobId>, filter: &JobFilter) -> bool {
 /// Who was party to the job until this change.
 fn left(delivery: &Delivery) -> Option<UserId> {
     match delivery.kind() {
-        EventKind::JobUpdated => delivery.payload::<JobUpdate>().ok()?.left,
+        JOB_UPDATED => delivery.payload::<JobUpdate>().ok()?.left,
         _ => None,
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod entity;
 pub mod error;
+pub mod events;
 pub mod filter;
 pub(crate) mod graphql;
 pub(crate) mod interest;

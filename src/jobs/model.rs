@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    accounts::model::{Skill, UserCard},
+    accounts::model::Skill,
     auth::actor::Actor,
     clock::Timestamp,
-    events::Audience,
     ids::{JobId, SkillId, UserId},
     money::Money,
     named_enum,
@@ -222,11 +221,6 @@ impl Job {
     pub const fn was_drafted(&self) -> bool {
         self.version > 1
     }
-
-    /// Who may hear of a change to it.
-    pub const fn audience(&self, public: bool) -> Audience {
-        Audience { public, owner: self.client_id, claimant: self.claimant_id }
-    }
 }
 
 /// What a filter looks at. Kept in the event for the job before the change, since a filter that matches either side of
@@ -256,37 +250,6 @@ impl JobFacts {
             posted_at: job.posted_at,
         }
     }
-}
-
-/// A job as an event keeps it: with all that the usual selection needs, so that a replay needs no database and reads
-/// the same, byte for byte.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobSnapshot {
-    /// The job after the change.
-    pub job: Job,
-    /// What it asks for.
-    pub skills: Vec<Skill>,
-    /// Who pays.
-    pub client: UserCard,
-}
-
-/// What a `jobUpdated` event keeps.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobUpdate {
-    /// After the change.
-    pub snapshot: JobSnapshot,
-    /// What changed.
-    pub changes: Vec<JobChange>,
-    /// The status before, if it changed.
-    pub previous_status: Option<JobStatus>,
-    /// What a filter looks at, before the change.
-    pub before: JobFacts,
-    /// Who was party to the job until this change and is no more: the freelancer whose claim ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub left: Option<UserId>,
-    /// Whether a `claimUpdated` event of the same transaction tells what happened to the claim. `verify` looks for it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub claim_told: bool,
 }
 
 #[cfg(test)]

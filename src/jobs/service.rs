@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     entity::{job_skills, jobs},
     error::JobError,
-    model::{Job, JobChange, JobFacts, JobSnapshot, JobStatus, JobUpdate, Step},
+    events::{JobSnapshot, JobUpdate, posted, updated},
+    model::{Job, JobChange, JobFacts, JobStatus, Step},
     quota::DraftQuota,
 };
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
     clock::{Clock, Timestamp},
     db::{Db, Tx},
     error::{Fault, Invalid},
-    events::{self, EventKind, NewEvent},
+    events,
     idempotency::{IdempotencyKey, Once, once_if_in, once_in},
     ids::{Ids, JobId, SkillId, UserId},
     money::Money,
@@ -483,11 +484,11 @@ impl Jobs {
         if snapshot.job.withheld {
             return Ok(());
         }
-        self.record_in(tx, EventKind::JobPosted, &snapshot.job, true, snapshot).await
+        Ok(events::record(tx, posted(self.ids.next(), snapshot, self.clock.now())?).await?)
     }
 
     async fn record_posted_knowing_in(&self, tx: &Tx, job: &Job, around: Around) -> Result<(), Fault> {
-        self.record_in(tx, EventKind::JobPosted, job, true, &around.snapshot(job)).await
+        Ok(events::record(tx, posted(self.ids.next(), &around.snapshot(job), self.clock.now())?).await?)
     }
 
     /// Records a change of a job, which its author alone hears of as long as it was never posted.
@@ -501,14 +502,11 @@ impl Jobs {
         around: Around,
     ) -> Result<JobSnapshot, Fault> {
         let changes: Vec<JobChange> = changes.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
-        let posted = job.posted_at.is_some();
-        let kind = if posted { EventKind::JobUpdated } else { EventKind::DraftUpdated };
-        let public = posted && changes.iter().any(|change| change.is_public());
         let previous_status = (before.status != job.status).then_some(before.status);
         let snapshot = around.snapshot(job);
         let claim_told = changes.contains(&JobChange::Claim);
         let update = JobUpdate { snapshot, changes, previous_status, before, left, claim_told };
-        self.record_in(tx, kind, job, public, &update).await?;
+        events::record(tx, updated(self.ids.next(), &update, self.clock.now())?).await?;
         Ok(update.snapshot)
     }
 
@@ -545,26 +543,6 @@ impl Jobs {
             }
         }
         Ok(Around { skills, client, suspended: first.try_get("", "suspended")? })
-    }
-
-    async fn record_in(
-        &self,
-        tx: &Tx,
-        kind: EventKind,
-        job: &Job,
-        public: bool,
-        payload: &impl Serialize,
-    ) -> Result<(), Fault> {
-        let event = NewEvent {
-            id: self.ids.next(),
-            kind,
-            subject: job.id.into(),
-            subject_version: job.version,
-            audience: job.audience(public),
-            payload: serde_json::to_string(payload).map_err(Fault::corrupt)?,
-            occurred_at: self.clock.now(),
-        };
-        Ok(events::record(tx, event).await?)
     }
 
     /// A job as the transaction sees it, whoever asks.

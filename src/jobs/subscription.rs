@@ -6,14 +6,14 @@ use async_graphql::{Context, ID, Object, Result, Subscription, futures_util::Str
 
 use super::{
     Jobs,
+    events::{JOB_POSTED, JobSnapshot, JobUpdate},
     filter::JobFilter,
     graphql::{JobChange, JobFilterArgument, JobObject, JobStatus, top_level, visible_job},
-    interest,
-    model::{self, JobSnapshot, JobUpdate},
+    interest, model,
 };
 use crate::{
     auth::actor::Actor,
-    events::{EventKind, Hearing},
+    events::Hearing,
     graphql::{
         context::{ContextExt, signed_in},
         errors::ErrorCode,
@@ -84,7 +84,7 @@ impl JobUpdatedEvent {
     /// rights decide the private fields of the job in it, when those are resolved. The first posting of a job is a change
     /// for those who are party to it.
     fn of(delivery: Arc<Delivery>, hearing: Hearing) -> Result<Self> {
-        if delivery.kind() == EventKind::JobPosted {
+        if delivery.kind() == JOB_POSTED {
             let snapshot = delivery.payload::<JobSnapshot>()?;
             let drafted = snapshot.job.was_drafted();
             let details = (!drafted).then_some(JobChange::Details);

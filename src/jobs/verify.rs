@@ -8,13 +8,10 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, prelude::U
 
 use super::{
     entity::jobs,
-    model::{Job, JobSnapshot, JobUpdate},
+    events::{DRAFT_UPDATED, JOB_POSTED, JOB_UPDATED, JobSnapshot, JobUpdate, audience},
+    model::Job,
 };
-use crate::{
-    error::Fault,
-    events::{EventKind, NewEvent},
-    ids::JobId,
-};
+use crate::{error::Fault, events::NewEvent, ids::JobId};
 
 /// An invariant and the query for what breaks it: rows of `subject` (an id) and `detail` (a text).
 pub fn checks() -> Vec<(&'static str, String)> {
@@ -82,18 +79,11 @@ pub async fn events_agree(
     let mut told: Vec<(&NewEvent, JobSnapshot, bool)> = Vec::new();
     for event in events {
         let read = match event.kind {
-            EventKind::JobPosted => serde_json::from_str(&event.payload).map(|snapshot| (snapshot, true)),
-            EventKind::JobUpdated => serde_json::from_str(&event.payload)
+            JOB_POSTED => serde_json::from_str(&event.payload).map(|snapshot| (snapshot, true)),
+            JOB_UPDATED => serde_json::from_str(&event.payload)
                 .map(|update: JobUpdate| (update.snapshot, update.changes.iter().any(|change| change.is_public()))),
-            EventKind::DraftUpdated => {
-                serde_json::from_str(&event.payload).map(|update: JobUpdate| (update.snapshot, false))
-            }
-            EventKind::ClaimUpdated
-            | EventKind::WalletUpdated
-            | EventKind::NotificationReceived
-            | EventKind::SessionEnded
-            | EventKind::RightsChanged
-            | EventKind::Unknown => continue,
+            DRAFT_UPDATED => serde_json::from_str(&event.payload).map(|update: JobUpdate| (update.snapshot, false)),
+            _ => continue,
         };
         match read {
             Ok((snapshot, public)) => told.push((event, snapshot, public)),
@@ -107,7 +97,7 @@ pub async fn events_agree(
     for (event, JobSnapshot { job, client, .. }, public) in told {
         let why = if Uuid::from(job.id) != event.subject || job.version != event.subject_version {
             "it is about another job or version than it says"
-        } else if event.audience != job.audience(public) || client.id != job.client_id {
+        } else if event.audience != audience(event.kind, &job, public) || client.id != job.client_id {
             "it is for others than the job's parties"
         } else if !rows.get(&job.id).is_some_and(|row| is_later_or_same(row, &job)) {
             "the job is not as the event has it"

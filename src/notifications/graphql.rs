@@ -9,6 +9,7 @@ use async_graphql::{
 
 use super::{
     NotificationError, Notifications,
+    events::NOTIFICATION_RECEIVED,
     model::{self, Details, Notification, Subject},
     service::Inbox,
 };
@@ -17,7 +18,6 @@ use crate::{
     claims::graphql::visible_claim,
     connection,
     error::Fault,
-    events::EventKind,
     graphql::{
         connections::edges,
         context::{ContextExt, denied, signed_in},
@@ -307,6 +307,6 @@ impl NotificationSubscription {
             return Ok(only(NotificationReceivedEvent::of(delivery)));
         }
         signed_in(ctx)?;
-        listen(ctx, Interest::all(EventKind::NotificationReceived), after.as_deref()).await
+        listen(ctx, Interest::all(NOTIFICATION_RECEIVED), after.as_deref()).await
     }
 }

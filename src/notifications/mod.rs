@@ -6,6 +6,7 @@
 
 pub mod entity;
 pub mod error;
+pub mod events;
 pub(crate) mod graphql;
 pub mod model;
 mod old;

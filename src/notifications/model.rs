@@ -53,6 +53,9 @@ pub enum Subject {
     Transaction(TransactionId),
 }
 
+/// The kinds of subjects, as [`Subject::to_columns`] names them.
+pub const SUBJECT_KINDS: [&str; 3] = ["JOB", "CLAIM", "TRANSACTION"];
+
 impl Subject {
     /// As two columns hold it.
     pub fn to_columns(self) -> (&'static str, Uuid) {

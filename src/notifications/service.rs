@@ -10,6 +10,7 @@ use sea_orm::{
 use super::{
     entity::{self, Column, Entity},
     error::NotificationError,
+    events::received,
     model::{Details, Notification, NotificationKind, Subject},
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     clock::Clock,
     db::{Db, Tx},
     error::{Fault, Invalid},
-    events::{self, Audience, EventKind, NewEvent},
+    events,
     ids::{Ids, NotificationId, UserId},
     money::Currency,
     page::{Page, PageRequest, read_all},
@@ -88,16 +89,7 @@ impl Notifications {
             read_at: Set(None),
         };
         tx.defer_built(&Entity::insert(row)).await?;
-        let event = NewEvent {
-            id: self.ids.next(),
-            kind: EventKind::NotificationReceived,
-            subject: user.into(),
-            subject_version: 0,
-            audience: Audience { public: false, owner: user, claimant: None },
-            payload: serde_json::to_string(&notification).map_err(Fault::corrupt)?,
-            occurred_at: now,
-        };
-        Ok(events::record(tx, event).await?)
+        Ok(events::record(tx, received(self.ids.next(), &notification)?).await?)
     }
 
     /// Marks everything read up to and including `up_to`, which must stand in the caller's own inbox. In steps, the newest

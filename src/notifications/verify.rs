@@ -8,13 +8,10 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, prelude::U
 
 use super::{
     entity::{Column, Entity},
+    events::{NOTIFICATION_RECEIVED, audience},
     model::Notification,
 };
-use crate::{
-    error::Fault,
-    events::{EventKind, NewEvent},
-    ids::NotificationId,
-};
+use crate::{error::Fault, events::NewEvent, ids::NotificationId};
 
 /// An invariant and the query for what breaks it: rows of `subject` (an id) and `detail` (a text).
 pub fn checks() -> Vec<(&'static str, String)> {
@@ -36,7 +33,7 @@ pub async fn events_agree(
     wrong: &mut Vec<String>,
 ) -> Result<(), Fault> {
     let mut told: Vec<(&NewEvent, Notification)> = Vec::new();
-    for event in events.iter().filter(|event| event.kind == EventKind::NotificationReceived) {
+    for event in events.iter().filter(|event| event.kind == NOTIFICATION_RECEIVED) {
         match serde_json::from_str(&event.payload) {
             Ok(notification) => told.push((event, notification)),
             Err(error) => wrong.push(format!("{}: cannot be read: {error}", Uuid::from(event.id))),
@@ -48,9 +45,8 @@ pub async fn events_agree(
         rows.into_iter().map(|row| Ok((row.id, Notification::try_from(row)?))).collect::<Result<_, Fault>>()?;
     for (event, notification) in told {
         let owner = notification.user_id;
-        let audience = (event.audience.public, event.audience.owner, event.audience.claimant);
         let row = rows.get(&notification.id);
-        let why = if Uuid::from(owner) != event.subject || audience != (false, owner, None) {
+        let why = if Uuid::from(owner) != event.subject || event.audience != audience(owner) {
             "it is for somebody else than the inbox's owner"
         } else if row.is_none() {
             "the inbox has no such entry"

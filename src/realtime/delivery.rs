@@ -29,7 +29,7 @@ use uuid::Uuid;
 use crate::{
     clock::Timestamp,
     error::Fault,
-    events::{Audience, Event, EventCursor, EventKind, Mark},
+    events::{Audience, Event, EventCursor, EventKind, Mark, NewEvent},
     ids::EventId,
 };
 
@@ -157,14 +157,15 @@ impl Delivery {
     }
 
     /// Who may hear of it.
-    pub const fn audience(&self) -> Audience {
-        self.event.recorded.audience
+    pub const fn audience(&self) -> &Audience {
+        &self.event.recorded.audience
     }
 
     /// What it takes in memory by itself, in bytes: with the place that a ring or a backlog has for it, and without what is
     /// made of it.
-    pub(super) const fn size(&self) -> usize {
-        ARC + size_of::<Self>() + self.event.recorded.payload.capacity() + 2 * size_of::<Arc<Self>>()
+    pub(super) fn size(&self) -> usize {
+        let NewEvent { payload, audience, .. } = &self.event.recorded;
+        ARC + size_of::<Self>() + payload.capacity() + audience.heap_bytes() + 2 * size_of::<Arc<Self>>()
     }
 
     #[cfg(test)]
@@ -274,16 +275,16 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::{clock::Clock, events::NewEvent, ids::Ids};
+    use crate::{clock::Clock, ids::Ids};
 
     fn delivery() -> Delivery {
         let ids = Ids::seeded(Clock::system(), 1);
         let recorded = NewEvent {
             id: ids.next(),
-            kind: EventKind::JobPosted,
+            kind: EventKind::named("SOMETHING").for_everybody(),
             subject: Uuid::nil(),
             subject_version: 1,
-            audience: Audience { public: true, owner: ids.next(), claimant: None },
+            audience: Audience::of([ids.next()]).public(true),
             payload: "{}".into(),
             occurred_at: Clock::system().now(),
         };

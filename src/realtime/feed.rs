@@ -30,7 +30,12 @@ use super::{
 };
 use tokio::{sync::OwnedSemaphorePermit, time::sleep};
 
-use crate::{auth::actor::Origin, backoff::BackOff, error::Fault, events::Hearing};
+use crate::{
+    auth::actor::Origin,
+    backoff::BackOff,
+    error::Fault,
+    events::{Hearing, Listener},
+};
 
 /// Results of single viewers that are made before the reader is asked whether there is room for them.
 const BATCH: usize = 32;
@@ -202,10 +207,11 @@ impl Feed {
             self.owed += SKIP;
         }
         let _turn = self.turn().await;
-        let user = self.member.viewer.actor.user();
+        let actor = &self.member.viewer.actor;
+        let listener = Listener { user: actor.user(), admin: actor.is_admin() };
         let kinds = self.seat.section.interest().kinds();
         let found = async {
-            let next = log.next_for(user, kinds, position, head).await?;
+            let next = log.next_for(listener, kinds, position, head).await?;
             // Afterwards: what was forgotten while it was looked for was not found.
             let kept = log.oldest().await?.is_some_and(|oldest| oldest <= position + 1);
             Ok::<_, Fault>(kept.then_some(next))

@@ -81,7 +81,7 @@ struct Published {
     ring: Ring,
     groups: HashMap<SelectionKey, Opened>,
     sections: HashMap<SharingKey, Seated>,
-    index: [Index; EventKind::ALL.len()],
+    index: HashMap<EventKind, Index>,
     /// Of groups and of sections.
     last_number: u64,
     /// For whom private events are wanted here, by how many subscriptions.
@@ -393,8 +393,8 @@ impl Published {
     /// The groups that want an event, each with its sections that do. One without terms could not be read: it goes to
     /// all who listen to its kind, as those who catch up meet it, and its execution tells them.
     fn wanted(&self, delivery: &Delivery, terms: Option<&[Uuid]>) -> Vec<(Arc<Group>, Vec<Arc<Section>>)> {
-        let index = &self.index[delivery.kind() as usize];
         let mut wanted: Vec<(Arc<Group>, Vec<Arc<Section>>)> = Vec::new();
+        let Some(index) = self.index.get(&delivery.kind()) else { return wanted };
         let mut known: HashMap<u64, usize> = HashMap::new();
         let mut last = None;
         index.candidates(terms, |section| {
@@ -437,7 +437,7 @@ impl Published {
         let section = Arc::new(Section::new(number, key, Arc::clone(&opened.group), interest));
         opened.group.open(&section);
         for kind in section.interest().kinds() {
-            self.index[*kind as usize].insert(&section);
+            self.index.entry(*kind).or_default().insert(&section);
         }
         self.sections.insert(key, Seated { section: Arc::clone(&section), seats: 1 });
         metrics::gauge!("lancewire_sections").increment(1.0);
@@ -453,7 +453,9 @@ impl Published {
         }
         let seated = seated.remove();
         for kind in section.interest().kinds() {
-            self.index[*kind as usize].remove(section);
+            if let Some(index) = self.index.get_mut(kind) {
+                index.remove(section);
+            }
         }
         section.group().close(section);
         metrics::gauge!("lancewire_sections").decrement(1.0);

@@ -6,11 +6,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt, slice,
+    fmt,
     sync::Arc,
 };
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use uuid::Uuid;
 
 use super::{Delivery, section::Section};
@@ -42,7 +42,7 @@ pub type Leaving = fn(&Delivery) -> Option<UserId>;
 /// The events that a subscription asks for. The same for all who give the same arguments: it must not depend on the
 /// viewer.
 pub struct Interest {
-    kinds: &'static [EventKind],
+    kinds: SmallVec<[EventKind; 1]>,
     pub(super) terms: Terms,
     /// Asks for what concerns the listener alone, be the event public or not.
     parties: Option<Leaving>,
@@ -75,8 +75,8 @@ impl Circle {
 
 impl Interest {
     /// Every event of a kind.
-    pub const fn all(kind: EventKind) -> Self {
-        Self { kinds: alone(kind), terms: Terms::Any, parties: None, predicate: None, bytes: 0 }
+    pub fn all(kind: EventKind) -> Self {
+        Self { kinds: smallvec![kind], terms: Terms::Any, parties: None, predicate: None, bytes: 0 }
     }
 
     /// The events of a kind that satisfy `predicate`. All of these carry one of `terms`, which only find them sooner: who
@@ -86,18 +86,18 @@ impl Interest {
         terms: Terms,
         predicate: impl Fn(&Delivery) -> Result<bool, Fault> + Send + Sync + 'static,
     ) -> Self {
-        Self { kinds: alone(kind), terms, parties: None, predicate: Some(Box::new(predicate)), bytes: 0 }
+        Self { kinds: smallvec![kind], terms, parties: None, predicate: Some(Box::new(predicate)), bytes: 0 }
     }
 
     /// The events of these kinds that satisfy `predicate`, for those alone whom each names, and for whom it names no more:
     /// they hear what is public of it. Terms as in [`Interest::matching`].
     pub fn of_parties(
-        kinds: &'static [EventKind],
+        kinds: &[EventKind],
         terms: Terms,
         leaving: Leaving,
         predicate: impl Fn(&Delivery) -> Result<bool, Fault> + Send + Sync + 'static,
     ) -> Self {
-        Self { kinds, terms, parties: Some(leaving), predicate: Some(Box::new(predicate)), bytes: 0 }
+        Self { kinds: kinds.into(), terms, parties: Some(leaving), predicate: Some(Box::new(predicate)), bytes: 0 }
     }
 
     /// The same, whose predicate keeps so many bytes in memory.
@@ -116,8 +116,8 @@ impl Interest {
     }
 
     /// The kinds of events that it asks for; at least one.
-    pub(super) const fn kinds(&self) -> &'static [EventKind] {
-        self.kinds
+    pub(super) fn kinds(&self) -> &[EventKind] {
+        &self.kinds
     }
 
     /// Whether its listeners may hear what others may not.
@@ -136,15 +136,15 @@ impl Interest {
         if kind.is_internal() || !self.kinds.contains(&kind) {
             return Circle::default();
         }
-        let named = audience.parties().map(|party| (party, Hearing::Own));
+        let named = audience.users().iter().map(|party| (*party, Hearing::Own));
         match self.parties {
             None if kind.has_parties() => {
-                Circle { everybody: audience.public, admins: kind.is_told_to_admins(), parties: named.collect() }
+                Circle { everybody: audience.public, admins: audience.admins, parties: named.collect() }
             }
             None => Circle { everybody: audience.public, ..Circle::default() },
             Some(leaving) => {
                 let left = audience.public.then(|| leaving(delivery)).flatten();
-                let left = left.filter(|left| audience.parties().all(|party| party != *left));
+                let left = left.filter(|left| !audience.users().contains(left));
                 let left = left.map(|left| (left, Hearing::Public));
                 Circle { parties: named.chain(left).collect(), ..Circle::default() }
             }
@@ -156,12 +156,6 @@ impl Interest {
         let satisfied = |predicate: &Predicate| predicate(delivery).unwrap_or(true);
         self.kinds.contains(&delivery.kind()) && self.predicate.as_ref().is_none_or(satisfied)
     }
-}
-
-/// A list of one kind.
-const fn alone(kind: EventKind) -> &'static [EventKind] {
-    // In the order of their numbers.
-    slice::from_ref(&EventKind::ALL[kind as usize])
 }
 
 impl fmt::Debug for Interest {

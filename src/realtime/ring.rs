@@ -80,10 +80,10 @@ mod tests {
         let ids = Ids::seeded(Clock::system(), 1);
         let recorded = NewEvent {
             id: ids.next(),
-            kind: EventKind::JobPosted,
+            kind: EventKind::named("SOMETHING").for_everybody(),
             subject: Uuid::nil(),
             subject_version: 1,
-            audience: Audience { public: true, owner: ids.next(), claimant: None },
+            audience: Audience::of([ids.next()]).public(true),
             payload: "x".repeat(1_000),
             occurred_at: Clock::system().now(),
         };

@@ -12,13 +12,11 @@ use async_graphql::{
         stream::{self, BoxStream},
     },
 };
-use uuid::Uuid;
 
 use crate::{
     auth::actor::Actor,
-    claims::subscription::ClaimUpdatedEvent,
-    error::Fault,
-    events::{self, EventKind, Hearing, Listener, Mark, Point, ResumeError},
+    claims::{events::CLAIM_UPDATED, subscription::ClaimUpdatedEvent},
+    events::{self, Hearing, Listener, Mark, Point, ResumeError},
     graphql::{
         connections::{MAX_PAGE, PageInfo},
         context::ContextExt,
@@ -26,12 +24,12 @@ use crate::{
         scalars::DateTime,
     },
     jobs::{
-        self,
+        events::{DRAFT_UPDATED, JOB_POSTED, JOB_UPDATED},
         subscription::{JobPostedEvent, JobUpdatedEvent},
     },
-    notifications::graphql::NotificationReceivedEvent,
+    notifications::{events::NOTIFICATION_RECEIVED, graphql::NotificationReceivedEvent},
     realtime::{Delivery, Hub, Interest},
-    wallet::graphql::WalletUpdatedEvent,
+    wallet::{events::WALLET_UPDATED, graphql::WalletUpdatedEvent},
 };
 
 /// A committed change. Delivery is at least once and in order; drop an `id` already seen.
@@ -58,16 +56,12 @@ impl Event {
     /// What the viewer hears of an event that they were entitled to, if anything.
     fn heard(actor: &Actor, delivery: Arc<Delivery>) -> Result<Option<Self>> {
         Ok(match delivery.kind() {
-            EventKind::JobPosted => Some(Self::JobPosted(JobPostedEvent::of(delivery)?)),
-            EventKind::JobUpdated | EventKind::DraftUpdated => {
-                JobUpdatedEvent::heard(actor, delivery)?.map(Self::JobUpdated)
-            }
-            EventKind::ClaimUpdated => Some(Self::ClaimUpdated(ClaimUpdatedEvent::of(delivery)?)),
-            EventKind::WalletUpdated => Some(Self::WalletUpdated(WalletUpdatedEvent::of(delivery)?)),
-            EventKind::NotificationReceived => {
-                Some(Self::NotificationReceived(NotificationReceivedEvent::of(delivery)?))
-            }
-            EventKind::SessionEnded | EventKind::RightsChanged | EventKind::Unknown => None,
+            JOB_POSTED => Some(Self::JobPosted(JobPostedEvent::of(delivery)?)),
+            JOB_UPDATED | DRAFT_UPDATED => JobUpdatedEvent::heard(actor, delivery)?.map(Self::JobUpdated),
+            CLAIM_UPDATED => Some(Self::ClaimUpdated(ClaimUpdatedEvent::of(delivery)?)),
+            WALLET_UPDATED => Some(Self::WalletUpdated(WalletUpdatedEvent::of(delivery)?)),
+            NOTIFICATION_RECEIVED => Some(Self::NotificationReceived(NotificationReceivedEvent::of(delivery)?)),
+            _ => None,
         })
     }
 }
@@ -145,19 +139,6 @@ pub(crate) async fn listen<T: Send + 'static>(
     let after = hub.resume_point(&cursors).await.map_err(refused_cursor)?;
     *beginning.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(Begun { interest, after });
     Ok(stream::empty().boxed())
-}
-
-/// What an event can be found by, in the terms of the interests that the domains describe.
-pub fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, Fault> {
-    match delivery.kind() {
-        EventKind::JobPosted | EventKind::JobUpdated | EventKind::DraftUpdated => jobs::interest::terms(delivery),
-        EventKind::ClaimUpdated
-        | EventKind::WalletUpdated
-        | EventKind::NotificationReceived
-        | EventKind::SessionEnded
-        | EventKind::RightsChanged
-        | EventKind::Unknown => Ok(Vec::new()),
-    }
 }
 
 fn refused_cursor(error: ResumeError) -> Error {

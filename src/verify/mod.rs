@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     claims,
     db::{Backend, Db, Transaction},
+    domains,
     error::Fault,
     events, jobs, notifications, wallet,
 };
@@ -67,7 +68,7 @@ pub async fn examine(db: &Db, progress: &(dyn Fn(&str) + Sync)) -> Result<Report
         jobs::verify::checks(),
         claims::verify::checks(),
         notifications::verify::checks(),
-        events::verify::checks(backend),
+        events::verify::checks(backend, domains::KINDS),
     ];
     for (invariant, sql) in checks.into_iter().flatten() {
         progress(invariant);
@@ -124,7 +125,7 @@ async fn rows(snapshot: &Transaction, db: &Db, sql: &str) -> Result<Vec<String>,
 
 /// Reads the log once, and compares each event with itself, with its rows and with its seal.
 async fn walk(snapshot: &Transaction, report: &mut Report, progress: &(dyn Fn(&str) + Sync)) -> Result<(), Fault> {
-    let mut walk = events::verify::Walk::begin(snapshot).await?;
+    let mut walk = events::verify::Walk::begin(snapshot, domains::KINDS).await?;
     let (mut wallets, mut jobs, mut claims, mut inboxes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut count = 0;
     loop {
@@ -150,6 +151,7 @@ async fn walk(snapshot: &Transaction, report: &mut Report, progress: &(dyn Fn(&s
         ("7 what an event says of a job is what happened to it", jobs),
         ("7 what an event says of a claim is what happened to it", claims),
         ("7 what an event says of an inbox is what came into it", inboxes),
+        ("7 the list of an event names whom the columns beside it name", walk.unlisted),
         ("12 the events are those that were sealed", walk.broken),
     ];
     report.findings.extend(findings.map(|(invariant, broken)| Finding { invariant, broken }));

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::{
     WalletError, Wallets,
-    model::{self, Transaction, Wallet, WalletSnapshot},
+    events::{WALLET_UPDATED, WalletSnapshot},
+    model::{self, Transaction, Wallet},
     service::HistoryOf,
 };
 use crate::{
@@ -18,7 +19,6 @@ use crate::{
     accounts::model::UserCard,
     connection,
     error::Fault,
-    events::EventKind,
     graphql::{
         connections::{PageArguments, edges},
         context::{ContextExt, denied, signed_in},
@@ -636,6 +636,6 @@ impl WalletSubscription {
             return Ok(only(WalletUpdatedEvent::of(delivery)));
         }
         signed_in(ctx)?;
-        listen(ctx, Interest::all(EventKind::WalletUpdated), after.as_deref()).await
+        listen(ctx, Interest::all(WALLET_UPDATED), after.as_deref()).await
     }
 }

@@ -13,6 +13,7 @@ pub mod chain;
 pub mod currency;
 pub mod entity;
 pub mod error;
+pub mod events;
 pub(crate) mod graphql;
 pub mod ledger;
 pub mod model;

@@ -158,14 +158,3 @@ pub struct Transaction {
     /// When it ended.
     pub settled_at: Option<Timestamp>,
 }
-
-/// What a `walletUpdated` event keeps of its moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WalletSnapshot {
-    /// The wallet after the change.
-    pub wallet: Wallet,
-    /// Whose it is.
-    pub owner: UserCard,
-    /// What changed it.
-    pub transaction: Transaction,
-}

@@ -17,10 +17,9 @@ use uuid::Uuid;
 use super::{
     entity::{transactions, wallets},
     error::WalletError,
+    events::{WalletSnapshot, updated},
     ledger::{self, AccountName, Journal, JournalKind, LedgerError, Leg},
-    model::{
-        Movement, SettlementOutcome, Transaction, TransactionStatus, TransactionType, Wallet, WalletSnapshot, wallet_of,
-    },
+    model::{Movement, SettlementOutcome, Transaction, TransactionStatus, TransactionType, Wallet, wallet_of},
 };
 use crate::{
     accounts::{Accounts, model::UserCard},
@@ -28,7 +27,7 @@ use crate::{
     clock::{Clock, Timestamp},
     db::{Db, Tx},
     error::{Fault, Invalid, InvalidKind},
-    events::{self, Audience, EventKind, NewEvent},
+    events,
     idempotency::{IdempotencyKey, Once, once_in},
     ids::{Ids, JournalId, TransactionId, UserId, WalletId},
     money::{Currency, Money},
@@ -552,19 +551,8 @@ impl Wallets {
         transaction: Transaction,
         now: Timestamp,
     ) -> Result<(), Fault> {
-        let audience = Audience { public: false, owner: owner.id, claimant: None };
-        let (subject, subject_version) = (wallet.id.into(), wallet.version);
         let snapshot = WalletSnapshot { wallet, owner: owner.clone(), transaction };
-        let event = NewEvent {
-            id: self.ids.next(),
-            kind: EventKind::WalletUpdated,
-            subject,
-            subject_version,
-            audience,
-            payload: serde_json::to_string(&snapshot).map_err(Fault::corrupt)?,
-            occurred_at: now,
-        };
-        Ok(events::record(tx, event).await?)
+        Ok(events::record(tx, updated(self.ids.next(), &snapshot, now)?).await?)
     }
 }
 

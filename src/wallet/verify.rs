@@ -8,14 +8,15 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Que
 use super::{
     chain::{self, Hash, Link},
     entity::{transactions, wallets},
-    model::{Transaction, Wallet, WalletSnapshot},
+    events::{WALLET_UPDATED, WalletSnapshot, audience},
+    model::{Transaction, Wallet},
     seal::Sealing,
 };
 use crate::{
     clock::Timestamp,
     db::Backend,
     error::Fault,
-    events::{EventKind, NewEvent},
+    events::NewEvent,
     ids::{AccountId, JournalId, TransactionId, WalletId},
     money::Money,
 };
@@ -406,7 +407,7 @@ pub async fn events_agree(
     wrong: &mut Vec<String>,
 ) -> Result<(), Fault> {
     let mut told = Vec::new();
-    for event in events.iter().filter(|event| event.kind == EventKind::WalletUpdated) {
+    for event in events.iter().filter(|event| event.kind == WALLET_UPDATED) {
         match serde_json::from_str::<WalletSnapshot>(&event.payload) {
             Ok(snapshot) => told.push((event, snapshot)),
             Err(error) => wrong.push(format!("{}: cannot be read: {error}", Uuid::from(event.id))),
@@ -422,11 +423,7 @@ pub async fn events_agree(
         let line = lines.iter().find(|line| line.id == transaction.id);
         let why = if Uuid::from(wallet.id) != event.subject || wallet.version != event.subject_version {
             "it is about another wallet or version than it says"
-        } else if event.audience.public
-            || event.audience.owner != wallet.owner()
-            || event.audience.claimant.is_some()
-            || owner.id != wallet.owner()
-        {
+        } else if event.audience != audience(wallet.owner()) || owner.id != wallet.owner() {
             "it is for somebody else than the wallet's owner"
         } else if transaction.wallet_id != wallet.id || transaction.available_after != wallet.available {
             "its line is not one of its wallet"

@@ -152,7 +152,7 @@ fn failures_are_handled_and_not_unwrapped() {
 
 /// A part of the house and whom it may know. What is not in the list is told by
 /// [`every_part_knows_only_whom_it_may`].
-const KNOWS: [(&str, &str); 35] = [
+const KNOWS: [(&str, &str); 36] = [
     // Leaves.
     ("buckets", ""),
     ("clock", ""),
@@ -171,7 +171,7 @@ const KNOWS: [(&str, &str); 35] = [
     ("idempotency", "clock db error ids retention"),
     ("migrations", "db lifecycle"),
     // What domains stand on.
-    ("events", "clock db error ids lifecycle named_enum retention"),
+    ("events", "clock db error ids lifecycle retention"),
     ("auth", "buckets clock db error events ids lifecycle network retention"),
     // Domains: claims -> jobs -> {wallet, notifications} -> accounts.
     ("accounts", "auth clock db error ids text"),
@@ -192,20 +192,22 @@ const KNOWS: [(&str, &str); 35] = [
     ("realtime", "auth backoff clock error events ids lifecycle network trust"),
     // The kit knows no domain, but for the shape of an amount and the interface that its macro writes into unions.
     ("graphql", "auth buckets clock connection error idempotency ids lifecycle money network page schema wallet"),
-    ("schema", "accounts auth claims db error events graphql ids jobs lifecycle notifications realtime wallet"),
+    ("schema", "accounts auth claims db events graphql ids jobs lifecycle notifications realtime wallet"),
     ("http", "auth backoff clock db demo error events graphql ids lifecycle migrations network realtime schema"),
+    // What the domains bring to the log, to delivery and to `verify`, which know none of them.
+    ("domains", "auth claims error events jobs notifications realtime wallet"),
     // What nodes tell each other of their callers.
     ("gossip", "auth graphql lifecycle realtime"),
     // The process.
     ("config", "auth db graphql http jobs money realtime"),
     ("telemetry", "auth config http"),
-    ("verify", "claims db error events jobs notifications wallet"),
+    ("verify", "claims db domains error events jobs notifications wallet"),
     ("backup", "db error"),
     ("demo", "auth"),
     ("seed", "accounts app auth claims demo jobs wallet"),
     (
         "app",
-        "accounts auth claims clock config db descriptors error events gossip graphql http idempotency ids jobs lifecycle \
+        "accounts auth claims clock config db descriptors domains error events gossip graphql http idempotency ids jobs lifecycle \
          migrations notifications realtime retention schema telemetry wallet",
     ),
 ];
@@ -261,6 +263,8 @@ fn every_domain_has_the_same_rooms() {
         for room in ["mod", "entity", "model", "service", "error", "graphql"] {
             assert!(paths.contains(&format!("src/{domain}/{room}.rs")), "{domain} has no {room}.rs");
         }
+        let records = domain != "accounts";
+        assert_eq!(paths.contains(&format!("src/{domain}/events.rs")), records, "{domain}");
     }
 }
 
@@ -287,6 +291,18 @@ fn tests_wait_for_conditions_and_not_for_time() {
         .map(|source| source.path)
         .collect();
     assert_eq!(sleepy, [""; 0]);
+}
+
+/// What the log is told of the domains it is told by [`EventKind`](lancewire::events::EventKind) alone: none of their
+/// kinds stands in its sources, nor in those of delivery.
+#[test]
+fn the_log_and_delivery_know_no_kind_of_event() {
+    let kinds: Vec<&str> = lancewire::domains::KINDS.iter().map(|kind| kind.as_str()).collect();
+    only(
+        "a kind of events",
+        |code| kinds.iter().any(|kind| code.contains(kind)),
+        |source| !["events", "realtime"].contains(&source.module()),
+    );
 }
 
 #[test]

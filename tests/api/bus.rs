@@ -21,6 +21,10 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, pending},
 };
+use lancewire::auth::events::{RIGHTS_CHANGED, SESSION_ENDED};
+use lancewire::jobs::events::{JOB_POSTED, JOB_UPDATED};
+use lancewire::notifications::events::NOTIFICATION_RECEIVED;
+use lancewire::wallet::events::WALLET_UPDATED;
 use lancewire::{
     app::open_database,
     auth::actor::{Actor, Origin, Principal, Roles},
@@ -239,7 +243,7 @@ impl Ground {
                 let url = format!("redis://{addr}");
                 let seal = Seal::new(log.shared_key("bus").await.expect("a key"), ids, log.time().clone());
                 let name = log.installation().await.expect("a name");
-                let bus = RedisBus::start(&url, Path::new(""), &name, seal, lifecycle).await;
+                let bus = RedisBus::start(&url, Path::new(""), &name, (seal, log.kinds()), lifecycle).await;
                 Arc::new(bus.expect("a bus"))
             }
         }
@@ -251,7 +255,7 @@ impl Ground {
         let ids = Ids::from_entropy(Clock::system());
         let lifecycle = Lifecycle::new();
         let db = open_database(&config, ids.clone(), lifecycle.clone()).await.expect("it opens");
-        let log = EventLog::open(db.clone()).await.expect("a log");
+        let log = EventLog::open(db.clone(), lancewire::domains::KINDS).await.expect("a log");
         let inner = self.bus(&log, &ids, &lifecycle).await;
         until("the bus is connected", || inner.is_connected()).await;
         let bus = Arc::new(Mistreated::new(inner, treatment, 7));
@@ -293,10 +297,11 @@ struct Node {
 impl Node {
     /// Commits one event.
     async fn record(&self, kind: EventKind, audience: Audience) {
+        let audience = audience.admins(kind.is_told_to_admins());
         let event = NewEvent {
             id: self.ids.next(),
             kind,
-            subject: Uuid::from(audience.owner),
+            subject: audience.users()[0].into(),
             subject_version: 1,
             audience,
             payload: format!("{{\"kind\": \"{}\"}}", kind.as_str()),
@@ -401,7 +406,7 @@ async fn all_hear(node: &Node, listening: &[&Listening]) {
 }
 
 fn audience(public: bool, owner: UserId, claimant: Option<UserId>) -> Audience {
-    Audience { public, owner, claimant }
+    Audience::of([owner].into_iter().chain(claimant)).public(public)
 }
 
 /// Two nodes, listeners of every sort on both, and events of every sort from both.
@@ -409,30 +414,30 @@ async fn everybody_hears_of_everything(ground: Ground, treatment: Treatment) {
     let (one, two) = (ground.node(treatment, QUICK).await, ground.node(treatment, QUICK).await);
     let [ada, ben, eve]: [UserId; 3] = std::array::from_fn(|_| one.ids.next());
     let listening = [
-        one.listen(None, false, EventKind::JobPosted).await,
-        two.listen(None, false, EventKind::JobPosted).await,
-        one.listen(Some(ada), false, EventKind::WalletUpdated).await,
-        two.listen(Some(ben), false, EventKind::WalletUpdated).await,
-        two.listen(Some(ada), false, EventKind::JobUpdated).await,
-        two.listen(Some(eve), true, EventKind::JobUpdated).await,
-        one.listen(Some(ben), false, EventKind::NotificationReceived).await,
+        one.listen(None, false, JOB_POSTED).await,
+        two.listen(None, false, JOB_POSTED).await,
+        one.listen(Some(ada), false, WALLET_UPDATED).await,
+        two.listen(Some(ben), false, WALLET_UPDATED).await,
+        two.listen(Some(ada), false, JOB_UPDATED).await,
+        two.listen(Some(eve), true, JOB_UPDATED).await,
+        one.listen(Some(ben), false, NOTIFICATION_RECEIVED).await,
     ];
     let random = Ids::seeded(Clock::system(), 11);
     for number in 0..300 {
         let node = if random.below(2) == 0 { &one } else { &two };
         let owner = if random.below(2) == 0 { ada } else { ben };
         match random.below(5) {
-            0 => node.record(EventKind::JobPosted, audience(true, owner, None)).await,
-            1 => node.record(EventKind::JobUpdated, audience(false, owner, (owner == ada).then_some(ben))).await,
-            2 => node.record(EventKind::WalletUpdated, audience(false, owner, None)).await,
-            3 => node.record(EventKind::NotificationReceived, audience(false, owner, None)).await,
-            _ => node.record(EventKind::JobUpdated, audience(true, owner, None)).await,
+            0 => node.record(JOB_POSTED, audience(true, owner, None)).await,
+            1 => node.record(JOB_UPDATED, audience(false, owner, (owner == ada).then_some(ben))).await,
+            2 => node.record(WALLET_UPDATED, audience(false, owner, None)).await,
+            3 => node.record(NOTIFICATION_RECEIVED, audience(false, owner, None)).await,
+            _ => node.record(JOB_UPDATED, audience(true, owner, None)).await,
         }
         // Somebody comes in the middle of it: what was on its way for nobody is now for them.
         if number == 150 {
-            let late = two.listen(Some(ada), false, EventKind::WalletUpdated).await;
+            let late = two.listen(Some(ada), false, WALLET_UPDATED).await;
             let began = one.hub.log().stamp().await.expect("a stamp");
-            one.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
+            one.record(WALLET_UPDATED, audience(false, ada, None)).await;
             until("one is as far", || one.hub.head() > began).await;
             let due = late.due(&one.hub.log().after(began, 100).await.expect("readable"));
             assert!(!due.is_empty());
@@ -445,10 +450,10 @@ async fn everybody_hears_of_everything(ground: Ground, treatment: Treatment) {
         // Nobody listens for Ada's inbox on the second node, nor for Ben's on the second.
         let strays = |node: &Node| {
             let bodies = node.bus.private_bodies.lock().expect("whole");
-            bodies.iter().filter(|event| event.recorded.kind == EventKind::NotificationReceived).count()
+            bodies.iter().filter(|event| event.recorded.kind == NOTIFICATION_RECEIVED).count()
         };
         let of_nobody =
-            one.bus.private_bodies.lock().expect("whole").iter().any(|event| event.recorded.audience.owner == eve);
+            one.bus.private_bodies.lock().expect("whole").iter().any(|event| event.recorded.audience.users()[0] == eve);
         assert!(!of_nobody && strays(&two) > 0, "the second node follows both, for other kinds of events");
     }
     drop(listening);
@@ -462,13 +467,13 @@ async fn private_bodies_go_where_they_are_wanted(ground: Ground) {
     let patient = Pace { hold: Duration::from_secs(10), ..QUICK };
     let (one, two) = (ground.node(Treatment::Careful, patient).await, ground.node(Treatment::Careful, patient).await);
     let [ada, ben]: [UserId; 2] = std::array::from_fn(|_| one.ids.next());
-    let hers = two.listen(Some(ada), false, EventKind::WalletUpdated).await;
+    let hers = two.listen(Some(ada), false, WALLET_UPDATED).await;
     // One after the other, until a body has come and nothing was read: the bus may take a moment to hear that somebody
     // listens, and has the log asked when it begins.
     let mut told = 0;
     loop {
         let reads = two.db.statements();
-        one.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
+        one.record(WALLET_UPDATED, audience(false, ada, None)).await;
         told += 1;
         until("she hears of it", || hers.heard().len() == told).await;
         if two.db.statements() == reads && !two.bus.private_bodies.lock().expect("whole").is_empty() {
@@ -478,20 +483,20 @@ async fn private_bodies_go_where_they_are_wanted(ground: Ground) {
     let began = two.hub.head();
     let reads = two.db.statements();
     for _ in 0..20 {
-        one.record(EventKind::WalletUpdated, audience(false, ben, None)).await;
-        one.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
+        one.record(WALLET_UPDATED, audience(false, ben, None)).await;
+        one.record(WALLET_UPDATED, audience(false, ada, None)).await;
     }
     until("the other node is as far", || two.hub.head() == began + 40).await;
     assert_eq!(two.db.statements(), reads, "a node whose positions are contiguous reads nothing");
     let owners = |owner| {
         let bodies = two.bus.private_bodies.lock().expect("whole");
-        bodies.iter().filter(|event| event.recorded.audience.owner == owner).count()
+        bodies.iter().filter(|event| event.recorded.audience.users()[0] == owner).count()
     };
     assert_eq!(owners(ben), 0, "nobody wants it there");
     assert!(owners(ada) >= 20, "somebody does");
     all_hear(&one, &[&hers]).await;
     // Out of the ring, where his events have no bodies, and so out of the log.
-    let his = two.listen_from(Some(ben), false, EventKind::WalletUpdated, Some(began)).await;
+    let his = two.listen_from(Some(ben), false, WALLET_UPDATED, Some(began)).await;
     assert_eq!(his.heard().len(), 20);
     all_hear(&one, &[&his]).await;
     drop((hers, his));
@@ -503,10 +508,10 @@ async fn private_bodies_go_where_they_are_wanted(ground: Ground) {
 async fn ends_of_sessions_reach_every_node(ground: Ground, treatment: Treatment) {
     let (one, two) = (ground.node(treatment, QUICK).await, ground.node(treatment, QUICK).await);
     let ada: UserId = one.ids.next();
-    let listening = two.listen(Some(ada), true, EventKind::JobUpdated).await;
+    let listening = two.listen(Some(ada), true, JOB_UPDATED).await;
     for _ in 0..10 {
-        one.record(EventKind::SessionEnded, audience(false, ada, None)).await;
-        two.record(EventKind::RightsChanged, audience(false, ada, None)).await;
+        one.record(SESSION_ENDED, audience(false, ada, None)).await;
+        two.record(RIGHTS_CHANGED, audience(false, ada, None)).await;
     }
     // A witness may be told twice, never not at all.
     let ids = |node: &Node| {
@@ -553,12 +558,12 @@ async fn a_cut_costs_time_and_nothing_else(ground: Ground) {
     let polling = Pace { poll: Duration::from_millis(20), ..QUICK };
     let (one, two) = (ground.node(Treatment::Careful, polling).await, ground.node(Treatment::Careful, polling).await);
     let ada: UserId = one.ids.next();
-    let listening = two.listen(Some(ada), false, EventKind::WalletUpdated).await;
+    let listening = two.listen(Some(ada), false, WALLET_UPDATED).await;
     let mut told = 0;
     for wire in [Wire::Cut, Wire::Unplugged, Wire::Stalled] {
         ground.cut(wire);
         for _ in 0..10 {
-            one.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
+            one.record(WALLET_UPDATED, audience(false, ada, None)).await;
             told += 1;
         }
         until("they come by the poll", || listening.heard().len() == told).await;
@@ -569,7 +574,7 @@ async fn a_cut_costs_time_and_nothing_else(ground: Ground) {
         ground.cut(Wire::Open);
         until("both are back", || one.bus.is_connected() && two.bus.is_connected()).await;
         let brought = two.bus.brought.load(Ordering::Relaxed);
-        one.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
+        one.record(WALLET_UPDATED, audience(false, ada, None)).await;
         told += 1;
         until("the bus speaks again", || two.bus.brought.load(Ordering::Relaxed) > brought).await;
     }
@@ -585,11 +590,11 @@ async fn what_a_node_left_unnumbered_is_numbered_by_the_others(ground: Ground) {
     let one = ground.node(Treatment::Careful, polling).await;
     let two = ground.node(Treatment::Careful, polling).await;
     let ada: UserId = one.ids.next();
-    let listening = one.listen(Some(ada), false, EventKind::WalletUpdated).await;
+    let listening = one.listen(Some(ada), false, WALLET_UPDATED).await;
     // Its tail is gone; its last transaction commits.
     two.lifecycle.set_drained();
     assert!(two.lifecycle.shut_down(Duration::from_secs(5)).await);
-    two.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
+    two.record(WALLET_UPDATED, audience(false, ada, None)).await;
     until("the other node finds it", || listening.heard().len() == 1).await;
     if two.db.backend() == Backend::Postgres {
         assert_eq!(one.hub.log().stamp().await.expect("a stamp"), one.hub.head());
@@ -609,7 +614,7 @@ async fn a_log_that_goes_back_gets_another_identity() {
     let two = ground.node(Treatment::Careful, polling).await;
     let ada: UserId = one.ids.next();
     for _ in 0..3 {
-        one.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
+        one.record(WALLET_UPDATED, audience(false, ada, None)).await;
     }
     until("both have delivered", || one.hub.head() == 3 && two.hub.head() == 3).await;
     let cursor = one.hub.log().cursor(3).expect("it is known");
@@ -622,7 +627,7 @@ async fn a_log_that_goes_back_gets_another_identity() {
     assert_ne!(anew.hub.log().identity(), one.hub.log().identity());
     let resumed = anew.hub.resume_point(&[("after", &cursor)]).await;
     assert!(matches!(resumed, Err(ResumeError::Expired)), "{resumed:?}");
-    anew.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
+    anew.record(WALLET_UPDATED, audience(false, ada, None)).await;
     until("it goes on", || anew.hub.head() == 2).await;
     for node in [one, two, anew] {
         node.stop().await;

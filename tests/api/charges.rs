@@ -14,13 +14,14 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt, pending};
+use lancewire::jobs::events::JOB_UPDATED;
 use lancewire::{
     app::open_database,
     auth::actor::{Actor, Origin, Principal, Roles},
     clock::Clock,
     config::{Config, Environment},
     db::Db,
-    events::{Audience, EventKind, EventLog, Hearing, NewEvent, record},
+    events::{Audience, EventLog, Hearing, NewEvent, record},
     ids::{Ids, UserId},
     lifecycle::Lifecycle,
     realtime::{
@@ -130,7 +131,7 @@ impl Node {
         let config = Config::layered(Environment::Development, &[&settings]).expect("usable settings");
         let (ids, lifecycle) = (Ids::from_entropy(Clock::system()), Lifecycle::new());
         let db = open_database(&config, ids.clone(), lifecycle.clone()).await.expect("it opens");
-        let log = EventLog::open(db.clone()).await.expect("a log");
+        let log = EventLog::open(db.clone(), lancewire::domains::KINDS).await.expect("a log");
         let bus: Arc<dyn Bus> = Arc::new(MemoryBus::alone());
         let delivery =
             HubSettings { ring_bytes, backlog: 1_024, shared_execution: true, asking: AskingSettings::default() };
@@ -147,7 +148,7 @@ impl Node {
 
     /// Commits so many events of this owner's, which everybody may hear, and waits until they are published.
     async fn record(&self, count: usize, owner: UserId) {
-        let (ids, kind) = (&self.ids, EventKind::JobUpdated);
+        let (ids, kind) = (&self.ids, JOB_UPDATED);
         let recorded = self.db.transact(|tx| async move {
             for _ in 0..count {
                 let event = NewEvent {
@@ -155,7 +156,7 @@ impl Node {
                     kind,
                     subject: owner.into(),
                     subject_version: 1,
-                    audience: Audience { public: true, owner, claimant: None },
+                    audience: Audience::of([owner]).public(true),
                     payload: "{}".into(),
                     occurred_at: Clock::system().now(),
                 };
@@ -171,7 +172,7 @@ impl Node {
     fn join(&self, key: &str, actor: Actor, last: u8, after: Option<i64>) -> (Feed, Arc<Reader>) {
         let reader = Arc::<Reader>::default();
         let viewer = Origin { actor, address: address(last) };
-        let interest = Interest::all(EventKind::JobUpdated);
+        let interest = Interest::all(JOB_UPDATED);
         let outlet = Arc::clone(&reader) as Arc<dyn Outlet>;
         let feed = self.hub.join(SharingKey::new(key), interest, self.execution.clone(), after, viewer, outlet);
         (feed.expect("few listen"), reader)

@@ -4,10 +4,8 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use lancewire::{
-    clock::Clock,
-    events::{EventCursor, EventKind},
-};
+use lancewire::jobs::events::JOB_POSTED;
+use lancewire::{clock::Clock, events::EventCursor};
 use serde_json::{Value, json};
 
 use crate::{
@@ -113,12 +111,12 @@ on_both! {
         app.published().await;
         let events = log(&app).await;
         for (job, client, position) in posted.concat() {
-            let of_job = events.iter().filter(|(_, event)| event.kind == EventKind::JobPosted);
+            let of_job = events.iter().filter(|(_, event)| event.kind == JOB_POSTED);
             let of_job = of_job.filter(|(_, event)| event.payload.contains(&job)).map(|(position, _)| *position);
             assert!(of_job.max().is_some_and(|own| own <= position), "{job} stands behind {position}");
             let (_, last) = events.iter().find(|(at, _)| *at == position).expect("an event");
             let owner: lancewire::ids::UserId = client.parse().expect("an id");
-            assert_eq!(last.audience.owner, owner, "and what stands there is of the same client");
+            assert_eq!(last.audience.users()[0], owner, "and what stands there is of the same client");
         }
     }
 }

@@ -12,10 +12,11 @@ use futures_util::{
     FutureExt, SinkExt, StreamExt,
     future::{BoxFuture, join, join_all},
 };
+use lancewire::jobs::events::JOB_POSTED;
 use lancewire::{
     auth::actor::{Actor, Origin},
     clock::Clock,
-    events::{EventCursor, EventKind, Hearing, NewEvent, record},
+    events::{EventCursor, Hearing, NewEvent, record},
     realtime::{Delivery, Executed, Execution, Interest, Offer, Outlet, Payload, SharingKey, Terms},
 };
 use sea_orm::DbErr;
@@ -133,7 +134,7 @@ on_both! {
 
         let log = app.app.services.hub.log();
         let events = log.after(0, 100).await.expect("readable");
-        let template = events.into_iter().map(|event| event.recorded).find(|event| event.kind == EventKind::JobPosted);
+        let template = events.into_iter().map(|event| event.recorded).find(|event| event.kind == JOB_POSTED);
         let template = &template.expect("the job's event");
         let ids = app.app.db.ids();
         let rolled_back: Result<(), DbErr> = app
@@ -224,7 +225,7 @@ async fn a_feed_that_is_not_read_catches_up(database: Database, from: &str, sett
     let hub = &app.app.services.hub;
     let reader = Arc::new(Reader::default());
     let viewer = Origin { actor: Actor::Anonymous, address: [127, 0, 0, 1].into() };
-    let (key, interest) = (SharingKey::new("a test's"), Interest::all(EventKind::JobPosted));
+    let (key, interest) = (SharingKey::new("a test's"), Interest::all(JOB_POSTED));
     let feed =
         hub.join(key, interest, Blank, None, viewer, Arc::clone(&reader) as Arc<dyn Outlet>).expect("few listen");
     let Ok(live) = feed.catch_up().await else { panic!("there is nothing to catch up with") };
@@ -254,7 +255,7 @@ async fn a_feed_that_is_not_read_catches_up(database: Database, from: &str, sett
     post(&ada, "Later", 10).await;
     until("it comes", || reader.positions().len() == 301).await;
     drop(live);
-    assert_eq!(hub.listeners(EventKind::JobPosted), 0, "the group has ended with its last");
+    assert_eq!(hub.listeners(JOB_POSTED), 0, "the group has ended with its last");
     app.finish().await;
 }
 
@@ -283,7 +284,7 @@ async fn a_member_that_was_quiet_goes_on_from_where_its_group_stood(database: Da
     let viewer = Origin { actor: Actor::Anonymous, address: [127, 0, 0, 1].into() };
     let wanted = Arc::new(AtomicBool::new(false));
     let wants = Arc::clone(&wanted);
-    let interest = Interest::matching(EventKind::JobPosted, Terms::Any, move |_| Ok(wants.load(Ordering::Relaxed)));
+    let interest = Interest::matching(JOB_POSTED, Terms::Any, move |_| Ok(wants.load(Ordering::Relaxed)));
     let feed = hub
         .join(SharingKey::new("quiet"), interest, Blank, None, viewer, Arc::clone(&reader) as Arc<dyn Outlet>)
         .expect("few listen");

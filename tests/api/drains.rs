@@ -2,6 +2,7 @@
 
 use futures_util::future::{join, join_all};
 use lancewire::clock::Clock;
+use lancewire::jobs::events::JOB_POSTED;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
@@ -34,7 +35,7 @@ async fn listeners(app: &TestApp) -> Vec<(Socket, Subscription)> {
 /// Waits until the first is sent home.
 async fn begun(app: &TestApp) {
     let hub = &app.app.services.hub;
-    until("somebody is sent home", || hub.listeners(lancewire::events::EventKind::JobPosted) < SOCKETS).await;
+    until("somebody is sent home", || hub.listeners(JOB_POSTED) < SOCKETS).await;
 }
 
 /// Most were still there when it happened, and they have got it; nobody got anything else.

@@ -21,10 +21,10 @@ pub mod report;
 mod services;
 pub mod stage;
 
+use lancewire::jobs::events::{JOB_POSTED, JOB_UPDATED};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join;
-use lancewire::events::EventKind;
 use reqwest::Method;
 use tokio::sync::Mutex;
 
@@ -187,8 +187,8 @@ async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str)
     let listens = |viewer, kind| vec![Listener { viewer, kind }];
     let frozen: Vec<_> = (0..8)
         .map(|number| match number % 2 {
-            0 => listens(None, EventKind::JobPosted),
-            _ => listens(Some(number / 2), EventKind::JobUpdated),
+            0 => listens(None, JOB_POSTED),
+            _ => listens(Some(number / 2), JOB_UPDATED),
         })
         .collect();
     let readers = 8.0;

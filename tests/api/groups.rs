@@ -1,6 +1,7 @@
 //! Those who select the same are served as one, whatever they resume from, and see what is theirs alone.
 
-use lancewire::events::{EventCursor, EventKind};
+use lancewire::events::EventCursor;
+use lancewire::jobs::events::JOB_POSTED;
 use serde_json::{Value, json};
 
 use crate::{
@@ -120,7 +121,7 @@ async fn a_hundred_thousand_subscriptions_leave_nothing_behind() {
         // What was asked before the ping is dealt with once it is answered.
         socket.ping(json!({ "chunk": chunk })).await;
     }
-    until("nobody listens", || hub.listeners(EventKind::JobPosted) == 0).await;
+    until("nobody listens", || hub.listeners(JOB_POSTED) == 0).await;
     assert_eq!(hub.groups(), 0);
     socket.close().await;
     until("the socket's task is gone", || app.app.lifecycle.running() <= tasks).await;

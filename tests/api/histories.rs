@@ -4,14 +4,8 @@
 use std::net::SocketAddr;
 
 use chrono::TimeDelta;
-use lancewire::{
-    app::App,
-    clock::Clock,
-    config::BusKind,
-    db::Backend,
-    events::{EventCursor, EventKind},
-    ids::Ids,
-};
+use lancewire::jobs::events::JOB_POSTED;
+use lancewire::{app::App, clock::Clock, config::BusKind, db::Backend, events::EventCursor, ids::Ids};
 use serde_json::json;
 
 use crate::{
@@ -243,7 +237,7 @@ async fn a_hole_that_retention_tore_is_not_passed_over() {
     let (late, addr) = apart(&app, Clock::system()).await;
     let socket = Socket::connect(addr, ben.token.as_deref()).await;
     let feed = socket.subscribe(FEED, json!({}));
-    until("somebody listens there", || late.services.hub.listeners(EventKind::JobPosted) == 1).await;
+    until("somebody listens there", || late.services.hub.listeners(JOB_POSTED) == 1).await;
 
     ada.post_job("Missed").await;
     ben.run("mutation { signOut { errors { __typename } } }", json!({})).await;

@@ -10,10 +10,11 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, join_all, pending},
 };
+use lancewire::jobs::events::JOB_UPDATED;
 use lancewire::{
     auth::actor::{Actor, Origin, Principal, Roles},
     clock::Clock,
-    events::{EventKind, Hearing},
+    events::Hearing,
     ids::UserId,
     realtime::{Delivery, Executed, Execution, Interest, Live, Offer, Outlet, Payload, SharingKey},
 };
@@ -87,7 +88,7 @@ impl Outlet for Reader {
 async fn listen(app: &TestApp, actor: Actor, execution: &Held) -> (Live, Arc<Reader>) {
     let reader = Arc::<Reader>::default();
     let viewer = Origin { actor, address: [127, 0, 0, 1].into() };
-    let (key, interest) = (SharingKey::new("held"), Interest::all(EventKind::JobUpdated));
+    let (key, interest) = (SharingKey::new("held"), Interest::all(JOB_UPDATED));
     let outlet = Arc::clone(&reader) as Arc<dyn Outlet>;
     let feed = app.app.services.hub.join(key, interest, execution.clone(), None, viewer, outlet).expect("few listen");
     let Ok(live) = soon(feed.catch_up()).await else { panic!("there is nothing to catch up with") };

@@ -7,10 +7,12 @@ use std::{
 };
 
 use futures_util::future::{join, join_all};
+use lancewire::jobs::events::{JOB_POSTED, JOB_UPDATED};
+use lancewire::notifications::events::NOTIFICATION_RECEIVED;
 use lancewire::{
     app::App,
     clock::Clock,
-    events::{EventCursor, EventKind, NewEvent, record},
+    events::{EventCursor, NewEvent, record},
     ids::Ids,
 };
 use reqwest::Method;
@@ -50,7 +52,7 @@ pub(crate) async fn log(app: &TestApp) -> Vec<(i64, NewEvent)> {
 /// The one `jobPosted` of a job that was just posted.
 pub(crate) async fn event_of(app: &TestApp, title: &str) -> NewEvent {
     app.published().await;
-    let of_job = |event: &NewEvent| event.kind == EventKind::JobPosted && event.payload.contains(title);
+    let of_job = |event: &NewEvent| event.kind == JOB_POSTED && event.payload.contains(title);
     let found = log(app).await.into_iter().map(|(_, event)| event).find(of_job);
     found.expect("the job's event")
 }
@@ -104,12 +106,12 @@ on_both! {
         assert_eq!(places, (1..=i64::try_from(events.len()).expect("few")).collect::<Vec<_>>());
         let mut versions = HashMap::new();
         for (position, event) in &events {
-            let last = versions.entry((event.subject, event.kind == EventKind::NotificationReceived)).or_insert(0);
+            let last = versions.entry((event.subject, event.kind == NOTIFICATION_RECEIVED)).or_insert(0);
             assert!(event.subject_version >= *last, "{event:?} at {position} comes after version {last}");
             *last = event.subject_version;
         }
 
-        let expected = events.iter().filter(|(_, event)| event.kind == EventKind::JobUpdated).count();
+        let expected = events.iter().filter(|(_, event)| event.kind == JOB_UPDATED).count();
         let mut last: HashMap<String, i64> = HashMap::new();
         let mut before = 0;
         for _ in 0..expected {
@@ -139,7 +141,7 @@ on_both! {
             join_all(sockets.iter().map(|socket| socket.ping(Value::Null))).await;
         }
         assert_eq!(quiet.db.statements(), before, "45 subscriptions that hear nothing ask nothing");
-        assert_eq!(quiet.services.hub.listeners(EventKind::JobPosted), 15, "though they are there");
+        assert_eq!(quiet.services.hub.listeners(JOB_POSTED), 15, "though they are there");
         drop(sockets);
         assert!(quiet.shut_down().await, "a task did not leave by itself");
         quiet.db.clone().close().await;
@@ -226,7 +228,7 @@ async fn two_nodes_hear_each_other_in_the_same_order() {
     let sockets = [app.socket(None).await, Socket::connect(addr, None).await];
     let feeds = sockets.each_ref().map(|socket| socket.subscribe(FEED, json!({})));
     app.listening(1).await;
-    until("the second node listens", || second.services.hub.listeners(EventKind::JobPosted) == 1).await;
+    until("the second node listens", || second.services.hub.listeners(JOB_POSTED) == 1).await;
 
     let post = async |client: &Person| {
         for number in 0..30 {

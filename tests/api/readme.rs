@@ -3,7 +3,8 @@
 
 use std::{path::Path, process::Stdio, time::Duration};
 
-use lancewire::{events::EventKind, seed::seed};
+use lancewire::jobs::events::JOB_UPDATED;
+use lancewire::seed::seed;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -127,7 +128,7 @@ async fn the_story_in_six_operations_runs_as_it_stands() {
         let home = tempfile::tempdir().expect("a directory");
         let mut watching = shell.start(home.path(), Some(&live[0])).await;
         let hub = &app.app.services.hub;
-        until("it watches", || hub.listeners(EventKind::JobUpdated) == 1).await;
+        until("it watches", || hub.listeners(JOB_UPDATED) == 1).await;
 
         let told = answers(&shell.run(&others).await);
         assert_eq!(told.len(), 6, "{shell:?}: {told:#?}");
@@ -155,7 +156,7 @@ async fn the_story_in_six_operations_runs_as_it_stands() {
         } else {
             watching.start_kill().expect("it can be stopped");
         }
-        until("it watches no more", || hub.listeners(EventKind::JobUpdated) == 0).await;
+        until("it watches no more", || hub.listeners(JOB_UPDATED) == 0).await;
         watching.kill().await.expect("it can be stopped");
     }
     app.finish().await;

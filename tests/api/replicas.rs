@@ -5,11 +5,11 @@
 use std::net::SocketAddr;
 
 use futures_util::future::{join, join_all};
+use lancewire::jobs::events::JOB_POSTED;
 use lancewire::{
     app::{App, StartError},
     clock::Clock,
     config::Config,
-    events::EventKind,
     ids::Ids,
 };
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, Statement};
@@ -225,7 +225,7 @@ async fn a_list_and_its_cursor_are_of_one_state() {
     for title in ["Unseen", "Nor this", "Live"] {
         assert_eq!(socket.next(&feed).await["data"]["jobPosted"]["job"]["title"], title);
     }
-    assert_eq!(pair.app.app.services.hub.listeners(EventKind::JobPosted), 1);
+    assert_eq!(pair.app.app.services.hub.listeners(JOB_POSTED), 1);
 
     // Whenever the list is read, list and stream together are everything.
     pair.resume().await;

@@ -1,7 +1,8 @@
 //! Nobody who was away misses a thing: subscriptions resume after a cursor, `events` shows the same stream over HTTP,
 //! and `streamCursor` closes the gap between a list and its stream.
 
-use lancewire::events::{Audience, EventCursor, EventKind, Mark, NewEvent, record};
+use lancewire::events::{Audience, EventCursor, Mark, NewEvent, record};
+use lancewire::jobs::events::JOB_POSTED;
 use serde_json::{Value, json};
 
 use crate::{
@@ -79,10 +80,10 @@ on_both! {
         let ids = app.app.db.ids();
         let later = NewEvent {
             id: ids.next(),
-            kind: EventKind::JobPosted,
+            kind: JOB_POSTED,
             subject: uuid::Uuid::from_u128(7),
             subject_version: 1,
-            audience: Audience { public: true, owner: ids.next(), claimant: None },
+            audience: Audience::of([ids.next()]).public(true),
             payload: "{ \"written\": \"by a later version\" }".into(),
             occurred_at: app.app.clock.now(),
         };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use futures_util::future::join_all;
+use lancewire::jobs::events::JOB_POSTED;
 use lancewire::{
     clock::Clock,
     events::{EventCursor, Mark},
@@ -475,7 +476,7 @@ async fn a_reader_that_takes_nothing_is_cut_off() {
     let mut bystander = sse(&app.anonymous(), TITLES, json!({})).await;
     app.listening(2).await;
     let hub = &app.app.services.hub;
-    let listeners = || hub.listeners(lancewire::events::EventKind::JobPosted);
+    let listeners = || hub.listeners(JOB_POSTED);
     let mut posted = 0;
     while listeners() == 2 {
         assert!(posted < 5_000, "it is never cut off");

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Announced, Gossip, Heard, Seal, Topic, seal::Dropped};
 use crate::{
-    events::{Audience, Event, EventKind, Mark, NewEvent},
+    events::{Audience, Event, Kinds, Mark, NewEvent},
     ids::UserId,
 };
 
@@ -35,6 +35,18 @@ enum Content<'a> {
     GivenBack(&'a [u8]),
     Addresses(&'a [u8]),
     SignUps(&'a [u8]),
+    /// Events of which one at least says something that an owner and a claimant do not.
+    #[serde(borrow)]
+    Listed(Vec<ListedEvent<'a>>),
+}
+
+/// An event with all of its audience. The version before does not read it: it finds a hole and reads the log.
+#[derive(Serialize, Deserialize)]
+struct ListedEvent<'a> {
+    #[serde(borrow)]
+    event: WireEvent<'a>,
+    users: Vec<Uuid>,
+    admins: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,8 +71,25 @@ pub(super) fn encode_events<'a>(
     events: impl Iterator<Item = &'a Announced>,
     has_body: impl Fn(&Event) -> bool,
 ) -> Vec<u8> {
-    let events = events.map(|event| WireEvent::of(event, has_body(event.delivery.event()))).collect();
-    seal.seal(FORMAT, &Content::Events(events))
+    let events: Vec<_> = events.map(|event| (event, WireEvent::of(event, has_body(event.delivery.event())))).collect();
+    // As the version before has them, where that is enough.
+    let content = if events.iter().all(|(event, _)| is_a_pair(event.delivery.event())) {
+        Content::Events(events.into_iter().map(|(_, event)| event).collect())
+    } else {
+        let listed = |(of, event): (&Announced, _)| {
+            let audience = of.delivery.audience();
+            let users = audience.users().iter().map(|user| (*user).into()).collect();
+            ListedEvent { event, users, admins: audience.admins }
+        };
+        Content::Listed(events.into_iter().map(listed).collect())
+    };
+    seal.seal(FORMAT, &content)
+}
+
+/// Whether an owner, a claimant and the kind say who receives an event.
+fn is_a_pair(event: &Event) -> bool {
+    let NewEvent { kind, audience, .. } = &event.recorded;
+    (1..=2).contains(&audience.users().len()) && audience.admins == kind.is_told_to_admins()
 }
 
 /// A head for the wire.
@@ -80,13 +109,18 @@ pub(super) fn encode_gossip(seal: &Seal, gossip: &Gossip) -> Vec<u8> {
     seal.seal(FORMAT, &content)
 }
 
-/// Reads a message; none if this node wrote it itself.
-pub(super) fn decode(seal: &Seal, bytes: &[u8]) -> Result<Option<Message>, Dropped> {
+/// Reads a message, whose events are of these kinds or unknown; none if this node wrote it itself.
+pub(super) fn decode(seal: &Seal, kinds: Kinds, bytes: &[u8]) -> Result<Option<Message>, Dropped> {
     let Some(content) = seal.open::<Content<'_>>(FORMAT, bytes)? else { return Ok(None) };
     let gossip = |topic, body: &[u8]| Message::Gossip(Gossip { topic, body: body.to_vec() });
     Ok(Some(match content {
         Content::Head(head) => Message::Head(head),
-        Content::Events(events) => Message::Events(events.into_iter().map(WireEvent::heard).collect::<Result<_, _>>()?),
+        Content::Events(events) => {
+            Message::Events(events.into_iter().map(|event| event.heard(kinds)).collect::<Result<_, _>>()?)
+        }
+        Content::Listed(events) => {
+            Message::Events(events.into_iter().map(|event| event.heard(kinds)).collect::<Result<_, _>>()?)
+        }
         Content::Spending(body) => gossip(Topic::Spending, body),
         Content::Attempts(body) => gossip(Topic::Attempts, body),
         Content::GivenBack(body) => gossip(Topic::GivenBack, body),
@@ -107,29 +141,37 @@ impl<'a> WireEvent<'a> {
             subject: *subject,
             subject_version: *subject_version,
             public: audience.public,
-            owner: audience.owner.into(),
-            claimant: audience.claimant.map(Into::into),
+            owner: audience.pair().0,
+            claimant: audience.pair().1,
             occurred_at: occurred_at.timestamp_millis(),
             payload: has_body.then_some(payload),
         }
     }
 
-    fn heard(self) -> Result<Heard, Dropped> {
+    fn heard(self, kinds: Kinds) -> Result<Heard, Dropped> {
+        let kind = kinds.recorded_as(self.kind);
+        let users = [self.owner].into_iter().chain(self.claimant).map(UserId::from);
         let recorded = NewEvent {
             id: self.id.into(),
-            kind: EventKind::recorded_as(self.kind),
+            kind,
             subject: self.subject,
             subject_version: self.subject_version,
-            audience: Audience {
-                public: self.public,
-                owner: self.owner.into(),
-                claimant: self.claimant.map(UserId::from),
-            },
+            audience: Audience::of(users).public(self.public).admins(kind.is_told_to_admins()),
             payload: self.payload.unwrap_or_default().to_owned(),
             occurred_at: DateTime::from_timestamp_millis(self.occurred_at).ok_or(Dropped::Unreadable)?,
         };
         let event = Event { position: self.position, recorded };
         Ok(Heard { event, follows: Mark::from_bits(self.follows), has_body: self.payload.is_some() })
+    }
+}
+
+impl ListedEvent<'_> {
+    fn heard(self, kinds: Kinds) -> Result<Heard, Dropped> {
+        let mut heard = self.event.heard(kinds)?;
+        let users = self.users.into_iter().map(UserId::from);
+        let audience = &mut heard.event.recorded.audience;
+        *audience = Audience::of(users).public(audience.public).admins(self.admins);
+        Ok(heard)
     }
 }
 
@@ -149,14 +191,22 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{clock::Clock, events::DatabaseTime, ids::Ids, realtime::Delivery};
+    use crate::{
+        clock::Clock,
+        events::{DatabaseTime, EventKind},
+        ids::Ids,
+        realtime::Delivery,
+    };
+
+    const KIND: EventKind = EventKind::named("SOMETHING").for_everybody().for_parties();
+    const KINDS: Kinds = Kinds::of(&[&[KIND]]);
 
     fn seal(seed: u64, key: u8, time: i64) -> Seal {
         Seal::new([key; 32], &Ids::seeded(Clock::system(), seed), DatabaseTime::stopped(time))
     }
 
     fn head(seal: &Seal, bytes: &[u8]) -> Result<Option<i64>, Dropped> {
-        decode(seal, bytes).map(|message| {
+        decode(seal, KINDS, bytes).map(|message| {
             message.map(|message| match message {
                 Message::Head(head) => head,
                 other => panic!("no head: {other:?}"),
@@ -164,26 +214,10 @@ mod tests {
         })
     }
 
-    #[test]
-    fn a_message_comes_back_whole() {
-        let ids = Ids::seeded(Clock::system(), 5);
-        let event = |position, public| {
-            let recorded = NewEvent {
-                id: ids.next(),
-                kind: EventKind::JobUpdated,
-                subject: Uuid::from_u128(9),
-                subject_version: 3,
-                audience: Audience { public, owner: ids.next(), claimant: Some(ids.next()) },
-                payload: format!("{{\"text\": \"é {position}\"}}"),
-                occurred_at: Clock::system().now(),
-            };
-            let delivery = Arc::new(Delivery::new(Event { position, recorded }, Uuid::nil()));
-            Announced { delivery, follows: Mark::of(ids.next()) }
-        };
-        let events = [event(7, true), event(8, false)];
+    fn comes_back(events: [Announced; 2]) {
         let (own, other) = (seal(1, 1, 1_000), seal(2, 1, 1_000));
         let bytes = encode_events(&other, events.iter(), |event| event.recorded.audience.public);
-        let Ok(Some(Message::Events(heard))) = decode(&own, &bytes) else { panic!("readable") };
+        let Ok(Some(Message::Events(heard))) = decode(&own, KINDS, &bytes) else { panic!("readable") };
         assert_eq!(heard.iter().map(|heard| heard.has_body).collect::<Vec<_>>(), [true, false]);
         for (heard, event) in heard.iter().zip(&events) {
             let mut sent = event.delivery.event().clone();
@@ -192,9 +226,33 @@ mod tests {
             }
             assert_eq!((format!("{:?}", heard.event), heard.follows), (format!("{sent:?}"), event.follows));
         }
-        assert!(matches!(decode(&other, &bytes), Ok(None)), "its own");
+        assert!(matches!(decode(&other, KINDS, &bytes), Ok(None)), "its own");
+    }
+
+    #[test]
+    fn a_message_comes_back_whole() {
+        let ids = Ids::seeded(Clock::system(), 5);
+        let event = |position, public, users| {
+            let recorded = NewEvent {
+                id: ids.next(),
+                kind: KIND,
+                subject: Uuid::from_u128(9),
+                subject_version: 3,
+                audience: Audience::of((0..users).map(|_| ids.next())).public(public),
+                payload: format!("{{\"text\": \"é {position}\"}}"),
+                occurred_at: Clock::system().now(),
+            };
+            let delivery = Arc::new(Delivery::new(Event { position, recorded }, Uuid::nil()));
+            Announced { delivery, follows: Mark::of(ids.next()) }
+        };
+        for (first, second) in [(1, 2), (2, 3), (0, 1)] {
+            comes_back([event(7, true, first), event(8, false, second)]);
+        }
+        let (own, other) = (seal(1, 1, 1_000), seal(2, 1, 1_000));
         let gossip = Gossip { topic: Topic::Attempts, body: vec![0, 255, 3] };
-        let Ok(Some(Message::Gossip(told))) = decode(&own, &encode_gossip(&other, &gossip)) else { panic!("readable") };
+        let Ok(Some(Message::Gossip(told))) = decode(&own, KINDS, &encode_gossip(&other, &gossip)) else {
+            panic!("readable")
+        };
         assert_eq!(told, gossip);
     }
 

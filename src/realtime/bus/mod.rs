@@ -26,7 +26,7 @@ use futures_util::future::BoxFuture;
 
 use super::Delivery;
 use crate::{
-    events::{Event, Mark, NewEvent},
+    events::{Event, Mark},
     ids::UserId,
 };
 
@@ -114,11 +114,10 @@ pub enum Party {
 
 impl Party {
     /// Whom the body of a private event concerns.
-    pub(super) fn all_of(event: &Event) -> impl Iterator<Item = Self> + use<> {
-        let NewEvent { kind, audience, .. } = &event.recorded;
-        let admins = kind.is_told_to_admins().then_some(Self::Admins);
-        let claimant = audience.claimant.map(Self::User);
-        [Self::User(audience.owner)].into_iter().chain(claimant).chain(admins)
+    pub(super) fn all_of(event: &Event) -> impl Iterator<Item = Self> + use<'_> {
+        let audience = &event.recorded.audience;
+        let users = audience.users().iter().copied().map(Self::User);
+        users.chain(audience.admins.then_some(Self::Admins))
     }
 }
 

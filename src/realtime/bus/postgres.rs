@@ -36,7 +36,7 @@ use super::{
     report_connected, report_dropped, report_message,
     seal::Dropped,
 };
-use crate::{backoff::BackOff, error::sqlx_cause, lifecycle::Lifecycle};
+use crate::{backoff::BackOff, error::sqlx_cause, events::Kinds, lifecycle::Lifecycle};
 
 const NAME: &str = "postgres";
 /// The notification channel; there is one log in a database.
@@ -224,7 +224,8 @@ impl Shared {
         report_message(NAME, "in", payload.len());
         // What is no base64 is nobody's seal.
         let message = BASE64_STANDARD_NO_PAD.decode(payload).unwrap_or_default();
-        match decode(&self.seal, &message) {
+        // It carries no events: their kinds are not asked for.
+        match decode(&self.seal, Kinds::NONE, &message) {
             Ok(None) => {}
             Ok(Some(Message::Head(head))) => self.inbox.signal(Signal::Head(head)),
             Ok(Some(Message::Gossip(gossip))) => self.inbox.gossip(gossip),

@@ -53,7 +53,7 @@ use super::{
 };
 use crate::{
     backoff::BackOff,
-    events::Event,
+    events::{Event, Kinds},
     lifecycle::Lifecycle,
     trust::{authorities, tls_failure},
 };
@@ -93,6 +93,7 @@ pub struct RedisBus {
 
 struct Shared {
     seal: Seal,
+    kinds: Kinds,
     client: Client,
     /// Before the name of every channel.
     prefix: String,
@@ -126,7 +127,7 @@ impl fmt::Debug for RedisBus {
 
 impl RedisBus {
     /// A bus over this Redis for the nodes of one installation ([`EventLog::installation`](crate::events::EventLog::installation)),
-    /// with its tasks in `lifecycle`.
+    /// with its tasks in `lifecycle`. Events that are of none of these kinds are unknown.
     ///
     /// A Redis that cannot be reached now is no error: the node starts, and connects when it can. One that answers and
     /// refuses is, and so is one that cannot be trusted: `ca` is a file of the authorities to trust with `rediss://`, or
@@ -135,7 +136,7 @@ impl RedisBus {
         url: &str,
         ca: &Path,
         installation: &str,
-        seal: Seal,
+        (seal, kinds): (Seal, Kinds),
         lifecycle: &Lifecycle,
     ) -> Result<Self, RedisBusError> {
         let client = client(url, ca)?;
@@ -157,6 +158,7 @@ impl RedisBus {
         }
         let shared = Arc::new(Shared {
             seal,
+            kinds,
             client,
             prefix: format!("lancewire:{installation}"),
             inbox: Inbox::default(),
@@ -449,7 +451,7 @@ impl Shared {
 
     fn hear(&self, bytes: &[u8]) {
         report_message(NAME, "in", bytes.len());
-        match decode(&self.seal, bytes) {
+        match decode(&self.seal, self.kinds, bytes) {
             Ok(None) => {}
             Ok(Some(Message::Head(head))) => self.inbox.signal(Signal::Head(head)),
             Ok(Some(Message::Events(events))) => self.inbox.signal(Signal::Events(events)),

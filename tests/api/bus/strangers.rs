@@ -4,6 +4,8 @@
 use ::redis::{Client, aio::MultiplexedConnection};
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use futures_util::StreamExt;
+use lancewire::jobs::events::JOB_POSTED;
+use lancewire::wallet::events::WALLET_UPDATED;
 use sea_orm::sqlx::postgres::PgListener;
 use serde::Serialize;
 
@@ -108,14 +110,14 @@ async fn what_a_stranger_says_is_not_believed(ground: Ground) {
     let (one, two) = (ground.node(Treatment::Careful, polling).await, ground.node(Treatment::Careful, polling).await);
     let [ada, eve]: [UserId; 2] = std::array::from_fn(|_| one.ids.next());
     let listening = [
-        one.listen(None, false, EventKind::JobPosted).await,
-        two.listen(None, false, EventKind::JobPosted).await,
-        two.listen(Some(ada), false, EventKind::WalletUpdated).await,
+        one.listen(None, false, JOB_POSTED).await,
+        two.listen(None, false, JOB_POSTED).await,
+        two.listen(Some(ada), false, WALLET_UPDATED).await,
     ];
     let stranger = Stranger::at(&ground).await;
     for _ in 0..5 {
-        one.record(EventKind::JobPosted, audience(true, eve, None)).await;
-        one.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
+        one.record(JOB_POSTED, audience(true, eve, None)).await;
+        one.record(WALLET_UPDATED, audience(false, ada, None)).await;
     }
     let spent = Gossip { topic: Topic::Spending, body: vec![1, 2, 3] };
     one.bus.tell(spent.clone());
@@ -163,7 +165,7 @@ async fn what_a_stranger_says_is_not_believed(ground: Ground) {
     let polled = |node: &Node| node.db.statements() + 5;
     let (one_polls, two_polls) = (polled(&one), polled(&two));
     until("both have looked at the log", || one.db.statements() > one_polls && two.db.statements() > two_polls).await;
-    one.record(EventKind::JobPosted, audience(true, eve, None)).await;
+    one.record(JOB_POSTED, audience(true, eve, None)).await;
     all_hear(&one, &listening.each_ref()).await;
     let tried = Gossip { topic: Topic::Attempts, body: vec![4] };
     one.bus.tell(tried.clone());
@@ -200,7 +202,7 @@ async fn a_node_on_another_history_makes_nobody_give_up_theirs() {
     let before = source.node(Treatment::Careful, QUICK).await;
     let ada: UserId = before.ids.next();
     for _ in 0..3 {
-        before.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
+        before.record(WALLET_UPDATED, audience(false, ada, None)).await;
     }
     until("they have positions", || before.hub.head() == 3).await;
     before.stop().await;
@@ -215,7 +217,7 @@ async fn a_node_on_another_history_makes_nobody_give_up_theirs() {
     let identity = ours.hub.log().identity();
     assert_eq!(other.hub.log().identity(), identity);
     // It goes on from what both have; but our log has nothing there.
-    other.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
+    other.record(WALLET_UPDATED, audience(false, ada, None)).await;
     until("it begins anew", || ours.lifecycle.has_failed()).await;
     ours.stop().await;
     let anew = source.node(Treatment::Careful, QUICK).await;
@@ -223,12 +225,12 @@ async fn a_node_on_another_history_makes_nobody_give_up_theirs() {
     let cursor = anew.hub.log().cursor(3).expect("it is known");
     assert!(anew.hub.resume_point(&[("after", &cursor)]).await.is_ok(), "and its cursors");
 
-    let listening = anew.listen(Some(ada), false, EventKind::WalletUpdated).await;
-    anew.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
+    let listening = anew.listen(Some(ada), false, WALLET_UPDATED).await;
+    anew.record(WALLET_UPDATED, audience(false, ada, None)).await;
     until("ours is delivered", || listening.heard().len() == 1).await;
     for _ in 0..5 {
         let reads = anew.db.statements();
-        other.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
+        other.record(WALLET_UPDATED, audience(false, ada, None)).await;
         until("the log is asked", || anew.db.statements() > reads).await;
     }
     assert_eq!((anew.hub.head(), listening.heard().len()), (4, 1), "none of theirs goes on from ours");

@@ -1,9 +1,10 @@
 //! Everybody comes back at once: the balancer starts anew, and then one of two nodes dies below half of them.
 
+use lancewire::jobs::events::JOB_POSTED;
+use lancewire::wallet::events::WALLET_UPDATED;
 use std::{env, time::Instant};
 
 use futures_util::future::{join, join_all};
-use lancewire::events::EventKind;
 use tokio::process::Command;
 
 use super::{
@@ -38,8 +39,8 @@ async fn everybody_comes_back_at_once() {
     let admin = Some(stage.load.people.len() - 1);
     let client = |number: usize| {
         let (viewer, kind) = match number % BUSY {
-            0 => (None, EventKind::JobPosted),
-            _ => (admin, EventKind::WalletUpdated),
+            0 => (None, JOB_POSTED),
+            _ => (admin, WALLET_UPDATED),
         };
         vec![Listener { viewer, kind }]
     };

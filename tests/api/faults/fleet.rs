@@ -8,7 +8,11 @@ use std::{
     time::Instant,
 };
 
+use lancewire::claims::events::CLAIM_UPDATED;
 use lancewire::events::{EventCursor, EventKind};
+use lancewire::jobs::events::{JOB_POSTED, JOB_UPDATED};
+use lancewire::notifications::events::NOTIFICATION_RECEIVED;
+use lancewire::wallet::events::WALLET_UPDATED;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -77,12 +81,12 @@ pub struct Fleet {
 /// The subscription to a kind of event, with more fields of a job.
 fn subscription(kind: EventKind, more: &str) -> String {
     let (field, subject) = match kind {
-        EventKind::JobPosted => ("jobPosted", format!("job {{ id version {more} }}")),
-        EventKind::JobUpdated => ("jobUpdated", format!("job {{ id version {more} }}")),
-        EventKind::ClaimUpdated => ("claimUpdated", "claim { id version }".to_owned()),
-        EventKind::WalletUpdated => ("walletUpdated", "wallet { id version }".to_owned()),
-        EventKind::NotificationReceived => ("notificationReceived", "notification { id }".to_owned()),
-        EventKind::DraftUpdated | EventKind::SessionEnded | EventKind::RightsChanged | EventKind::Unknown => {
+        JOB_POSTED => ("jobPosted", format!("job {{ id version {more} }}")),
+        JOB_UPDATED => ("jobUpdated", format!("job {{ id version {more} }}")),
+        CLAIM_UPDATED => ("claimUpdated", "claim { id version }".to_owned()),
+        WALLET_UPDATED => ("walletUpdated", "wallet { id version }".to_owned()),
+        NOTIFICATION_RECEIVED => ("notificationReceived", "notification { id }".to_owned()),
+        _ => {
             unreachable!("nobody here listens to {kind:?}")
         }
     };

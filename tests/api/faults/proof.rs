@@ -8,7 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lancewire::claims::events::CLAIM_UPDATED;
 use lancewire::events::EventKind;
+use lancewire::jobs::events::{JOB_POSTED, JOB_UPDATED};
+use lancewire::notifications::events::NOTIFICATION_RECEIVED;
+use lancewire::wallet::events::WALLET_UPDATED;
 use serde_json::{Value, json};
 
 use super::{
@@ -245,11 +249,11 @@ impl Stage {
 
 fn kind_of(name: &str) -> EventKind {
     match name {
-        "JobPostedEvent" => EventKind::JobPosted,
-        "JobUpdatedEvent" => EventKind::JobUpdated,
-        "ClaimUpdatedEvent" => EventKind::ClaimUpdated,
-        "WalletUpdatedEvent" => EventKind::WalletUpdated,
-        "NotificationReceivedEvent" => EventKind::NotificationReceived,
+        "JobPostedEvent" => JOB_POSTED,
+        "JobUpdatedEvent" => JOB_UPDATED,
+        "ClaimUpdatedEvent" => CLAIM_UPDATED,
+        "WalletUpdatedEvent" => WALLET_UPDATED,
+        "NotificationReceivedEvent" => NOTIFICATION_RECEIVED,
         _ => panic!("{name} is no event"),
     }
 }
@@ -262,14 +266,11 @@ fn end_of(truth: &Truth, listener: &Listener) -> i64 {
 fn versions_are_in_order(truth: &Truth) {
     for (listener, events) in truth {
         let mut last: HashMap<&str, i64> = HashMap::new();
-        for event in events.iter().filter(|_| listener.kind != EventKind::NotificationReceived) {
+        for event in events.iter().filter(|_| listener.kind != NOTIFICATION_RECEIVED) {
             let before = last.insert(&event.subject, event.version);
             let Some(before) = before else { continue };
-            let next = if listener.kind == EventKind::WalletUpdated {
-                event.version == before + 1
-            } else {
-                event.version > before
-            };
+            let next =
+                if listener.kind == WALLET_UPDATED { event.version == before + 1 } else { event.version > before };
             assert!(next, "{listener:?}: {event:?} comes after version {before}");
         }
     }
@@ -279,7 +280,7 @@ fn versions_are_in_order(truth: &Truth) {
 fn each_hears_of_their_own(truth: &Truth) {
     let mut owners: HashMap<&str, usize> = HashMap::new();
     for (listener, events) in truth {
-        if !matches!(listener.kind, EventKind::WalletUpdated | EventKind::NotificationReceived) {
+        if !matches!(listener.kind, WALLET_UPDATED | NOTIFICATION_RECEIVED) {
             continue;
         }
         for event in events {

@@ -10,6 +10,11 @@ use std::{
 
 use futures_util::future::join;
 use lancewire::{clock::Clock, events::EventKind, ids::Ids};
+use lancewire::{
+    jobs::events::{JOB_POSTED, JOB_UPDATED},
+    notifications::events::NOTIFICATION_RECEIVED,
+    wallet::events::WALLET_UPDATED,
+};
 use serde_json::json;
 
 use super::{
@@ -178,16 +183,14 @@ impl Stage {
     /// Clients of every sort: strangers at the feed, strangers at the changes, people at all that is theirs, and people
     /// at the feed and the changes.
     pub async fn fleet(&self) -> Fleet {
-        use EventKind::{JobPosted, JobUpdated, NotificationReceived, WalletUpdated};
-
         let people = self.load.people.len();
         let clients = (0..self.scale.clients).map(|number| {
             let person = Some((number / 4) % people);
             let (viewer, kinds): (_, &[EventKind]) = match number % 4 {
-                0 => (None, &[JobPosted]),
-                1 => (None, &[JobUpdated, JobPosted]),
-                2 => (person, &[WalletUpdated, NotificationReceived]),
-                _ => (person, &[JobPosted, JobUpdated, WalletUpdated]),
+                0 => (None, &[JOB_POSTED]),
+                1 => (None, &[JOB_UPDATED, JOB_POSTED]),
+                2 => (person, &[WALLET_UPDATED, NOTIFICATION_RECEIVED]),
+                _ => (person, &[JOB_POSTED, JOB_UPDATED, WALLET_UPDATED]),
             };
             kinds.iter().map(|kind| Listener { viewer, kind: *kind }).collect()
         });
@@ -208,7 +211,7 @@ impl Stage {
     /// One stranger and a few of the people, who ask for what only the parties of a job may see.
     pub async fn curious(&self) -> Fleet {
         let viewers = [None, Some(0), Some(1), Some(3), Some(4), Some(self.load.people.len() - 1)];
-        let kinds = [EventKind::JobPosted, EventKind::JobUpdated];
+        let kinds = [JOB_POSTED, JOB_UPDATED];
         let clients = viewers.map(|viewer| kinds.map(|kind| Listener { viewer, kind }).into());
         self.fleet_of(clients.into(), "escrow { amount }").await
     }

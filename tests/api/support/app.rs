@@ -11,7 +11,7 @@ use lancewire::{
     clock::Clock,
     config::{Config, Environment},
     db::{Backend, Db},
-    events::EventKind,
+    domains,
     ids::Ids,
     lifecycle::Lifecycle,
     verify::verify,
@@ -223,7 +223,7 @@ impl TestApp {
     /// Waits until so many subscriptions listen, so that nothing that happens from now on is missed.
     pub async fn listening(&self, subscriptions: usize) {
         let hub = &self.app.services.hub;
-        let listeners = || EventKind::ALL.iter().map(|kind| hub.listeners(*kind)).sum::<usize>();
+        let listeners = || domains::KINDS.iter().map(|kind| hub.listeners(kind)).sum::<usize>();
         until("subscriptions listen", || listeners() == subscriptions).await;
     }
 

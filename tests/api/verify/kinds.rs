@@ -42,6 +42,9 @@ const CLAIM_EVENTS: &str = "7 what happened to a claim";
 const CLAIM_TOLD: &str = "7 each change of a claim";
 const CLAIM_LAST: &str = "7 the last event of a claim";
 const PUBLIC: &str = "7 only what everybody";
+const LISTED: &str = "7 the list of an event";
+const ADMINS: &str = "7 admins receive";
+const FOUND: &str = "7 an event is found";
 const SAYS_WALLET: &str = "7 what an event says of a wallet";
 const SAYS_JOB: &str = "7 what an event says of a job";
 const SAYS_CLAIM: &str = "7 what an event says of a claim";
@@ -384,6 +387,20 @@ pub(super) const ROWS: &[Kind] = &[
         "INSERT INTO events (event_id, kind, subject_id, subject_version, is_public, owner_id, payload, \
         occurred_at) SELECT {fresh}, 'JOB_UPDATED', id, version, {true}, client_id, '{}', created_at FROM jobs WHERE status = 'DRAFT'",
         DRAFT,
+    ),
+    kind(
+        "an event names one user more",
+        "UPDATE events SET recipients = replace(recipients, ']', ',\"00000000000070008000000000000009\"]') \
+        WHERE kind = 'CLAIM_UPDATED'",
+        SAYS_CLAIM,
+    ),
+    kind("an event names nobody", "UPDATE events SET recipients = '[]' WHERE kind = 'WALLET_UPDATED'", LISTED),
+    kind("an event is for admins", "UPDATE events SET for_admins = {true} WHERE kind = 'WALLET_UPDATED'", ADMINS),
+    kind("an event is not found", "DELETE FROM event_viewers WHERE kind = 'WALLET_UPDATED'", FOUND),
+    kind(
+        "an event is found by another",
+        "UPDATE event_viewers SET viewer_id = {fresh} WHERE kind = 'CLAIM_UPDATED'",
+        FOUND,
     ),
     kind("an event of a draft is public", "UPDATE events SET is_public = {true} WHERE kind = 'DRAFT_UPDATED'", PUBLIC),
     kind(

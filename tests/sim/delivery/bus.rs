@@ -7,8 +7,9 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt, pending};
+use lancewire::jobs::events::JOB_POSTED;
 use lancewire::{
-    events::{Audience, Event, EventKind, Mark, NewEvent},
+    events::{Audience, Event, Mark, NewEvent},
     ids::{Ids, UserId},
     realtime::{Announced, Bus, Gossip, Heard, Party, Signal},
 };
@@ -70,10 +71,10 @@ impl Network {
             let owner: UserId = self.ids.next();
             let recorded = NewEvent {
                 id: self.ids.next(),
-                kind: EventKind::JobPosted,
+                kind: JOB_POSTED,
                 subject: owner.into(),
                 subject_version: 1,
-                audience: Audience { public: true, owner, claimant: None },
+                audience: Audience::of([owner]).public(true),
                 payload: "\"of another history\"".into(),
                 occurred_at: chrono::DateTime::UNIX_EPOCH,
             };
@@ -165,9 +166,9 @@ impl Bus for SimulatedBus {
         for inbox in self.others() {
             let heard = events.iter().map(|Announced { delivery, follows }| {
                 let mut event = self.network.log.event(delivery.position());
-                let audience = event.recorded.audience;
+                let audience = event.recorded.audience.clone();
                 let followed = inbox.followed.lock().expect("whole");
-                let mut parties = audience.parties().map(Party::User).chain([Party::Admins]);
+                let mut parties = audience.users().iter().copied().map(Party::User).chain([Party::Admins]);
                 let has_body = audience.public || parties.any(|party| followed.contains(&party));
                 if !has_body {
                     event.recorded.payload = String::new();

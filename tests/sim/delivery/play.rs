@@ -9,6 +9,9 @@ use std::{
     time::Duration,
 };
 
+use lancewire::claims::events::CLAIM_UPDATED;
+use lancewire::jobs::events::{JOB_POSTED, JOB_UPDATED};
+use lancewire::wallet::events::WALLET_UPDATED;
 use lancewire::{
     auth::actor::{Actor, Principal, Roles},
     clock::Clock,
@@ -39,8 +42,7 @@ const NODES: usize = 3;
 const KEPT: i64 = 60;
 /// How long everybody may take to get everything once nothing goes wrong any more.
 const CALM: usize = 600;
-const KINDS: [EventKind; 4] =
-    [EventKind::JobPosted, EventKind::JobUpdated, EventKind::WalletUpdated, EventKind::ClaimUpdated];
+const KINDS: [EventKind; 4] = [JOB_POSTED, JOB_UPDATED, WALLET_UPDATED, CLAIM_UPDATED];
 
 /// What a history came to.
 #[derive(Clone, Debug, Default)]
@@ -166,7 +168,7 @@ fn client(name: usize, people: &[UserId], ids: &Ids, chance: &Chance) -> Client 
         2 => Filter::Mine,
         _ => Filter::All,
     };
-    let kind = if matches!(filter, Filter::Mine) { EventKind::JobUpdated } else { KINDS[chance.below(KINDS.len())] };
+    let kind = if matches!(filter, Filter::Mine) { JOB_UPDATED } else { KINDS[chance.below(KINDS.len())] };
     let wish = Wish { kind, looks: chance.once_in(4), filter };
     Client { name, actor, wish, slow: chance.once_in(3), got: Mutex::new(Got::default()) }
 }
@@ -254,8 +256,8 @@ impl Play {
                 let kind = KINDS[self.chance.below(KINDS.len())];
                 let claimant = self.chance.once_in(2).then(|| people[self.chance.below(people.len())]);
                 let public = match kind {
-                    EventKind::JobPosted => true,
-                    EventKind::JobUpdated => self.chance.once_in(2),
+                    JOB_POSTED => true,
+                    JOB_UPDATED => self.chance.once_in(2),
                     _ => false,
                 };
                 let owner = people[self.chance.below(people.len())];
@@ -264,7 +266,9 @@ impl Play {
                     kind,
                     subject: owner.into(),
                     subject_version: 1,
-                    audience: Audience { public, owner, claimant },
+                    audience: Audience::of([owner].into_iter().chain(claimant))
+                        .public(public)
+                        .admins(kind.is_told_to_admins()),
                     payload: format!("\"{number}.{part}\""),
                     occurred_at: self.clock.now(),
                 }

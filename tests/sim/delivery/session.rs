@@ -11,6 +11,8 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
+use lancewire::claims::events::CLAIM_UPDATED;
+use lancewire::jobs::events::{JOB_POSTED, JOB_UPDATED};
 use lancewire::{
     auth::actor::{Actor, Origin},
     events::{Event, EventCursor, EventKind, Hearing, NewEvent, ResumeError},
@@ -46,14 +48,14 @@ pub(crate) enum Filter {
     Mine,
 }
 
-const MINE: &[EventKind] = &[EventKind::JobUpdated, EventKind::ClaimUpdated];
+const MINE: &[EventKind] = &[JOB_UPDATED, CLAIM_UPDATED];
 
 fn is_even(payload: &str) -> bool {
     payload.len().is_multiple_of(2)
 }
 
 /// Whose an event is, which is its only term.
-pub(super) const TERMS: TermsOf = |delivery| Ok(vec![delivery.audience().owner.into()]);
+pub(super) const TERMS: TermsOf = |delivery| Ok(vec![delivery.audience().users()[0].into()]);
 
 impl Wish {
     fn key(&self) -> SharingKey {
@@ -64,7 +66,7 @@ impl Wish {
         match self.filter {
             Filter::All => Interest::all(self.kind),
             Filter::Owners(owners) => {
-                let of_owners = move |delivery: &Delivery| Ok(owners.contains(&delivery.audience().owner));
+                let of_owners = move |delivery: &Delivery| Ok(owners.contains(&delivery.audience().users()[0]));
                 Interest::matching(self.kind, Terms::OneOf(owners.map(Uuid::from).to_vec()), of_owners)
             }
             Filter::Even => Interest::matching(self.kind, Terms::Any, |delivery| {
@@ -78,18 +80,18 @@ impl Wish {
     fn hearing(&self, actor: &Actor, event: &NewEvent, payload: &str) -> Option<Hearing> {
         let NewEvent { kind, audience, .. } = event;
         let user = actor.user();
-        let party = user == Some(audience.owner) || (user.is_some() && user == audience.claimant);
+        let party = user.is_some_and(|user| audience.users().contains(&user));
         let wanted = match self.filter {
             Filter::All => *kind == self.kind,
-            Filter::Owners(owners) => *kind == self.kind && owners.contains(&audience.owner),
+            Filter::Owners(owners) => *kind == self.kind && owners.contains(&audience.users()[0]),
             Filter::Even => *kind == self.kind && is_even(payload),
             Filter::Mine => return (MINE.contains(kind) && party).then_some(Hearing::Own),
         };
-        match kind {
+        match *kind {
             _ if !wanted => None,
-            EventKind::JobPosted => Some(Hearing::Public),
-            EventKind::JobUpdated if party || actor.is_admin() => Some(Hearing::Own),
-            EventKind::JobUpdated => audience.public.then_some(Hearing::Public),
+            JOB_POSTED => Some(Hearing::Public),
+            JOB_UPDATED if party || actor.is_admin() => Some(Hearing::Own),
+            JOB_UPDATED => audience.public.then_some(Hearing::Public),
             _ => party.then_some(Hearing::Own),
         }
     }
@@ -130,7 +132,7 @@ impl Execution for Writing {
     }
 
     fn together(&self) -> Option<Box<dyn Together + '_>> {
-        (self.wish.kind == EventKind::JobUpdated).then(|| Box::new(Joint(self)) as Box<dyn Together>)
+        (self.wish.kind == JOB_UPDATED).then(|| Box::new(Joint(self)) as Box<dyn Together>)
     }
 }
 

@@ -8,6 +8,10 @@
 
 use std::{collections::HashMap, fmt};
 
+use lancewire::claims::events::CLAIM_UPDATED;
+use lancewire::jobs::events::{DRAFT_UPDATED, JOB_POSTED, JOB_UPDATED};
+use lancewire::notifications::events::NOTIFICATION_RECEIVED;
+use lancewire::wallet::events::WALLET_UPDATED;
 use lancewire::{
     events::EventKind,
     ids::{ClaimId, DeliverableId, JobId, TransactionId},
@@ -329,14 +333,14 @@ impl Oracle {
     fn told_of(&self, who: usize, asked: Move, before: &Model) -> Vec<Told> {
         let model = &self.model;
         let wallet = |user: usize| Told {
-            kind: EventKind::WalletUpdated,
+            kind: WALLET_UPDATED,
             subject: Subject::Person(user),
             version: model.people[user].version,
             public: false,
             owner: user,
             claimant: None,
         };
-        let inbox = |user: usize| Told { kind: EventKind::NotificationReceived, version: 0, ..wallet(user) };
+        let inbox = |user: usize| Told { kind: NOTIFICATION_RECEIVED, version: 0, ..wallet(user) };
         let of_job = |kind: EventKind, job: usize, public: bool| Told {
             kind,
             subject: Subject::Job(job),
@@ -345,13 +349,13 @@ impl Oracle {
             owner: model.jobs[job].owner,
             claimant: self.claimant(job),
         };
-        let posted = |job: usize| of_job(EventKind::JobPosted, job, true);
-        let updated = |job: usize| of_job(EventKind::JobUpdated, job, true);
-        let drafted = |job: usize| of_job(EventKind::DraftUpdated, job, false);
+        let posted = |job: usize| of_job(JOB_POSTED, job, true);
+        let updated = |job: usize| of_job(JOB_UPDATED, job, true);
+        let drafted = |job: usize| of_job(DRAFT_UPDATED, job, false);
         let of_claim = |claim: usize| {
             let made = &model.claims[claim];
             Told {
-                kind: EventKind::ClaimUpdated,
+                kind: CLAIM_UPDATED,
                 subject: Subject::Claim(claim),
                 version: made.version,
                 public: false,
