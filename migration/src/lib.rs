@@ -35,6 +35,7 @@ mod m20261128_000505_skills;
 mod m20261129_000101_event_audiences;
 mod m20261129_000102_event_viewers;
 mod m20261129_000103_closed_lists;
+mod m20261129_000104_consumers;
 
 /// All steps, oldest first.
 #[derive(Debug)]
@@ -62,6 +63,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000101_event_audiences::Migration),
             Box::new(m20261129_000102_event_viewers::Migration),
             Box::new(m20261129_000103_closed_lists::Migration),
+            Box::new(m20261129_000104_consumers::Migration),
         ]
     }
 }

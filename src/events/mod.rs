@@ -5,9 +5,11 @@
 //! Events are append-only (triggers hold it) and get contiguous *positions* once committed ([`EventLog::stamp`]), which
 //! is what makes a gap visible: see `log`. Payloads are snapshots that the domains write and read; this module knows no
 //! domain: each describes its kinds of events itself ([`EventKind`]), and [`EventLog`] is opened with all of them ([`Kinds`]).
-//! Only `realtime` delivers.
+//! Only `realtime`
+//! delivers, and only [`consumers`] react.
 
 mod audience;
+pub mod consumers;
 mod cursor;
 mod event;
 mod kind;

@@ -171,7 +171,7 @@ const KNOWS: [(&str, &str); 36] = [
     ("idempotency", "clock db error ids retention"),
     ("migrations", "db lifecycle"),
     // What domains stand on.
-    ("events", "clock db error ids lifecycle retention"),
+    ("events", "backoff clock db error ids lifecycle retention"),
     ("auth", "buckets clock db error events ids lifecycle network retention"),
     // Domains: claims -> jobs -> {wallet, notifications} -> accounts.
     ("accounts", "auth clock db error ids text"),

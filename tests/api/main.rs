@@ -37,6 +37,7 @@ mod closed_lists;
 mod closes;
 mod codes;
 mod connections;
+mod consumers;
 mod contention;
 mod contract;
 mod crowds;
