@@ -58,9 +58,14 @@ use crate::{
         Bus, Hub, HubSettings, MemoryBus, Pace, PostgresBus, PostgresBusError, RedisBus, RedisBusError, Seal, Tail,
     },
     retention::{self, Prune},
+    schedule::{self, Due, Schedule},
     schema::{self, Services},
     telemetry,
-    wallet::{self, Wallets, currency::CurrencyError, sandbox},
+    wallet::{
+        self, Wallets,
+        currency::CurrencyError,
+        sandbox::{Sandbox, SandboxPayments},
+    },
 };
 
 /// How often a node says how far the log goes, and how long it waits for what the bus will probably still bring.
@@ -185,13 +190,18 @@ impl App {
 
         let limited = (attempts.clone(), sign_ups.clone());
         let accounts = Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions.clone(), passwords, limited);
-        let sandbox_delay = match config.payments.provider {
-            PaymentProvider::Sandbox => Some(TimeDelta::milliseconds(config.payments.sandbox_delay_ms.into())),
+        let log = EventLog::open(db.clone(), domains::KINDS).await?;
+        let schedule = Schedule::new(db.clone(), clock.clone(), log.time().clone());
+        let sandbox = match config.payments.provider {
+            PaymentProvider::Sandbox => Some(Sandbox {
+                delay: TimeDelta::milliseconds(config.payments.sandbox_delay_ms.into()),
+                schedule: schedule.clone(),
+            }),
             PaymentProvider::None => None,
         };
         let currency = config.marketplace.currency();
         let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone(), currency.clone());
-        let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, sandbox_delay);
+        let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, sandbox.clone());
         let jobs = Jobs::new(
             db.clone(),
             clock.clone(),
@@ -211,7 +221,6 @@ impl App {
             (&config.marketplace).into(),
         );
 
-        let log = EventLog::open(db.clone(), domains::KINDS).await?;
         let replica = Replica::connect(&config.database, &db, log.identity()).await?;
         if let Some(replica) = replica.clone() {
             drop(lifecycle.spawn(replica.watch(lifecycle.clone())));
@@ -234,8 +243,12 @@ impl App {
         lifecycle.spawn_until_stopping(withholding::run(jobs.clone(), lifecycle.clone()));
         lifecycle.spawn_until_stopping(wallet::seal::run(db.clone(), clock.clone(), lifecycle.clone()));
         lifecycle.spawn_until_stopping(events::seal::run(db.clone(), clock.clone(), lifecycle.clone()));
-        if sandbox_delay.is_some() {
-            lifecycle.spawn_until_stopping(sandbox::run(wallets.clone(), clock.clone(), lifecycle.clone()));
+        let mut due: Vec<Box<dyn Due>> = Vec::new();
+        if sandbox.is_some() {
+            due.push(Box::new(SandboxPayments(wallets.clone())));
+        }
+        if !due.is_empty() {
+            lifecycle.spawn_until_stopping(schedule::run(due, schedule, lifecycle.clone()));
         }
 
         let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };

@@ -11,6 +11,7 @@
 //! | [`graphql`] | the GraphQL kit; knows no domain |
 //! | [`http`] | transports, and what stands around every request |
 //! | [`auth`] | who is calling |
+//! | [`schedule`] | does what its time has come for, by the database's clock |
 //! | [`retention`] | removes what is past its time |
 //! | [`gossip`] | limits that hold for all nodes together |
 //! | [`domains`] | what the domains bring to those who know none |
@@ -58,6 +59,7 @@ pub mod notifications;
 pub mod page;
 pub mod realtime;
 pub mod retention;
+pub mod schedule;
 pub mod schema;
 pub mod seed;
 pub mod telemetry;

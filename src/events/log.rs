@@ -36,7 +36,6 @@ use super::{
     Audience, Event, EventCursor, EventKind, Kinds, LogSource, MOST_USERS, NewEvent,
     cursor::{Mark, Point},
     marks::Marks,
-    time::DatabaseTime,
     viewers,
 };
 use crate::{
@@ -46,6 +45,7 @@ use crate::{
     },
     error::Fault,
     ids::{Ids, UserId},
+    schedule::DatabaseTime,
 };
 
 /// Records an event in the transaction of the fact.

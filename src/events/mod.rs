@@ -18,7 +18,6 @@ mod marks;
 mod retention;
 pub mod seal;
 mod source;
-mod time;
 pub mod verify;
 mod viewers;
 
@@ -31,7 +30,6 @@ pub use log::{
 };
 pub use retention::OldEvents;
 pub use source::LogSource;
-pub use time::DatabaseTime;
 
 /// The events that are waited for in this process.
 pub use crate::db::receipt::Arrivals;

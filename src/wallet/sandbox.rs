@@ -1,64 +1,49 @@
 //! The sandbox payment provider: deposits and withdrawals that settle themselves a moment later.
 //!
-//! For development, where no processor calls `confirmTransaction`. The due time stands in the transaction's row, so a
-//! restart resumes what was on its way, and the settlement is the very use case that a processor would call.
-
-use std::time::Duration;
+//! For development, where no processor calls `confirmTransaction`. The due time stands in the transaction's row
+//! (`transactions.settle_due_at`), written with it; the clock room ([`schedule`](crate::schedule)) finds what is due, after
+//! a restart as well, and the settlement is that of `confirmTransaction`, by `Actor::System`.
 
 use chrono::TimeDelta;
+use sea_orm::prelude::async_trait::async_trait;
+use uuid::Uuid;
 
-use super::{Wallets, model::SettlementOutcome};
+use super::{WalletError, Wallets};
 use crate::{
-    clock::{Clock, Timestamp},
+    auth::actor::Actor,
     error::Fault,
-    lifecycle::Lifecycle,
+    schedule::{Due, DueRows, Schedule},
 };
 
-/// After how long it looks although nobody has asked for anything: what another node left behind when it stopped.
-const PERIOD: Duration = Duration::from_secs(5);
-/// When what could not be settled is tried again.
-const RETRY: TimeDelta = TimeDelta::milliseconds(100);
+/// Transactions that the sandbox is to settle.
+pub(super) const ROWS: DueRows =
+    DueRows { table: "transactions", due: "settle_due_at", open: "settle_due_at IS NOT NULL AND status = 'PENDING'" };
 
-/// Settles what is due until the process stops.
-pub async fn run(wallets: Wallets, clock: Clock, lifecycle: Lifecycle) {
-    loop {
-        let next = settle_due(&wallets, &clock).await.unwrap_or_else(|error| {
-            tracing::error!(error = %error, "cannot look for due transactions");
-            Some(clock.now() + RETRY)
-        });
-        let due = async {
-            match next {
-                Some(next) => clock.sleep_until(next).await,
-                None => tokio::time::sleep(PERIOD).await,
-            }
-        };
-        tokio::select! {
-            () = lifecycle.stopping() => return,
-            () = wallets.requested.notified() => {}
-            () = due => {}
-        }
-    }
+/// How the sandbox settles.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    /// How long after it was asked for.
+    pub delay: TimeDelta,
+    /// Where it is scheduled.
+    pub schedule: Schedule,
 }
 
-/// Settles what is due, and says when there is something to do again. What cannot be settled keeps nobody else waiting.
-async fn settle_due(wallets: &Wallets, clock: &Clock) -> Result<Option<Timestamp>, Fault> {
-    loop {
-        let (unsettled, now) = (wallets.unsettled().await?, clock.now());
-        if unsettled.is_empty() {
-            return Ok(None);
-        }
-        let mut again = None;
-        for (transaction, due) in unsettled {
-            if due > now {
-                return Ok(Some(again.map_or(due, |again| due.min(again))));
-            }
-            if let Err(error) = wallets.settle(transaction, SettlementOutcome::Post).await {
-                tracing::error!(transaction.id = %transaction, error = %error, "cannot settle");
-                again = Some(now + RETRY);
-            }
-        }
-        if again.is_some() {
-            return Ok(again);
+/// The sandbox's work in the clock room.
+#[derive(Debug)]
+pub struct SandboxPayments(pub Wallets);
+
+#[async_trait]
+impl Due for SandboxPayments {
+    fn rows(&self) -> DueRows {
+        ROWS
+    }
+
+    async fn act(&self, id: Uuid) -> Result<(), Fault> {
+        match self.0.settle_due(Actor::System, id.into()).await {
+            // An admin was faster: settled is settled.
+            Ok(()) | Err(WalletError::NotPending(_)) => Ok(()),
+            Err(WalletError::Fault(fault)) => Err(fault),
+            Err(error) => Err(Fault::corrupt(error)),
         }
     }
 }

@@ -3,15 +3,13 @@
 //! Each change is one journal (two over time for a withdrawal), one new version of each wallet concerned, one
 //! transaction in each wallet's history and one `walletUpdated` event for each, all in the caller's SQL transaction.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
-use chrono::TimeDelta;
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult as _, IntoActiveModel, Order, QueryFilter,
     QueryOrder, QuerySelect, QueryTrait as _, Select, sea_query::Expr,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
@@ -20,10 +18,11 @@ use super::{
     events::{WalletSnapshot, updated},
     ledger::{self, AccountName, Journal, JournalKind, LedgerError, Leg},
     model::{Movement, SettlementOutcome, Transaction, TransactionStatus, TransactionType, Wallet, wallet_of},
+    sandbox::{ROWS, Sandbox},
 };
 use crate::{
     accounts::{Accounts, model::UserCard},
-    auth::actor::Actor,
+    auth::actor::{Actor, Denied},
     clock::{Clock, Timestamp},
     db::{Db, Tx},
     error::{Fault, Invalid, InvalidKind},
@@ -43,10 +42,8 @@ pub struct Wallets {
     ids: Ids,
     accounts: Accounts,
     currency: Currency,
-    /// After how long the sandbox settles; none without it.
-    sandbox_delay: Option<TimeDelta>,
-    /// Tells the sandbox of this process that there is something to settle.
-    pub(super) requested: Arc<Notify>,
+    /// Settles by itself what is asked for; none where somebody else does.
+    sandbox: Option<Sandbox>,
 }
 
 /// An amount as it came: texts, so that a bad one is refused by its path.
@@ -85,16 +82,16 @@ struct Settled {
 }
 
 impl Wallets {
-    /// Wallets in `currency`; with a delay, a sandbox settles deposits and withdrawals.
+    /// Wallets in `currency`, whose deposits and withdrawals a sandbox may settle.
     pub fn new(
         db: Db,
         clock: Clock,
         ids: Ids,
         accounts: Accounts,
         currency: Currency,
-        sandbox_delay: Option<TimeDelta>,
+        sandbox: Option<Sandbox>,
     ) -> Self {
-        Self { db, clock, ids, accounts, currency, sandbox_delay, requested: Arc::default() }
+        Self { db, clock, ids, accounts, currency, sandbox }
     }
 
     /// The same on another view of the database.
@@ -137,7 +134,7 @@ impl Wallets {
                 Ok(self.outcome_in(&tx, deposited).await?)
             })
             .await
-            .inspect(|_| self.requested.notify_one())
+            .inspect(|_| self.ring())
     }
 
     /// Reserves money on its way out. It leaves once the processor confirms it.
@@ -178,7 +175,7 @@ impl Wallets {
                 Ok(self.outcome_in(&tx, withdrawn).await?)
             })
             .await
-            .inspect(|_| self.requested.notify_one())
+            .inspect(|_| self.ring())
     }
 
     /// Admin, or a payment processor with an admin's account: settles a pending transaction of somebody else.
@@ -209,29 +206,28 @@ impl Wallets {
             .await
     }
 
-    /// The sandbox's own way to [`Wallets::confirm`].
-    pub async fn settle(&self, transaction: TransactionId, outcome: SettlementOutcome) -> Result<(), WalletError> {
-        let settled = self.db.transact(|tx| async move { self.settle_in(&tx, transaction, outcome, None).await }).await;
-        match settled {
-            // Somebody else was faster: settled is settled.
-            Ok(_) | Err(WalletError::NotPending(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
+    /// The server itself: settles a transaction that the sandbox has let wait for long enough, by the database's clock. One
+    /// that is not due, or settled already, stays as it is.
+    #[tracing::instrument(skip_all, fields(transaction.id = %transaction))]
+    pub async fn settle_due(&self, actor: Actor, transaction: TransactionId) -> Result<(), WalletError> {
+        let Some(Sandbox { schedule, .. }) = self.sandbox.as_ref().filter(|_| actor == Actor::System) else {
+            return Err(Denied::Unauthenticated.into());
+        };
+        self.db
+            .transact(|tx| async move {
+                if schedule.is_due_in(&tx, ROWS, transaction.into()).await? {
+                    self.settle_in(&tx, transaction, SettlementOutcome::Post, None).await?;
+                }
+                Ok(())
+            })
+            .await
     }
 
-    /// The next transactions that the sandbox should settle and when, the first due first.
-    pub(super) async fn unsettled(&self) -> Result<Vec<(TransactionId, Timestamp)>, Fault> {
-        let rows = transactions::Entity::find()
-            .select_only()
-            .columns([transactions::Column::Id, transactions::Column::SettleDueAt])
-            .filter(transactions::Column::Status.eq(TransactionStatus::Pending.as_str()))
-            .filter(transactions::Column::SettleDueAt.is_not_null())
-            .order_by_asc(transactions::Column::SettleDueAt)
-            .limit(100)
-            .into_tuple()
-            .all(self.db.reader())
-            .await?;
-        Ok(rows)
+    /// Tells the clock room of this process that there is something to settle.
+    fn ring(&self) {
+        if let Some(Sandbox { schedule, .. }) = &self.sandbox {
+            schedule.ring();
+        }
     }
 
     /// Moves `amount` from what a user can spend into escrow for `reference`.
@@ -521,7 +517,11 @@ impl Wallets {
             settlement_journal_id: None,
             reverses_id: None,
             destination: history.destination,
-            settle_due_at: self.sandbox_delay.filter(|_| pending).map(|delay| now + delay),
+            settle_due_at: self
+                .sandbox
+                .as_ref()
+                .filter(|_| pending)
+                .map(|sandbox| sandbox.schedule.after(sandbox.delay)),
             created_at: now,
             settled_at: (!pending).then_some(now),
         };

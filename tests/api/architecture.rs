@@ -152,7 +152,7 @@ fn failures_are_handled_and_not_unwrapped() {
 
 /// A part of the house and whom it may know. What is not in the list is told by
 /// [`every_part_knows_only_whom_it_may`].
-const KNOWS: [(&str, &str); 36] = [
+const KNOWS: [(&str, &str); 37] = [
     // Leaves.
     ("buckets", ""),
     ("clock", ""),
@@ -168,15 +168,16 @@ const KNOWS: [(&str, &str); 36] = [
     ("text", "error"),
     ("db", "backoff error ids lifecycle trust"),
     ("retention", "db error lifecycle"),
+    ("schedule", "backoff clock db error lifecycle"),
     ("idempotency", "clock db error ids retention"),
     ("migrations", "db lifecycle"),
     // What domains stand on.
-    ("events", "backoff clock db error ids lifecycle retention"),
+    ("events", "backoff clock db error ids lifecycle retention schedule"),
     ("auth", "buckets clock db error events ids lifecycle network retention"),
     // Domains: claims -> jobs -> {wallet, notifications} -> accounts.
     ("accounts", "auth clock db error ids text"),
     ("notifications", "accounts auth clock db error events ids money named_enum page retention text"),
-    ("wallet", "accounts auth clock db error events idempotency ids lifecycle money named_enum page text"),
+    ("wallet", "accounts auth clock db error events idempotency ids lifecycle money named_enum page schedule text"),
     (
         "jobs",
         // Delivery finds the listeners of a job's events by terms that only this domain can name.
@@ -189,7 +190,7 @@ const KNOWS: [(&str, &str); 36] = [
         "accounts auth clock config db error events idempotency ids jobs money named_enum notifications page text wallet",
     ),
     // Delivery knows the log and no domain.
-    ("realtime", "auth backoff clock error events ids lifecycle network trust"),
+    ("realtime", "auth backoff clock error events ids lifecycle network schedule trust"),
     // The kit knows no domain, but for the shape of an amount and the interface that its macro writes into unions.
     ("graphql", "auth buckets clock connection error idempotency ids lifecycle money network page schema wallet"),
     ("schema", "accounts auth claims db events graphql ids jobs lifecycle notifications realtime wallet"),
@@ -208,7 +209,7 @@ const KNOWS: [(&str, &str); 36] = [
     (
         "app",
         "accounts auth claims clock config db descriptors domains error events gossip graphql http idempotency ids jobs lifecycle \
-         migrations notifications realtime retention schema telemetry wallet",
+         migrations notifications realtime retention schedule schema telemetry wallet",
     ),
 ];
 

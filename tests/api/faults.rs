@@ -9,7 +9,7 @@
 //! Here it is one server. The modules below do the same to two nodes behind a balancer: [`nodes`] to one of them,
 //! [`services`] to what they share, [`mod@clock`] to a clock, [`disk`] to a disk, [`crowd`] to everybody's connections.
 
-mod clock;
+pub mod clock;
 mod crowd;
 mod disk;
 pub mod fleet;

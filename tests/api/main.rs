@@ -79,6 +79,7 @@ mod reconnects;
 mod replicas;
 mod resume;
 mod retention;
+mod schedule;
 mod secured;
 mod settlements;
 mod shares;

@@ -191,12 +191,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{
-        clock::Clock,
-        events::{DatabaseTime, EventKind},
-        ids::Ids,
-        realtime::Delivery,
-    };
+    use crate::{clock::Clock, events::EventKind, ids::Ids, realtime::Delivery, schedule::DatabaseTime};
 
     const KIND: EventKind = EventKind::named("SOMETHING").for_everybody().for_parties();
     const KINDS: Kinds = Kinds::of(&[&[KIND]]);

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::NodeId;
-use crate::{events::DatabaseTime, ids::Ids};
+use crate::{ids::Ids, schedule::DatabaseTime};
 
 /// Bytes of the code.
 const CODE: usize = 16;

@@ -87,7 +87,7 @@ async fn ahead(node: SocketAddr) -> TimeDelta {
 }
 
 /// Where Debian and its relatives keep it; scripts/prepare-tests looks in the same places.
-fn find_library() -> Option<PathBuf> {
+pub fn find_library() -> Option<PathBuf> {
     let folders = fs::read_dir("/usr/lib").ok()?.flatten().map(|folder| folder.path());
     folders
         .chain([PathBuf::from("/usr/lib")])

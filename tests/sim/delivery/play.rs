@@ -17,10 +17,11 @@ use lancewire::{
     clock::Clock,
     config::{Config, Environment},
     db::Db,
-    events::{Audience, DatabaseTime, EventKind, EventLog, NewEvent},
+    events::{Audience, EventKind, EventLog, NewEvent},
     ids::{Ids, UserId},
     lifecycle::Lifecycle,
     realtime::{AskingSettings, Bus, Free, Hub, HubSettings, Pace, Tail},
+    schedule::DatabaseTime,
 };
 use tempfile::TempDir;
 use tokio::{sync::Notify, time::sleep};

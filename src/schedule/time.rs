@@ -28,7 +28,7 @@ impl DatabaseTime {
     }
 
     /// Asks again, and returns it in milliseconds since 1970.
-    pub(super) async fn ask(&self, db: &Db) -> Result<i64, DbErr> {
+    pub async fn ask(&self, db: &Db) -> Result<i64, DbErr> {
         let now = now_ms(db).await?;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (now, Instant::now());
         Ok(now)
