@@ -179,16 +179,16 @@ struct Pair {
     freelancer: String,
 }
 
-const POST: &str = "mutation($input: PostJobInput!) { postJob(input: $input) { job { id } errors { message } } }";
-const CLAIM: &str = "mutation($input: ClaimJobInput!) { claimJob(input: $input) { claim { id } errors { message } } }";
+const POST: &str = "mutation($input: PostJobInput!) { postJob(input: $input) { job { id } errors { ... on UserError { message } } } }";
+const CLAIM: &str = "mutation($input: ClaimJobInput!) { claimJob(input: $input) { claim { id } errors { ... on UserError { message } } } }";
 const SUBMIT: &str = "mutation($input: SubmitDeliverableInput!) { submitDeliverable(input: $input) { deliverable { id } \
-                      errors { message } } }";
+                      errors { ... on UserError { message } } } }";
 const APPROVE: &str = "mutation($input: ApproveDeliverableInput!) { approveDeliverable(input: $input) { job { id } \
-                       errors { message } } }";
-const DEPOSIT: &str = "mutation($input: DepositInput!) { deposit(input: $input) { transaction { id } errors { message } } }";
+                       errors { ... on UserError { message } } } }";
+const DEPOSIT: &str = "mutation($input: DepositInput!) { deposit(input: $input) { transaction { id } errors { ... on UserError { message } } } }";
 const CONFIRM: &str = "mutation($input: ConfirmTransactionInput!) { confirmTransaction(input: $input) { transaction { id } \
-                       errors { message } } }";
-const SIGN_UP: &str = "mutation($input: SignUpInput!) { signUp(input: $input) { session { accessToken } errors { message } } }";
+                       errors { ... on UserError { message } } } }";
+const SIGN_UP: &str = "mutation($input: SignUpInput!) { signUp(input: $input) { session { accessToken } errors { ... on UserError { message } } } }";
 
 impl Pair {
     /// Posts a job, claims it and hands work in, whose id is returned.
