@@ -199,7 +199,7 @@ pub fn program(options: &Options, database: &str, home: &Path) -> Program {
 }
 
 /// Whether a build's settings have a key: they are embedded in it.
-fn names(binary: &Path, key: &str) -> bool {
+pub fn names(binary: &Path, key: &str) -> bool {
     let found = Command::new("grep").args(["--quiet", "--text", "--fixed-strings", "--"]).arg(key).arg(binary).status();
     found.is_ok_and(|found| found.success())
 }
