@@ -94,6 +94,9 @@ mod spelling;
 mod tests;
 mod wire;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::reader::fuzz as fuzz_frames;
+
 pub use self::{
     backend::{
         Identity, Joining, NotJoined, Operation, OperationKind, Outcome, Position, Refused, SocketBackend,
