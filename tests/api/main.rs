@@ -86,6 +86,7 @@ mod slow_readers;
 mod sockets;
 mod story;
 mod streams;
+mod subscriber;
 mod suspensions;
 mod tls;
 mod transitions;
