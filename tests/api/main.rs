@@ -43,6 +43,7 @@ mod delivery;
 mod deploys;
 mod descriptions;
 mod differential;
+mod documents;
 mod door;
 mod drains;
 mod duels;
