@@ -1,13 +1,13 @@
 //! Who is calling: the address of the client, also behind proxies.
 //!
-//! The one home of this question. Budgets, sign-in attempts and seats all go by the address that [`Proxies::client`]
-//! gives the router. Behind a load balancer every connection comes from the balancer, and what it says about whom it
-//! works for stands in a header, which anybody else can write as well: so it counts only from an address that the
-//! operator has listed, and only the one header that the operator's proxies write. A proxy passes on what it does not
-//! know: were both headers read, a client could speak in the one that its proxy leaves alone.
+//! The one home of this question. Budgets, sign-in attempts and limits of sockets count by the address that
+//! [`Proxies::client`] gives the router. Behind a load balancer every connection comes from the balancer, which names
+//! the client in a header. Anybody can send that header, so it counts only from an address that the operator has
+//! listed, and only the one header that the operator's proxies write: a proxy passes on headers that it does not know,
+//! so if both were read, a client could use the other one.
 //!
-//! Each proxy appends the address that it was called from, so the list is true from the right up to the first address
-//! that is not one of ours: that is the client, and what stands before it is its own invention and never looked at.
+//! Each proxy appends the address that called it, so the list is true from the right up to the first address that is
+//! not a listed proxy. That is the client; what stands before it was sent by the client and is not read.
 
 use std::net::{IpAddr, SocketAddr};
 
