@@ -108,7 +108,7 @@ fn at(folder: &Path) -> String {
 }
 
 impl Template {
-    /// The one of this process, made by whoever comes first. Not within a runtime.
+    /// The one of this process, made by the first caller. Not within a runtime.
     pub(crate) fn get() -> &'static Self {
         static TEMPLATE: OnceLock<Template> = OnceLock::new();
         TEMPLATE.get_or_init(|| super::runtime().block_on(Self::make()))
