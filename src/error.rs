@@ -62,6 +62,16 @@ impl Invalid {
     }
 }
 
+/// A state that cannot follow where something is: the table of states lacks the move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{from:?} cannot become {to:?}")]
+pub struct InvalidTransition<Status: std::fmt::Debug> {
+    /// Where it is.
+    pub from: Status,
+    /// Where it should go.
+    pub to: Status,
+}
+
 /// A failure that is nobody's business outside.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {

@@ -8,7 +8,7 @@ pub mod claims {
     };
 
     use crate::{
-        claims::model::{Claim, ClaimStatus},
+        claims::model::{Claim, ClaimRecord, ClaimStatus},
         clock::Timestamp,
         error::Fault,
         ids::{ClaimId, JobId, UserId},
@@ -43,7 +43,7 @@ pub mod claims {
         type Error = Fault;
 
         fn try_from(row: Model) -> Result<Self, Fault> {
-            Ok(Self {
+            ClaimRecord {
                 id: row.id,
                 version: row.version,
                 job_id: row.job_id,
@@ -55,7 +55,8 @@ pub mod claims {
                 auto_approve_at: row.auto_approve_at,
                 ended_at: row.ended_at,
                 end_reason: row.end_reason,
-            })
+            }
+            .try_into()
         }
     }
 
@@ -74,6 +75,7 @@ pub mod claims {
 
     impl From<Claim> for ActiveModel {
         fn from(claim: Claim) -> Self {
+            let claim = ClaimRecord::from(claim);
             Self {
                 id: Set(claim.id),
                 version: Set(claim.version),
@@ -99,7 +101,7 @@ pub mod deliverables {
     };
 
     use crate::{
-        claims::model::{Deliverable, DeliverableStatus},
+        claims::model::{Deliverable, DeliverableRecord, DeliverableStatus},
         clock::Timestamp,
         error::Fault,
         ids::{ClaimId, DeliverableId},
@@ -131,7 +133,7 @@ pub mod deliverables {
         type Error = Fault;
 
         fn try_from(row: Model) -> Result<Self, Fault> {
-            Ok(Self {
+            let record = DeliverableRecord {
                 id: row.id,
                 claim_id: row.claim_id,
                 number: row.number,
@@ -140,7 +142,8 @@ pub mod deliverables {
                 revision_note: row.revision_note,
                 submitted_at: row.submitted_at,
                 reviewed_at: row.reviewed_at,
-            })
+            };
+            Ok(record.into())
         }
     }
 
@@ -158,6 +161,7 @@ pub mod deliverables {
 
     impl From<Deliverable> for ActiveModel {
         fn from(deliverable: Deliverable) -> Self {
+            let deliverable = DeliverableRecord::from(deliverable);
             Self {
                 id: Set(deliverable.id),
                 claim_id: Set(deliverable.claim_id),

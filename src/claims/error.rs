@@ -24,7 +24,7 @@ pub enum ClaimError {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// Somebody was faster, or the job is not open.
-    #[error("This job cannot be claimed: it is {}. Choose another one.", .0.status.as_str())]
+    #[error("This job cannot be claimed: it is {}. Choose another one.", .0.status().as_str())]
     NotClaimable(Box<Job>),
     /// The time for claiming it is over.
     #[error("This job can no longer be claimed: its deadline is over. Choose another one.")]
@@ -37,7 +37,7 @@ pub enum ClaimError {
     },
     /// The step is not possible from where the job and its claim are.
     #[error("The job is {} and the claim {}; this works only while the job is {}.",
-        job.status.as_str(), claim.status.as_str(), listed(allowed))]
+        job.status().as_str(), claim.status().as_str(), listed(allowed))]
     InvalidTransition {
         /// The job as it is.
         job: Box<Job>,

@@ -99,7 +99,7 @@ impl ClaimObject {
 
     /// Where the claim is in its life.
     async fn status(&self) -> ClaimStatus {
-        self.0.status.into()
+        self.0.status().into()
     }
 
     /// What is claimed.
@@ -121,22 +121,22 @@ impl ClaimObject {
 
     /// When an ACTIVE claim lapses and the job reopens, unless work was submitted.
     async fn expires_at(&self) -> Option<DateTime> {
-        self.0.expires_at.map(Into::into)
+        self.0.expires_at().map(Into::into)
     }
 
     /// When an IN_REVIEW deliverable counts as approved unless the client acts.
     async fn auto_approve_at(&self) -> Option<DateTime> {
-        self.0.auto_approve_at.map(Into::into)
+        self.0.auto_approve_at().map(Into::into)
     }
 
     /// When it was approved, released, expired or cancelled; null while it is live.
     async fn ended_at(&self) -> Option<DateTime> {
-        self.0.ended_at.map(Into::into)
+        self.0.ended_at().map(Into::into)
     }
 
     /// Why it ended, in the words of who ended it.
     async fn end_reason(&self) -> Option<&str> {
-        self.0.end_reason.as_deref()
+        self.0.end_reason()
     }
 }
 
@@ -195,7 +195,7 @@ impl DeliverableObject {
 
     /// What became of it.
     async fn status(&self) -> DeliverableStatus {
-        self.0.status.into()
+        self.0.status().into()
     }
 
     /// The claim that it was submitted for.
@@ -212,7 +212,7 @@ impl DeliverableObject {
 
     /// What the client wants changed; null unless it was sent back.
     async fn revision_note(&self) -> Option<&str> {
-        self.0.revision_note.as_deref()
+        self.0.revision_note()
     }
 
     /// When it was handed in.
@@ -222,7 +222,7 @@ impl DeliverableObject {
 
     /// When the client approved it or sent it back; null before that.
     async fn reviewed_at(&self) -> Option<DateTime> {
-        self.0.reviewed_at.map(Into::into)
+        self.0.reviewed_at().map(Into::into)
     }
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     entity::{claims, deliverables},
     error::ClaimError,
-    model::{Claim, ClaimStatus, ClaimUpdate, Deliverable, DeliverableStatus},
+    model::{Claim, ClaimStatus, ClaimUpdate, Deliverable},
 };
 use crate::{
     accounts::{Accounts, entity::users},
@@ -29,7 +29,7 @@ use crate::{
     ids::{ClaimId, DeliverableId, Ids, JobId, UserId},
     jobs::{
         Jobs,
-        model::{Job, JobChange, JobSnapshot, JobStatus, Step},
+        model::{Job, JobChange, JobSnapshot, Step},
         service::{check_version, parse_id},
     },
     notifications::{
@@ -137,29 +137,18 @@ impl Claims {
                         let message = "You cannot claim your own job.";
                         return Err(Invalid::new(InvalidKind::OwnJob, message, "jobId").into());
                     }
-                    if !Step::Claim.works_from(before.status) {
+                    let Ok(job) = before.claim(freelancer) else {
                         return Err(ClaimError::NotClaimable(Box::new(before)));
-                    }
+                    };
                     check_version(&before, expected_version)?;
                     if self.is_past_deadline_in(&tx, &before).await? {
                         return Err(ClaimError::DeadlinePassed(Box::new(before)));
                     }
                     let name = self.check_limit_in(&tx, freelancer).await?;
-                    let claim = Claim {
-                        id: self.ids.next(),
-                        version: 1,
-                        job_id,
-                        freelancer_id: freelancer,
-                        status: ClaimStatus::Active,
-                        fee_basis_points: self.rules.fee_basis_points,
-                        created_at: now,
-                        expires_at: Some(now + self.rules.lifetime),
-                        auto_approve_at: None,
-                        ended_at: None,
-                        end_reason: None,
-                    };
+                    let (pair, fee, expires_at) =
+                        ((job_id, freelancer), self.rules.fee_basis_points, now + self.rules.lifetime);
+                    let claim = Claim::new(self.ids.next(), pair, fee, now, expires_at);
                     tx.defer_built(&claims::Entity::insert(claims::ActiveModel::from(claim.clone()))).await?;
-                    let job = Job { status: JobStatus::Claimed, claimant_id: Some(freelancer), ..before.clone() };
                     let changes = &[JobChange::Status, JobChange::Claim];
                     // Where the job's client is suspended it is not there, for what of it is not withheld yet either.
                     let (job, snapshot) = self
@@ -229,22 +218,12 @@ impl Claims {
                 let now = self.clock.now();
                 let released = once_if_in(&tx, now, freelancer, ("releaseClaim", key.as_ref()), input, || async {
                     let (before, claim) = self.lock_own_in(&tx, &actor, claim_id).await?;
-                    if !claim.status.can_be_released() || !Step::Release.works_from(before.status) {
+                    let released = claim.release(self.clock.now(), reason.as_deref());
+                    let (Ok(released), Ok(job)) = (released, before.release()) else {
                         return Err(refused(before, claim, Step::Release));
-                    }
-                    let was = claim.status;
-                    let claim = self
-                        .save_in(
-                            &tx,
-                            Claim {
-                                status: ClaimStatus::Released,
-                                ended_at: Some(self.clock.now()),
-                                end_reason: reason.clone(),
-                                ..claim
-                            },
-                        )
-                        .await?;
-                    let job = Job { status: JobStatus::Open, claimant_id: None, ..before.clone() };
+                    };
+                    let was = claim.status();
+                    let claim = self.save_in(&tx, released).await?;
                     let changes = &[JobChange::Status, JobChange::Claim];
                     let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
                     self.jobs.record_reposted_in(&tx, &snapshot).await?;
@@ -275,35 +254,24 @@ impl Claims {
                 let now = self.clock.now();
                 let submitted = once_in(&tx, now, freelancer, ("submitDeliverable", key), input, || async {
                     let (before, claim) = self.lock_own_in(&tx, &actor, claim_id).await?;
-                    if !claim.status.is_live() || !Step::Submit.works_from(before.status) {
+                    let (Ok(reviewed), Ok(job)) = (claim.submit(now + self.rules.review), before.submit()) else {
                         return Err(refused(before, claim, Step::Submit));
-                    }
+                    };
                     let name = self.accounts.card_in(&tx, freelancer).await?.display_name;
                     let latest = latest_deliverable_in(&tx, claim_id).await?;
-                    let number = latest.as_ref().map_or(1, |latest| latest.number + 1);
-                    if let Some(older) = latest.filter(|latest| latest.status == DeliverableStatus::Submitted) {
-                        supersede_in(&tx, Deliverable { status: DeliverableStatus::Superseded, ..older }).await?;
+                    if let Some(Ok(superseded)) = latest.as_ref().map(Deliverable::supersede) {
+                        supersede_in(&tx, superseded).await?;
                     }
-                    let deliverable = Deliverable {
-                        id: self.ids.next(),
-                        claim_id,
-                        number,
-                        status: DeliverableStatus::Submitted,
-                        note: input.1.clone(),
-                        revision_note: None,
-                        submitted_at: now,
-                        reviewed_at: None,
-                    };
+                    let note = input.1.clone();
+                    let deliverable = Deliverable::after(latest.as_ref(), self.ids.next(), claim_id, note, now);
                     let row = deliverables::ActiveModel::from(deliverable.clone());
                     tx.defer_built(&deliverables::Entity::insert(row)).await?;
-                    let (auto_approve_at, was) = (Some(now + self.rules.review), claim.status);
-                    let claim = Claim { status: ClaimStatus::InReview, expires_at: None, auto_approve_at, ..claim };
-                    let claim = self.save_in(&tx, claim).await?;
+                    let was = claim.status();
+                    let claim = self.save_in(&tx, reviewed).await?;
                     let mut changes = vec![JobChange::Claim, JobChange::Deliverable];
-                    if before.status != JobStatus::InReview {
+                    if before.status() != job.status() {
                         changes.push(JobChange::Status);
                     }
-                    let job = Job { status: JobStatus::InReview, ..before.clone() };
                     let (job, snapshot) = self.jobs.change_in(&tx, &before, job, &changes).await?;
                     self.record_in(&tx, &claim, Some(was), snapshot).await?;
                     let details = Details::new(Part::Client, &job.title).by(freelancer, &name);
@@ -336,20 +304,16 @@ impl Claims {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let sent_back = once_if_in(&tx, now, client, ("requestRevision", key.as_ref()), input, || async {
-                    let (before, claim, deliverable) =
-                        self.lock_for_review_in(&tx, &actor, deliverable_id, Step::RequestRevision).await?;
+                    let (before, claim, deliverable) = self.lock_for_review_in(&tx, &actor, deliverable_id).await?;
+                    let (Ok(sent_back), Ok(job)) = (claim.request_revision(), before.request_revision()) else {
+                        return Err(refused(before, claim, Step::RequestRevision));
+                    };
+                    let deliverable = deliverable.send_back(self.clock.now(), note).map_err(|_| not_the_latest())?;
                     let around = self.jobs.around_in(&tx, &before).await?;
                     let name = around.client().display_name.clone();
-                    let deliverable = Deliverable {
-                        status: DeliverableStatus::RevisionRequested,
-                        revision_note: Some(note.clone()),
-                        reviewed_at: Some(self.clock.now()),
-                        ..deliverable
-                    };
                     update_in(&tx, deliverable.clone()).await?;
-                    let (status, was) = (ClaimStatus::RevisionRequested, claim.status);
-                    let claim = self.save_in(&tx, Claim { status, auto_approve_at: None, ..claim }).await?;
-                    let job = Job { status: JobStatus::Claimed, ..before.clone() };
+                    let was = claim.status();
+                    let claim = self.save_in(&tx, sent_back).await?;
                     let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable];
                     let (job, snapshot) = self.jobs.change_knowing_in(&tx, &before, job, changes, around).await?;
                     self.record_in(&tx, &claim, Some(was), snapshot).await?;
@@ -376,16 +340,15 @@ impl Claims {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let approved = once_in(&tx, now, client, ("approveDeliverable", key), &deliverable_id, || async {
-                    let (before, claim, deliverable) =
-                        self.lock_for_review_in(&tx, &actor, deliverable_id, Step::Approve).await?;
+                    let (before, claim, deliverable) = self.lock_for_review_in(&tx, &actor, deliverable_id).await?;
+                    let (Ok(ended), Ok(job)) = (claim.approve(now), before.approve()) else {
+                        return Err(refused(before, claim, Step::Approve));
+                    };
+                    let deliverable = deliverable.approve(now).map_err(|_| not_the_latest())?;
                     let around = self.jobs.around_in(&tx, &before).await?;
                     let freelancer_card = self.accounts.card_in(&tx, claim.freelancer_id).await?;
-                    let status = DeliverableStatus::Approved;
-                    let deliverable = Deliverable { status, reviewed_at: Some(now), ..deliverable };
                     update_in(&tx, deliverable.clone()).await?;
-                    let was = claim.status;
-                    let ended =
-                        Claim { status: ClaimStatus::Approved, auto_approve_at: None, ended_at: Some(now), ..claim };
+                    let was = claim.status();
                     let claim = self.save_in(&tx, ended).await?;
                     let freelancer = claim.freelancer_id;
                     let fee = before.budget.share(claim.fee_basis_points);
@@ -395,7 +358,6 @@ impl Claims {
                     self.accounts.count_completed_job_in(&tx, [before.client_id, freelancer]).await?;
                     let (client_name, freelancer_name) =
                         (around.client().display_name.clone(), freelancer_card.display_name);
-                    let job = Job { status: JobStatus::Completed, ..before.clone() };
                     let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable, JobChange::Escrow];
                     let around = around.with_completed_job();
                     let (job, snapshot) = self.jobs.change_knowing_in(&tx, &before, job, changes, around).await?;
@@ -429,13 +391,12 @@ impl Claims {
         }
     }
 
-    /// Locks what a client reviews: the submission must wait for them, on a job of their own.
+    /// Locks what a client reviews, on a job of their own.
     async fn lock_for_review_in(
         &self,
         tx: &Tx,
         actor: &Actor,
         id: DeliverableId,
-        step: Step,
     ) -> Result<(Job, Claim, Deliverable), ClaimError> {
         let not_found = || Invalid::not_found("deliverableId", "deliverable");
         let reviewed = deliverables::Entity::find_by_id(id).select_only().column(deliverables::Column::ClaimId);
@@ -444,17 +405,9 @@ impl Claims {
         if !job.is_own(actor) {
             return Err(not_found().into());
         }
-        if !step.works_from(job.status) || claim.status != ClaimStatus::InReview {
-            return Err(refused(job, claim, step));
-        }
         // Not before: the status read before the lock may be an old one.
         let row = deliverables::Entity::find_by_id(id).one(&**tx).await?;
-        let deliverable = Deliverable::try_from(row.ok_or_else(not_found)?)?;
-        if deliverable.status != DeliverableStatus::Submitted {
-            let why = "is not the latest submission; review that one";
-            return Err(Invalid::value("deliverableId", why).into());
-        }
-        Ok((job, claim, deliverable))
+        Ok((job, claim, Deliverable::try_from(row.ok_or_else(not_found)?)?))
     }
 
     /// Locks the claim that holds a locked job.
@@ -472,14 +425,12 @@ impl Claims {
         Ok(row.map(Claim::try_from).transpose()?.map(|claim| (job, claim)))
     }
 
-    /// Writes the next version of a locked claim.
-    pub(super) async fn save_in(&self, tx: &Tx, mut claim: Claim) -> Result<Claim, Fault> {
-        let before = claim.version;
-        claim.version += 1;
+    /// Writes the next version of a locked claim, as a step has made it.
+    pub(super) async fn save_in(&self, tx: &Tx, claim: Claim) -> Result<Claim, Fault> {
         let saved = claims::Entity::update_many()
             .set(claims::changes(claim.clone()))
             .filter(claims::Column::Id.eq(claim.id))
-            .filter(claims::Column::Version.eq(before))
+            .filter(claims::Column::Version.eq(claim.version - 1))
             .exec(&**tx)
             .await?;
         let changed = || Fault::corrupt(format!("{} changed under its lock", claim.id));
@@ -496,7 +447,7 @@ impl Claims {
         job: JobSnapshot,
     ) -> Result<(), Fault> {
         let owner = job.job.client_id;
-        let previous_status = previous_status.filter(|previous| *previous != claim.status);
+        let previous_status = previous_status.filter(|previous| *previous != claim.status());
         let update = ClaimUpdate { claim: claim.clone(), job, previous_status };
         let event = NewEvent {
             id: self.ids.next(),
@@ -612,6 +563,10 @@ fn update(deliverable: Deliverable) -> UpdateMany<deliverables::Entity> {
 
 pub(super) fn refused(job: Job, claim: Claim, step: Step) -> ClaimError {
     ClaimError::InvalidTransition { job: Box::new(job), claim: Box::new(claim), allowed: step.allowed() }
+}
+
+fn not_the_latest() -> Invalid {
+    Invalid::value("deliverableId", "is not the latest submission; review that one")
 }
 
 fn parse_claim(text: &str) -> Result<ClaimId, Invalid> {

@@ -9,7 +9,7 @@ pub mod jobs {
         clock::Timestamp,
         error::Fault,
         ids::{JobId, UserId},
-        jobs::model::{Job, JobStatus},
+        jobs::model::{Job, JobRecord, JobStatus},
         money::Money,
     };
 
@@ -87,7 +87,7 @@ pub mod jobs {
         type Error = Fault;
 
         fn try_from(row: Model) -> Result<Self, Fault> {
-            Ok(Self {
+            JobRecord {
                 id: row.id,
                 version: row.version,
                 client_id: row.client_id,
@@ -102,7 +102,8 @@ pub mod jobs {
                 created_at: row.created_at,
                 updated_at: row.updated_at,
                 withheld: row.withheld,
-            })
+            }
+            .try_into()
         }
     }
 
@@ -120,6 +121,7 @@ pub mod jobs {
 
     impl From<Job> for ActiveModel {
         fn from(job: Job) -> Self {
+            let job = JobRecord::from(job);
             Self {
                 id: Set(job.id),
                 version: Set(job.version),

@@ -1,6 +1,6 @@
 //! What can go wrong with a job.
 
-use super::model::{Job, JobStatus};
+use super::model::{InvalidTransition, Job, JobStatus};
 use crate::{
     accounts::AccountError,
     auth::actor::Denied,
@@ -20,7 +20,7 @@ pub enum JobError {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// The step is not possible from the job's status.
-    #[error("The job is {}; this works only while it is {}.", job.status.as_str(), listed(allowed))]
+    #[error("The job is {}; this works only while it is {}.", job.status().as_str(), listed(allowed))]
     InvalidTransition {
         /// The job as it is.
         job: Box<Job>,
@@ -42,6 +42,13 @@ pub enum JobError {
 }
 
 faults_into!(JobError);
+
+impl JobError {
+    /// A step that this job refused.
+    pub fn refused(job: &Job, InvalidTransition { step, .. }: InvalidTransition) -> Self {
+        Self::InvalidTransition { job: Box::new(job.clone()), allowed: step.allowed() }
+    }
+}
 
 /// Statuses as a sentence lists them.
 pub(crate) fn listed(statuses: &[JobStatus]) -> String {

@@ -158,7 +158,7 @@ impl JobObject {
 
     /// Where the job is in its life.
     async fn status(&self) -> JobStatus {
-        self.job.status.into()
+        self.job.status().into()
     }
 
     /// What the freelancer's work is paid with, the platform's fee included.
@@ -192,7 +192,7 @@ impl JobObject {
 
     /// When it became OPEN for the first time; null while it never was. A job is public from then on.
     async fn posted_at(&self) -> Option<DateTime> {
-        self.job.posted_at.map(Into::into)
+        self.job.posted_at().map(Into::into)
     }
 
     /// When it was written down.
@@ -249,7 +249,7 @@ impl JobObject {
 
     /// Why it was cancelled, if it was.
     async fn cancel_reason(&self) -> Option<&str> {
-        self.job.cancel_reason.as_deref()
+        self.job.cancel_reason()
     }
 
     /// The viewer's own latest claim on this job.

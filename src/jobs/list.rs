@@ -81,7 +81,7 @@ impl JobOrder {
     /// Where a job stands in this order.
     pub fn cursor(self, job: &Job) -> Cursor {
         let key = match self.field {
-            JobOrderField::PostedAt => job.posted_at.map_or(0, |at| at.timestamp_millis()),
+            JobOrderField::PostedAt => job.posted_at().map_or(0, |at| at.timestamp_millis()),
             JobOrderField::Budget => job.budget.minor(),
             JobOrderField::Deadline => jobs::deadline_order(job.deadline).timestamp_millis(),
             JobOrderField::Relevance => 0,

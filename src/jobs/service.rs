@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     entity::{job_skills, jobs},
     error::JobError,
-    model::{Job, JobChange, JobFacts, JobSnapshot, JobStatus, JobUpdate, Step},
+    model::{Job, JobChange, JobFacts, JobSnapshot, JobStatus, JobUpdate, Step, Terms},
     quota::DraftQuota,
 };
 use crate::{
@@ -94,13 +94,6 @@ pub struct Around {
     suspended: bool,
 }
 
-/// The fields of a job that were checked.
-struct Checked {
-    title: String,
-    description: String,
-    budget: Money,
-}
-
 impl Around {
     /// The client's card.
     pub const fn client(&self) -> &UserCard {
@@ -148,13 +141,13 @@ impl Jobs {
     /// Posts a job: OPEN at once, its budget in escrow.
     #[tracing::instrument(skip_all)]
     pub async fn post(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, JobError> {
-        self.create(actor, input, ("postJob", key), JobStatus::Open).await
+        self.create(actor, input, ("postJob", key), Job::posted).await
     }
 
     /// Writes a job down. Nobody but its author ever hears of it.
     #[tracing::instrument(skip_all)]
     pub async fn draft(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, JobError> {
-        self.create(actor, input, ("draftJob", key), JobStatus::Draft).await
+        self.create(actor, input, ("draftJob", key), Job::draft).await
     }
 
     async fn create(
@@ -162,11 +155,11 @@ impl Jobs {
         actor: Actor,
         input: NewJob,
         (mutation, key): (&'static str, &str),
-        status: JobStatus,
+        begin: fn(JobId, UserId, Terms, Timestamp) -> Job,
     ) -> Result<Job, JobError> {
         let client = actor.client()?;
         let key = &IdempotencyKey::parse(key)?;
-        let checked = &self.check(&input)?;
+        let terms = &self.terms(&input)?;
         let input = &input;
         self.db
             .transact(|tx| async move {
@@ -175,23 +168,9 @@ impl Jobs {
                     check_deadline("deadline", input.deadline, now)?;
                     let skills =
                         self.accounts.resolve_skills(&*tx, "skills", &input.skills, SkillUse::Given(&[])).await?;
-                    let job = Job {
-                        id: self.ids.next(),
-                        version: 1,
-                        client_id: client,
-                        claimant_id: None,
-                        title: checked.title.clone(),
-                        description: checked.description.clone(),
-                        status,
-                        budget: checked.budget,
-                        deadline: input.deadline,
-                        cancel_reason: None,
-                        posted_at: (status == JobStatus::Open).then_some(now),
-                        created_at: now,
-                        updated_at: now,
-                        withheld: false,
-                    };
-                    if status == JobStatus::Draft {
+                    let job = begin(self.ids.next(), client, terms.clone(), now);
+                    let posted = job.status() == JobStatus::Open;
+                    if !posted {
                         self.quota.hold_in(&tx, &self.accounts, &job, now).await?;
                     }
                     // Not deferred: it holds the client's row before the role is looked at.
@@ -203,7 +182,7 @@ impl Jobs {
                         return Err(Denied::Role("CLIENT").into());
                     }
                     let around = Around { skills, client, suspended: false };
-                    if status == JobStatus::Open {
+                    if posted {
                         self.wallets.hold_in(&tx, &around.client, job.budget, job.id.into()).await?;
                         self.record_posted_knowing_in(&tx, &job, around).await?;
                     } else {
@@ -230,15 +209,9 @@ impl Jobs {
                 let now = self.clock.now();
                 let published = once_in(&tx, now, client, ("publishJob", key), &id, || async {
                     let before = self.lock_own_in(&tx, &actor, "id", id).await?;
-                    require(&before, Step::Publish)?;
+                    let job = before.publish(now).map_err(|refused| JobError::refused(&before, refused))?;
+                    let job = job.succeeding(&before, now);
                     check_deadline("id", before.deadline, now)?;
-                    let job = Job {
-                        status: JobStatus::Open,
-                        posted_at: Some(now),
-                        version: before.version + 1,
-                        updated_at: now,
-                        ..before.clone()
-                    };
                     let around = self.around_in(&tx, &job).await?;
                     self.wallets.hold_in(&tx, &around.client, job.budget, id.into()).await?;
                     self.record_posted_knowing_in(&tx, &job, around).await?;
@@ -292,30 +265,29 @@ impl Jobs {
                         }
                         None => skills_before.clone(),
                     };
-                    let mut job = Job {
+                    let terms = Terms {
                         title: title.clone().unwrap_or_else(|| before.title.clone()),
                         description: description.clone().unwrap_or_else(|| before.description.clone()),
                         budget: budget.unwrap_or(before.budget),
                         deadline: deadline.unwrap_or(before.deadline),
-                        ..before.clone()
                     };
+                    let job = before.revise(terms).map_err(|refused| JobError::refused(&before, refused))?;
                     if job == before && skills == skills_before {
                         return Ok((Made { job: id }, before));
                     }
                     // A draft that becomes shorter is always welcome.
-                    if job.status == JobStatus::Draft
+                    if job.status() == JobStatus::Draft
                         && job.title.len() + job.description.len() > before.title.len() + before.description.len()
                     {
                         self.quota.hold_in(&tx, &self.accounts, &job, now).await?;
                     }
-                    job.version += 1;
-                    job.updated_at = now;
+                    let job = job.succeeding(&before, now);
                     if skills != skills_before {
                         tx.later("DELETE FROM job_skills WHERE job_id = ?", [id.into()]).await?;
                         insert_skills_in(&tx, id, &skills).await?;
                     }
                     let mut changes = vec![JobChange::Details];
-                    if job.status == JobStatus::Open && job.budget != before.budget {
+                    if job.status() == JobStatus::Open && job.budget != before.budget {
                         changes.push(JobChange::Escrow);
                         let difference = job.budget.minus(before.budget)?;
                         if difference.is_positive() {
@@ -363,10 +335,11 @@ impl Jobs {
                     if !own && !actor.is_admin() {
                         return Err(Invalid::not_found("id", "job").into());
                     }
-                    require(&before, if own { Step::Cancel } else { Step::CancelAsAdmin })?;
-                    let job = Job { status: JobStatus::Cancelled, cancel_reason: reason.clone(), ..before.clone() };
+                    let why = reason.as_deref();
+                    let cancelled = if own { before.cancel(why) } else { before.cancel_as_admin(why) };
+                    let job = cancelled.map_err(|refused| JobError::refused(&before, refused))?;
                     let around = self.around_in(&tx, &job).await?;
-                    let posted = before.status == JobStatus::Open;
+                    let posted = before.status() == JobStatus::Open;
                     if posted {
                         self.wallets.refund_in(&tx, &around.client, job.budget, id.into()).await?;
                     }
@@ -449,15 +422,13 @@ impl Jobs {
         &self,
         tx: &Tx,
         before: &Job,
-        mut job: Job,
+        job: Job,
         changes: &[JobChange],
         around: Around,
     ) -> Result<(Job, JobSnapshot), Fault> {
-        job.version = before.version + 1;
-        job.updated_at = self.clock.now();
-        job.withheld = around.suspended && job.status == JobStatus::Open;
+        let job = job.succeeding(before, self.clock.now()).withheld_if(around.suspended);
         let facts = JobFacts::of(before, &around.skills);
-        let left = before.claimant_id.filter(|claimant| job.claimant_id != Some(*claimant));
+        let left = before.claimant().filter(|claimant| job.claimant() != Some(*claimant));
         let snapshot = self.record_updated_in(tx, facts, left, &job, changes, around).await?;
         self.save_in(tx, before, &job).await?;
         Ok((job, snapshot))
@@ -470,7 +441,7 @@ impl Jobs {
             .set(jobs::changes(before, job))
             .filter(jobs::Column::Id.eq(job.id))
             .filter(jobs::Column::Version.eq(before.version))
-            .filter(jobs::Column::Status.eq(before.status.as_str()));
+            .filter(jobs::Column::Status.eq(before.status().as_str()));
         QueryTrait::query(&mut update).returning_col(jobs::Column::Version);
         let saved = tx.query_all_raw(update.build(tx.get_database_backend())).await?;
         // The row is locked: nobody else can have changed it since.
@@ -480,7 +451,7 @@ impl Jobs {
     /// Records that a change has made a job OPEN again, as that change's event has it. Nobody is told of one that is
     /// withheld.
     pub async fn record_reposted_in(&self, tx: &Tx, snapshot: &JobSnapshot) -> Result<(), Fault> {
-        if snapshot.job.withheld {
+        if snapshot.job.is_withheld() {
             return Ok(());
         }
         self.record_in(tx, EventKind::JobPosted, &snapshot.job, true, snapshot).await
@@ -501,10 +472,10 @@ impl Jobs {
         around: Around,
     ) -> Result<JobSnapshot, Fault> {
         let changes: Vec<JobChange> = changes.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
-        let posted = job.posted_at.is_some();
+        let posted = job.posted_at().is_some();
         let kind = if posted { EventKind::JobUpdated } else { EventKind::DraftUpdated };
         let public = posted && changes.iter().any(|change| change.is_public());
-        let previous_status = (before.status != job.status).then_some(before.status);
+        let previous_status = (before.status != job.status()).then_some(before.status);
         let snapshot = around.snapshot(job);
         let claim_told = changes.contains(&JobChange::Claim);
         let update = JobUpdate { snapshot, changes, previous_status, before, left, claim_told };
@@ -614,11 +585,12 @@ impl Jobs {
         self.accounts.with_merged(self.db.reader(), rows.into_iter().map(skill).collect()).await
     }
 
-    fn check(&self, input: &NewJob) -> Result<Checked, Invalid> {
-        Ok(Checked {
+    fn terms(&self, input: &NewJob) -> Result<Terms, Invalid> {
+        Ok(Terms {
             title: text::TITLE.parse("title", &input.title)?,
             description: text::DESCRIPTION.parse("description", &input.description)?,
             budget: input.budget.parse(self.wallets.currency(), "budget")?,
+            deadline: input.deadline,
         })
     }
 }
@@ -643,11 +615,7 @@ pub fn parse_id(field: &str, text: &str) -> Result<JobId, Invalid> {
 
 /// Refuses a step that the job's status does not allow.
 pub fn require(job: &Job, step: Step) -> Result<(), JobError> {
-    if step.works_from(job.status) {
-        Ok(())
-    } else {
-        Err(JobError::InvalidTransition { job: Box::new(job.clone()), allowed: step.allowed() })
-    }
+    job.allows(step).map_err(|refused| JobError::refused(job, refused))
 }
 
 /// Refuses a caller who decided on an older version.

@@ -85,7 +85,9 @@ impl Jobs {
             .await?;
         for id in &page {
             let Some(before) = self.lock_in(tx, *id).await? else { continue };
-            if before.status != JobStatus::Open || self.is_client_suspended_in(tx, &before).await? == before.withheld {
+            if before.status() != JobStatus::Open
+                || self.is_client_suspended_in(tx, &before).await? == before.is_withheld()
+            {
                 continue;
             }
             // The change itself looks at the client.

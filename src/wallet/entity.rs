@@ -52,7 +52,7 @@ pub mod transactions {
         error::Fault,
         ids::{JournalId, TransactionId, WalletId},
         money::Money,
-        wallet::model::{Transaction, TransactionStatus, TransactionType},
+        wallet::model::{Transaction, TransactionRecord, TransactionStatus, TransactionType},
     };
 
     /// A row.
@@ -90,7 +90,7 @@ pub mod transactions {
         type Error = Fault;
 
         fn try_from(row: Model) -> Result<Self, Fault> {
-            Ok(Self {
+            TransactionRecord {
                 id: row.id,
                 version: row.version,
                 wallet_id: row.wallet_id,
@@ -103,7 +103,8 @@ pub mod transactions {
                 reverses: row.reverses_id,
                 created_at: row.created_at,
                 settled_at: row.settled_at,
-            })
+            }
+            .try_into()
         }
     }
 }

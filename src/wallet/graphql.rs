@@ -199,7 +199,7 @@ impl TransactionObject {
 
     /// How far it has come.
     async fn status(&self) -> TransactionStatus {
-        self.0.status.into()
+        self.0.status().into()
     }
 
     /// Signed: negative leaves this wallet's available balance.
@@ -239,7 +239,7 @@ impl TransactionObject {
 
     /// When it was posted, voided or failed; null while it is PENDING.
     async fn settled_at(&self) -> Option<DateTime> {
-        self.0.settled_at.map(Into::into)
+        self.0.settled_at().map(Into::into)
     }
 }
 

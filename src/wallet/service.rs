@@ -19,7 +19,8 @@ use super::{
     error::WalletError,
     ledger::{self, AccountName, Journal, JournalKind, LedgerError, Leg},
     model::{
-        Movement, SettlementOutcome, Transaction, TransactionStatus, TransactionType, Wallet, WalletSnapshot, wallet_of,
+        Line, Movement, SettlementOutcome, Transaction, TransactionStatus, TransactionType, Wallet, WalletSnapshot,
+        wallet_of,
     },
 };
 use crate::{
@@ -72,7 +73,8 @@ impl AmountInput {
 /// What a movement looks like in a wallet's history.
 struct History {
     kind: TransactionType,
-    status: TransactionStatus,
+    /// Whether it waits to be settled; otherwise it is final from the beginning.
+    pending: bool,
     amount: Money,
     fee: Option<Money>,
     reference: Option<Uuid>,
@@ -123,7 +125,7 @@ impl Wallets {
                     let movement = Movement { pending_in: sum, ..Movement::default() };
                     let history = History {
                         kind: TransactionType::Deposit,
-                        status: TransactionStatus::Pending,
+                        pending: true,
                         amount: sum,
                         fee: None,
                         reference: None,
@@ -164,7 +166,7 @@ impl Wallets {
                     let movement = Movement { available: sum.negated()?, pending_out: sum, ..Movement::default() };
                     let history = History {
                         kind: TransactionType::Withdrawal,
-                        status: TransactionStatus::Pending,
+                        pending: true,
                         amount: sum.negated()?,
                         fee: None,
                         reference: None,
@@ -409,7 +411,7 @@ impl Wallets {
             let message = "You cannot settle your own deposit or withdrawal. Ask another admin.";
             return Err(Invalid::new(InvalidKind::OwnTransaction, message, "transactionId").into());
         }
-        if before.status != TransactionStatus::Pending {
+        if before.status() != TransactionStatus::Pending {
             return Err(WalletError::NotPending(Box::new(before)));
         }
         let now = self.clock.now();
@@ -439,21 +441,16 @@ impl Wallets {
             (Some(journal), Movement { available, pending_out, ..Movement::default() })
         };
         let wallet = self.move_in(tx, user, movement, now).await?;
-        let after = Transaction {
-            version: before.version + 1,
-            status: outcome.status(),
-            available_after: wallet.available,
-            settled_at: Some(now),
-            ..before
-        };
+        let after = before.settle(outcome, wallet.available, now);
+        let after = after.map_err(|_| WalletError::NotPending(Box::new(before)))?;
         // Deferred, as the journal is that it refers to.
         let update = transactions::Entity::update_many()
             .filter(transactions::Column::Id.eq(id))
             .col_expr(transactions::Column::Version, Expr::value(after.version))
-            .col_expr(transactions::Column::Status, Expr::value(after.status.as_str()))
+            .col_expr(transactions::Column::Status, Expr::value(after.status().as_str()))
             .col_expr(transactions::Column::AvailableAfterMinor, Expr::value(after.available_after))
             .col_expr(transactions::Column::SettlementJournalId, Expr::value(journal))
-            .col_expr(transactions::Column::SettledAt, Expr::value(after.settled_at));
+            .col_expr(transactions::Column::SettledAt, Expr::value(after.settled_at()));
         tx.defer_built(&update).await?;
         let owner = self.accounts.card_in(tx, user).await?;
         self.record_in(tx, &owner, wallet, after.clone(), now).await?;
@@ -507,27 +504,29 @@ impl Wallets {
         now: Timestamp,
     ) -> Result<Transaction, WalletError> {
         let wallet = self.move_in(tx, owner.id, movement, now).await?;
-        let pending = history.status == TransactionStatus::Pending;
+        let History { kind, pending, amount, fee, reference, journal, destination } = history;
+        let line = Line { wallet_id: wallet.id, kind, amount, available_after: wallet.available, fee, reference };
+        let begin = if pending { Transaction::pending } else { Transaction::posted };
+        let transaction = begin(self.ids.next(), line, now);
         let row = transactions::Model {
-            id: self.ids.next(),
-            version: 1,
-            wallet_id: wallet.id,
-            kind: history.kind.as_str().to_owned(),
-            status: history.status.as_str().to_owned(),
-            amount_minor: history.amount,
-            available_after_minor: wallet.available,
-            fee_minor: history.fee,
-            reference_id: history.reference,
-            journal_id: history.journal,
+            id: transaction.id,
+            version: transaction.version,
+            wallet_id: transaction.wallet_id,
+            kind: kind.as_str().to_owned(),
+            status: transaction.status().as_str().to_owned(),
+            amount_minor: transaction.amount,
+            available_after_minor: transaction.available_after,
+            fee_minor: transaction.fee,
+            reference_id: transaction.reference,
+            journal_id: journal,
             settlement_journal_id: None,
-            reverses_id: None,
-            destination: history.destination,
+            reverses_id: transaction.reverses,
+            destination,
             settle_due_at: self.sandbox_delay.filter(|_| pending).map(|delay| now + delay),
-            created_at: now,
-            settled_at: (!pending).then_some(now),
+            created_at: transaction.created_at,
+            settled_at: transaction.settled_at(),
         };
-        tx.defer_built(&transactions::Entity::insert(row.clone().into_active_model())).await?;
-        let transaction = Transaction::try_from(row)?;
+        tx.defer_built(&transactions::Entity::insert(row.into_active_model())).await?;
         self.record_in(tx, owner, wallet, transaction.clone(), now).await?;
         Ok(transaction)
     }
@@ -591,15 +590,7 @@ fn transfer(from: AccountName, to: AccountName, amount: Money) -> Result<[Leg; 2
 }
 
 fn escrow(kind: TransactionType, amount: Money, reference: Uuid, journal: JournalId, fee: Option<Money>) -> History {
-    History {
-        kind,
-        status: TransactionStatus::Posted,
-        amount,
-        fee,
-        reference: Some(reference),
-        journal: Some(journal),
-        destination: None,
-    }
+    History { kind, pending: false, amount, fee, reference: Some(reference), journal: Some(journal), destination: None }
 }
 
 /// A page of a wallet's history.

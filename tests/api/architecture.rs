@@ -150,6 +150,14 @@ fn failures_are_handled_and_not_unwrapped() {
     }
 }
 
+#[test]
+fn states_are_written_where_the_domain_is_modelled() {
+    // The states themselves are private there; these flat forms of them are how rows and events are read and written.
+    for record in ["JobRecord", "ClaimRecord", "DeliverableRecord", "TransactionRecord"] {
+        only(record, |code| code.contains(record), |source| ["model.rs", "entity.rs"].contains(&source.file()));
+    }
+}
+
 /// A part of the house and whom it may know. What is not in the list is told by
 /// [`every_part_knows_only_whom_it_may`].
 const KNOWS: [(&str, &str); 35] = [
