@@ -24,7 +24,7 @@ use crate::{
         sign_ups::SignUps,
         tokens::AccessTokens,
     },
-    claims::Claims,
+    claims::{Claims, escrow::Escrow, service::Neighbours},
     clock::Clock,
     config::{BusKind, BusSettings, Config, ConfigError, Environment, PaymentProvider},
     db::{
@@ -205,9 +205,12 @@ impl App {
             db.clone(),
             clock.clone(),
             ids.clone(),
-            accounts.clone(),
-            jobs.clone(),
-            notifications.clone(),
+            Neighbours {
+                accounts: accounts.clone(),
+                jobs: jobs.clone(),
+                escrow: Escrow::new(wallets.clone()),
+                notifications: notifications.clone(),
+            },
             (&config.marketplace).into(),
         );
 

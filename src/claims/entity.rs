@@ -1,10 +1,15 @@
-//! The tables of claims, and the way from their rows to the domain.
+//! The tables of claims, the way from their rows to the domain, and finders that take the scope of whoever asks.
+//!
+//! Loaders, whose look-ups many viewers share, find by id alone; what they find is judged by
+//! [`Claim::is_visible_to`](super::model::Claim::is_visible_to).
 
 /// `claims`
 pub mod claims {
     use sea_orm::{
         ActiveValue::{NotSet, Set},
+        QueryFilter, QuerySelect,
         entity::prelude::*,
+        sea_query::LockType,
     };
 
     use crate::{
@@ -38,6 +43,43 @@ pub mod claims {
     pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
+
+    /// Whose claims a query finds, and whether it locks them.
+    pub trait Finders: Sized {
+        /// Only this freelancer's own.
+        #[must_use]
+        fn of_freelancer(self, freelancer: UserId) -> Self;
+
+        /// Only those on this job.
+        #[must_use]
+        fn on_job(self, job: JobId) -> Self;
+
+        /// Only those that hold a job.
+        #[must_use]
+        fn live(self) -> Self;
+
+        /// Locks them until the transaction ends. Their jobs come first.
+        #[must_use]
+        fn locked(self) -> Self;
+    }
+
+    impl Finders for Select<Entity> {
+        fn of_freelancer(self, freelancer: UserId) -> Self {
+            self.filter(Column::FreelancerId.eq(freelancer))
+        }
+
+        fn on_job(self, job: JobId) -> Self {
+            self.filter(Column::JobId.eq(job))
+        }
+
+        fn live(self) -> Self {
+            self.filter(Column::Status.is_in(ClaimStatus::live().map(ClaimStatus::as_str)))
+        }
+
+        fn locked(self) -> Self {
+            self.lock(LockType::NoKeyUpdate)
+        }
+    }
 
     impl TryFrom<Model> for Claim {
         type Error = Fault;

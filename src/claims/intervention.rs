@@ -119,7 +119,7 @@ impl Claims {
     async fn refund_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, ClaimError> {
         let Ended { before, job, claim, was, deliverable } = ended;
         let client = self.accounts.card_in(tx, before.client_id).await?;
-        self.jobs.wallets().refund_in(tx, &client, before.budget, before.id.into()).await?;
+        self.escrow.refund_in(tx, &client, &before).await?;
         let (job, snapshot) = self.change_with_escrow_in(tx, &before, job, deliverable.as_ref()).await?;
         self.record_in(tx, &claim, Some(was), snapshot).await?;
         let kind = NotificationKind::JobCancelled;
@@ -130,10 +130,8 @@ impl Claims {
     async fn pay_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, ClaimError> {
         let Ended { before, job, claim, was, deliverable } = ended;
         let freelancer = claim.freelancer_id;
-        let fee = before.budget.share(claim.fee_basis_points);
         let [client_card, freelancer_card] = self.accounts.cards_in(tx, [before.client_id, freelancer]).await?;
-        let (parties, wallets) = ((&client_card, &freelancer_card), self.jobs.wallets());
-        let payment = wallets.release_in(tx, parties, before.budget, fee, before.id.into()).await?;
+        let payment = self.escrow.pay_in(tx, (&client_card, &freelancer_card), &before, &claim).await?;
         self.accounts.count_completed_job_in(tx, [before.client_id, freelancer]).await?;
         let (job, snapshot) = self.change_with_escrow_in(tx, &before, job, deliverable.as_ref()).await?;
         self.record_in(tx, &claim, Some(was), snapshot).await?;

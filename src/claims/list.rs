@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, FromQueryResult as _, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    ColumnTrait, EntityTrait, FromQueryResult as _, Order, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait as _, Select, sea_query::Expr,
 };
 
 use super::{
     ClaimError, Claims,
-    entity::{claims, deliverables},
+    entity::{
+        claims::{self, Finders as _},
+        deliverables,
+    },
     model::{Claim, ClaimStatus, Deliverable},
 };
 use crate::{
@@ -124,16 +127,16 @@ impl ClaimScope {
     }
 
     fn select(self, statuses: &[ClaimStatus]) -> Select<claims::Entity> {
-        let mut condition = Condition::all();
+        let mut select = claims::Entity::find();
         if let Some(freelancer) = self.freelancer {
-            condition = condition.add(claims::Column::FreelancerId.eq(freelancer));
+            select = select.of_freelancer(freelancer);
         }
         if let Some(job) = self.job {
-            condition = condition.add(claims::Column::JobId.eq(job));
+            select = select.on_job(job);
         }
-        if !statuses.is_empty() {
-            condition = condition.add(claims::Column::Status.is_in(statuses.iter().map(|status| status.as_str())));
+        if statuses.is_empty() {
+            return select;
         }
-        claims::Entity::find().filter(condition)
+        select.filter(claims::Column::Status.is_in(statuses.iter().map(|status| status.as_str())))
     }
 }

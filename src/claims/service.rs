@@ -7,18 +7,21 @@ use std::collections::HashMap;
 
 use chrono::TimeDelta;
 use sea_orm::{
-    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, UpdateMany,
-    sea_query::{Expr, LockType},
+    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, UpdateMany,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    entity::{claims, deliverables},
+    entity::{
+        claims::{self, Finders as _},
+        deliverables,
+    },
     error::ClaimError,
+    escrow::Escrow,
     model::{Claim, ClaimStatus, ClaimUpdate, Deliverable},
 };
 use crate::{
-    accounts::{Accounts, entity::users},
+    accounts::Accounts,
     auth::actor::Actor,
     clock::Clock,
     config::MarketplaceSettings,
@@ -47,8 +50,22 @@ pub struct Claims {
     ids: Ids,
     pub(super) accounts: Accounts,
     pub(super) jobs: Jobs,
+    pub(super) escrow: Escrow,
     pub(super) notifications: Notifications,
     rules: ClaimRules,
+}
+
+/// The domains that claims call.
+#[derive(Clone, Debug)]
+pub struct Neighbours {
+    /// People.
+    pub accounts: Accounts,
+    /// What is claimed.
+    pub jobs: Jobs,
+    /// What is held for it.
+    pub escrow: Escrow,
+    /// Who is told.
+    pub notifications: Notifications,
 }
 
 /// What the marketplace's settings say about claims.
@@ -95,23 +112,16 @@ pub(super) struct Made {
 
 impl Claims {
     /// Claims on these tools, by these rules.
-    pub const fn new(
-        db: Db,
-        clock: Clock,
-        ids: Ids,
-        accounts: Accounts,
-        jobs: Jobs,
-        notifications: Notifications,
-        rules: ClaimRules,
-    ) -> Self {
-        Self { db, clock, ids, accounts, jobs, notifications, rules }
+    pub fn new(db: Db, clock: Clock, ids: Ids, neighbours: Neighbours, rules: ClaimRules) -> Self {
+        let Neighbours { accounts, jobs, escrow, notifications } = neighbours;
+        Self { db, clock, ids, accounts, jobs, escrow, notifications, rules }
     }
 
     /// The same on another view of the database.
     #[must_use]
     pub fn on(&self, db: &Db) -> Self {
-        let (accounts, jobs) = (self.accounts.on(db), self.jobs.on(db));
-        Self { db: db.clone(), accounts, jobs, notifications: self.notifications.on(db), ..self.clone() }
+        let (accounts, jobs, escrow) = (self.accounts.on(db), self.jobs.on(db), self.escrow.on(db));
+        Self { db: db.clone(), accounts, jobs, escrow, notifications: self.notifications.on(db), ..self.clone() }
     }
 
     /// Claims an OPEN job. Of any number of callers one succeeds; the others get the job as it is then.
@@ -131,7 +141,7 @@ impl Claims {
                 let now = self.clock.now();
                 let input = &(job_id, expected_version);
                 let claimed = once_in(&tx, now, freelancer, ("claimJob", key), input, || async {
-                    let before = self.jobs.lock_in(&tx, job_id).await?.filter(|job| job.is_visible_to(&actor));
+                    let before = self.jobs.lock_visible_in(&tx, &actor, job_id).await?;
                     let before = before.ok_or_else(|| Invalid::not_found("jobId", "job"))?;
                     if before.is_own(&actor) {
                         let message = "You cannot claim your own job.";
@@ -188,15 +198,10 @@ impl Claims {
     /// Locks the freelancer's own row, so that claims of one freelancer on different jobs queue here, counts, and
     /// returns the freelancer's name.
     async fn check_limit_in(&self, tx: &Tx, freelancer: UserId) -> Result<String, ClaimError> {
-        let row = users::Entity::find_by_id(freelancer).lock(LockType::NoKeyUpdate).one(&**tx).await?;
-        let row = row.ok_or_else(|| Fault::corrupt(format!("{freelancer} is missing")))?;
-        let live = claims::Entity::find()
-            .filter(claims::Column::FreelancerId.eq(freelancer))
-            .filter(is_live())
-            .count(&**tx)
-            .await?;
+        let card = self.accounts.lock_in(tx, freelancer).await?;
+        let live = claims::Entity::find().of_freelancer(freelancer).live().count(&**tx).await?;
         let limit = self.rules.live_claims;
-        if live < u64::from(limit) { Ok(row.display_name) } else { Err(ClaimError::LimitReached { limit }) }
+        if live < u64::from(limit) { Ok(card.display_name) } else { Err(ClaimError::LimitReached { limit }) }
     }
 
     /// Gives a claim back: the job is OPEN again. With a key, once.
@@ -217,7 +222,7 @@ impl Claims {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let released = once_if_in(&tx, now, freelancer, ("releaseClaim", key.as_ref()), input, || async {
-                    let (before, claim) = self.lock_own_in(&tx, &actor, claim_id).await?;
+                    let (before, claim) = self.lock_own_in(&tx, freelancer, claim_id).await?;
                     let released = claim.release(self.clock.now(), reason.as_deref());
                     let (Ok(released), Ok(job)) = (released, before.release()) else {
                         return Err(refused(before, claim, Step::Release));
@@ -253,7 +258,7 @@ impl Claims {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let submitted = once_in(&tx, now, freelancer, ("submitDeliverable", key), input, || async {
-                    let (before, claim) = self.lock_own_in(&tx, &actor, claim_id).await?;
+                    let (before, claim) = self.lock_own_in(&tx, freelancer, claim_id).await?;
                     let (Ok(reviewed), Ok(job)) = (claim.submit(now + self.rules.review), before.submit()) else {
                         return Err(refused(before, claim, Step::Submit));
                     };
@@ -304,7 +309,7 @@ impl Claims {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let sent_back = once_if_in(&tx, now, client, ("requestRevision", key.as_ref()), input, || async {
-                    let (before, claim, deliverable) = self.lock_for_review_in(&tx, &actor, deliverable_id).await?;
+                    let (before, claim, deliverable) = self.lock_for_review_in(&tx, client, deliverable_id).await?;
                     let (Ok(sent_back), Ok(job)) = (claim.request_revision(), before.request_revision()) else {
                         return Err(refused(before, claim, Step::RequestRevision));
                     };
@@ -340,7 +345,7 @@ impl Claims {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let approved = once_in(&tx, now, client, ("approveDeliverable", key), &deliverable_id, || async {
-                    let (before, claim, deliverable) = self.lock_for_review_in(&tx, &actor, deliverable_id).await?;
+                    let (before, claim, deliverable) = self.lock_for_review_in(&tx, client, deliverable_id).await?;
                     let (Ok(ended), Ok(job)) = (claim.approve(now), before.approve()) else {
                         return Err(refused(before, claim, Step::Approve));
                     };
@@ -351,10 +356,8 @@ impl Claims {
                     let was = claim.status();
                     let claim = self.save_in(&tx, ended).await?;
                     let freelancer = claim.freelancer_id;
-                    let fee = before.budget.share(claim.fee_basis_points);
                     let parties = (around.client(), &freelancer_card);
-                    let wallets = self.jobs.wallets();
-                    let payment = wallets.release_in(&tx, parties, before.budget, fee, before.id.into()).await?;
+                    let payment = self.escrow.pay_in(&tx, parties, &before, &claim).await?;
                     self.accounts.count_completed_job_in(&tx, [before.client_id, freelancer]).await?;
                     let (client_name, freelancer_name) =
                         (around.client().display_name.clone(), freelancer_card.display_name);
@@ -381,30 +384,22 @@ impl Claims {
     }
 
     /// Locks the freelancer's own claim, after its job.
-    async fn lock_own_in(&self, tx: &Tx, actor: &Actor, id: ClaimId) -> Result<(Job, Claim), ClaimError> {
-        let found = self.lock_pair_in(tx, claims::Column::Id.eq(id)).await?;
-        let (job, claim) = found.ok_or_else(|| Invalid::not_found("claimId", "claim"))?;
-        if actor.is(claim.freelancer_id) {
-            Ok((job, claim))
-        } else {
-            Err(Invalid::not_found("claimId", "claim").into())
-        }
+    async fn lock_own_in(&self, tx: &Tx, freelancer: UserId, id: ClaimId) -> Result<(Job, Claim), ClaimError> {
+        let found = self.lock_pair_in(tx, claims::Entity::find_by_id(id).of_freelancer(freelancer), None).await?;
+        Ok(found.ok_or_else(|| Invalid::not_found("claimId", "claim"))?)
     }
 
     /// Locks what a client reviews, on a job of their own.
     async fn lock_for_review_in(
         &self,
         tx: &Tx,
-        actor: &Actor,
+        client: UserId,
         id: DeliverableId,
     ) -> Result<(Job, Claim, Deliverable), ClaimError> {
         let not_found = || Invalid::not_found("deliverableId", "deliverable");
         let reviewed = deliverables::Entity::find_by_id(id).select_only().column(deliverables::Column::ClaimId);
-        let is_its = claims::Column::Id.in_subquery(reviewed.into_query());
-        let (job, claim) = self.lock_pair_in(tx, is_its).await?.ok_or_else(not_found)?;
-        if !job.is_own(actor) {
-            return Err(not_found().into());
-        }
+        let its = claims::Entity::find().filter(claims::Column::Id.in_subquery(reviewed.into_query()));
+        let (job, claim) = self.lock_pair_in(tx, its, Some(client)).await?.ok_or_else(not_found)?;
         // Not before: the status read before the lock may be an old one.
         let row = deliverables::Entity::find_by_id(id).one(&**tx).await?;
         Ok((job, claim, Deliverable::try_from(row.ok_or_else(not_found)?)?))
@@ -412,16 +407,21 @@ impl Claims {
 
     /// Locks the claim that holds a locked job.
     pub(super) async fn lock_live_in(&self, tx: &Tx, job: JobId) -> Result<Claim, Fault> {
-        let live = claims::Entity::find().filter(claims::Column::JobId.eq(job)).filter(is_live());
-        let row = live.lock(LockType::NoKeyUpdate).one(&**tx).await?;
+        let row = claims::Entity::find().on_job(job).live().locked().one(&**tx).await?;
         row.ok_or_else(|| Fault::corrupt(format!("{job} has no live claim")))?.try_into()
     }
 
-    /// Locks the one claim that is meant, after its job. Which job that is never changes.
-    async fn lock_pair_in(&self, tx: &Tx, is_meant: Expr) -> Result<Option<(Job, Claim)>, Fault> {
-        let of_claim = claims::Entity::find().filter(is_meant.clone()).select_only().column(claims::Column::JobId);
-        let Some(job) = self.jobs.lock_where_in(tx, of_claim.into_query()).await? else { return Ok(None) };
-        let row = claims::Entity::find().filter(is_meant).lock(LockType::NoKeyUpdate).one(&**tx).await?;
+    /// Locks the one claim that is meant, after its job, which must be the client's if one is named. Which job that is
+    /// never changes.
+    async fn lock_pair_in(
+        &self,
+        tx: &Tx,
+        meant: Select<claims::Entity>,
+        client: Option<UserId>,
+    ) -> Result<Option<(Job, Claim)>, Fault> {
+        let of_claim = meant.clone().select_only().column(claims::Column::JobId).into_query();
+        let Some(job) = self.jobs.lock_where_in(tx, of_claim, client).await? else { return Ok(None) };
+        let row = meant.locked().one(&**tx).await?;
         Ok(row.map(Claim::try_from).transpose()?.map(|claim| (job, claim)))
     }
 
@@ -486,14 +486,6 @@ impl Claims {
         Ok(Stepped { job, claim, deliverable })
     }
 
-    /// A claim with its job, for those who may see it.
-    pub async fn find(&self, actor: &Actor, id: ClaimId) -> Result<Option<(Claim, Job)>, Fault> {
-        let Some(row) = claims::Entity::find_by_id(id).one(self.db.reader()).await? else { return Ok(None) };
-        let claim = Claim::try_from(row)?;
-        let job = self.jobs.by_id(&[claim.job_id]).await?.remove(&claim.job_id);
-        Ok(job.filter(|job| claim.is_visible_to(job, actor)).map(|job| (claim, job)))
-    }
-
     /// Many submissions by id, for a loader whose caller checked who may see them.
     pub async fn deliverables_by_id(
         &self,
@@ -512,7 +504,7 @@ impl Claims {
 
     /// The live claims of many jobs, for a loader whose caller checked who may see them.
     pub async fn live_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Claim>, Fault> {
-        let select = claims::Entity::find().filter(claims::Column::JobId.is_in(jobs.to_vec())).filter(is_live());
+        let select = claims::Entity::find().filter(claims::Column::JobId.is_in(jobs.to_vec())).live();
         let rows = select.all(self.db.reader()).await?;
         rows.into_iter().map(|row| Ok((row.job_id, row.try_into()?))).collect()
     }
@@ -532,10 +524,6 @@ impl Claims {
         // In the order of their making, so the latest is the one that stays.
         rows.into_iter().map(|row| Ok(((row.freelancer_id, row.job_id), row.try_into()?))).collect()
     }
-}
-
-fn is_live() -> Expr {
-    claims::Column::Status.is_in(ClaimStatus::live().map(ClaimStatus::as_str))
 }
 
 pub(super) async fn latest_deliverable_in(tx: &Tx, claim: ClaimId) -> Result<Option<Deliverable>, Fault> {

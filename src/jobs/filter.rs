@@ -1,6 +1,6 @@
 //! What a `JobFilter` asks for, and whether a job answers it. Pure: the same filter as a condition in SQL is in `list`.
 
-use super::model::{Job, JobFacts, JobSnapshot, JobStatus};
+use super::model::{JobFacts, JobSnapshot, JobStatus};
 use crate::{
     accounts::model::Skill,
     clock::Timestamp,

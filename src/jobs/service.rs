@@ -4,13 +4,16 @@ use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
-    sea_query::{LockType, SelectStatement},
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    sea_query::SelectStatement,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    entity::{job_skills, jobs},
+    entity::{
+        job_skills,
+        jobs::{self, Finders as _},
+    },
     error::JobError,
     model::{Job, JobChange, JobFacts, JobSnapshot, JobStatus, JobUpdate, Step, Terms},
     quota::DraftQuota,
@@ -18,18 +21,18 @@ use super::{
 use crate::{
     accounts::{
         Accounts,
+        cards::{CardAndSkills, SkillList},
         entity::skills,
         model::{Skill, UserCard},
         skills::SkillUse,
     },
-    auth::actor::{Actor, Denied, Roles},
+    auth::actor::{Actor, Denied},
     clock::{Clock, Timestamp},
     db::{Db, Tx},
     error::{Fault, Invalid},
     events::{self, EventKind, NewEvent},
     idempotency::{IdempotencyKey, Once, once_if_in, once_in},
     ids::{Ids, JobId, SkillId, UserId},
-    money::Money,
     notifications::{
         Notifications,
         model::{Details, NotificationKind, Part, Subject},
@@ -45,7 +48,7 @@ pub struct Jobs {
     pub(super) accounts: Accounts,
     clock: Clock,
     ids: Ids,
-    wallets: Wallets,
+    pub(super) wallets: Wallets,
     notifications: Notifications,
     quota: DraftQuota,
 }
@@ -133,11 +136,6 @@ impl Jobs {
         Self { db: db.clone(), accounts, wallets, notifications: self.notifications.on(db), ..self.clone() }
     }
 
-    /// The money side of jobs.
-    pub const fn wallets(&self) -> &Wallets {
-        &self.wallets
-    }
-
     /// Posts a job: OPEN at once, its budget in escrow.
     #[tracing::instrument(skip_all)]
     pub async fn post(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, JobError> {
@@ -208,7 +206,7 @@ impl Jobs {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let published = once_in(&tx, now, client, ("publishJob", key), &id, || async {
-                    let before = self.lock_own_in(&tx, &actor, "id", id).await?;
+                    let before = self.lock_own_in(&tx, client, "id", id).await?;
                     let job = before.publish(now).map_err(|refused| JobError::refused(&before, refused))?;
                     let job = job.succeeding(&before, now);
                     check_deadline("id", before.deadline, now)?;
@@ -251,7 +249,7 @@ impl Jobs {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let updated = once_if_in(&tx, now, caller, ("updateJob", key.as_ref()), input, || async {
-                    let before = self.lock_own_in(&tx, &actor, "id", id).await?;
+                    let before = self.lock_own_in(&tx, caller, "id", id).await?;
                     require(&before, Step::Update)?;
                     check_version(&before, expected_version)?;
                     if let Some(deadline) = deadline {
@@ -330,11 +328,12 @@ impl Jobs {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let cancelled = once_if_in(&tx, now, caller, ("cancelJob", key.as_ref()), input, || async {
-                    let before = self.lock_in(&tx, id).await?.ok_or_else(|| Invalid::not_found("id", "job"))?;
+                    let before = if actor.is_admin() {
+                        self.lock_in(&tx, id).await?.ok_or_else(|| Invalid::not_found("id", "job"))?
+                    } else {
+                        self.lock_own_in(&tx, caller, "id", id).await?
+                    };
                     let own = before.is_own(&actor) && actor.roles().client;
-                    if !own && !actor.is_admin() {
-                        return Err(Invalid::not_found("id", "job").into());
-                    }
                     let why = reason.as_deref();
                     let cancelled = if own { before.cancel(why) } else { before.cancel_as_admin(why) };
                     let job = cancelled.map_err(|refused| JobError::refused(&before, refused))?;
@@ -366,21 +365,34 @@ impl Jobs {
 
     /// Locks a job until the transaction ends. Everything that changes a job begins here, so steps on one job queue.
     pub async fn lock_in(&self, tx: &Tx, id: JobId) -> Result<Option<Job>, Fault> {
-        // NO KEY: rows that merely refer to the job may be written meanwhile.
-        let row = jobs::Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(&**tx).await?;
+        let row = jobs::Entity::find_by_id(id).locked().one(&**tx).await?;
         row.map(Job::try_from).transpose()
     }
 
-    /// The same for the one job whose id a query gives.
-    pub async fn lock_where_in(&self, tx: &Tx, id: SelectStatement) -> Result<Option<Job>, Fault> {
-        let select = jobs::Entity::find().filter(jobs::Column::Id.in_subquery(id));
-        let row = select.lock(LockType::NoKeyUpdate).one(&**tx).await?;
+    /// The same for a job that the actor may see.
+    pub async fn lock_visible_in(&self, tx: &Tx, actor: &Actor, id: JobId) -> Result<Option<Job>, Fault> {
+        let row = jobs::Entity::find_by_id(id).visible_to(actor).locked().one(&**tx).await?;
         row.map(Job::try_from).transpose()
     }
 
-    async fn lock_own_in(&self, tx: &Tx, actor: &Actor, field: &str, id: JobId) -> Result<Job, JobError> {
-        let job = self.lock_in(tx, id).await?.filter(|job| job.is_own(actor));
-        Ok(job.ok_or_else(|| Invalid::not_found(field, "job"))?)
+    /// The same for the one job whose id a query gives; if a client is named, only if it is theirs.
+    pub async fn lock_where_in(
+        &self,
+        tx: &Tx,
+        id: SelectStatement,
+        client: Option<UserId>,
+    ) -> Result<Option<Job>, Fault> {
+        let mut select = jobs::Entity::find().filter(jobs::Column::Id.in_subquery(id));
+        if let Some(client) = client {
+            select = select.of_client(client);
+        }
+        select.locked().one(&**tx).await?.map(Job::try_from).transpose()
+    }
+
+    /// The same for a client's own job, which `input.<field>` names.
+    async fn lock_own_in(&self, tx: &Tx, client: UserId, field: &str, id: JobId) -> Result<Job, JobError> {
+        let row = jobs::Entity::find_by_id(id).of_client(client).locked().one(&**tx).await?;
+        Ok(row.ok_or_else(|| Invalid::not_found(field, "job"))?.try_into()?)
     }
 
     /// Writes the next version of a locked job and records `jobUpdated`. Returns the job as it is now, and as an event
@@ -483,39 +495,13 @@ impl Jobs {
         Ok(update.snapshot)
     }
 
-    /// The skills and the client of a job, which are there, in one statement: a row for each skill, or one without.
+    /// The skills and the client of a job, which are there.
     pub async fn around_in(&self, tx: &Tx, job: &Job) -> Result<Around, Fault> {
-        let sql = "SELECT u.display_name, u.avatar_url, u.is_client, u.is_freelancer, u.is_admin, u.completed_job_count, \
-                   u.created_at, u.suspended_at IS NOT NULL AS suspended, s.id AS skill_id, s.slug, s.name, \
-                   s.retired_at IS NOT NULL AS retired FROM users u LEFT JOIN job_skills l ON l.job_id = ? \
-                   LEFT JOIN skills w ON w.id = l.skill_id LEFT JOIN skills s ON s.id = COALESCE(w.merged_into, w.id) \
-                   WHERE u.id = ? ORDER BY l.place";
-        let rows = tx.query(sql, [job.id.into(), job.client_id.into()]).await?;
-        let first = rows.first().ok_or_else(|| Fault::corrupt(format!("{} is missing", job.client_id)))?;
-        let role = |column| first.try_get::<bool>("", column);
-        let client = UserCard {
-            id: job.client_id,
-            display_name: first.try_get("", "display_name")?,
-            avatar_url: first.try_get("", "avatar_url")?,
-            roles: Roles { client: role("is_client")?, freelancer: role("is_freelancer")?, admin: role("is_admin")? },
-            completed_job_count: first.try_get("", "completed_job_count")?,
-            created_at: first.try_get("", "created_at")?,
-        };
-        let skill = |row: &QueryResult| {
-            let id: Option<SkillId> = row.try_get("", "skill_id")?;
-            let Some(id) = id else { return Ok(None) };
-            let (slug, name) = (row.try_get("", "slug")?, row.try_get("", "name")?);
-            Ok::<_, Fault>(Some(Skill { id, slug, name, retired: row.try_get("", "retired")? }))
-        };
-        let mut skills: Vec<Skill> = Vec::with_capacity(rows.len());
-        for found in rows.iter().filter_map(|row| skill(row).transpose()) {
-            let found = found?;
-            // Two of them may have been merged into one.
-            if skills.iter().all(|known| known.id != found.id) {
-                skills.push(found);
-            }
-        }
-        Ok(Around { skills, client, suspended: first.try_get("", "suspended")? })
+        const LIST: SkillList = SkillList { table: "job_skills", of: "job_id" };
+
+        let found = self.accounts.card_and_skills_in(tx, job.client_id, LIST, job.id.into()).await?;
+        let CardAndSkills { card: client, suspended, skills } = found;
+        Ok(Around { skills, client, suspended })
     }
 
     async fn record_in(
@@ -555,8 +541,8 @@ impl Jobs {
 
     /// A job, if the actor may see it.
     pub async fn find(&self, actor: &Actor, id: JobId) -> Result<Option<Job>, Fault> {
-        let row = jobs::Entity::find_by_id(id).one(self.db.reader()).await?;
-        Ok(row.map(Job::try_from).transpose()?.filter(|job| job.is_visible_to(actor)))
+        let row = jobs::Entity::find_by_id(id).visible_to(actor).one(self.db.reader()).await?;
+        row.map(Job::try_from).transpose()
     }
 
     /// Many jobs by id, for a loader whose caller asks [`Job::is_visible_to`].

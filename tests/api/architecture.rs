@@ -158,6 +158,22 @@ fn states_are_written_where_the_domain_is_modelled() {
     }
 }
 
+#[test]
+fn users_are_read_and_locked_by_accounts_alone() {
+    // Below the domains `auth` keeps sessions, whose rights are a user's roles; beside them `verify` looks at all tables
+    // on one snapshot, and `backup` ends all sessions of a copy.
+    let may = |source: &Source| {
+        ["accounts", "auth", "backup"].contains(&source.module()) || source.file() == "verify.rs"
+    };
+    for names in ["entity::users", "users::Entity", "FROM users", "JOIN users", "UPDATE users", "INTO users"] {
+        only(names, |code| code.contains(names), may);
+    }
+    only("wallet", |code| code.contains(".wallets()"), |source| source.module() != "claims" || is_graphql_of_a_domain(source));
+    let reach = |code: &str| code.contains("wallet::{Wallets") || code.contains("wallet::Wallets") || code.contains("WalletError, Wallets");
+    let claims = |source: &Source| source.module() != "claims" || is_graphql_of_a_domain(source);
+    only("wallet", reach, |source| claims(source) || source.file() == "escrow.rs");
+}
+
 /// A part of the house and whom it may know. What is not in the list is told by
 /// [`every_part_knows_only_whom_it_may`].
 const KNOWS: [(&str, &str); 35] = [

@@ -24,7 +24,12 @@ use lancewire::{
         sign_ups::SignUps,
         tokens::AccessTokens,
     },
-    claims::{ClaimError, Claims, intervention::JobIntervention, service::Stepped},
+    claims::{
+        ClaimError, Claims,
+        escrow::Escrow,
+        intervention::JobIntervention,
+        service::{Neighbours, Stepped},
+    },
     clock::Clock,
     config::{Config, Environment},
     db::{Db, points::Witness},
@@ -179,7 +184,9 @@ impl Template {
             config.marketplace.draft_quota(),
         );
         let rules = (&config.marketplace).into();
-        let claims = Claims::new(db.clone(), clock.clone(), ids, accounts, jobs.clone(), notifications, rules);
+        let escrow = Escrow::new(wallets.clone());
+        let neighbours = Neighbours { accounts, jobs: jobs.clone(), escrow, notifications };
+        let claims = Claims::new(db.clone(), clock.clone(), ids, neighbours, rules);
         World { db, lifecycle, folder, jobs, claims, wallets }
     }
 }
