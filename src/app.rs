@@ -190,7 +190,7 @@ impl App {
             PaymentProvider::None => None,
         };
         let currency = config.marketplace.currency();
-        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone(), currency.clone());
+        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone());
         let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, sandbox_delay);
         let jobs = Jobs::new(
             db.clone(),

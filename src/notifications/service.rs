@@ -19,7 +19,6 @@ use crate::{
     error::{Fault, Invalid},
     events::{self, Audience, EventKind, NewEvent},
     ids::{Ids, NotificationId, UserId},
-    money::Currency,
     page::{Page, PageRequest, read_all},
 };
 
@@ -35,18 +34,12 @@ pub struct Notifications {
     db: Db,
     clock: Clock,
     ids: Ids,
-    currency: Currency,
 }
 
 impl Notifications {
-    /// Inboxes on these tools; amounts in their words are in `currency`.
-    pub const fn new(db: Db, clock: Clock, ids: Ids, currency: Currency) -> Self {
-        Self { db, clock, ids, currency }
-    }
-
-    /// The currency that amounts are in.
-    pub const fn currency(&self) -> &Currency {
-        &self.currency
+    /// Inboxes on these tools.
+    pub const fn new(db: Db, clock: Clock, ids: Ids) -> Self {
+        Self { db, clock, ids }
     }
 
     /// The same on another view of the database.
@@ -69,7 +62,7 @@ impl Notifications {
             id: self.ids.next(),
             user_id: user,
             kind,
-            title: details.title(kind, &self.currency),
+            title: String::new(),
             details: Some(details),
             subject,
             created_at: now,

@@ -199,7 +199,7 @@ const KNOWS: [(&str, &str); 35] = [
     ("auth", "buckets clock db error events ids lifecycle network retention"),
     // Domains: claims -> jobs -> {wallet, notifications} -> accounts.
     ("accounts", "auth clock db error ids text"),
-    ("notifications", "accounts auth clock db error events ids money named_enum page retention text"),
+    ("notifications", "auth clock db error events ids money named_enum page retention"),
     ("wallet", "accounts auth clock db error events idempotency ids lifecycle money named_enum page text"),
     (
         "jobs",

@@ -172,7 +172,7 @@ impl Template {
         let db = Db::simulated(&settings, ids.clone(), lifecycle.clone(), witness).await.expect("a database");
         let accounts = accounts(config, &self.keyring, &db, clock, &ids);
         let currency = config.marketplace.currency();
-        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone(), currency.clone());
+        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone());
         let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, None);
         let jobs = Jobs::new(
             db.clone(),
