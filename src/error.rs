@@ -221,3 +221,15 @@ macro_rules! faults_into {
         }
     };
 }
+
+/// Gives a wider error enum, one of whose variants has a narrower one, the narrower one's conversions.
+#[macro_export]
+macro_rules! errors_through {
+    ($error:ty, $variant:ident: $($from:ty),+) => {$(
+        impl From<$from> for $error {
+            fn from(error: $from) -> Self {
+                Self::$variant(error.into())
+            }
+        }
+    )+};
+}

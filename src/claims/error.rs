@@ -1,20 +1,22 @@
 //! What can go wrong with a claim.
 
+use sea_orm::DbErr;
+
 use super::model::Claim;
 use crate::{
     auth::actor::Denied,
     error::{AsDbError, Fault, Invalid},
-    faults_into,
+    errors_through, faults_into,
     idempotency::KeyConflict,
     jobs::{
         JobError,
-        error::listed,
+        error::{VersionConflict, listed},
         model::{Job, JobStatus},
     },
-    wallet::WalletError,
+    money::Overflow,
 };
 
-/// Why a use case of claims did nothing.
+/// Why a job was not claimed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     /// The caller may not.
@@ -35,6 +37,40 @@ pub enum ClaimError {
         /// How many are allowed.
         limit: u32,
     },
+    /// The job has changed since the caller read it.
+    #[error(transparent)]
+    VersionConflict(#[from] VersionConflict),
+    /// The idempotency key cannot be used now.
+    #[error(transparent)]
+    Key(#[from] KeyConflict),
+    /// Ours.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+faults_into!(ClaimError);
+
+impl AsDbError for ClaimError {
+    fn as_db_error(&self) -> Option<&DbErr> {
+        match self {
+            Self::Fault(fault) => fault.as_db_error(),
+            Self::Denied(_)
+            | Self::Invalid(_)
+            | Self::NotClaimable(_)
+            | Self::DeadlinePassed(_)
+            | Self::LimitReached { .. }
+            | Self::VersionConflict(_)
+            | Self::Key(_) => None,
+        }
+    }
+}
+
+/// Why a step in a claim's life did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// As for any step in a job's life.
+    #[error(transparent)]
+    Job(#[from] JobError),
     /// The step is not possible from where the job and its claim are.
     #[error("The job is {} and the claim {}; this works only while the job is {}.",
         job.status().as_str(), claim.status().as_str(), listed(allowed))]
@@ -46,35 +82,15 @@ pub enum ClaimError {
         /// The job's statuses from which the step works.
         allowed: &'static [JobStatus],
     },
-    /// The idempotency key cannot be used now.
-    #[error(transparent)]
-    Key(#[from] KeyConflict),
-    /// The job could not be moved.
-    #[error(transparent)]
-    Job(#[from] JobError),
-    /// The money could not be moved.
-    #[error(transparent)]
-    Wallet(#[from] WalletError),
-    /// Ours.
-    #[error(transparent)]
-    Fault(#[from] Fault),
 }
 
-faults_into!(ClaimError);
+errors_through!(StepError, Job: Denied, Invalid, KeyConflict, Fault, DbErr, Overflow);
 
-impl AsDbError for ClaimError {
-    fn as_db_error(&self) -> Option<&sea_orm::DbErr> {
+impl AsDbError for StepError {
+    fn as_db_error(&self) -> Option<&DbErr> {
         match self {
-            Self::Fault(fault) => fault.as_db_error(),
             Self::Job(error) => error.as_db_error(),
-            Self::Wallet(error) => error.as_db_error(),
-            Self::Denied(_)
-            | Self::Invalid(_)
-            | Self::NotClaimable(_)
-            | Self::DeadlinePassed(_)
-            | Self::LimitReached { .. }
-            | Self::InvalidTransition { .. }
-            | Self::Key(_) => None,
+            Self::InvalidTransition { .. } => None,
         }
     }
 }

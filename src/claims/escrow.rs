@@ -7,9 +7,10 @@ use super::model::Claim;
 use crate::{
     accounts::model::UserCard,
     db::{Db, Tx},
+    error::Fault,
     jobs::model::Job,
     money::Currency,
-    wallet::{WalletError, Wallets, model::Transaction},
+    wallet::{Wallets, model::Transaction},
 };
 
 /// The money that is held for claimed jobs.
@@ -34,7 +35,7 @@ impl Escrow {
     }
 
     /// Gives the job's budget back to its client.
-    pub async fn refund_in(&self, tx: &Tx, client: &UserCard, job: &Job) -> Result<(), WalletError> {
+    pub async fn refund_in(&self, tx: &Tx, client: &UserCard, job: &Job) -> Result<(), Fault> {
         self.0.refund_in(tx, client, job.budget, job.id.into()).await
     }
 
@@ -46,7 +47,7 @@ impl Escrow {
         (client, freelancer): (&UserCard, &UserCard),
         job: &Job,
         claim: &Claim,
-    ) -> Result<Transaction, WalletError> {
+    ) -> Result<Transaction, Fault> {
         let fee = job.budget.share(claim.fee_basis_points);
         self.0.release_in(tx, (client, freelancer), job.budget, fee, job.id.into()).await
     }

@@ -6,7 +6,7 @@
 //! sent back with the reason.
 
 use super::{
-    error::ClaimError,
+    error::StepError,
     model::{Claim, ClaimStatus, Deliverable},
     service::{Claims, Made, Stepped, latest_deliverable_in, refused, update_in},
 };
@@ -58,7 +58,7 @@ impl Claims {
         step: JobIntervention,
         reason: &str,
         key: &str,
-    ) -> Result<Stepped, ClaimError> {
+    ) -> Result<Stepped, StepError> {
         let admin = actor.admin()?;
         let key = &IdempotencyKey::parse(key)?;
         let job_id = parse_id("jobId", job_id)?;
@@ -97,15 +97,15 @@ impl Claims {
                     self.accounts.audit_in(&tx, admin, "interveneInJob", &job_id.to_string(), &detail).await?;
                     let made =
                         Made { claim: stepped.claim.id, deliverable: stepped.deliverable.as_ref().map(|d| d.id) };
-                    Ok::<_, ClaimError>((made, stepped))
+                    Ok::<_, StepError>((made, stepped))
                 })
                 .await?;
-                self.outcome_in(&tx, &actor, done).await
+                Ok(self.outcome_in(&tx, &actor, done).await?)
             })
             .await
     }
 
-    async fn reopen_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, ClaimError> {
+    async fn reopen_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, Fault> {
         let Ended { before, job, claim, was, deliverable } = ended;
         let changes = changes(&[JobChange::Status, JobChange::Claim], deliverable.as_ref());
         let (job, snapshot) = self.jobs.change_in(tx, &before, job, &changes).await?;
@@ -116,7 +116,7 @@ impl Claims {
         Ok(Stepped { job, claim, deliverable })
     }
 
-    async fn refund_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, ClaimError> {
+    async fn refund_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, Fault> {
         let Ended { before, job, claim, was, deliverable } = ended;
         let client = self.accounts.card_in(tx, before.client_id).await?;
         self.escrow.refund_in(tx, &client, &before).await?;
@@ -127,7 +127,7 @@ impl Claims {
         Ok(Stepped { job, claim, deliverable })
     }
 
-    async fn pay_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, ClaimError> {
+    async fn pay_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, Fault> {
         let Ended { before, job, claim, was, deliverable } = ended;
         let freelancer = claim.freelancer_id;
         let [client_card, freelancer_card] = self.accounts.cards_in(tx, [before.client_id, freelancer]).await?;

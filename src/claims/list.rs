@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ColumnTrait, EntityTrait, FromQueryResult as _, Order, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait as _, Select, sea_query::Expr,
+    ColumnTrait, EntityTrait, FromQueryResult as _, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait as _, Select, sea_query::Expr,
 };
 
 use super::{
-    ClaimError, Claims,
+    Claims,
     entity::{
         claims::{self, Finders as _},
         deliverables,
@@ -23,9 +23,8 @@ use crate::{
 };
 
 impl Claims {
-    /// What a list of claims shows the actor: those on a job of their own (or any job, for admins), or else their own.
-    pub async fn scope(&self, actor: &Actor, job: Option<JobId>) -> Result<ClaimScope, ClaimError> {
-        let viewer = actor.signed_in()?;
+    /// What a list of claims shows the actor, who is the user `viewer`: those on a job of their own (or any job, for admins), or else their own.
+    pub async fn scope(&self, actor: &Actor, viewer: UserId, job: Option<JobId>) -> Result<ClaimScope, Fault> {
         let Some(job) = job else { return Ok(ClaimScope { freelancer: Some(viewer), job: None }) };
         let owner = self.jobs.find(actor, job).await?.is_some_and(|found| found.is_own(actor) || actor.is_admin());
         Ok(ClaimScope { freelancer: (!owner).then_some(viewer), job: Some(job) })

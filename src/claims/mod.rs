@@ -17,5 +17,5 @@ pub mod service;
 pub(crate) mod subscription;
 pub mod verify;
 
-pub use error::ClaimError;
+pub use error::{ClaimError, StepError};
 pub use service::Claims;

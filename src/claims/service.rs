@@ -16,7 +16,7 @@ use super::{
         claims::{self, Finders as _},
         deliverables,
     },
-    error::ClaimError,
+    error::{ClaimError, StepError},
     escrow::Escrow,
     model::{Claim, ClaimStatus, ClaimUpdate, Deliverable},
 };
@@ -174,7 +174,7 @@ impl Claims {
                     Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: None }))
                 })
                 .await?;
-                self.outcome_in(&tx, &actor, claimed).await
+                Ok(self.outcome_in(&tx, &actor, claimed).await?)
             })
             .await
     }
@@ -212,7 +212,7 @@ impl Claims {
         claim_id: &str,
         reason: Option<&str>,
         key: Option<&str>,
-    ) -> Result<Stepped, ClaimError> {
+    ) -> Result<Stepped, StepError> {
         let freelancer = actor.freelancer()?;
         let key = &key.map(IdempotencyKey::parse).transpose()?;
         let claim_id = parse_claim(claim_id)?;
@@ -239,17 +239,17 @@ impl Claims {
                     let (kind, subject) = (NotificationKind::ClaimReleased, Subject::Job(job.id));
                     self.notifications.notify_in(&tx, job.client_id, kind, details, subject).await?;
                     let made = Made { claim: claim.id, deliverable: None };
-                    Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: None }))
+                    Ok::<_, StepError>((made, Stepped { job, claim, deliverable: None }))
                 })
                 .await?;
-                self.outcome_in(&tx, &actor, released).await
+                Ok(self.outcome_in(&tx, &actor, released).await?)
             })
             .await
     }
 
     /// Hands work in. A submission that still waits is superseded.
     #[tracing::instrument(skip_all, fields(claim.id = claim_id))]
-    pub async fn submit(&self, actor: Actor, claim_id: &str, note: &str, key: &str) -> Result<Stepped, ClaimError> {
+    pub async fn submit(&self, actor: Actor, claim_id: &str, note: &str, key: &str) -> Result<Stepped, StepError> {
         let freelancer = actor.freelancer()?;
         let key = &IdempotencyKey::parse(key)?;
         let claim_id = parse_claim(claim_id)?;
@@ -283,10 +283,10 @@ impl Claims {
                     let (kind, subject) = (NotificationKind::WorkSubmitted, Subject::Claim(claim.id));
                     self.notifications.notify_in(&tx, job.client_id, kind, details, subject).await?;
                     let made = Made { claim: claim.id, deliverable: Some(deliverable.id) };
-                    Ok((made, Stepped { job, claim, deliverable: Some(deliverable) }))
+                    Ok::<_, StepError>((made, Stepped { job, claim, deliverable: Some(deliverable) }))
                 })
                 .await?;
-                self.outcome_in(&tx, &actor, submitted).await
+                Ok(self.outcome_in(&tx, &actor, submitted).await?)
             })
             .await
     }
@@ -299,7 +299,7 @@ impl Claims {
         deliverable_id: &str,
         note: &str,
         key: Option<&str>,
-    ) -> Result<Stepped, ClaimError> {
+    ) -> Result<Stepped, StepError> {
         let client = actor.client()?;
         let key = &key.map(IdempotencyKey::parse).transpose()?;
         let deliverable_id = parse_deliverable(deliverable_id)?;
@@ -327,17 +327,17 @@ impl Claims {
                     let (kind, subject) = (NotificationKind::RevisionRequested, Subject::Claim(claim.id));
                     self.notifications.notify_in(&tx, claim.freelancer_id, kind, details, subject).await?;
                     let made = Made { claim: claim.id, deliverable: Some(deliverable_id) };
-                    Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: Some(deliverable) }))
+                    Ok::<_, StepError>((made, Stepped { job, claim, deliverable: Some(deliverable) }))
                 })
                 .await?;
-                self.outcome_in(&tx, &actor, sent_back).await
+                Ok(self.outcome_in(&tx, &actor, sent_back).await?)
             })
             .await
     }
 
     /// Accepts the latest submission: the freelancer is paid and the job is done.
     #[tracing::instrument(skip_all, fields(deliverable.id = deliverable_id))]
-    pub async fn approve(&self, actor: Actor, deliverable_id: &str, key: &str) -> Result<Stepped, ClaimError> {
+    pub async fn approve(&self, actor: Actor, deliverable_id: &str, key: &str) -> Result<Stepped, StepError> {
         let client = actor.client()?;
         let key = &IdempotencyKey::parse(key)?;
         let deliverable_id = parse_deliverable(deliverable_id)?;
@@ -375,16 +375,16 @@ impl Claims {
                     let (kind, subject) = (NotificationKind::PaymentReceived, Subject::Transaction(payment.id));
                     notifications.notify_in(&tx, freelancer, kind, paid, subject).await?;
                     let made = Made { claim: claim.id, deliverable: Some(deliverable_id) };
-                    Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: Some(deliverable) }))
+                    Ok::<_, StepError>((made, Stepped { job, claim, deliverable: Some(deliverable) }))
                 })
                 .await?;
-                self.outcome_in(&tx, &actor, approved).await
+                Ok(self.outcome_in(&tx, &actor, approved).await?)
             })
             .await
     }
 
     /// Locks the freelancer's own claim, after its job.
-    async fn lock_own_in(&self, tx: &Tx, freelancer: UserId, id: ClaimId) -> Result<(Job, Claim), ClaimError> {
+    async fn lock_own_in(&self, tx: &Tx, freelancer: UserId, id: ClaimId) -> Result<(Job, Claim), StepError> {
         let found = self.lock_pair_in(tx, claims::Entity::find_by_id(id).of_freelancer(freelancer), None).await?;
         Ok(found.ok_or_else(|| Invalid::not_found("claimId", "claim"))?)
     }
@@ -395,7 +395,7 @@ impl Claims {
         tx: &Tx,
         client: UserId,
         id: DeliverableId,
-    ) -> Result<(Job, Claim, Deliverable), ClaimError> {
+    ) -> Result<(Job, Claim, Deliverable), StepError> {
         let not_found = || Invalid::not_found("deliverableId", "deliverable");
         let reviewed = deliverables::Entity::find_by_id(id).select_only().column(deliverables::Column::ClaimId);
         let its = claims::Entity::find().filter(claims::Column::Id.in_subquery(reviewed.into_query()));
@@ -468,7 +468,7 @@ impl Claims {
         tx: &Tx,
         actor: &Actor,
         outcome: Once<Made, Stepped>,
-    ) -> Result<Stepped, ClaimError> {
+    ) -> Result<Stepped, Fault> {
         let made = match outcome {
             Once::Now(stepped) => return Ok(stepped),
             Once::Before(made) => made,
@@ -549,8 +549,8 @@ fn update(deliverable: Deliverable) -> UpdateMany<deliverables::Entity> {
     deliverables::Entity::update_many().set(row).filter(deliverables::Column::Id.eq(id))
 }
 
-pub(super) fn refused(job: Job, claim: Claim, step: Step) -> ClaimError {
-    ClaimError::InvalidTransition { job: Box::new(job), claim: Box::new(claim), allowed: step.allowed() }
+pub(super) fn refused(job: Job, claim: Claim, step: Step) -> StepError {
+    StepError::InvalidTransition { job: Box::new(job), claim: Box::new(claim), allowed: step.allowed() }
 }
 
 fn not_the_latest() -> Invalid {

@@ -3,8 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::{
-    ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
     sea_query::SelectStatement,
 };
 use serde::{Deserialize, Serialize};
@@ -14,7 +13,7 @@ use super::{
         job_skills,
         jobs::{self, Finders as _},
     },
-    error::JobError,
+    error::{JobError, PostError, UpdateError, VersionConflict},
     model::{Job, JobChange, JobFacts, JobSnapshot, JobStatus, JobUpdate, Step, Terms},
     quota::DraftQuota,
 };
@@ -138,13 +137,13 @@ impl Jobs {
 
     /// Posts a job: OPEN at once, its budget in escrow.
     #[tracing::instrument(skip_all)]
-    pub async fn post(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, JobError> {
+    pub async fn post(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, PostError> {
         self.create(actor, input, ("postJob", key), Job::posted).await
     }
 
     /// Writes a job down. Nobody but its author ever hears of it.
     #[tracing::instrument(skip_all)]
-    pub async fn draft(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, JobError> {
+    pub async fn draft(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, PostError> {
         self.create(actor, input, ("draftJob", key), Job::draft).await
     }
 
@@ -154,7 +153,7 @@ impl Jobs {
         input: NewJob,
         (mutation, key): (&'static str, &str),
         begin: fn(JobId, UserId, Terms, Timestamp) -> Job,
-    ) -> Result<Job, JobError> {
+    ) -> Result<Job, PostError> {
         let client = actor.client()?;
         let key = &IdempotencyKey::parse(key)?;
         let terms = &self.terms(&input)?;
@@ -188,17 +187,17 @@ impl Jobs {
                             (JobFacts::of(&job, &around.skills), &[JobChange::Details, JobChange::Status]);
                         self.record_updated_in(&tx, facts, None, &job, changes, around).await?;
                     }
-                    Ok::<_, JobError>((Made { job: job.id }, job))
+                    Ok::<_, PostError>((Made { job: job.id }, job))
                 })
                 .await?;
-                self.outcome_in(&tx, posted).await
+                Ok(self.outcome_in(&tx, posted).await?)
             })
             .await
     }
 
     /// Posts a draft.
     #[tracing::instrument(skip_all, fields(job.id = id))]
-    pub async fn publish(&self, actor: Actor, id: &str, key: &str) -> Result<Job, JobError> {
+    pub async fn publish(&self, actor: Actor, id: &str, key: &str) -> Result<Job, PostError> {
         let client = actor.client()?;
         let key = &IdempotencyKey::parse(key)?;
         let id = parse_id("id", id)?;
@@ -214,10 +213,10 @@ impl Jobs {
                     self.wallets.hold_in(&tx, &around.client, job.budget, id.into()).await?;
                     self.record_posted_knowing_in(&tx, &job, around).await?;
                     self.save_in(&tx, &before, &job).await?;
-                    Ok::<_, JobError>((Made { job: id }, job))
+                    Ok::<_, PostError>((Made { job: id }, job))
                 })
                 .await?;
-                self.outcome_in(&tx, published).await
+                Ok(self.outcome_in(&tx, published).await?)
             })
             .await
     }
@@ -232,7 +231,7 @@ impl Jobs {
         expected_version: Option<i64>,
         patch: JobPatch,
         key: Option<&str>,
-    ) -> Result<Job, JobError> {
+    ) -> Result<Job, UpdateError> {
         let caller = actor.client()?;
         let key = &key.map(IdempotencyKey::parse).transpose()?;
         let id = parse_id("id", id)?;
@@ -298,10 +297,10 @@ impl Jobs {
                     self.record_updated_in(&tx, facts, None, &job, &changes, Around { skills, client, suspended })
                         .await?;
                     self.save_in(&tx, &before, &job).await?;
-                    Ok::<_, JobError>((Made { job: id }, job))
+                    Ok::<_, UpdateError>((Made { job: id }, job))
                 })
                 .await?;
-                self.outcome_in(&tx, updated).await
+                Ok(self.outcome_in(&tx, updated).await?)
             })
             .await
     }
@@ -358,7 +357,7 @@ impl Jobs {
                     Ok::<_, JobError>((Made { job: id }, job))
                 })
                 .await?;
-                self.outcome_in(&tx, cancelled).await
+                Ok(self.outcome_in(&tx, cancelled).await?)
             })
             .await
     }
@@ -530,11 +529,11 @@ impl Jobs {
     }
 
     /// The job that a request made: as it made it, or as it is by now.
-    async fn outcome_in(&self, tx: &Tx, outcome: Once<Made, Job>) -> Result<Job, JobError> {
+    async fn outcome_in(&self, tx: &Tx, outcome: Once<Made, Job>) -> Result<Job, Fault> {
         match outcome {
             Once::Now(job) => Ok(job),
             Once::Before(Made { job: id }) => {
-                Ok(self.find_in(tx, id).await?.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))?)
+                self.find_in(tx, id).await?.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))
             }
         }
     }
@@ -605,9 +604,9 @@ pub fn require(job: &Job, step: Step) -> Result<(), JobError> {
 }
 
 /// Refuses a caller who decided on an older version.
-pub fn check_version(job: &Job, expected: Option<i64>) -> Result<(), JobError> {
+pub fn check_version(job: &Job, expected: Option<i64>) -> Result<(), VersionConflict> {
     match expected {
-        Some(expected) if expected != job.version => Err(JobError::VersionConflict(Box::new(job.clone()))),
+        Some(expected) if expected != job.version => Err(VersionConflict(Box::new(job.clone()))),
         _ => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 
 use super::{
-    entity::{self, Column, Entity},
+    entity::{self, Column, Entity, Finders as _},
     error::NotificationError,
     model::{Details, Notification, NotificationKind, Subject},
 };
@@ -104,7 +104,8 @@ impl Notifications {
             let marked = self
                 .db
                 .transact(|tx| async move {
-                    inbox(user, false).filter(Column::Id.eq(up_to)).one(&*tx).await?.ok_or_else(not_found)?;
+                    let own = Entity::find_by_id(up_to).of_user(user).one(&*tx).await?;
+                    own.ok_or_else(not_found)?;
                     let sql = "UPDATE notifications SET read_at = ? WHERE id IN (SELECT id FROM notifications \
                                WHERE user_id = ? AND id <= ? AND read_at IS NULL ORDER BY id DESC LIMIT ?)";
                     let values = [self.clock.now().into(), user.into(), up_to.into(), i64::from(STEP).into()];
@@ -165,6 +166,6 @@ pub struct Inbox {
 }
 
 fn inbox(user: UserId, unread_only: bool) -> Select<Entity> {
-    let select = Entity::find().filter(Column::UserId.eq(user));
-    if unread_only { select.filter(Column::ReadAt.is_null()) } else { select }
+    let select = Entity::find().of_user(user);
+    if unread_only { select.unread() } else { select }
 }

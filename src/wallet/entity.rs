@@ -1,4 +1,5 @@
-//! The tables that show the ledger to users, and the way from their rows to the domain.
+//! The tables that show the ledger to users, the way from their rows to the domain, and finders that take the scope of
+//! whoever asks.
 
 /// `wallets`
 pub mod wallets {
@@ -44,7 +45,7 @@ pub mod wallets {
 
 /// `transactions`
 pub mod transactions {
-    use sea_orm::entity::prelude::*;
+    use sea_orm::{QueryFilter, QuerySelect, entity::prelude::*};
     use uuid::Uuid;
 
     use crate::{
@@ -85,6 +86,27 @@ pub mod transactions {
     pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
+
+    /// In whose history a query looks, and whether it locks what it finds.
+    pub trait Finders: Sized {
+        /// Only in this wallet's.
+        #[must_use]
+        fn of_wallet(self, wallet: WalletId) -> Self;
+
+        /// Locks them until the transaction ends.
+        #[must_use]
+        fn locked(self) -> Self;
+    }
+
+    impl Finders for Select<Entity> {
+        fn of_wallet(self, wallet: WalletId) -> Self {
+            self.filter(Column::WalletId.eq(wallet))
+        }
+
+        fn locked(self) -> Self {
+            self.lock_exclusive()
+        }
+    }
 
     impl TryFrom<Model> for Transaction {
         type Error = Fault;

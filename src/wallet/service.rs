@@ -7,16 +7,19 @@ use std::{collections::HashMap, sync::Arc};
 
 use chrono::TimeDelta;
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult as _, IntoActiveModel, Order, QueryFilter,
-    QueryOrder, QuerySelect, QueryTrait as _, Select, sea_query::Expr,
+    ColumnTrait, EntityTrait, ExprTrait, FromQueryResult as _, IntoActiveModel, Order, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait as _, Select, sea_query::Expr,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
-    entity::{transactions, wallets},
-    error::WalletError,
+    entity::{
+        transactions::{self, Finders as _},
+        wallets,
+    },
+    error::{HoldError, InsufficientFunds, WalletError},
     ledger::{self, AccountName, Journal, JournalKind, LedgerError, Leg},
     model::{
         Line, Movement, SettlementOutcome, Transaction, TransactionStatus, TransactionType, Wallet, WalletSnapshot,
@@ -32,7 +35,7 @@ use crate::{
     events::{self, Audience, EventKind, NewEvent},
     idempotency::{IdempotencyKey, Once, once_in},
     ids::{Ids, JournalId, TransactionId, UserId, WalletId},
-    money::{Currency, Money},
+    money::{Currency, Money, Overflow},
     page::{Cursor, Page, PageRequest, read_all},
     text,
 };
@@ -238,23 +241,18 @@ impl Wallets {
     }
 
     /// Moves `amount` from what a user can spend into escrow for `reference`.
-    pub async fn hold_in(&self, tx: &Tx, owner: &UserCard, amount: Money, reference: Uuid) -> Result<(), WalletError> {
+    pub async fn hold_in(&self, tx: &Tx, owner: &UserCard, amount: Money, reference: Uuid) -> Result<(), HoldError> {
         let (user, now) = (owner.id, self.clock.now());
         let legs = transfer(AccountName::available(user), AccountName::escrow(reference), amount)?;
         let journal = self.take_in(tx, user, amount, JournalKind::EscrowHold, Some(reference), &legs, now).await?;
         let movement = Movement { available: amount.negated()?, in_escrow: amount, ..Movement::default() };
         let history = escrow(TransactionType::EscrowHold, amount.negated()?, reference, journal, None);
-        self.change_in(tx, owner, movement, history, now).await.map(drop)
+        self.change_in(tx, owner, movement, history, now).await?;
+        Ok(())
     }
 
     /// Moves `amount` from escrow for `reference` back to what a user can spend.
-    pub async fn refund_in(
-        &self,
-        tx: &Tx,
-        owner: &UserCard,
-        amount: Money,
-        reference: Uuid,
-    ) -> Result<(), WalletError> {
+    pub async fn refund_in(&self, tx: &Tx, owner: &UserCard, amount: Money, reference: Uuid) -> Result<(), Fault> {
         let (user, now) = (owner.id, self.clock.now());
         let legs = transfer(AccountName::escrow(reference), AccountName::available(user), amount)?;
         let journal = self.post_in(tx, JournalKind::EscrowRefund, Some(reference), &legs, now).await?;
@@ -272,7 +270,7 @@ impl Wallets {
         amount: Money,
         fee: Money,
         reference: Uuid,
-    ) -> Result<Transaction, WalletError> {
+    ) -> Result<Transaction, Fault> {
         let now = self.clock.now();
         let net = amount.minus(fee)?;
         let legs = [
@@ -331,7 +329,7 @@ impl Wallets {
     /// The line that a release for `reference` left in a user's own history. The caller is that user.
     pub async fn release_of(&self, user: UserId, reference: Uuid) -> Result<Option<Transaction>, Fault> {
         let row = transactions::Entity::find()
-            .filter(transactions::Column::WalletId.eq(wallet_of(user)))
+            .of_wallet(wallet_of(user))
             .filter(transactions::Column::Kind.eq(TransactionType::EscrowRelease.as_str()))
             .filter(transactions::Column::ReferenceId.eq(reference))
             .one(self.db.reader())
@@ -342,12 +340,11 @@ impl Wallets {
     /// Pages of wallets' histories, newest first. The caller has been let to see the wallets.
     pub async fn histories(&self, lists: &[HistoryOf]) -> Result<Vec<Page<Transaction>>, Fault> {
         let select = |list: &HistoryOf| {
-            let mut condition = Condition::all().add(transactions::Column::WalletId.eq(list.wallet));
+            let mut select = transactions::Entity::find().of_wallet(list.wallet);
             if !list.kinds.is_empty() {
-                let kinds = list.kinds.iter().map(|kind| kind.as_str());
-                condition = condition.add(transactions::Column::Kind.is_in(kinds));
+                select = select.filter(transactions::Column::Kind.is_in(list.kinds.iter().map(|kind| kind.as_str())));
             }
-            select_transactions(condition, list.request).into_query()
+            page_of(select, list.request).into_query()
         };
         let found = read_all(self.db.reader(), lists.iter().map(select).collect()).await?;
         let pages = found.into_iter().zip(lists).map(|(rows, list)| {
@@ -365,12 +362,12 @@ impl Wallets {
         request: PageRequest,
     ) -> Result<Page<Transaction>, WalletError> {
         actor.admin()?;
-        let mut condition = Condition::all();
+        let mut select = transactions::Entity::find();
         if let Some(statuses) = statuses.filter(|statuses| !statuses.is_empty()) {
             let names = statuses.iter().map(|status| status.as_str());
-            condition = condition.add(transactions::Column::Status.is_in(names));
+            select = select.filter(transactions::Column::Status.is_in(names));
         }
-        let rows = select_transactions(condition, request).all(self.db.reader()).await?;
+        let rows = page_of(select, request).all(self.db.reader()).await?;
         Ok(request.page(rows).try_map(Transaction::try_from)?)
     }
 
@@ -403,7 +400,7 @@ impl Wallets {
         outcome: SettlementOutcome,
         admin: Option<UserId>,
     ) -> Result<Option<Transaction>, WalletError> {
-        let row = transactions::Entity::find_by_id(id).lock_exclusive().one(&**tx).await?;
+        let row = transactions::Entity::find_by_id(id).locked().one(&**tx).await?;
         let Some(row) = row else { return Ok(None) };
         let before = Transaction::try_from(row)?;
         // Whatever its status: an admin who asked for money is not the one who says that it came.
@@ -468,7 +465,7 @@ impl Wallets {
         reference: Option<Uuid>,
         legs: &[Leg],
         at: Timestamp,
-    ) -> Result<JournalId, WalletError> {
+    ) -> Result<JournalId, HoldError> {
         match ledger::post(tx, &self.ids, Journal { kind, reference, legs, at }).await {
             Err(LedgerError::Insufficient(account)) if account == AccountName::available(user) => {
                 let row = wallets::Entity::find_by_id(wallet_of(user)).one(&**tx).await?;
@@ -477,9 +474,9 @@ impl Wallets {
                     None => Wallet::untouched(&self.accounts.card_in(tx, user).await?),
                 };
                 let shortfall = wallet.shortfall(amount)?;
-                Err(WalletError::InsufficientFunds { wallet: Box::new(wallet), shortfall })
+                Err(InsufficientFunds { wallet: Box::new(wallet), shortfall }.into())
             }
-            posted => Ok(posted?),
+            posted => Ok(posted.map_err(Fault::from)?),
         }
     }
 
@@ -490,7 +487,7 @@ impl Wallets {
         reference: Option<Uuid>,
         legs: &[Leg],
         at: Timestamp,
-    ) -> Result<JournalId, WalletError> {
+    ) -> Result<JournalId, Fault> {
         Ok(ledger::post(tx, &self.ids, Journal { kind, reference, legs, at }).await?)
     }
 
@@ -502,7 +499,7 @@ impl Wallets {
         movement: Movement,
         history: History,
         now: Timestamp,
-    ) -> Result<Transaction, WalletError> {
+    ) -> Result<Transaction, Fault> {
         let wallet = self.move_in(tx, owner.id, movement, now).await?;
         let History { kind, pending, amount, fee, reference, journal, destination } = history;
         let line = Line { wallet_id: wallet.id, kind, amount, available_after: wallet.available, fee, reference };
@@ -585,7 +582,7 @@ async fn add_in(tx: &Tx, id: WalletId, movement: Movement, now: Timestamp) -> Re
 }
 
 /// Two legs: `amount` from one account to the other.
-fn transfer(from: AccountName, to: AccountName, amount: Money) -> Result<[Leg; 2], WalletError> {
+fn transfer(from: AccountName, to: AccountName, amount: Money) -> Result<[Leg; 2], Overflow> {
     Ok([Leg { account: from, amount: amount.negated()? }, Leg { account: to, amount }])
 }
 
@@ -604,12 +601,10 @@ pub struct HistoryOf {
     pub request: PageRequest,
 }
 
-fn select_transactions(condition: Condition, request: PageRequest) -> Select<transactions::Entity> {
+fn page_of(select: Select<transactions::Entity>, request: PageRequest) -> Select<transactions::Entity> {
     let id = Expr::col(transactions::Column::Id);
-    let bounds = request.bounds(&Order::Desc, &id, |cursor: Cursor| Expr::value(cursor.id));
-    transactions::Entity::find()
-        .filter(condition)
-        .filter(bounds)
+    select
+        .filter(request.bounds(&Order::Desc, &id, |cursor: Cursor| Expr::value(cursor.id)))
         .order_by(transactions::Column::Id, request.direction(Order::Desc))
         .limit(request.limit())
 }
