@@ -27,7 +27,7 @@ use crate::{
         sign_ups::SignUps,
         tokens::AccessTokens,
     },
-    claims::Claims,
+    claims::{Claims, escrow::Escrow, service::Neighbours},
     clock::Clock,
     config::{BusKind, BusSettings, Config, ConfigError, Environment, PaymentProvider},
     db::{
@@ -198,7 +198,7 @@ impl App {
             PaymentProvider::None => None,
         };
         let currency = config.marketplace.currency();
-        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone(), currency.clone());
+        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone());
         let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, sandbox_delay);
         let jobs = Jobs::new(
             db.clone(),
@@ -213,9 +213,12 @@ impl App {
             db.clone(),
             clock.clone(),
             ids.clone(),
-            accounts.clone(),
-            jobs.clone(),
-            notifications.clone(),
+            Neighbours {
+                accounts: accounts.clone(),
+                jobs: jobs.clone(),
+                escrow: Escrow::new(wallets.clone()),
+                notifications: notifications.clone(),
+            },
             (&config.marketplace).into(),
         );
 
