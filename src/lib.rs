@@ -14,7 +14,7 @@
 //! | [`retention`] | removes what is past its time |
 //! | [`gossip`] | limits that hold for all nodes together |
 //! | [`app`] [`config`] [`lifecycle`] [`migrations`] [`telemetry`] | the process |
-//! | [`db`] [`clock`] [`demo`] [`ids`] [`backoff`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
+//! | [`db`] [`settings`] [`proof`] [`clock`] [`demo`] [`ids`] [`backoff`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
 //! | [`backup`] [`seed`] [`verify`] | what the command line does besides serving |
 //!
 //! Each domain has `mod.rs` (what it owns), `entity.rs` (tables), `model.rs` (pure rules), `service.rs` (use cases, and
@@ -53,10 +53,12 @@ pub mod money;
 pub mod network;
 pub mod notifications;
 pub mod page;
+pub mod proof;
 pub mod realtime;
 pub mod retention;
 pub mod schema;
 pub mod seed;
+pub mod settings;
 pub mod telemetry;
 pub mod text;
 pub mod trust;

@@ -15,5 +15,6 @@ pub mod passwords;
 pub mod revocations;
 pub mod rotation;
 pub mod sessions;
+pub mod settings;
 pub mod sign_ups;
 pub mod tokens;

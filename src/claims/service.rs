@@ -16,12 +16,12 @@ use super::{
     entity::{claims, deliverables},
     error::ClaimError,
     model::{Claim, ClaimStatus, ClaimUpdate, Deliverable, DeliverableStatus},
+    settings::MarketplaceSettings,
 };
 use crate::{
     accounts::{Accounts, entity::users},
     auth::actor::Actor,
     clock::Clock,
-    config::MarketplaceSettings,
     db::{Backend, Db, Tx},
     error::{Fault, Invalid, InvalidKind},
     events::{self, Audience, EventKind, NewEvent},

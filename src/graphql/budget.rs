@@ -34,6 +34,7 @@ use crate::{
     buckets::{Buckets, Level, Short},
     ids::UserId,
     network::{self, Network},
+    settings::{ConfigError, require},
 };
 
 /// Callers, and addresses, whose spending may wait to be told to the other nodes; of more, it is not told.
@@ -62,6 +63,14 @@ impl BudgetSettings {
     pub fn ceiling(&self) -> NonZeroU32 {
         let users = self.signed_in.get().saturating_mul(USERS_OF_AN_ADDRESS);
         NonZeroU32::new(self.address).unwrap_or(self.anonymous.saturating_add(users))
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        require(
+            self.address == 0 || self.address >= self.anonymous.max(self.signed_in).get(),
+            "budgets.address",
+            "must be at least budgets.anonymous and budgets.signed_in, since it is above all who call from one address, or 0",
+        )
     }
 }
 

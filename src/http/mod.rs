@@ -26,6 +26,7 @@ pub mod pages;
 pub mod router;
 mod schema_files;
 pub mod server;
+pub mod settings;
 mod sharing;
 pub mod streams;
 pub mod tls;

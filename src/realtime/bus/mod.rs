@@ -36,12 +36,16 @@ mod message;
 mod postgres;
 mod redis;
 mod seal;
+mod settings;
+mod start;
 
 use inbox::Inbox;
 pub use memory::{MemoryBus, MemoryNetwork};
 pub use postgres::{PostgresBus, PostgresBusError};
 pub use redis::{RedisBus, RedisBusError};
 pub use seal::Seal;
+pub use settings::{BusKind, BusSettings};
+pub use start::{BusError, start};
 
 /// What a bus says of the log.
 #[derive(Clone, Debug)]
