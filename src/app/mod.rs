@@ -26,10 +26,12 @@ use crate::{
     gossip,
     graphql::{budget::Budgets, language::Documents},
     http::{
+        GraphqlState, HttpState,
         connections::{self, ConnectionLimits, Connections},
+        health::Probes,
         operations::{Operations, Parts, SubscriptionPayment},
         pages::Site,
-        router::{Web, operators, router},
+        router::{operators, router},
         server::{self, Server, Timeouts},
         tls::Tls,
         websocket::Sockets,
@@ -193,23 +195,26 @@ impl App {
             lifecycle.clone(),
         );
         let proxies = Arc::new(config.http.proxies()?);
-        let web = Web {
-            operations,
+        let site = Arc::new(site(&config));
+        let graphql = GraphqlState {
+            operations: operations.clone(),
             sockets,
-            sessions,
-            db: db.clone(),
-            hub,
-            lifecycle: lifecycle.clone(),
-            metrics,
-            origins,
+            log: hub.log().clone(),
+            proxies: Arc::clone(&proxies),
+            site: Arc::clone(&site),
             max_body_bytes: config.http.max_body_bytes,
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
-            schema: Arc::default(),
-            readiness: Arc::default(),
-            proxies: Arc::clone(&proxies),
-            site: Arc::new(site(&config)),
-            has_operators: config.telemetry.metrics_listen()?.is_some(),
         };
+        let state = HttpState {
+            graphql,
+            probes: Probes::new(db.clone(), hub, lifecycle.clone(), metrics),
+            operations,
+            sessions,
+            origins,
+            proxies: Arc::clone(&proxies),
+            site,
+        };
+        let has_operators = config.telemetry.metrics_listen()?.is_some();
         let connections = Connections::new(connection_limits(&config), proxies);
         // Last: the other nodes wait for what this one knows, and must not wait for one that does not start.
         rotation.begin().await?;
@@ -220,9 +225,9 @@ impl App {
             services,
             lifecycle,
             clock,
-            operators: operators(web.clone()),
+            operators: operators(state.clone()),
             operators_address: OnceLock::new(),
-            router: router(web),
+            router: router(state, has_operators),
             connections,
             tls,
             config,
