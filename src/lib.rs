@@ -12,7 +12,7 @@
 //! | [`http`] | transports, and what stands around every request |
 //! | [`auth`] | who is calling |
 //! | [`retention`] | removes what is past its time |
-//! | [`gossip`] | limits that hold for all nodes together |
+//! | [`limits`] | how much each caller and each address may do |
 //! | [`app`] [`config`] [`lifecycle`] [`migrations`] [`telemetry`] | the process |
 //! | [`db`] [`settings`] [`proof`] [`clock`] [`demo`] [`ids`] [`backoff`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
 //! | [`backup`] [`seed`] [`verify`] | what the command line does besides serving |
@@ -32,7 +32,6 @@ pub mod app;
 pub mod auth;
 pub mod backoff;
 pub mod backup;
-pub mod buckets;
 pub mod claims;
 pub mod clock;
 pub mod config;
@@ -41,13 +40,13 @@ pub mod demo;
 pub mod descriptors;
 pub mod error;
 pub mod events;
-pub mod gossip;
 pub mod graphql;
 pub mod http;
 pub mod idempotency;
 pub mod ids;
 pub mod jobs;
 pub mod lifecycle;
+pub mod limits;
 pub mod migrations;
 pub mod money;
 pub mod network;

@@ -14,8 +14,8 @@ use tokio::{net::TcpListener, sync::Notify};
 use crate::{
     accounts::Accounts,
     auth::{
-        attempts::Attempts, keys::Keyring, old_sessions::OldSessions, passwords::Passwords, rotation::Rotation,
-        sessions::Sessions, sign_ups::SignUps, tokens::AccessTokens,
+        keys::Keyring, old_sessions::OldSessions, passwords::Passwords, rotation::Rotation, sessions::Sessions,
+        tokens::AccessTokens,
     },
     claims::Claims,
     clock::Clock,
@@ -23,8 +23,7 @@ use crate::{
     db::{Backend, Db, replica::Replica},
     descriptors,
     events::{self, EventLog, OldEvents},
-    gossip,
-    graphql::{budget::Budgets, language::Documents},
+    graphql::language::Documents,
     http::{
         GraphqlState, HttpState,
         connections::{self, ConnectionLimits, Connections},
@@ -40,6 +39,7 @@ use crate::{
     ids::Ids,
     jobs::{Jobs, withholding},
     lifecycle::Lifecycle,
+    limits::{Attempts, Budgets, Limits, SignUps, attempts::AttemptSettings, sharing},
     notifications::{Notifications, OldNotifications},
     realtime::{Bus, BusKind, Hub, HubSettings, Pace, Tail, start_bus},
     retention::{self, Prune},
@@ -61,8 +61,6 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_millis(10);
 /// The least poll of the log where this process is the only one that writes.
 const LONE_POLL: Duration = Duration::from_secs(1);
-/// How often spent budgets that have refilled are forgotten.
-const SWEEP: Duration = Duration::from_mins(1);
 /// What drained sockets may take beyond twice the drain time: their last words (see `http::websocket`).
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Connections of those who run the service, on the listener of their own.
@@ -78,6 +76,8 @@ pub struct App {
     pub replica: Option<Replica>,
     /// Its services.
     pub services: Services,
+    /// How much callers and addresses may do.
+    pub limits: Limits,
     /// Its tasks.
     pub lifecycle: Lifecycle,
     /// Time.
@@ -106,12 +106,9 @@ impl App {
         let sessions = Sessions::new(db.clone(), tokens, clock.clone(), ids.clone(), lifetimes);
         let passwords = Passwords::new(&config.auth.passwords(), ids.clone())?;
         let alone = config.bus_kind() == BusKind::Memory;
-        let new_attempts = if alone { Attempts::new } else { Attempts::shared };
-        let attempts = new_attempts(clock.clone(), config.auth.attempts());
-        let new_sign_ups = if alone { SignUps::new } else { SignUps::shared };
-        let sign_ups = new_sign_ups(config.auth.sign_ups_per_address);
+        let limits = limits(&config, alone, &clock);
 
-        let limited = (attempts.clone(), sign_ups.clone());
+        let limited = (limits.attempts.clone(), limits.sign_ups.clone());
         let accounts = Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions.clone(), passwords, limited);
         let sandbox_delay = config.payments.sandbox_delay();
         let currency = config.marketplace.currency();
@@ -142,8 +139,7 @@ impl App {
             drop(lifecycle.spawn(replica.watch(lifecycle.clone())));
         }
         let bus = start_bus(config.bus_kind(), &config.bus, &config.database.url, &log, &ids, &lifecycle).await?;
-        let budgets = Arc::new(if alone { Budgets::new(config.budgets) } else { Budgets::shared(config.budgets) });
-        let payment = Arc::new(SubscriptionPayment(Arc::clone(&budgets)));
+        let payment = Arc::new(SubscriptionPayment(Arc::clone(&limits.budgets)));
         let delivery = Delivering { log, bus: &bus, doorbell: db.doorbell(), sessions: &sessions, payment };
         let hub = start_delivery(&config, delivery, (&clock, &lifecycle)).await?;
         let kept = TimeDelta::seconds(config.events.retention_seconds.into());
@@ -164,10 +160,9 @@ impl App {
         }
 
         let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };
-        let limits = gossip::Limits { budgets: Arc::clone(&budgets), attempts, sign_ups };
-        drop(lifecycle.spawn(sweep(limits.clone(), lifecycle.clone())));
+        drop(lifecycle.spawn(limits.clone().sweep(lifecycle.clone())));
         if !alone {
-            drop(lifecycle.spawn(gossip::run(Arc::clone(&bus), limits, lifecycle.clone())));
+            drop(lifecycle.spawn(sharing::run(Arc::clone(&bus), limits.clone(), lifecycle.clone())));
         }
         let operations = Operations::new(Parts {
             db: db.clone(),
@@ -176,7 +171,7 @@ impl App {
             sessions: sessions.clone(),
             documents: Documents::new(schema::language()?),
             limits: config.limits.clone(),
-            budgets,
+            budgets: Arc::clone(&limits.budgets),
             share_sizes: Db::share_sizes(&config.database),
             timeout: Duration::from_millis(config.http.operation_timeout_ms),
             clock: clock.clone(),
@@ -223,6 +218,7 @@ impl App {
             db,
             replica,
             services,
+            limits,
             lifecycle,
             clock,
             operators: operators(state.clone()),
@@ -360,16 +356,16 @@ fn connection_limits(config: &Config) -> ConnectionLimits {
     limits
 }
 
-async fn sweep(limits: gossip::Limits, lifecycle: Lifecycle) {
-    let mut ticks = tokio::time::interval(SWEEP);
-    loop {
-        tokio::select! {
-            () = lifecycle.stopping() => return,
-            _ = ticks.tick() => {
-                limits.budgets.sweep();
-                limits.sign_ups.sweep();
-            }
-        }
+/// The limits of this node, which is `alone` where no other counts with it.
+fn limits(config: &Config, alone: bool, clock: &Clock) -> Limits {
+    let auth = &config.auth;
+    let settings = AttemptSettings::new(auth.free_attempts_per_account, auth.free_attempts_per_address);
+    let new_attempts = if alone { Attempts::new } else { Attempts::shared };
+    let new_sign_ups = if alone { SignUps::new } else { SignUps::shared };
+    Limits {
+        budgets: Arc::new(Budgets::new(config.budgets)),
+        attempts: new_attempts(clock.clone(), settings),
+        sign_ups: new_sign_ups(auth.sign_ups_per_address),
     }
 }
 

@@ -5,8 +5,8 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 use serde::Deserialize;
 
 use super::{
-    attempts::AttemptSettings, keys::KeyPolicy, passwords::PasswordSettings, rotation::KeySettings,
-    sessions::SessionLifetimes, tokens::TokenSettings,
+    keys::KeyPolicy, passwords::PasswordSettings, rotation::KeySettings, sessions::SessionLifetimes,
+    tokens::TokenSettings,
 };
 use crate::settings::{ConfigError, Environment, require};
 
@@ -56,15 +56,6 @@ impl AuthSettings {
                 Environment::Production => KeyPolicy::Require,
             },
             reload: Duration::from_millis(self.keys_reload_ms),
-        }
-    }
-
-    /// How many failed attempts are free.
-    pub fn attempts(&self) -> AttemptSettings {
-        AttemptSettings {
-            free_per_account: self.free_attempts_per_account,
-            free_per_address: self.free_attempts_per_address,
-            ..AttemptSettings::default()
         }
     }
 

@@ -16,11 +16,7 @@ use axum::http::StatusCode;
 use sha2::{Digest, Sha256};
 use tracing::{Level, Span};
 
-use crate::{
-    auth::actor::Origin,
-    graphql::{budget::Budget, classify::code},
-    ids::UserId,
-};
+use crate::{auth::actor::Origin, graphql::classify::code, ids::UserId, limits::budgets::Budget};
 
 /// The most characters of an operation's name.
 const LONGEST_NAME: usize = 64;

@@ -152,9 +152,8 @@ fn failures_are_handled_and_not_unwrapped() {
 
 /// A part of the house and whom it may know. What is not in the list is told by
 /// [`every_part_knows_only_whom_it_may`].
-const KNOWS: [(&str, &str); 37] = [
+const KNOWS: [(&str, &str); 36] = [
     // Leaves.
-    ("buckets", ""),
     ("clock", ""),
     ("descriptors", ""),
     ("lifecycle", ""),
@@ -177,7 +176,7 @@ const KNOWS: [(&str, &str); 37] = [
     // What a part proves of its tables.
     ("proof", "db error events"),
     // Domains: claims -> jobs -> {wallet, notifications} -> accounts.
-    ("accounts", "auth clock db error ids text"),
+    ("accounts", "auth clock db error ids limits text"),
     ("notifications", "accounts auth clock db error events ids money named_enum page proof retention text"),
     (
         "wallet",
@@ -196,20 +195,17 @@ const KNOWS: [(&str, &str); 37] = [
     ),
     // Delivery knows the log and no domain.
     ("realtime", "auth backoff clock error events ids lifecycle network settings trust"),
+    // Limits know callers and addresses, and what they do not.
+    ("limits", "auth clock ids lifecycle network realtime settings"),
     // The kit knows no domain, but for the shape of an amount and the interface that its macro writes into unions.
-    (
-        "graphql",
-        "auth buckets clock connection error idempotency ids lifecycle money network page schema settings wallet",
-    ),
+    ("graphql", "auth clock connection error idempotency ids lifecycle limits money page schema wallet"),
     ("schema", "accounts auth claims db error events graphql ids jobs lifecycle notifications realtime wallet"),
     (
         "http",
-        "auth backoff clock db demo error events graphql ids lifecycle migrations network realtime schema settings",
+        "auth backoff clock db demo error events graphql ids lifecycle limits migrations network realtime schema settings",
     ),
-    // What nodes tell each other of their callers.
-    ("gossip", "auth graphql lifecycle realtime"),
     // The process.
-    ("config", "auth claims db events graphql http realtime retention settings telemetry wallet"),
+    ("config", "auth claims db events graphql http limits realtime retention settings telemetry wallet"),
     ("telemetry", "auth http settings"),
     ("verify", "claims db error events jobs notifications proof wallet"),
     ("backup", "db error"),
@@ -217,7 +213,7 @@ const KNOWS: [(&str, &str); 37] = [
     ("seed", "accounts app auth claims demo jobs wallet"),
     (
         "app",
-        "accounts auth claims clock config db descriptors error events gossip graphql http idempotency ids jobs lifecycle \
+        "accounts auth claims clock config db descriptors error events graphql http idempotency ids jobs lifecycle limits \
          migrations notifications realtime retention schema settings telemetry wallet",
     ),
 ];

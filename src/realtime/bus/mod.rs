@@ -4,7 +4,7 @@
 //! reorder and delay what it carries, or be away, and nothing is lost by it: positions are contiguous, so the
 //! [`tail`](super::tail) sees every hole and reads it from the log, and it polls in case nothing came at all.
 //!
-//! Beside the log a bus carries [`Gossip`]: counts of what callers have spent and tried, so that limits hold for all nodes
+//! Beside the log a bus carries [`Gossip`]: counts of sign-ins and sign-ups, so that their limits hold for all nodes
 //! together. That is soft state; what gets lost makes a limit a little wider for a moment.
 //!
 //! | Bus | Nodes | Carries |
@@ -81,14 +81,8 @@ pub struct Announced {
 /// What a piece of gossip is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
-    /// Points that callers have spent.
-    Spending,
-    /// Points that callers were given back.
-    GivenBack,
     /// Failed and successful sign-ins.
     Attempts,
-    /// Points spent from addresses, or given back.
-    Addresses,
     /// Accounts that were opened.
     SignUps,
 }
