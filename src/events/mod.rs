@@ -17,6 +17,7 @@ mod log;
 mod marks;
 mod retention;
 pub mod seal;
+mod settings;
 mod source;
 pub mod verify;
 mod viewers;
@@ -29,6 +30,7 @@ pub use log::{
     Advance, EventLog, FIRST_KEPT, FORGET_STEP, FORGOTTEN_SO_FAR, LAST_OF_STEP, Listener, Page, ResumeError, record,
 };
 pub use retention::OldEvents;
+pub use settings::EventSettings;
 pub use source::LogSource;
 
 /// The events that are waited for in this process.

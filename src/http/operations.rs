@@ -1,10 +1,10 @@
 //! Runs operations, whatever transport they came by.
 //!
-//! The one path from a document to its answer: read and weigh it (`graphql::language`), charge the caller (`graphql::budget`),
+//! The one path from a document to its answer: read and weigh it (`graphql::language`), charge the caller (`limits::budgets`),
 //! give it a scope and loaders, execute it within the time limit with panics caught, and give every error its code.
 //! Called by the HTTP handler, by the streams that it opens and, through [`SocketBackend`], by the sockets.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{net::IpAddr, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use async_graphql::{Request, Response, ServerError, parser::types::OperationType};
 use futures_util::{FutureExt, StreamExt, future, stream};
@@ -44,16 +44,16 @@ use crate::{
     error::Fault,
     events::{Mark, Point},
     graphql::{
-        budget::{self, Budget, Budgets, Caller, Payer},
         classify::{classify, is_request_error},
         context::Scope,
         errors::ErrorCode,
         language::{Documents, Prepared, SentVariables},
-        limits::{Limits, failure, reading_cost},
+        limits::{Limits, failure, reading_cost, unpaid},
         loader::Batches,
         returned::charge,
     },
     ids::{Ids, RequestId, UserId},
+    limits::budgets::{self, Budget, Budgets, Caller, Payer},
     realtime::{Feed, Outlet},
     schema::{
         SINGLE_MUTATIONS, Schema, Services,
@@ -127,9 +127,9 @@ fn payer(origin: &Origin, root_fields: &[String]) -> Payer {
     }
 }
 
-fn refuse(refused: &budget::Refused) -> Admitted {
+fn refuse(refused: &budgets::Refused) -> Admitted {
     metrics::counter!("lancewire_operations_rejected_total", "reason" => "budget").increment(1);
-    Admitted::Refused(Box::new(Response::from_errors(vec![refused.error()])), refused.budget())
+    Admitted::Refused(Box::new(Response::from_errors(vec![unpaid(refused)])), refused.budget())
 }
 
 /// A document and its variables.
@@ -176,6 +176,11 @@ impl Ready {
     /// The name of the operation, if it has one.
     pub(super) fn name(&self) -> Option<&str> {
         self.prepared.operation_name.as_deref()
+    }
+
+    /// What its document is called in the log.
+    pub(super) fn document_hash(&self) -> &Arc<str> {
+        &self.prepared.document_hash
     }
 
     /// The first root field, for metrics.
@@ -241,7 +246,7 @@ impl Operations {
         };
         if let Err(refused) = refused {
             metrics::counter!("lancewire_operations_rejected_total", "reason" => "budget").increment(1);
-            let (response, user) = (Response::from_errors(vec![refused.error()]), known.ok().flatten());
+            let (response, user) = (Response::from_errors(vec![unpaid(&refused)]), known.ok().flatten());
             return Err(Box::new(Stopped::Refused(response, refused.budget(), user)));
         }
         known.map(drop).map_err(|error| Box::new(Stopped::Unauthenticated(error)))
@@ -320,7 +325,8 @@ impl Operations {
         let (payer, ceiling, reserved) = (ready.payer, ready.prepared.cost, ready.budget);
         let (root_fields, efforts) = (ready.prepared.root_fields.clone(), ready.prepared.efforts.clone());
         let receipt = (kind == OperationType::Mutation).then(Arc::<Receipt>::default);
-        let execution = AssertUnwindSafe(self.execute_in_share(ready, receipt.clone())).catch_unwind();
+        // Pinned where it is made: an execution is tens of KiB, and each time that it is handed on by value it is copied.
+        let execution = pin!(AssertUnwindSafe(self.execute_in_share(ready, receipt.clone())).catch_unwind());
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(fault))) => {
@@ -360,7 +366,7 @@ impl Operations {
             metrics::counter!("lancewire_operations_rejected_total", "reason" => "share").increment(1);
             return Ok(Response::from_errors(vec![too_many()]));
         };
-        member.run(self.execute(ready, receipt)).await
+        member.run(pin!(self.execute(ready, receipt))).await
     }
 
     /// Reads all of a public query on the replica, if there is one that may answer; else, or if it fails half way, on
@@ -627,7 +633,7 @@ impl SocketBackend for Operations {
             }
             Admitted::Ready(ready) if ready.kind == OperationType::Subscription => {
                 let operations = self.clone();
-                access.admitted(ready.name(), ready.kind, &ready.budget);
+                access.admitted(&ready);
                 let name = "connection_init payload.after";
                 let resume = match position {
                     Position::Absent => None,
@@ -658,7 +664,7 @@ impl SocketBackend for Operations {
                     OperationType::Query | OperationType::Subscription => OperationKind::Query,
                 };
                 let operations = self.clone();
-                access.admitted(ready.name(), ready.kind, &ready.budget);
+                access.admitted(&ready);
                 let answer = async move {
                     let (response, budget) = operations.run(ready, &request_id).await;
                     access.answered(&response, budget.cost);

@@ -68,7 +68,7 @@ pub(super) fn posted(id: EventId, snapshot: &JobSnapshot, occurred_at: Timestamp
 /// `JOB_UPDATED`, or `DRAFT_UPDATED` for a job that was never posted.
 pub(super) fn updated(id: EventId, update: &JobUpdate, occurred_at: Timestamp) -> Result<NewEvent, Fault> {
     let job = &update.snapshot.job;
-    let posted = job.posted_at.is_some();
+    let posted = job.posted_at().is_some();
     let kind = if posted { JOB_UPDATED } else { DRAFT_UPDATED };
     let public = posted && update.changes.iter().any(|change| change.is_public());
     event(id, kind, job, (public, update), occurred_at)
@@ -94,7 +94,7 @@ fn event(
 
 /// Who receives such an event of a job: its parties, admins where the kind says so, and everybody if it is public.
 pub(super) fn audience(kind: EventKind, job: &Job, public: bool) -> Audience {
-    Audience::of([job.client_id].into_iter().chain(job.claimant_id)).public(public).admins(kind.is_told_to_admins())
+    Audience::of([job.client_id].into_iter().chain(job.claimant())).public(public).admins(kind.is_told_to_admins())
 }
 
 /// What an event of a job can be found by: the job, its client, and its skills before and after.

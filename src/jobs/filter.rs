@@ -2,7 +2,7 @@
 
 use super::{
     events::JobSnapshot,
-    model::{Job, JobFacts, JobStatus},
+    model::{JobFacts, JobStatus},
 };
 use crate::{
     accounts::model::Skill,
@@ -65,8 +65,9 @@ impl<'a> From<&'a JobFacts> for Facts<'a> {
 
 impl<'a> From<&'a JobSnapshot> for Facts<'a> {
     fn from(snapshot: &'a JobSnapshot) -> Self {
-        let Job { status, budget, client_id, posted_at, .. } = snapshot.job;
-        Self { status, skills: Skills::Whole(&snapshot.skills), budget, client_id, posted_at }
+        let (skills, job) = (Skills::Whole(&snapshot.skills), &snapshot.job);
+        let (status, posted_at) = (job.status(), job.posted_at());
+        Self { status, skills, budget: job.budget, client_id: job.client_id, posted_at }
     }
 }
 
