@@ -21,5 +21,5 @@ pub mod seal;
 pub mod service;
 pub mod verify;
 
-pub use error::WalletError;
+pub use error::{HoldError, InsufficientFunds, WalletError};
 pub use service::Wallets;
