@@ -12,9 +12,9 @@
 //! | [`http`] | transports, and what stands around every request |
 //! | [`auth`] | who is calling |
 //! | [`retention`] | removes what is past its time |
-//! | [`gossip`] | limits that hold for all nodes together |
+//! | [`limits`] | how much each caller and each address may do |
 //! | [`app`] [`config`] [`lifecycle`] [`migrations`] [`telemetry`] | the process |
-//! | [`db`] [`clock`] [`demo`] [`ids`] [`backoff`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
+//! | [`db`] [`settings`] [`proof`] [`clock`] [`demo`] [`ids`] [`backoff`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
 //! | `fuzzing` | entry points for the targets in `fuzz/` and for their seeds; not built into the server |
 //! | [`backup`] [`seed`] [`verify`] | what the command line does besides serving |
 //!
@@ -33,7 +33,6 @@ pub mod app;
 pub mod auth;
 pub mod backoff;
 pub mod backup;
-pub mod buckets;
 pub mod claims;
 pub mod clock;
 pub mod config;
@@ -45,22 +44,24 @@ pub mod events;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod gossip;
 pub mod graphql;
 pub mod http;
 pub mod idempotency;
 pub mod ids;
 pub mod jobs;
 pub mod lifecycle;
+pub mod limits;
 pub mod migrations;
 pub mod money;
 pub mod network;
 pub mod notifications;
 pub mod page;
+pub mod proof;
 pub mod realtime;
 pub mod retention;
 pub mod schema;
 pub mod seed;
+pub mod settings;
 pub mod telemetry;
 pub mod text;
 pub mod trust;

@@ -7,10 +7,10 @@ use chrono::TimeDelta;
 use lancewire::{
     app::App,
     clock::Clock,
-    config::BusKind,
     db::Backend,
     events::{EventCursor, EventKind},
     ids::Ids,
+    realtime::BusKind,
 };
 use serde_json::json;
 

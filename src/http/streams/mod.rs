@@ -39,10 +39,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::subscription::Subscription;
 use super::{
+    GraphqlState,
     graphql::{encode, respond},
     negotiation::MediaType,
     operations::Ready,
-    router::Web,
     websocket::NoSeat,
 };
 use crate::{
@@ -120,23 +120,23 @@ pub struct Opening {
 }
 
 /// Opens a stream, or says why not.
-pub async fn open(web: &Web, opening: Opening) -> Response {
+pub async fn open(state: &GraphqlState, opening: Opening) -> Response {
     let Opening { transport, media, ready, origin, watch, resume, request_id } = opening;
-    let seat = web.sockets.seat(origin.address, || metrics::counted(transport));
+    let seat = state.sockets.seat(origin.address, || metrics::counted(transport));
     let seat =
         seat.and_then(|mut seat| origin.actor.user().map_or(Ok(()), |user| seat.belongs_to(user)).map(|()| seat));
     let seat = match seat {
         Ok(seat) => seat,
         Err(no_seat) => return crowded(no_seat),
     };
-    let settings = web.sockets.settings();
+    let settings = state.sockets.settings();
     let revoked = watch.as_ref().map_or_else(CancellationToken::new, Watch::ended);
     let capacity = usize::try_from(settings.queue_bytes.get()).unwrap_or(usize::MAX);
     let (outlet, reader) = queue::queue(capacity, revoked);
     // An empty id is that of a client that has seen nothing.
     let resume = resume.filter(|cursor| !cursor.is_empty());
     let resume = resume.map(|cursor| Resume { name: "Last-Event-ID", cursor: Some(cursor) });
-    let (feed, listening) = match web.operations.join(ready, resume, &request_id, outlet).await {
+    let (feed, listening) = match state.operations.join(ready, resume, &request_id, outlet).await {
         Ok(joined) => joined,
         Err(refused) => {
             let mut response = refuse(refused.response, transport, media);
@@ -151,8 +151,8 @@ pub async fn open(web: &Web, opening: Opening) -> Response {
         Actor::User(principal) => Some(principal.expires_at),
         Actor::Anonymous | Actor::System => None,
     };
-    let forbidden = subscription::forbidden(web.sockets.clock().clone(), expires_at, watch);
-    let log = web.hub.log().clone();
+    let forbidden = subscription::forbidden(state.sockets.clock().clone(), expires_at, watch);
+    let log = state.log.clone();
     let heartbeat = std::time::Duration::from_millis(settings.ping_interval_ms.get());
     let kept = (seat, listening);
     let subscription = Subscription::new(transport, feed, reader, forbidden, (log, heartbeat), kept, request_id);

@@ -4,8 +4,8 @@
 //! duplicate, reorder and delay messages, or be unreachable, and no event is lost by that: positions are contiguous, so
 //! the [`tail`](super::tail) sees every hole and reads it from the log, and it polls in case no message arrives.
 //!
-//! A bus also carries [`Gossip`]: what callers have spent and tried, so that limits hold for all nodes together. That
-//! state is soft: a lost message makes a limit a little wider for a moment.
+//! Beside the log a bus carries [`Gossip`]: counts of sign-ins and sign-ups, so that their limits hold for all nodes
+//! together. That is soft state; what gets lost makes a limit a little wider for a moment.
 //!
 //! | Bus | Nodes | Carries |
 //! | --- | --- | --- |
@@ -37,12 +37,16 @@ mod message;
 mod postgres;
 mod redis;
 mod seal;
+mod settings;
+mod start;
 
 use inbox::Inbox;
 pub use memory::{MemoryBus, MemoryNetwork};
 pub use postgres::{PostgresBus, PostgresBusError};
 pub use redis::{RedisBus, RedisBusError};
 pub use seal::Seal;
+pub use settings::{BusKind, BusSettings};
+pub use start::{BusError, start};
 
 /// What a bus says of the log.
 #[derive(Clone, Debug)]
@@ -78,14 +82,8 @@ pub struct Announced {
 /// What a piece of gossip is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
-    /// Points that callers have spent.
-    Spending,
-    /// Points that callers were given back.
-    GivenBack,
     /// Failed and successful sign-ins.
     Attempts,
-    /// Points spent from addresses, or given back.
-    Addresses,
     /// Accounts that were opened.
     SignUps,
 }

@@ -3,7 +3,6 @@
 use std::{
     net::SocketAddr,
     num::NonZeroU32,
-    path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -18,53 +17,47 @@ use tokio::{
 use crate::{
     accounts::Accounts,
     auth::{
-        attempts::Attempts,
-        keys::{KeyPolicy, Keyring},
-        old_sessions::OldSessions,
-        passwords::Passwords,
-        rotation::{KeySettings, Rotation},
-        sessions::Sessions,
-        sign_ups::SignUps,
+        keys::Keyring, old_sessions::OldSessions, passwords::Passwords, rotation::Rotation, sessions::Sessions,
         tokens::AccessTokens,
     },
     claims::{Claims, escrow::Escrow, service::Neighbours},
     clock::Clock,
-    config::{BusKind, BusSettings, Config, ConfigError, Environment, PaymentProvider},
-    db::{
-        Backend, Db, grants,
-        replica::{Replica, ReplicaError},
-    },
+    config::{Config, Environment},
+    db::{Backend, Db, replica::Replica},
     descriptors,
-    error::{Fault, cause},
     events::{self, EventLog, OldEvents},
-    gossip,
-    graphql::{
-        budget::Budgets,
-        language::{Documents, InvalidSchema},
-    },
+    graphql::language::Documents,
     http::{
+        GraphqlState, HttpState,
         arrivals::Arrivals,
         connections::{self, ConnectionLimits, Connections},
+        health::Probes,
         operations::{Operations, Parts, SubscriptionPayment},
         pages::Site,
-        router::{Web, operators, router},
+        router::{operators, router},
         server::{self, Server, Timeouts},
-        tls::{Tls, TlsError},
+        tls::Tls,
         websocket::Sockets,
     },
     idempotency::OldKeys,
     ids::Ids,
     jobs::{Jobs, withholding},
     lifecycle::Lifecycle,
-    migrations,
+    limits::{Attempts, Budgets, Limits, SignUps, attempts::AttemptSettings, sharing},
     notifications::{Notifications, OldNotifications},
-    realtime::{
-        Bus, Hub, HubSettings, MemoryBus, Pace, PostgresBus, PostgresBusError, RedisBus, RedisBusError, Seal, Tail,
-    },
+    realtime::{Bus, BusKind, Hub, HubSettings, Pace, Tail, start_bus},
     retention::{self, Prune},
     schema::{self, Services},
     telemetry,
-    wallet::{self, Wallets, currency::CurrencyError, sandbox},
+    wallet::{self, Wallets, sandbox},
+};
+
+mod database;
+mod error;
+
+pub use self::{
+    database::{open_database, open_existing_database},
+    error::StartError,
 };
 
 /// How often a node says how far the log goes, and how long it waits for what the bus will probably still bring.
@@ -72,17 +65,8 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_millis(10);
 /// The least poll of the log where this process is the only one that writes.
 const LONE_POLL: Duration = Duration::from_secs(1);
-/// Rights that a database user lacks, as far as they are told.
-const SHOWN_GRANTS: usize = 5;
-/// How often spent budgets that have refilled are forgotten.
-const SWEEP: Duration = Duration::from_mins(1);
 /// What drained sockets may take beyond twice the drain time: their last words (see `http::websocket`).
 const GOODBYE: Duration = Duration::from_secs(5);
-/// How many connections there may be where the settings do not say.
-const MOST_CONNECTIONS: usize = 100_000;
-/// How many connections one address may have where the settings do not say: so many for each socket, and some more.
-const CONNECTIONS_OF_A_SOCKET: NonZeroU32 = NonZeroU32::new(2).expect("a literal above zero");
-const MORE_THAN_SOCKETS: u32 = 56;
 /// Connections that the kernel keeps until they are accepted, if the system lets it (`net.core.somaxconn`, 4,096). Where
 /// it is full the kernel drops what an honest client sends first, and that client tries again after a second.
 const BACKLOG: u32 = 4_096;
@@ -99,6 +83,8 @@ pub struct App {
     pub replica: Option<Replica>,
     /// Its services.
     pub services: Services,
+    /// How much callers and addresses may do.
+    pub limits: Limits,
     /// Its tasks.
     pub lifecycle: Lifecycle,
     /// Time.
@@ -110,64 +96,6 @@ pub struct App {
     connections: Connections,
     arrivals: Arrivals,
     tls: Option<Tls>,
-}
-
-/// Why the server could not be built, in one line.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The database cannot be opened.
-    #[error("database.url: the database cannot be opened: {}", cause(.0))]
-    Connect(sea_orm::DbErr),
-    /// There is none to look at.
-    #[error("database.url: there is no such file")]
-    Absent,
-    /// The user may not do what the server does.
-    #[error(
-        "database.url: the database user {user} lacks {lacks}: let the owner of the tables run what `lancewire grants {user}` \
-         prints"
-    )]
-    Grants {
-        /// Whose rights they are.
-        user: String,
-        /// Which, with commas.
-        lacks: String,
-    },
-    /// The tables do not fit.
-    #[error(transparent)]
-    Schema(#[from] migrations::Misfit),
-    /// The books are in another currency.
-    #[error(transparent)]
-    Currency(#[from] CurrencyError),
-    /// The API's own schema.
-    #[error(transparent)]
-    Language(#[from] InvalidSchema),
-    /// The signing keys.
-    #[error(transparent)]
-    Keys(#[from] crate::auth::keys::KeyError),
-    /// The signing keys beside those of the other nodes.
-    #[error(transparent)]
-    Rotation(#[from] crate::auth::rotation::RotationError),
-    /// The password settings.
-    #[error(transparent)]
-    Passwords(#[from] crate::auth::passwords::PasswordFault),
-    /// A setting.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The certificate.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The replica.
-    #[error(transparent)]
-    Replica(#[from] ReplicaError),
-    /// The event log.
-    #[error("the event log cannot be opened: {0}")]
-    Log(#[from] Fault),
-    /// What connects the nodes.
-    #[error(transparent)]
-    PostgresBus(#[from] PostgresBusError),
-    /// What connects the nodes.
-    #[error(transparent)]
-    RedisBus(#[from] RedisBusError),
 }
 
 impl App {
@@ -186,17 +114,11 @@ impl App {
         let sessions = Sessions::new(db.clone(), tokens, clock.clone(), ids.clone(), lifetimes);
         let passwords = Passwords::new(&config.auth.passwords(), ids.clone())?;
         let alone = config.bus_kind() == BusKind::Memory;
-        let new_attempts = if alone { Attempts::new } else { Attempts::shared };
-        let attempts = new_attempts(clock.clone(), config.auth.attempts());
-        let new_sign_ups = if alone { SignUps::new } else { SignUps::shared };
-        let sign_ups = new_sign_ups(config.auth.sign_ups_per_address);
+        let limits = limits(&config, alone, &clock);
 
-        let limited = (attempts.clone(), sign_ups.clone());
+        let limited = (limits.attempts.clone(), limits.sign_ups.clone());
         let accounts = Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions.clone(), passwords, limited);
-        let sandbox_delay = match config.payments.provider {
-            PaymentProvider::Sandbox => Some(TimeDelta::milliseconds(config.payments.sandbox_delay_ms.into())),
-            PaymentProvider::None => None,
-        };
+        let sandbox_delay = config.payments.sandbox_delay();
         let currency = config.marketplace.currency();
         let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone());
         let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, sandbox_delay);
@@ -227,9 +149,8 @@ impl App {
         if let Some(replica) = replica.clone() {
             drop(lifecycle.spawn(replica.watch(lifecycle.clone())));
         }
-        let bus = start_bus(&config, &log, &ids, &lifecycle).await?;
-        let budgets = Arc::new(if alone { Budgets::new(config.budgets) } else { Budgets::shared(config.budgets) });
-        let payment = Arc::new(SubscriptionPayment(Arc::clone(&budgets)));
+        let bus = start_bus(config.bus_kind(), &config.bus, &config.database.url, &log, &ids, &lifecycle).await?;
+        let payment = Arc::new(SubscriptionPayment(Arc::clone(&limits.budgets)));
         let delivery = Delivering { log, bus: &bus, doorbell: db.doorbell(), sessions: &sessions, payment };
         let hub = start_delivery(&config, delivery, (&clock, &lifecycle)).await?;
         let kept = TimeDelta::seconds(config.events.retention_seconds.into());
@@ -250,10 +171,9 @@ impl App {
         }
 
         let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };
-        let limits = gossip::Limits { budgets: Arc::clone(&budgets), attempts, sign_ups };
-        drop(lifecycle.spawn(sweep(limits.clone(), lifecycle.clone())));
+        drop(lifecycle.spawn(limits.clone().sweep(lifecycle.clone())));
         if !alone {
-            drop(lifecycle.spawn(gossip::run(Arc::clone(&bus), limits, lifecycle.clone())));
+            drop(lifecycle.spawn(sharing::run(Arc::clone(&bus), limits.clone(), lifecycle.clone())));
         }
         let operations = Operations::new(Parts {
             db: db.clone(),
@@ -262,7 +182,7 @@ impl App {
             sessions: sessions.clone(),
             documents: Documents::new(schema::language()?),
             limits: config.limits.clone(),
-            budgets,
+            budgets: Arc::clone(&limits.budgets),
             share_sizes: Db::share_sizes(&config.database),
             timeout: Duration::from_millis(config.http.operation_timeout_ms),
             clock: clock.clone(),
@@ -282,24 +202,27 @@ impl App {
         );
         let proxies = Arc::new(config.http.proxies()?);
         let arrivals = Arrivals::new(config.http.requests_per_second, Arc::clone(&proxies));
-        let web = Web {
-            operations,
+        let site = Arc::new(site(&config));
+        let graphql = GraphqlState {
+            operations: operations.clone(),
             sockets,
-            sessions,
-            db: db.clone(),
-            hub,
-            lifecycle: lifecycle.clone(),
-            metrics,
-            origins,
+            log: hub.log().clone(),
+            proxies: Arc::clone(&proxies),
+            site: Arc::clone(&site),
             max_body_bytes: config.http.max_body_bytes,
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
-            schema: Arc::default(),
-            readiness: Arc::default(),
+        };
+        let state = HttpState {
+            graphql,
+            probes: Probes::new(db.clone(), hub, lifecycle.clone(), metrics),
+            operations,
+            sessions,
+            origins,
             proxies: Arc::clone(&proxies),
             arrivals: arrivals.clone(),
-            site: Arc::new(site(&config)),
-            has_operators: config.telemetry.metrics_listen()?.is_some(),
+            site,
         };
+        let has_operators = config.telemetry.metrics_listen()?.is_some();
         let connections = Connections::new(connection_limits(&config), proxies);
         // Last: the other nodes wait for what this one knows, and must not wait for one that does not start.
         rotation.begin().await?;
@@ -308,11 +231,12 @@ impl App {
             db,
             replica,
             services,
+            limits,
             lifecycle,
             clock,
-            operators: operators(Web { arrivals: Arrivals::new(0, Arc::default()), ..web.clone() }),
+            operators: operators(HttpState { arrivals: Arrivals::new(0, Arc::default()), ..state.clone() }),
             operators_address: OnceLock::new(),
-            router: router(web),
+            router: router(state, has_operators),
             connections,
             arrivals,
             tls,
@@ -406,66 +330,6 @@ impl App {
     }
 }
 
-/// Opens the database and brings its tables up to date, or refuses them. Two nodes may do so at the same time.
-pub async fn open_database(config: &Config, ids: Ids, lifecycle: Lifecycle) -> Result<Db, StartError> {
-    if let Some(file) = sqlite_file(&config.database.url).filter(|file| !file.exists()) {
-        make_sqlite_file(file).map_err(|error| StartError::Connect(sea_orm::DbErr::Custom(error.to_string())))?;
-    }
-    let db = Db::connect(&config.database, ids, lifecycle).await.map_err(StartError::Connect)?;
-    if db.backend() == Backend::Postgres {
-        check_grants(&db).await?;
-    }
-    migrations::bring_up(&db, &config.database).await?;
-    wallet::currency::check(&db, &config.marketplace.currency(), true).await?;
-    Ok(db)
-}
-
-/// Refuses a database user who would fail at the first request that needs what they lack.
-async fn check_grants(db: &Db) -> Result<(), StartError> {
-    let lacks = grants::missing(db).await.map_err(StartError::Connect)?;
-    if lacks.is_empty() {
-        return Ok(());
-    }
-    let user = grants::user(db).await.map_err(StartError::Connect)?;
-    // One line: the first few say what is wrong.
-    let more = lacks.len().saturating_sub(SHOWN_GRANTS);
-    let mut shown = lacks.into_iter().take(SHOWN_GRANTS).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        shown = format!("{shown} and {more} more rights");
-    }
-    Err(StartError::Grants { user, lacks: shown })
-}
-
-/// Opens a database that is there and of this version, and changes nothing in it. Its statements may take as long as they
-/// take: it is for a look at everything.
-pub async fn open_existing_database(mut config: Config, ids: Ids) -> Result<Db, StartError> {
-    if sqlite_file(&config.database.url).is_some_and(|path| !path.exists()) {
-        return Err(StartError::Absent);
-    }
-    config.database.migrate = false;
-    config.database.statement_timeout_ms = 0;
-    let db = Db::connect(&config.database, ids, Lifecycle::new()).await.map_err(StartError::Connect)?;
-    migrations::bring_up(&db, &config.database).await?;
-    wallet::currency::check(&db, &config.marketplace.currency(), false).await?;
-    Ok(db)
-}
-
-/// An empty database in a folder that is made if need be, for its owner alone. SQLite gives the files beside it the same
-/// mode.
-fn make_sqlite_file(file: &Path) -> std::io::Result<()> {
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut options = std::fs::OpenOptions::new();
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.write(true).create(true).truncate(false).open(file).map(drop)
-}
-
-fn sqlite_file(url: &str) -> Option<&Path> {
-    let path = url.strip_prefix("sqlite:")?.trim_start_matches("//");
-    Some(Path::new(path.split('?').next().unwrap_or(path)))
-}
-
 /// What delivery stands on.
 struct Delivering<'a> {
     log: EventLog,
@@ -505,71 +369,31 @@ async fn start_delivery(
     Ok(hub)
 }
 
-/// What connects this node with the others.
-async fn start_bus(
-    config: &Config,
-    log: &EventLog,
-    ids: &Ids,
-    lifecycle: &Lifecycle,
-) -> Result<Arc<dyn Bus>, StartError> {
-    Ok(match config.bus_kind() {
-        BusKind::Auto | BusKind::Memory => Arc::new(MemoryBus::alone()),
-        BusKind::Postgres => {
-            let seal = Seal::new(log.shared_key("bus").await?, ids, log.time().clone());
-            Arc::new(PostgresBus::start(&config.database.url, seal, lifecycle)?)
-        }
-        BusKind::Redis => {
-            let installation = log.installation().await?;
-            // A copy of the database has the same secret, and may share the Redis.
-            let key = log.shared_key(&format!("bus {installation}")).await?;
-            let seal = Seal::new(key, ids, log.time().clone());
-            let BusSettings { redis_url, redis_ca, .. } = &config.bus;
-            Arc::new(RedisBus::start(redis_url, redis_ca, &installation, seal, lifecycle).await?)
-        }
-    })
-}
-
 /// How many connections there may be, by the settings and by what the system leaves.
 fn connection_limits(config: &Config) -> ConnectionLimits {
-    let wanted = match config.http.connections {
-        0 => MOST_CONNECTIONS,
-        connections => usize::try_from(connections).unwrap_or(usize::MAX),
-    };
-    let databases = usize::try_from(config.database.max_connections).unwrap_or(usize::MAX);
-    let replicas = if config.database.replica_url.is_empty() { 1 } else { 2 };
-    let total = connections::ceiling(wanted, descriptors::limit(), databases.saturating_mul(replicas));
-    metrics::gauge!(connections::CEILING).set(f64::from(u32::try_from(total).unwrap_or(u32::MAX)));
-    // A socket is a connection, and its page makes some more.
-    let sockets = config.sockets.sockets_per_address;
-    let per_address = NonZeroU32::new(config.http.connections_per_address)
-        .unwrap_or(sockets.saturating_mul(CONNECTIONS_OF_A_SOCKET).saturating_add(MORE_THAN_SOCKETS));
-    ConnectionLimits { total, per_address }
+    let pools = if config.database.replica_url.is_empty() { 1 } else { 2 };
+    let databases = usize::try_from(config.database.max_connections).unwrap_or(usize::MAX).saturating_mul(pools);
+    let limits = config.http.connection_limits(descriptors::limit(), databases, config.sockets.sockets_per_address);
+    metrics::gauge!(connections::CEILING).set(f64::from(u32::try_from(limits.total).unwrap_or(u32::MAX)));
+    limits
 }
 
-async fn sweep(limits: gossip::Limits, lifecycle: Lifecycle) {
-    let mut ticks = tokio::time::interval(SWEEP);
-    loop {
-        tokio::select! {
-            () = lifecycle.stopping() => return,
-            _ = ticks.tick() => {
-                limits.budgets.sweep();
-                limits.sign_ups.sweep();
-            }
-        }
+/// The limits of this node, which is `alone` where no other counts with it.
+fn limits(config: &Config, alone: bool, clock: &Clock) -> Limits {
+    let auth = &config.auth;
+    let settings = AttemptSettings::new(auth.free_attempts_per_account, auth.free_attempts_per_address);
+    let new_attempts = if alone { Attempts::new } else { Attempts::shared };
+    let new_sign_ups = if alone { SignUps::new } else { SignUps::shared };
+    Limits {
+        budgets: Arc::new(Budgets::new(config.budgets)),
+        attempts: new_attempts(clock.clone(), settings),
+        sign_ups: new_sign_ups(auth.sign_ups_per_address),
     }
 }
 
 /// The keys of tokens, and what keeps them in step with those of the other nodes.
 fn load_keys(config: &Config, db: &Db, ids: &Ids, clock: &Clock) -> Result<(Arc<AccessTokens>, Rotation), StartError> {
-    let settings = KeySettings {
-        dir: config.auth.keys_dir.clone(),
-        signing_kid: Some(config.auth.signing_kid.clone()).filter(|kid| !kid.is_empty()),
-        policy: match config.environment {
-            Environment::Development => KeyPolicy::CreateIfMissing,
-            Environment::Production => KeyPolicy::Require,
-        },
-        reload: Duration::from_millis(config.auth.keys_reload_ms),
-    };
+    let settings = config.auth.keys(config.environment);
     let keyring = Keyring::load(&settings.dir, settings.signing_kid.as_deref(), settings.policy, ids)?;
     let tokens = AccessTokens::new(Arc::new(keyring), config.auth.tokens(), clock.clone(), ids.clone());
     let tokens = Arc::new(tokens);

@@ -25,6 +25,10 @@ use sea_orm::{DbErr, prelude::async_trait::async_trait};
 
 use crate::{db::Db, error::cause, lifecycle::Lifecycle};
 
+mod settings;
+
+pub use settings::RetentionSettings;
+
 /// How often it looks.
 const PERIOD: Duration = Duration::from_mins(1);
 /// What one step may take.

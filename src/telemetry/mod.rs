@@ -14,13 +14,17 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 
 use crate::{
     auth::passwords,
-    config::{ConfigError, LogFormat, TelemetrySettings},
     http::{connections, websocket},
+    settings::ConfigError,
 };
 
 mod catalogue;
+mod settings;
 
-pub use self::catalogue::{Kind, METRICS};
+pub use self::{
+    catalogue::{Kind, METRICS},
+    settings::{LogFormat, TelemetrySettings},
+};
 
 /// Upper bounds of the buckets of every duration, in seconds.
 const SECONDS: [f64; 16] =

@@ -33,7 +33,6 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, QueryTrait, Statement, Value,
     prelude::async_trait::async_trait,
 };
-use serde::Deserialize;
 use tokio::sync::Notify;
 
 use crate::{
@@ -49,6 +48,7 @@ pub mod points;
 mod pool;
 pub mod receipt;
 pub mod replica;
+mod settings;
 pub mod share;
 mod standing;
 mod stop;
@@ -63,6 +63,7 @@ use share::ShareSizes;
 use writes::Writes;
 
 pub use pool::{Pool, Transaction};
+pub use settings::DatabaseSettings;
 
 /// How long an answer may take beyond the time that its statement may run for.
 const ON_THE_WAY: Duration = Duration::from_secs(2);
@@ -76,37 +77,6 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// Runs of one transaction before its error is handed to the caller.
 const ATTEMPTS: u32 = 10;
-
-/// The `[database]` settings; `config/default.toml` documents each.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DatabaseSettings {
-    /// `sqlite:` and a path, or `postgres://`.
-    pub url: String,
-    /// Whether the start brings the schema up to date, or refuses an older one.
-    pub migrate: bool,
-    /// Connections of the `PostgreSQL` pool, or readers on `SQLite`.
-    pub max_connections: u32,
-    /// How many of a hundred connections one caller may hold at once; one at least.
-    pub caller_share_percent: u8,
-    /// How long a request waits for a connection, in milliseconds.
-    pub acquire_timeout_ms: u64,
-    /// How long a statement may run, in milliseconds (`PostgreSQL`).
-    pub statement_timeout_ms: u64,
-    /// How long a statement waits for a row lock, in milliseconds.
-    pub lock_timeout_ms: u64,
-    /// A streaming replica of `url` for public reads, or empty.
-    pub replica_url: String,
-    /// How old an answer of the replica may be, in milliseconds; 0 leaves it out.
-    pub replica_max_lag_ms: u64,
-}
-
-impl DatabaseSettings {
-    /// Which of the two databases `url` names.
-    pub fn backend(&self) -> Backend {
-        if self.url.starts_with("sqlite:") { Backend::Sqlite } else { Backend::Postgres }
-    }
-}
 
 /// Which of the two databases this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

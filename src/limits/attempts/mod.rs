@@ -24,7 +24,7 @@
 //! The price of a delay per account is that a stranger can make its owner wait, for 15 minutes at most.
 //!
 //! The counts live in memory, and a restart forgets them. Several nodes count together: each tells the others what was
-//! tried and what became of it ([`Attempts::said`], carried by `gossip`), so that guesses spread over nodes see each
+//! tried and what became of it ([`Attempts::said`], carried by [`sharing`](super::sharing)), so that guesses spread over nodes see each
 //! other a moment later than guesses at one. Memory is bounded: when full, what counts least goes first (forgotten,
 //! then few failures, then old ones), so that a flood of new keys washes out the flood and not the account under
 //! attack.
@@ -84,6 +84,13 @@ pub enum AttemptKey {
     Account([u8; 32]),
     /// The address of the peer, as the HTTP boundary trusts it.
     Address(IpAddr),
+}
+
+impl AttemptSettings {
+    /// So many failures of one account and from one address cost nothing.
+    pub fn new(free_per_account: u32, free_per_address: u32) -> Self {
+        Self { free_per_account, free_per_address, ..Self::default() }
+    }
 }
 
 impl AttemptKey {

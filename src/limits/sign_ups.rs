@@ -7,7 +7,7 @@
 //!
 //! A sign-up is reserved under one lock, so that any number at the same moment see each other, and taken back unless an
 //! account was opened. The counts live in memory and a restart forgets them. Several nodes count together: each tells the
-//! others what was opened ([`SignUps::take_opened`], carried by `gossip`).
+//! others what was opened ([`SignUps::take_opened`], carried by [`sharing`](super::sharing)).
 
 use std::{
     fmt,
@@ -17,11 +17,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::attempts::TooMany;
-use crate::{
+use super::{
+    attempts::TooMany,
     buckets::{Buckets, Short},
-    network::{Level, Network},
 };
+use crate::network::{Level, Network};
 
 /// In what time the limit comes back.
 const HOUR: Duration = Duration::from_hours(1);

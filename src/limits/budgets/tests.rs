@@ -1,9 +1,13 @@
-//! Points that are spent and come back, of callers and of addresses, on one node and on several.
+//! Points that are spent and come back, of callers and of addresses.
 
 use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering};
 
 use super::*;
-use crate::{buckets::MAX_DEBT, clock, graphql::classify::code, ids::Ids};
+use crate::{
+    clock,
+    graphql::{classify::code, limits::unpaid},
+    ids::Ids,
+};
 
 /// A clock that stands until it is advanced.
 struct FakeClock(Arc<AtomicU64>);
@@ -39,8 +43,8 @@ fn points_are_spent_and_come_back_evenly() {
         panic!("nothing is left")
     };
     assert_eq!((budget.remaining, retry_after), (0, Duration::from_secs(6)));
-    assert_eq!(code(&refused.error()), Some("RATE_LIMITED"));
-    assert_eq!(refused.error().extensions.expect("some").get("retryAfterMs"), Some(&6_000.into()));
+    assert_eq!(code(&unpaid(&refused)), Some("RATE_LIMITED"));
+    assert_eq!(unpaid(&refused).extensions.expect("some").get("retryAfterMs"), Some(&6_000.into()));
 
     clock.advance(Duration::from_secs(3));
     let Err(Refused::Spent { budget, retry_after }) = budgets.spend(ada, 100) else { panic!("half is back") };
@@ -56,7 +60,7 @@ fn nothing_is_free_and_some_things_are_never_affordable() {
     assert_eq!(budgets.spend(address("192.0.2.1"), 0).expect("full").remaining, 999);
     let refused = budgets.spend(address("192.0.2.1"), 1_001).expect_err("more than all");
     assert_eq!(refused, Refused::TooExpensive { cost: 1_001, limit: 1_000 });
-    assert_eq!(code(&refused.error()), Some("OPERATION_TOO_COMPLEX"));
+    assert_eq!(code(&unpaid(&refused)), Some("OPERATION_TOO_COMPLEX"));
     let user = Caller::User(Ids::seeded(clock::Clock::system(), 1).next());
     assert_eq!(budgets.spend(user, 1_001).expect("a larger budget").remaining, 3_999);
 }
@@ -72,58 +76,16 @@ fn addresses_of_one_subscriber_share_a_budget() {
 }
 
 #[test]
-fn what_is_spent_elsewhere_is_taken_off_and_owed_where_there_is_not_enough() {
-    let (budgets, clock) = budgets();
-    let budgets = Budgets { untold: Some(Mutex::default()), ..budgets };
-    let ada = address("2001:db8:1:2::1");
-    budgets.spend(ada, 300).expect("full");
-    budgets.spend(address("2001:db8:1:2::2"), 100).expect("the same caller");
-    assert_eq!(budgets.take_spent(), [(address("2001:db8:1:2::"), 400)]);
-    assert_eq!(budgets.take_spent(), []);
-    budgets.spent_elsewhere(ada, 500);
-    assert_eq!(budgets.spend(ada, 50).expect("100 are left").remaining, 50);
-    // 50 are left and 150 are owed: 100 remain to be paid.
-    budgets.spent_elsewhere(ada, 150);
-    let Err(Refused::Spent { budget, retry_after }) = budgets.spend(ada, 10) else { panic!("it is owed first") };
-    assert_eq!((budget.remaining, retry_after), (0, Duration::from_millis(6_600)));
-    let refused = budgets.spend(ada, 1_001).expect_err("more than all");
-    assert_eq!(refused, Refused::TooExpensive { cost: 1_001, limit: 1_000 }, "waiting would not help");
-    clock.advance(retry_after);
-    assert_eq!(budgets.spend(ada, 10).expect("as promised").remaining, 0);
-    // What is owed is not told again: it was told to us.
-    assert_eq!(budgets.take_spent(), [(address("2001:db8:1:2::"), 60)]);
-    budgets.spent_elsewhere(ada, u32::MAX);
-    for _ in 0..=MAX_DEBT {
-        clock.advance(Duration::from_mins(1));
-        budgets.sweep();
-    }
-    assert_eq!(budgets.spend(ada, 1).expect("a debt has its limit").remaining, 999);
-}
-
-#[test]
 fn what_is_given_back_can_be_spent_again_and_never_fills_more_than_the_budget() {
     let (budgets, clock) = budgets();
-    let budgets = Budgets { untold: Some(Mutex::default()), ..budgets };
     let ada = address("192.0.2.1");
     budgets.spend(ada, 900).expect("full");
     budgets.spend(ada, 200).expect_err("the most that it can cost must be there");
     let left = budgets.give_back(ada, 850);
     assert_eq!((left.remaining, left.reset_after), (950, Duration::from_secs(3)));
-    assert_eq!(budgets.take_spent(), [(ada, 50)], "the others hear of the difference alone");
-    assert_eq!(budgets.take_given_back(), []);
     clock.advance(Duration::from_mins(1));
     assert_eq!(budgets.give_back(ada, 500).remaining, 1_000);
     assert_eq!(budgets.spend(ada, 1_000).expect("a full budget").remaining, 0);
-    budgets.take_spent();
-    // What was told before is told back.
-    budgets.give_back(ada, 400);
-    assert_eq!((budgets.take_spent(), budgets.take_given_back()), (vec![], vec![(ada, 400)]));
-    budgets.given_back_elsewhere(ada, 100);
-    assert_eq!(budgets.spend(ada, 500).expect("given back here and there").remaining, 0);
-    budgets.spent_elsewhere(ada, 300);
-    budgets.given_back_elsewhere(ada, 300);
-    clock.advance(Duration::from_secs(6));
-    assert_eq!(budgets.spend(ada, 100).expect("a debt that was given back is none").remaining, 0);
 }
 
 #[test]
@@ -145,7 +107,6 @@ fn a_full_budget_takes_no_memory() {
 fn an_address_has_a_ceiling_above_all_its_users() {
     assert_eq!(BudgetSettings::default().ceiling().get(), 26_000, "of five users and one without a token");
     let (budgets, clock) = budgets();
-    let budgets = Budgets { untold: Some(Mutex::default()), ..budgets };
     let ids = Ids::seeded(clock::Clock::system(), 1);
     let at = |text: &str| Payer { caller: Caller::User(ids.next()), address: Some(text.parse().expect("an address")) };
     let home = "192.0.2.1";
@@ -157,7 +118,7 @@ fn an_address_has_a_ceiling_above_all_its_users() {
         panic!("a sixth account brings no more")
     };
     assert_eq!((budget.remaining, budget.limit, retry_after), (0, 25_000, Duration::from_millis(120)));
-    assert_eq!(code(&refused.error()), Some("RATE_LIMITED"));
+    assert_eq!(code(&unpaid(&refused)), Some("RATE_LIMITED"));
     assert!(matches!(budgets.look(newcomer), Err(Refused::AddressSpent { .. })));
     assert!(matches!(budgets.spend(address(home), 1), Err(Refused::AddressSpent { .. })), "nor does no account");
     let elsewhere = Payer { address: Some([192, 0, 2, 2].into()), ..newcomer };
@@ -174,29 +135,15 @@ fn an_address_has_a_ceiling_above_all_its_users() {
     assert!(full(&[0x100], 5) && full(&[0x101, 0x102, 0x103], 5) && full(&[0x200, 0x201], 10), "two /56");
     assert!(full(&[0x300, 0x400], 0), "a /48");
     assert!(spend("2001:db8:2::1"), "another one");
-    // Another node takes off what is told.
-    let (other, _) = super::tests::budgets();
-    let told = budgets.take_by_address();
-    assert!(told.contains(&(home.parse().expect("an address"), 25_000)), "{told:?}");
-    for (address, points) in told {
-        other.at_address_elsewhere(address, points);
-    }
-    for text in [home, "2001:db8:1:500::1"] {
-        assert!(matches!(other.look(at(text)), Err(Refused::AddressSpent { .. })), "{text}");
-    }
-    other.at_address_elsewhere(home.parse().expect("an address"), -100);
-    other.spend(at(home), 40).expect("given back elsewhere");
 }
 
 #[test]
 fn what_was_done_already_is_charged_in_small_parts_and_leaves_a_tenth_for_operations() {
     let (budgets, clock) = budgets();
-    let budgets = Budgets { untold: Some(Mutex::default()), ..budgets };
     let ada = address("192.0.2.1");
     for _ in 0..8_995 {
         assert_eq!(budgets.charge(ada, 100_000), None);
     }
-    assert_eq!(budgets.take_spent(), [(ada, 899)], "the other nodes hear of whole points");
     assert_eq!(budgets.charge(ada, 500_000), None);
     assert_eq!(budgets.charge(ada, 2_000_000), Some(Duration::from_millis(120)), "two of the last hundred points");
     assert_eq!(budgets.spend(ada, 98).expect("what is left is for operations").remaining, 0);

@@ -1,7 +1,6 @@
 //! Token buckets: how much of something each key may have in a while.
 //!
-//! Owns the arithmetic of points ([`graphql::budget`](crate::graphql::budget)) and of sign-ups
-//! ([`auth::sign_ups`](crate::auth::sign_ups)). A bucket is one number a key: the moment at which it will be full again,
+//! Owns the arithmetic of points ([`budgets`](super::budgets)) and of sign-ups ([`sign_ups`](super::sign_ups)). A bucket is one number a key: the moment at which it will be full again,
 //! if nothing more is taken (the theoretical arrival time of GCRA). Taking moves it into the future, giving back moves it
 //! back, and a debt is a moment that lies further off than an empty bucket takes to fill. Own code, since `governor`'s
 //! GCRA cannot give back.
@@ -94,9 +93,9 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         shard.insert(key.clone(), full_at.saturating_add(bucket.worth(amount)).min(most));
     }
 
-    /// Takes so many millionths of a unit for what was done already, as a debt where there is not enough. Returns how many
-    /// whole units went by with it, and how long it takes until a tenth of the bucket is there; none where it is.
-    pub fn charge(&self, key: &K, times: u32, millionths: u64, now: u64) -> (i64, Option<Duration>) {
+    /// Takes so many millionths of a unit for what was done already, as a debt where there is not enough. Returns how long it
+    /// takes until a tenth of the bucket is there; none where it is.
+    pub fn charge(&self, key: &K, times: u32, millionths: u64, now: u64) -> Option<Duration> {
         let interval = self.bucket(times).interval;
         let mut shard = self.shard(key);
         let before = shard.get(key).copied().unwrap_or_default().max(now);
@@ -106,9 +105,8 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         if after > before {
             shard.insert(key.clone(), after);
         }
-        let units = i64::try_from(after / interval - before / interval).unwrap_or(i64::MAX);
         let wait = (after - now).saturating_sub(self.period - self.period / 10);
-        (units, (wait > 0).then(|| Duration::from_nanos(wait)))
+        (wait > 0).then(|| Duration::from_nanos(wait))
     }
 
     /// Puts back what was taken. Never more than what makes the bucket full.
