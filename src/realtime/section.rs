@@ -5,9 +5,11 @@
 //! A section is made by its first subscription and ends with its last; it has no task and no backlog of its own.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc,
     atomic::{AtomicI64, AtomicU64, Ordering},
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     Delivery, SharingKey,
@@ -94,6 +96,6 @@ impl Section {
     }
 
     pub(super) fn members(&self) -> MutexGuard<'_, Members> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+        self.members.lock()
     }
 }
