@@ -12,9 +12,8 @@
 //!
 //! Used by [`passwords`](super::passwords) alone, on the blocking pool.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use argon2::Block;
+use parking_lot::{Mutex, MutexGuard};
 use zeroize::Zeroize as _;
 
 /// The largest allocation that glibc may serve out of an arena (`DEFAULT_MMAP_THRESHOLD_MAX`), in bytes.
@@ -55,7 +54,7 @@ impl HashMemory {
 
     fn spare(&self) -> MutexGuard<'_, Vec<Vec<Block>>> {
         // A vector that is pushed to or popped from is whole whenever anything panics.
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+        self.spare.lock()
     }
 
     /// How many blocks of memory are kept.
