@@ -50,10 +50,7 @@ use crate::{
     schedule::{self, Due, Schedule},
     schema::{self, Services},
     telemetry,
-    wallet::{
-        self, Wallets,
-        sandbox::{Sandbox, SandboxPayments},
-    },
+    wallet::{self, Wallets, due::Sandbox, sandbox::SandboxPayments},
 };
 
 mod database;

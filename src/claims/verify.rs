@@ -15,20 +15,14 @@ use super::{
     events::{CLAIM_UPDATED, ClaimUpdate, audience},
     model::Claim,
 };
-use crate::{
-    db::{Backend, Transaction},
-    error::Fault,
-    events::NewEvent,
-    ids::ClaimId,
-    proof::Part,
-};
+use crate::{db::Transaction, error::Fault, events::NewEvent, ids::ClaimId, proof::Part};
 
-/// This part's share of the proof.
+/// This domain's share of the proof.
 pub struct Proof;
 
 #[async_trait]
 impl Part for Proof {
-    fn checks(&self, _backend: Backend) -> Vec<(&'static str, String)> {
+    fn checks(&self) -> Vec<(&'static str, String)> {
         checks()
     }
 

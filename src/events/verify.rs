@@ -12,18 +12,7 @@ use super::{
     audience::{AUDIENCE, Columns},
     seal::{Hash, Sealing},
 };
-use crate::{db::Backend, error::Fault, proof::Part};
-
-/// The log's share of the proof, but for its seals, which [`Walk`] computes anew.
-///
-/// With the kinds of events that there are.
-pub struct Proof(pub Kinds);
-
-impl Part for Proof {
-    fn checks(&self, backend: Backend) -> Vec<(&'static str, String)> {
-        checks(backend, self.0)
-    }
-}
+use crate::{db::Backend, error::Fault};
 
 /// What a seal is made of, by place.
 pub(super) const COLUMNS: &str = "position, event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, \
@@ -35,7 +24,7 @@ const PAGE: i64 = 1_000;
 const MOST: usize = 1_000;
 
 /// An invariant and the query for what breaks it: rows of `subject` (an id) and `detail` (a text).
-fn checks(backend: Backend, kinds: Kinds) -> Vec<(&'static str, String)> {
+pub fn checks(backend: Backend, kinds: Kinds) -> Vec<(&'static str, String)> {
     let last = match backend {
         Backend::Sqlite => "COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)",
         Backend::Postgres => "last_position",

@@ -14,20 +14,14 @@ use super::{
     events::{DRAFT_UPDATED, JOB_POSTED, JOB_UPDATED, JobSnapshot, JobUpdate, audience},
     model::Job,
 };
-use crate::{
-    db::{Backend, Transaction},
-    error::Fault,
-    events::NewEvent,
-    ids::JobId,
-    proof::Part,
-};
+use crate::{db::Transaction, error::Fault, events::NewEvent, ids::JobId, proof::Part};
 
-/// This part's share of the proof.
+/// This domain's share of the proof.
 pub struct Proof;
 
 #[async_trait]
 impl Part for Proof {
-    fn checks(&self, _backend: Backend) -> Vec<(&'static str, String)> {
+    fn checks(&self) -> Vec<(&'static str, String)> {
         checks()
     }
 

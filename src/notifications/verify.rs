@@ -14,20 +14,14 @@ use super::{
     events::{NOTIFICATION_RECEIVED, audience},
     model::Notification,
 };
-use crate::{
-    db::{Backend, Transaction},
-    error::Fault,
-    events::NewEvent,
-    ids::NotificationId,
-    proof::Part,
-};
+use crate::{db::Transaction, error::Fault, events::NewEvent, ids::NotificationId, proof::Part};
 
-/// This part's share of the proof.
+/// This domain's share of the proof.
 pub struct Proof;
 
 #[async_trait]
 impl Part for Proof {
-    fn checks(&self, _backend: Backend) -> Vec<(&'static str, String)> {
+    fn checks(&self) -> Vec<(&'static str, String)> {
         checks()
     }
 

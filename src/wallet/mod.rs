@@ -11,6 +11,7 @@
 
 pub mod chain;
 pub mod currency;
+pub mod due;
 pub mod entity;
 pub mod error;
 pub mod events;

@@ -4,29 +4,15 @@
 //! (`transactions.settle_due_at`), written with it; the clock room ([`schedule`](crate::schedule)) finds what is due, after
 //! a restart as well, and the settlement is that of `confirmTransaction`, by `Actor::System`.
 
-use chrono::TimeDelta;
 use sea_orm::prelude::async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{WalletError, Wallets};
+use super::{WalletError, Wallets, due::ROWS};
 use crate::{
     auth::actor::Actor,
     error::Fault,
-    schedule::{Due, DueRows, Schedule},
+    schedule::{Due, DueRows},
 };
-
-/// Transactions that the sandbox is to settle.
-pub(super) const ROWS: DueRows =
-    DueRows { table: "transactions", due: "settle_due_at", open: "settle_due_at IS NOT NULL AND status = 'PENDING'" };
-
-/// How the sandbox settles.
-#[derive(Clone, Debug)]
-pub struct Sandbox {
-    /// How long after it was asked for.
-    pub delay: TimeDelta,
-    /// Where it is scheduled.
-    pub schedule: Schedule,
-}
 
 /// The sandbox's work in the clock room.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
+    due::{ROWS, Sandbox},
     entity::{
         transactions::{self, Finders as _},
         wallets,
@@ -21,7 +22,6 @@ use super::{
     events::{WalletSnapshot, updated},
     ledger::{self, AccountName, Journal, JournalKind, LedgerError, Leg},
     model::{Line, Movement, SettlementOutcome, Transaction, TransactionStatus, TransactionType, Wallet, wallet_of},
-    sandbox::{ROWS, Sandbox},
 };
 use crate::{
     accounts::{Accounts, model::UserCard},
