@@ -462,6 +462,7 @@ async fn start_delivery(
     let settings = HubSettings {
         ring_bytes: config.events.ring_bytes,
         backlog: config.events.buffer,
+        broadcast: config.events.broadcast,
         shared_execution: config.events.shared_execution,
         asking: config.subscriptions,
     };

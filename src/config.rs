@@ -259,6 +259,7 @@ pub struct EventSettings {
     pub retention_seconds: u32,
     pub ring_bytes: usize,
     pub buffer: usize,
+    pub broadcast: usize,
     pub shared_execution: bool,
     pub delivery: bool,
 }
@@ -446,6 +447,7 @@ impl Config {
         require(money.fee_basis_points <= 10_000, "marketplace.fee_basis_points", "must be at most 10000")?;
         require(money.live_claims > 0, "marketplace.live_claims", "must be at least 1")?;
         require(self.events.buffer > 0, "events.buffer", "must be at least 1")?;
+        require(self.events.broadcast > 0, "events.broadcast", "must be at least 1")?;
         require(self.events.poll_ms > 0, "events.poll_ms", "must be at least 1")?;
         let RetentionSettings { idempotency_key_seconds, read_notification_seconds, unread_notification_seconds } =
             self.retention;

@@ -4,6 +4,7 @@
 //! - [`prices`], [`budget`] and [`returned`]: what a field costs, what a caller may spend, and what an operation cost in the
 //!   end
 //! - [`context`]: what a resolver may ask for
+//! - [`subscriptions`]: how the root field of a subscription answers
 //! - [`errors`], [`classify`], [`nulls`]: what a failure looks like outside
 //! - [`user_errors`], [`patch`]: failures and inputs that are data
 //! - [`scalars`], [`connections`], [`loader`]: shapes
@@ -21,4 +22,5 @@ pub mod patch;
 pub mod prices;
 pub mod returned;
 pub mod scalars;
+pub mod subscriptions;
 pub mod user_errors;

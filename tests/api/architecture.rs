@@ -191,7 +191,11 @@ const KNOWS: [(&str, &str); 35] = [
     // Delivery knows the log and no domain.
     ("realtime", "auth backoff clock error events ids lifecycle network trust"),
     // The kit knows no domain, but for the shape of an amount and the interface that its macro writes into unions.
-    ("graphql", "auth buckets clock connection error idempotency ids lifecycle money network page schema wallet"),
+    (
+        "graphql",
+        // Root fields of subscriptions answer with streams of events.
+        "auth buckets clock connection error events idempotency ids lifecycle money network page realtime schema wallet",
+    ),
     ("schema", "accounts auth claims db error events graphql ids jobs lifecycle notifications realtime wallet"),
     ("http", "auth backoff clock db demo error events graphql ids lifecycle migrations network realtime schema"),
     // What nodes tell each other of their callers.

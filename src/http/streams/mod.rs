@@ -51,8 +51,7 @@ use crate::{
         actor::{Actor, Origin},
         revocations::Watch,
     },
-    graphql::{classify::code, errors::ErrorCode, limits::failure},
-    schema::event::Resume,
+    graphql::{classify::code, errors::ErrorCode, limits::failure, subscriptions::Resume},
 };
 
 pub mod metrics;

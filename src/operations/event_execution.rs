@@ -21,9 +21,10 @@ use crate::{
     events::Hearing,
     graphql::{
         budget::Budget, classify::classify, context::Scope, errors::ErrorCode, language::ForEvents, limits::failure,
+        subscriptions::Source,
     },
-    realtime::{Delivery, EXECUTION, Executed, Execution, POINT, Together},
-    schema::{Loads, Schema, event::Pinned},
+    realtime::{Delivery, EXECUTION, Executed, Execution, POINT, Received, Together},
+    schema::{Loads, Schema},
 };
 
 /// What part of a subscription's price, which is that of one event asked for by a query, an execution costs: it reads
@@ -120,7 +121,8 @@ impl EventExecution {
             (&own, false)
         };
         let request = loads.given_to(operation.request());
-        let request = request.data(Arc::clone(&scope)).data(Pinned(Arc::clone(delivery), hearing));
+        let received = Received { delivery: Arc::clone(delivery), hearing };
+        let request = request.data(Arc::clone(&scope)).data(Source::One(received));
         let mut responses = AssertUnwindSafe(schema.execute_stream(request)).catch_unwind();
         // Shared ones are driven by their owner.
         let response = if is_shared { responses.next().await } else { loads.drive(responses.next()).await };

@@ -52,14 +52,11 @@ use crate::{
         limits::{Limits, failure, reading_cost},
         loader::Batches,
         returned::charge,
+        subscriptions::{Beginning, Begun, Resume, Source},
     },
     ids::{Ids, RequestId, UserId},
     realtime::{Feed, Outlet},
-    schema::{
-        SINGLE_MUTATIONS, Schema, Services,
-        event::{Beginning, Begun, Resume},
-        is_public_read,
-    },
+    schema::{SINGLE_MUTATIONS, Schema, Services, is_public_read},
 };
 
 /// How long an answer waits for the place of its events, which usually comes before the answer is made.
@@ -189,7 +186,7 @@ impl Operations {
     pub fn new(parts: Parts) -> Self {
         let Parts { db, replica, services, sessions, documents, limits, budgets, share_sizes, timeout, clock, ids } =
             parts;
-        let (schema, swift) = (services.schema(), services.swift_schema());
+        let (schema, swift) = (services.prepared_schema(), services.swift_schema());
         let services = Arc::new(services);
         let shares = Shares::new(share_sizes);
         Self {
@@ -463,7 +460,7 @@ impl Operations {
     async fn begin(&self, ready: &Ready, resume: Option<Resume>, request_id: &str) -> Result<Begun, Box<Refusal>> {
         let beginning = Beginning::resuming(resume);
         let (request, batches) = self.request(ready);
-        let request = request.data(Arc::new(self.scope(ready))).data(beginning.clone());
+        let request = request.data(Arc::new(self.scope(ready))).data(Source::Group(beginning.clone()));
         let mut responses = AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind();
         let Some(member) = self.shared.shares.enter_always(ready.payer.shared_caller()) else {
             return Err(Box::new(Refusal { response: Response::from_errors(vec![too_many()]), unavailable: false }));
