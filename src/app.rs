@@ -41,7 +41,6 @@ use crate::{
     },
     http::{
         connections::{self, ConnectionLimits, Connections},
-        operations::{Operations, Parts, SubscriptionPayment},
         pages::Site,
         router::{Web, operators, router},
         server::{self, Server, Timeouts},
@@ -54,6 +53,7 @@ use crate::{
     lifecycle::Lifecycle,
     migrations,
     notifications::{Notifications, OldNotifications},
+    operations::{Operations, Parts, SubscriptionPayment},
     realtime::{
         Bus, Hub, HubSettings, MemoryBus, Pace, PostgresBus, PostgresBusError, RedisBus, RedisBusError, Seal, Tail,
     },
@@ -92,6 +92,8 @@ pub struct App {
     pub replica: Option<Replica>,
     /// Its services.
     pub services: Services,
+    /// Runs operations on them.
+    pub operations: Operations,
     /// Its tasks.
     pub lifecycle: Lifecycle,
     /// Time.
@@ -271,7 +273,7 @@ impl App {
         );
         let proxies = Arc::new(config.http.proxies()?);
         let web = Web {
-            operations,
+            operations: operations.clone(),
             sockets,
             sessions,
             db: db.clone(),
@@ -295,6 +297,7 @@ impl App {
             db,
             replica,
             services,
+            operations,
             lifecycle,
             clock,
             operators: operators(web.clone()),

@@ -8,6 +8,7 @@
 
 pub mod actor;
 pub mod attempts;
+pub(crate) mod authorization;
 mod hash_memory;
 pub mod keys;
 pub mod old_sessions;

@@ -22,8 +22,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     access::Access,
-    assets,
-    authorization::Authorization,
+    assets, authorization,
     client_address::Proxies,
     cors::cors,
     graphql::{
@@ -33,7 +32,6 @@ use super::{
     health::{self, Readiness},
     middleware,
     negotiation::{MediaType, negotiate},
-    operations::{Admitted, Document, Operations, Stopped},
     origins::Origins,
     pages::{self, Site},
     schema_files,
@@ -49,6 +47,7 @@ use crate::{
     graphql::{classify::classify, errors::ErrorCode, limits::failure},
     lifecycle::Lifecycle,
     migrations::Watch,
+    operations::{Admitted, Document, Operations, Stopped},
     realtime::Hub,
 };
 
@@ -174,7 +173,7 @@ async fn answer(
     (media, many): (MediaType, Option<MediaType>),
     request_id: &str,
 ) -> Result<Response, Refusal> {
-    let authorization = Authorization::of_request(headers);
+    let authorization = authorization::of_request(headers);
     let once = Transport::of(media);
     // Before a body is read: who cannot pay for anything must not have us read it.
     if let Err(stopped) = web.operations.look(authorization, client) {
@@ -278,7 +277,7 @@ async fn answer(
     Ok(response)
 }
 
-fn unauthenticated(error: &Unauthenticated) -> async_graphql::Response {
+pub(super) fn unauthenticated(error: &Unauthenticated) -> async_graphql::Response {
     let code = match error {
         Unauthenticated::Expired => ErrorCode::TokenExpired,
         Unauthenticated::Invalid => ErrorCode::Unauthenticated,
@@ -287,7 +286,7 @@ fn unauthenticated(error: &Unauthenticated) -> async_graphql::Response {
     async_graphql::Response::from_errors(vec![failure(code, error.to_string(), None)])
 }
 
-fn wants_socket(headers: &HeaderMap) -> bool {
+pub(super) fn wants_socket(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 

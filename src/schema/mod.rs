@@ -257,7 +257,7 @@ struct BudgetQuery;
 
 #[Object]
 impl BudgetQuery {
-    /// This caller's budget; null where none is kept. Anonymous callers have one for each address, signed-in ones for each account.
+    /// This caller's budget. Anonymous callers have one for each address, signed-in ones for each account.
     async fn rate_limit(&self, ctx: &Context<'_>) -> Option<RateLimit> {
         let (budget, began_at) = ctx.scope().budget();
         let budget = budget?;

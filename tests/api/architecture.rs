@@ -123,7 +123,9 @@ fn each_library_stays_behind_its_fence() {
     only(
         "async_graphql",
         |code| code.contains("async_graphql"),
-        |source| SHOWN.contains(&source.file()) || ["graphql", "schema", "http"].contains(&source.module()),
+        |source| {
+            SHOWN.contains(&source.file()) || ["graphql", "schema", "operations", "http"].contains(&source.module())
+        },
     );
     only("axum", |code| code.contains("axum"), |source| ["http", "app"].contains(&source.module()));
     only("sea_orm", |code| code.contains("sea_orm"), |source| !["model.rs", "filter.rs"].contains(&source.file()));
@@ -152,7 +154,7 @@ fn failures_are_handled_and_not_unwrapped() {
 
 /// A part of the house and whom it may know. What is not in the list is told by
 /// [`every_part_knows_only_whom_it_may`].
-const KNOWS: [(&str, &str); 35] = [
+const KNOWS: [(&str, &str); 36] = [
     // Leaves.
     ("buckets", ""),
     ("clock", ""),
@@ -197,7 +199,12 @@ const KNOWS: [(&str, &str); 35] = [
         "auth buckets clock connection error events idempotency ids lifecycle money network page realtime schema wallet",
     ),
     ("schema", "accounts auth claims db error events graphql ids jobs lifecycle notifications realtime wallet"),
-    ("http", "auth backoff clock db demo error events graphql ids lifecycle migrations network realtime schema"),
+    // From a document to its answer: below every transport, so that any server may have it.
+    ("operations", "auth backoff clock db error events graphql ids realtime schema"),
+    (
+        "http",
+        "auth backoff clock db demo error events graphql ids lifecycle migrations network operations realtime schema",
+    ),
     // What nodes tell each other of their callers.
     ("gossip", "auth graphql lifecycle realtime"),
     // The process.
@@ -210,7 +217,7 @@ const KNOWS: [(&str, &str); 35] = [
     (
         "app",
         "accounts auth claims clock config db descriptors error events gossip graphql http idempotency ids jobs lifecycle \
-         migrations notifications realtime retention schema telemetry wallet",
+         migrations notifications operations realtime retention schema telemetry wallet",
     ),
 ];
 
@@ -256,6 +263,22 @@ fn what_domains_show_is_one_layer_above_what_they_do() {
 
 fn is_graphql_of_a_domain(source: &Source) -> bool {
     DOMAINS.contains(&source.module()) && SHOWN.contains(&source.file())
+}
+
+#[test]
+fn every_subscription_answers_by_the_one_helper_and_asks_for_no_mode() {
+    let what = |code: &str| ["Source::Group", "Source::One", "Source::Own"].iter().any(|mode| code.contains(mode));
+    let may = |source: &Source| source.path == "src/graphql/subscriptions.rs" || source.module() == "operations";
+    only("the source of a subscription's events", what, may);
+    let home = |source: &Source| ["src/realtime/hub.rs", "src/realtime/follower.rs"].contains(&source.path.as_str());
+    only("the broadcast channel", |code| code.contains("broadcast::") || code.contains("BroadcastStream"), home);
+    let mut streams = 0;
+    for source in sources("src").iter().filter(|source| DOMAINS.contains(&source.module())) {
+        let roots = source.code.matches("-> Result<impl Stream<").count();
+        assert_eq!(source.code.matches("events(ctx, after, interest, ").count(), roots, "{}", source.path);
+        streams += roots;
+    }
+    assert!(streams >= 5, "the reader of sources finds {streams}");
 }
 
 #[test]

@@ -42,16 +42,13 @@ use self::subscription::Subscription;
 use super::{
     graphql::{encode, respond},
     negotiation::MediaType,
-    operations::Ready,
     router::Web,
     websocket::NoSeat,
 };
 use crate::{
-    auth::{
-        actor::{Actor, Origin},
-        revocations::Watch,
-    },
+    auth::{actor::Origin, revocations::Watch},
     graphql::{classify::code, errors::ErrorCode, limits::failure, subscriptions::Resume},
+    operations::{Ready, Requester},
 };
 
 pub mod metrics;
@@ -147,11 +144,7 @@ pub async fn open(web: &Web, opening: Opening) -> Response {
             return response;
         }
     };
-    let expires_at = match origin.actor {
-        Actor::User(principal) => Some(principal.expires_at),
-        Actor::Anonymous | Actor::System => None,
-    };
-    let forbidden = subscription::forbidden(web.sockets.clock().clone(), expires_at, watch);
+    let forbidden = Requester::new(origin, watch).forbidden(web.sockets.clock());
     let log = web.hub.log().clone();
     let heartbeat = std::time::Duration::from_millis(settings.ping_interval_ms.get());
     let kept = (seat, listening);
