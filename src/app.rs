@@ -287,6 +287,7 @@ impl App {
             readiness: Arc::default(),
             proxies: Arc::clone(&proxies),
             site: Arc::new(site(&config)),
+            stock_mount: config.http.stock_mount,
             has_operators: config.telemetry.metrics_listen()?.is_some(),
         };
         let connections = Connections::new(connection_limits(&config), proxies);

@@ -107,6 +107,7 @@ pub struct HttpSettings {
     #[serde(deserialize_with = "choice")]
     pub proxy_header: ProxyHeader,
     pub playground: bool,
+    pub stock_mount: bool,
     pub connections: u32,
     pub connections_per_address: u32,
     pub head_timeout_ms: u64,
@@ -595,7 +596,7 @@ mod tests {
     fn the_embedded_files_are_usable() {
         for (environment, playground) in [(Environment::Development, true), (Environment::Production, false)] {
             let config = Config::layered(environment, &[]).expect("usable");
-            assert_eq!(config.http.playground, playground);
+            assert_eq!((config.http.playground, config.http.stock_mount), (playground, playground));
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The only layer that knows axum. [`router`] puts the routes together; [`server`] accepts connections, as many as
 //! [`connections`] allows, over [`tls`] if there is a certificate; [`client_address`] says whose they are behind a proxy. What a document is answered with is
-//! [`operations`](crate::operations)' affair, whatever transport it came by.
+//! [`operations`](crate::operations)' affair, whatever transport it came by; [`stock`] mounts async-graphql-axum over the same.
 //! [`origins`] says which web pages may call, and [`cors`] tells their browsers. [`pages`] and [`assets`] are what a
 //! browser is shown.
 
@@ -26,6 +26,7 @@ pub mod router;
 mod schema_files;
 pub mod server;
 mod socket_backend;
+mod stock;
 pub mod streams;
 pub mod tls;
 pub mod websocket;

@@ -34,7 +34,7 @@ use super::{
     negotiation::{MediaType, negotiate},
     origins::Origins,
     pages::{self, Site},
-    schema_files,
+    schema_files, stock,
     streams::{self, Opening, Transport},
     websocket::Sockets,
 };
@@ -82,6 +82,8 @@ pub struct Web {
     pub proxies: Arc<Proxies>,
     /// What the pages say of this server.
     pub site: Arc<Site>,
+    /// Whether async-graphql-axum's handlers are mounted as well.
+    pub stock_mount: bool,
     /// Whether those who run the service have a listener of their own, which alone answers `/metrics` then.
     pub has_operators: bool,
 }
@@ -93,10 +95,13 @@ pub fn router(web: Web) -> Router {
     } else {
         Router::new()
     };
+    let stock =
+        if web.stock_mount { Router::new().route("/stock/graphql", any(stock::endpoint)) } else { Router::new() };
     let figures = if web.has_operators { Router::new() } else { Router::new().route("/metrics", get(health::metrics)) };
     Router::new()
         .merge(assets)
         .merge(figures)
+        .merge(stock)
         .route("/", get(pages::home))
         .route("/graphql", any(endpoint))
         .merge(schema_files::routes())

@@ -10,8 +10,8 @@
 //! their end unheard, and count against the limit until then. A panic of a stream is that operation's `error` and
 //! nobody else's.
 //!
-//! Own code: the stock socket silently replaces a duplicate id, never sends `error`, has no limit, and a panic in a
-//! resolver ends it.
+//! Own code: async-graphql's socket silently replaces a duplicate id and never sends `error`, a panic in a resolver ends it,
+//! and so does its end a mutation that runs.
 
 use std::{any::Any, collections::HashSet, future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
