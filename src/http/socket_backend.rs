@@ -88,7 +88,7 @@ impl SocketBackend for Operations {
             }
             Admitted::Ready(ready) if ready.kind == OperationType::Subscription => {
                 let operations = self.clone();
-                access.admitted(ready.name(), ready.kind, &ready.budget);
+                access.admitted(&ready);
                 let name = "connection_init payload.after";
                 let resume = match position {
                     Position::Absent => None,
@@ -119,7 +119,7 @@ impl SocketBackend for Operations {
                     OperationType::Query | OperationType::Subscription => OperationKind::Query,
                 };
                 let operations = self.clone();
-                access.admitted(ready.name(), ready.kind, &ready.budget);
+                access.admitted(&ready);
                 let answer = async move {
                     let (response, budget) = operations.run(ready, &request_id).await;
                     access.answered(&response, budget.cost);

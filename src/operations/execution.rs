@@ -3,7 +3,7 @@
 //! In its caller's share of the database, on the replica where that may answer, within the time limit, with panics caught;
 //! every error gets its code, and what the answer did not use of its price is given back.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use async_graphql::{Request, Response, ServerError, parser::types::OperationType};
 use futures_util::FutureExt;
@@ -48,7 +48,8 @@ impl Operations {
         let (payer, ceiling, reserved) = (ready.payer, ready.prepared.cost, ready.budget);
         let (root_fields, efforts) = (ready.prepared.root_fields.clone(), ready.prepared.efforts.clone());
         let receipt = (kind == OperationType::Mutation).then(Arc::<Receipt>::default);
-        let execution = AssertUnwindSafe(self.execute_in_share(ready, receipt.clone())).catch_unwind();
+        // Pinned where it is made: an execution is tens of KiB, and each time that it is handed on by value it is copied.
+        let execution = pin!(AssertUnwindSafe(self.execute_in_share(ready, receipt.clone())).catch_unwind());
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(fault))) => {
@@ -88,7 +89,7 @@ impl Operations {
             metrics::counter!("lancewire_operations_rejected_total", "reason" => "share").increment(1);
             return Ok(Response::from_errors(vec![too_many()]));
         };
-        member.run(self.execute(ready, receipt)).await
+        member.run(pin!(self.execute(ready, receipt))).await
     }
 
     /// Reads all of a public query on the replica, if there is one that may answer; else, or if it fails half way, on

@@ -149,6 +149,11 @@ impl Ready {
         self.prepared.operation_name.as_deref()
     }
 
+    /// What its document is called in the log.
+    pub(crate) fn document_hash(&self) -> &Arc<str> {
+        &self.prepared.document_hash
+    }
+
     /// The first root field, for metrics.
     fn field(&self) -> String {
         self.prepared.root_fields.first().cloned().unwrap_or_default()

@@ -102,6 +102,36 @@ async fn one_address_holds_so_many_connections_and_others_are_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_comes_so_fast_and_others_are_served() {
+    let app = sqlite("[http]\nrequests_per_second = 2\ntrusted_proxies = [\"127.0.0.9\"]").await;
+    // Ten seconds' worth at once: the connection, nineteen requests on it, and one that is told to wait.
+    let mut pipeline = connect(app.addr, 2).await;
+    let requests = "GET /health/live HTTP/1.1\r\nhost: here\r\n\r\n".repeat(400);
+    pipeline.write_all(requests.as_bytes()).await.expect("sends");
+    let mut answers = Vec::new();
+    // The end, or a reset, since it does not read what came after.
+    while soon(pipeline.read_buf(&mut answers)).await.is_ok_and(|read| read > 0) {}
+    let answers = String::from_utf8_lossy(&answers).to_lowercase();
+    let (served, refused) = (answers.matches("http/1.1 200 ").count(), answers.matches("http/1.1 429 ").count());
+    // What comes back meanwhile may let one or two more through.
+    assert!((19..400).contains(&served) && refused == 1, "{served} {refused}: {answers}");
+    let (_, last) = answers.split_once("http/1.1 429 ").expect("the refusal");
+    assert!(last.contains("retry-after: 1\r\n") && last.contains("connection: close\r\n"), "{last}");
+    assert!(
+        last.contains("\"code\":\"rate_limited\"") && last.contains("too many requests from your address"),
+        "{last}"
+    );
+    let closed = async { while ask(connect(app.addr, 2).await, "/health/live").await.0 != 0 {} };
+    soon(closed).await;
+    assert_eq!(ask(connect(app.addr, 3).await, "/health/live").await.0, 200, "another address");
+    // A proxy brings everybody; a client behind it is counted by its own address.
+    for _ in 0..30 {
+        assert_eq!(ask(connect(app.addr, 9).await, "/health/live").await.0, 200);
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_who_hold_all_connections_keep_no_probe_out() {
     let settings =
         "[http]\nconnections = 16\nconnections_per_address = 1000\n[telemetry]\nmetrics_listen = \"127.0.0.1:0\"";
