@@ -36,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-pub fn router(lancewire: &App) -> Router {
+pub(crate) fn router(lancewire: &App) -> Router {
     let bare = lancewire.services.schema();
     Router::new()
         .route("/", get(|| async { "An application with a marketplace in it.\n" }))

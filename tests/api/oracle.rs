@@ -6,7 +6,7 @@
 //! leave to the server, or the library does in its own way: statuses, envelopes, `error` in place of `next`, and
 //! `extensions.cursor`, which a repeated mutation has no reason to name.
 
-use lancewire::seed::seed;
+use lancewire::{events::EventKind, seed::seed};
 use reqwest::{Method, header::ACCEPT};
 use serde_json::{Value, json};
 
@@ -73,11 +73,12 @@ struct Watchers {
 impl Watchers {
     async fn begin(app: &TestApp, token: Option<&str>, query: &str, after: Option<&str>) -> Self {
         let hub = &app.app.services.hub;
-        let before = (hub.sections(), hub.followers());
+        let listeners = || EventKind::ALL.iter().map(|kind| hub.listeners(*kind)).sum::<usize>();
+        let before = (listeners(), hub.followers());
         let sockets =
             [Socket::connect_to(app.addr, OURS, token).await, Socket::connect_to(app.addr, STOCK, token).await];
         let ids = [0, 1].map(|side: usize| sockets[side].subscribe(query, json!({ "after": after })));
-        until("both watch", || (hub.sections(), hub.followers()) == (before.0 + 1, before.1 + 1)).await;
+        until("both watch", || (listeners(), hub.followers()) == (before.0 + 1, before.1 + 1)).await;
         Self { sockets, ids }
     }
 
