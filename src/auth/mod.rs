@@ -7,7 +7,6 @@
 //! [`revocations`]. Used by `accounts` (which owns the users) and by `http`.
 
 pub mod actor;
-pub mod attempts;
 pub(crate) mod authorization;
 mod hash_memory;
 pub mod keys;
@@ -16,5 +15,5 @@ pub mod passwords;
 pub mod revocations;
 pub mod rotation;
 pub mod sessions;
-pub mod sign_ups;
+pub mod settings;
 pub mod tokens;

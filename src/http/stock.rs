@@ -17,6 +17,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -45,8 +46,9 @@ use super::{
     graphql::{Refusal, discard_little, is_json, read_body, respond},
     middleware,
     negotiation::MediaType,
-    origins::Target,
-    router::{Web, unauthenticated, wants_socket},
+    origins::{Origins, Target},
+    router::{unauthenticated, wants_socket},
+    state::GraphqlState,
     websocket::{Counted, Credential, NoSeat, SUBPROTOCOL, Seat, crowded, refusal, stopping},
 };
 use crate::{
@@ -70,20 +72,21 @@ const UNAVAILABLE: Close = (1013, "The token cannot be looked at now");
 
 /// `/stock/graphql` in both its forms.
 pub(super) async fn endpoint(
-    State(web): State<Web>,
+    State(state): State<GraphqlState>,
+    State(origins): State<Arc<Origins>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let client = web.proxies.client(peer.ip(), request.headers());
+    let client = state.proxies.client(peer.ip(), request.headers());
     if wants_socket(request.headers()) {
         let (mut parts, _) = request.into_parts();
-        return upgrade(&web, client, &mut parts).await;
+        return upgrade(&state, &origins, client, &mut parts).await;
     }
-    answer(&web, client, request).await.unwrap_or_else(|refusal| refusal.respond(MediaType::GraphqlResponse))
+    answer(&state, client, request).await.unwrap_or_else(|refusal| refusal.respond(MediaType::GraphqlResponse))
 }
 
 /// A query or mutation by POST.
-async fn answer(web: &Web, client: IpAddr, request: Request) -> Result<Response, Refusal> {
+async fn answer(state: &GraphqlState, client: IpAddr, request: Request) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
     let request_id = middleware::request_id(&parts);
     if parts.method != Method::POST {
@@ -98,34 +101,34 @@ async fn answer(web: &Web, client: IpAddr, request: Request) -> Result<Response,
         classify(&mut refused, &request_id);
         respond(refused, MediaType::GraphqlResponse)
     };
-    if let Err(stopped) = web.operations.look(authorization, client) {
+    if let Err(stopped) = state.operations.look(authorization, client) {
         discard_little(&parts.headers, body).await;
         return Ok(refused(match *stopped {
             Stopped::Unauthenticated(error) => unauthenticated(&error),
             Stopped::Refused(refused, ..) => refused,
         }));
     }
-    let body = read_body(&parts.headers, body, web.max_body_bytes);
-    let Ok(body) = timeout(web.body_timeout, body).await else { return Ok(middleware::too_slow()) };
+    let body = read_body(&parts.headers, body, state.max_body_bytes);
+    let Ok(body) = timeout(state.body_timeout, body).await else { return Ok(middleware::too_slow()) };
     let body = body?;
-    let requester = match web.operations.authenticate(authorization).await {
+    let requester = match state.operations.authenticate(authorization).await {
         Ok(actor) => Requester::new(Origin { actor, address: client }, None),
         Err(error) => return Ok(refused(unauthenticated(&error))),
     };
     // One answer: who asks for many opens a socket, which has a seat.
     parts.headers.remove(header::ACCEPT);
-    let mut handler = GraphQL::new(web.operations.executor(requester, 1));
+    let mut handler = GraphQL::new(state.operations.executor(requester, 1));
     let Ok(response) = handler.call(Request::from_parts(parts, Body::from(body))).await;
     Ok(response)
 }
 
 /// Answers a request for a WebSocket.
-async fn upgrade(web: &Web, client: IpAddr, parts: &mut Parts) -> Response {
+async fn upgrade(state: &GraphqlState, origins: &Origins, client: IpAddr, parts: &mut Parts) -> Response {
     let target = parts.extensions.remove::<Target>().unwrap_or_default();
-    if !web.origins.admit(&parts.headers, &target) {
+    if !origins.admit(&parts.headers, &target) {
         return refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden, "This origin may not open sockets");
     }
-    let seat = match web.sockets.seat(client, Counted::socket) {
+    let seat = match state.sockets.seat(client, Counted::socket) {
         Ok(seat) => seat,
         Err(NoSeat::Stopping) => return stopping(),
         Err(NoSeat::Full) => return crowded(),
@@ -146,10 +149,10 @@ async fn upgrade(web: &Web, client: IpAddr, parts: &mut Parts) -> Response {
         Ok(upgrade) => upgrade,
         Err(refused) => return refused.into_response(),
     };
-    let settings = web.sockets.settings();
+    let settings = state.sockets.settings();
     let size = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX);
     let largest = size(settings.max_message_bytes.get());
-    let (queue, web) = (size(settings.queue_bytes.get()), web.clone());
+    let (queue, state) = (size(settings.queue_bytes.get()), state.clone());
     upgrade
         .protocols([SUBPROTOCOL])
         .read_buffer_size(4 * 1024)
@@ -159,20 +162,20 @@ async fn upgrade(web: &Web, client: IpAddr, parts: &mut Parts) -> Response {
         .max_frame_size(largest)
         .on_upgrade(move |socket| async move {
             // axum's own task has no owner: this one has.
-            let lifecycle = web.lifecycle.clone();
-            let _ = lifecycle.spawn(serve(web, client, seat, (socket, protocol), credential)).await;
+            let lifecycle = state.sockets.lifecycle().clone();
+            let _ = lifecycle.spawn(serve(state, client, seat, (socket, protocol), credential)).await;
         })
 }
 
 /// One socket, from its 101 to its last frame.
 async fn serve(
-    web: Web,
+    state: GraphqlState,
     client: IpAddr,
     seat: Seat,
     (socket, protocol): (WebSocket, GraphQLProtocol),
     credential: Credential,
 ) {
-    let settings = web.sockets.settings().clone();
+    let settings = state.sockets.settings().clone();
     let (mut sink, messages) = socket.split();
     let (begun, begins) = oneshot::channel();
     let too_many = CancellationToken::new();
@@ -188,8 +191,8 @@ async fn serve(
         }
     });
     let anonymous = Requester::anonymous(client);
-    let executor = web.operations.executor(anonymous, settings.operations_per_socket.get());
-    let operations = web.operations.clone();
+    let executor = state.operations.executor(anonymous, settings.operations_per_socket.get());
+    let operations = state.operations.clone();
     let serving = GraphQLWebSocket::new_with_pair(&mut sink, messages, executor, protocol)
         .on_connection_init(move |payload| async move {
             let of_payload = payload.as_object().map_or(Credential::Absent, Credential::from_payload);
@@ -210,7 +213,7 @@ async fn serve(
     let close = tokio::select! {
         // First, so that a busy socket is not kept open.
         biased;
-        close = watch(&web, seat, begins) => Some(close),
+        close = watch(&state, seat, begins) => Some(close),
         () = serving => too_many.is_cancelled().then_some(TOO_MANY_MESSAGES),
     };
     if let Some((code, reason)) = close {
@@ -238,8 +241,8 @@ async fn requester(operations: &Operations, credential: Credential, client: IpAd
 }
 
 /// Completes when the socket must be closed, and says how.
-async fn watch(web: &Web, mut seat: Seat, begins: oneshot::Receiver<Result<Requester, Close>>) -> Close {
-    let settings = web.sockets.settings();
+async fn watch(state: &GraphqlState, mut seat: Seat, begins: oneshot::Receiver<Result<Requester, Close>>) -> Close {
+    let settings = state.sockets.settings();
     let init_timeout = Duration::from_millis(settings.init_timeout_ms.get());
     let known = tokio::select! {
         biased;
@@ -258,7 +261,7 @@ async fn watch(web: &Web, mut seat: Seat, begins: oneshot::Receiver<Result<Reque
     {
         return TOO_MANY_SOCKETS;
     }
-    let mut forbidden = requester.forbidden(web.sockets.clock());
+    let mut forbidden = requester.forbidden(state.sockets.clock());
     loop {
         tokio::select! {
             biased;

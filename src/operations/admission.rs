@@ -16,10 +16,8 @@ use crate::{
         revocations::Watch,
         sessions::Unauthenticated,
     },
-    graphql::{
-        budget::{self, Budget, Caller, Payer},
-        limits::reading_cost,
-    },
+    graphql::limits::{reading_cost, unpaid},
+    limits::budgets::{self, Budget, Caller, Payer},
     schema::SINGLE_MUTATIONS,
 };
 
@@ -33,9 +31,9 @@ fn payer(origin: &Origin, root_fields: &[String]) -> Payer {
     }
 }
 
-fn refuse(refused: &budget::Refused) -> Admitted {
+fn refuse(refused: &budgets::Refused) -> Admitted {
     metrics::counter!("lancewire_operations_rejected_total", "reason" => "budget").increment(1);
-    Admitted::Refused(Box::new(Response::from_errors(vec![refused.error()])), refused.budget())
+    Admitted::Refused(Box::new(Response::from_errors(vec![unpaid(refused)])), refused.budget())
 }
 
 impl Operations {
@@ -64,7 +62,7 @@ impl Operations {
         };
         if let Err(refused) = refused {
             metrics::counter!("lancewire_operations_rejected_total", "reason" => "budget").increment(1);
-            let (response, user) = (Response::from_errors(vec![refused.error()]), known.ok().flatten());
+            let (response, user) = (Response::from_errors(vec![unpaid(&refused)]), known.ok().flatten());
             return Err(Box::new(Stopped::Refused(response, refused.budget(), user)));
         }
         known.map(drop).map_err(|error| Box::new(Stopped::Unauthenticated(error)))

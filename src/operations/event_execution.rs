@@ -20,9 +20,10 @@ use crate::{
     error::Fault,
     events::Hearing,
     graphql::{
-        budget::Budget, classify::classify, context::Scope, errors::ErrorCode, language::ForEvents, limits::failure,
+        classify::classify, context::Scope, errors::ErrorCode, language::ForEvents, limits::failure,
         subscriptions::Source,
     },
+    limits::budgets::Budget,
     realtime::{Delivery, EXECUTION, Executed, Execution, POINT, Received, Together},
     schema::{Loads, Schema},
 };

@@ -19,7 +19,6 @@ use crate::{
     error::Fault,
     events::{Mark, Point},
     graphql::{
-        budget::Budget,
         classify::{classify, is_request_error},
         context::Scope,
         errors::ErrorCode,
@@ -27,6 +26,7 @@ use crate::{
         loader::Batches,
         returned::charge,
     },
+    limits::budgets::Budget,
     schema::{Schema, is_public_read},
 };
 

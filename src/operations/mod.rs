@@ -1,6 +1,6 @@
 //! Runs operations, whatever transport they came by: the application, below HTTP.
 //!
-//! The one path from a document to its answer: read and weigh it (`graphql::language`), charge the caller (`graphql::budget`),
+//! The one path from a document to its answer: read and weigh it (`graphql::language`), charge the caller (`limits::budgets`),
 //! give it a scope and loaders, execute it within the time limit with panics caught, and give every error its code. Knows no
 //! transport and no HTTP library.
 //!
@@ -44,12 +44,12 @@ use crate::{
     },
     events::EventLog,
     graphql::{
-        budget::{Budget, Budgets, Caller, Payer},
         language::{Documents, Prepared, SentVariables},
         limits::Limits,
         loader::Batches,
     },
     ids::{Ids, RequestId, UserId},
+    limits::budgets::{Budget, Budgets, Caller, Payer},
     schema::{Schema, Services},
 };
 

@@ -19,7 +19,8 @@ pub mod model;
 pub mod sandbox;
 pub mod seal;
 pub mod service;
+pub mod settings;
 pub mod verify;
 
-pub use error::WalletError;
+pub use error::{HoldError, InsufficientFunds, WalletError};
 pub use service::Wallets;

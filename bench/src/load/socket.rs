@@ -24,7 +24,7 @@ pub enum Protocol {
     Stock,
     /// Engine.IO 4 and Socket.IO 5.
     SocketIo,
-    /// Whoever is connected gets everything.
+    /// Every connection gets every event.
     Plain,
 }
 
