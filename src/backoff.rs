@@ -3,6 +3,9 @@
 //! Everybody who lost the same database or the same bus lost it at the same moment. Pauses of fixed lengths would bring
 //! all of them back at the same moments too, so each is drawn at random from the upper half of its length. The
 //! randomness is handed in, as everywhere ([`Ids`]).
+//!
+//! Own code: the crates for it (`backon`, `backoff`) draw from a generator of their own, which the simulations could not
+//! seed, and wrap the whole call, where our loops wait for other things beside the pause.
 
 use std::time::Duration;
 

@@ -5,11 +5,9 @@
 //! `job_01j9zt5e9qf6sbf0yxv6xg5k8m`). An id of one type never parses as another, so a claim's id handed in as a job's
 //! is found out before any query runs. Ids from one process never repeat and never run backwards.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
+use parking_lot::{Mutex, MutexGuard};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use uuid::Uuid;
 
@@ -206,9 +204,9 @@ impl Ids {
         u64::from_le_bytes(self.secret()).checked_rem(bound).unwrap_or_default()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while filling a buffer leaves the generator valid.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

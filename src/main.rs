@@ -4,7 +4,6 @@ use std::{
     io::Write,
     path::PathBuf,
     process::ExitCode,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -24,6 +23,7 @@ use lancewire::{
     schema, seed, telemetry,
     verify::examine,
 };
+use parking_lot::Mutex;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The real-time GraphQL API of a freelance marketplace.
@@ -223,7 +223,7 @@ async fn verify(config: Config, ids: Ids) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     let said = Mutex::new(None::<Instant>);
     let progress = |what: &str| {
-        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = said.lock();
         if said.is_none_or(|said| said.elapsed() >= TELL_EVERY) {
             eprintln!("lancewire: {:4} s: {what}", begun.elapsed().as_secs());
             *said = Some(Instant::now());

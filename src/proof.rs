@@ -1,7 +1,7 @@
-//! What a part of the house proves of its tables when `lancewire verify` asks.
+//! What a domain proves of its tables when `lancewire verify` asks.
 //!
-//! Each part that owns tables implements [`Part`] in its `verify.rs`; [`verify`](crate::verify) calls all of them on one
-//! snapshot and knows none of their tables. Leaf but for the database and the log.
+//! Each domain implements [`Part`] in its `verify.rs`; [`verify`](crate::verify) calls all of them on one
+//! snapshot and knows none of their tables. Knows the database and the log.
 
 use sea_orm::prelude::async_trait::async_trait;
 
@@ -42,12 +42,12 @@ impl Report {
 /// Is told what is looked at.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 
-/// A part's share of the proof. All of it reads one snapshot and writes nothing.
+/// A domain's share of the proof. All of it reads one snapshot and writes nothing.
 #[async_trait]
 pub trait Part: Sync {
     /// Invariants, each with the query for what breaks it: rows of `subject` (an id or NULL) and `detail` (a text). The
     /// words that `verify` replaces are `{true}`, `{false}`, `{nobody}` and `{forgotten}`.
-    fn checks(&self, backend: Backend) -> Vec<(&'static str, String)>;
+    fn checks(&self) -> Vec<(&'static str, String)>;
 
     /// What [`Part::events_agree`] proves; none if the part records no events.
     fn agreement(&self) -> Option<&'static str> {

@@ -11,6 +11,8 @@
 //! expanded, and by that keeps older programs away. Names begin with the date and a number, in order: they are
 //! compared.
 
+#![expect(unreachable_pub, reason = "each step is a module of its own that this file alone takes")]
+
 pub use sea_orm_migration::prelude::*;
 
 pub mod compat;

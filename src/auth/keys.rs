@@ -30,8 +30,13 @@ use ed25519_dalek::{
     SigningKey,
     pkcs8::{DecodePrivateKey, EncodePrivateKey, spki::der::pem::LineEnding},
 };
-use jsonwebtoken::{DecodingKey, EncodingKey};
-use serde_json::{Value, json};
+use jsonwebtoken::{
+    DecodingKey, EncodingKey,
+    jwk::{
+        AlgorithmParameters, CommonParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, OctetKeyPairParameters,
+        OctetKeyPairType, PublicKeyUse,
+    },
+};
 use zeroize::Zeroizing;
 
 use crate::ids::Ids;
@@ -124,6 +129,24 @@ struct VerifyingPart {
     x: String,
 }
 
+impl VerifyingPart {
+    fn jwk(&self, kid: &str) -> Jwk {
+        Jwk {
+            common: CommonParameters {
+                public_key_use: Some(PublicKeyUse::Signature),
+                key_algorithm: Some(KeyAlgorithm::EdDSA),
+                key_id: Some(kid.to_owned()),
+                ..CommonParameters::default()
+            },
+            algorithm: AlgorithmParameters::OctetKeyPair(OctetKeyPairParameters {
+                key_type: OctetKeyPairType::OctetKeyPair,
+                curve: EllipticCurve::Ed25519,
+                x: self.x.clone(),
+            }),
+        }
+    }
+}
+
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kids: Vec<_> = self.verifying.keys().collect();
@@ -170,15 +193,8 @@ impl Keyring {
     }
 
     /// The public keys as a JWK Set (RFC 7517; Ed25519 as RFC 8037 has it), safe to publish.
-    pub fn jwks(&self) -> Value {
-        let keys: Vec<_> = self
-            .verifying
-            .iter()
-            .map(|(kid, part)| {
-                json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": part.x })
-            })
-            .collect();
-        json!({ "keys": keys })
+    pub fn jwks(&self) -> JwkSet {
+        JwkSet { keys: self.verifying.iter().map(|(kid, part)| part.jwk(kid)).collect() }
     }
 
     /// The public keys by their ids.
@@ -286,6 +302,8 @@ fn make_private_dir(dir: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::clock::Clock;
 
@@ -311,7 +329,7 @@ mod tests {
             "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "2026-01",
             "x": "Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE",
         }]});
-        assert_eq!(keyring.jwks(), expected);
+        assert_eq!(serde_json::to_value(keyring.jwks()).expect("JSON"), expected);
         assert_eq!(format!("{keyring:?}"), r#"Keyring { signing: "2026-01", verifying: ["2026-01"], .. }"#);
     }
 
@@ -351,7 +369,7 @@ mod tests {
         for _ in 0..20 {
             let dir = tempfile::tempdir().expect("makes a directory");
             let dir = &dir.path().join("keys");
-            let sets: Vec<Value> = std::thread::scope(|scope| {
+            let sets: Vec<JwkSet> = std::thread::scope(|scope| {
                 let start = |seed| {
                     let ids = Ids::seeded(Clock::system(), seed);
                     let load = move || Keyring::load(dir, None, KeyPolicy::CreateIfMissing, &ids);
@@ -360,7 +378,7 @@ mod tests {
                 let starting: Vec<_> = (0..8).map(start).collect();
                 starting.into_iter().map(|thread| thread.join().expect("ends")).collect()
             });
-            assert_eq!(sets[0]["keys"].as_array().map(Vec::len), Some(1));
+            assert_eq!(sets[0].keys.len(), 1);
             assert!(sets.iter().all(|set| *set == sets[0]), "{sets:?}");
         }
     }

@@ -5,11 +5,9 @@
 //! the same order as everything else: what is committed after the end of a session is not delivered to its sockets.
 //! In memory: a restart closes the sockets anyway.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::{SessionId, UserId};
@@ -65,7 +63,7 @@ impl Revocations {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Watched>>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+        self.watched.lock()
     }
 }
 

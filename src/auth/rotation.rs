@@ -16,13 +16,9 @@
 //! A folder that cannot be read, or a database that is away, changes nothing: the keys stay as they are, and the log says
 //! why once.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
@@ -237,7 +233,7 @@ impl Rotation {
 
     /// Says something once, until there is something else to say.
     fn say(&self, line: String) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.said.lock();
         if said.as_deref().unwrap_or_default() != line {
             if !line.is_empty() {
                 tracing::warn!("{line}");

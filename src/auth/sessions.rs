@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
+use jsonwebtoken::jwk::JwkSet;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -157,7 +158,7 @@ impl Sessions {
     }
 
     /// The public keys that verify access tokens (RFC 7517).
-    pub fn jwks(&self) -> serde_json::Value {
+    pub fn jwks(&self) -> JwkSet {
         self.tokens.jwks()
     }
 

@@ -22,15 +22,13 @@
 //! second early merely refreshes. `nbf` has [`NOT_BEFORE_LEEWAY`]: a token issued by one machine must work at once on
 //! another whose clock runs a little behind, and accepting it early gives nobody anything.
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta};
-use jsonwebtoken::{Algorithm, Header, Validation};
+use jsonwebtoken::{Algorithm, Header, Validation, jwk::JwkSet};
 use moka::sync::Cache;
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -175,13 +173,13 @@ impl AccessTokens {
 
     /// Signs and verifies with other keys from now on. Tokens of keys that are not among them are refused at once.
     pub fn use_keys(&self, keyring: Keyring) {
-        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.keys.write();
         *keys = Keys { keyring: Arc::new(keyring), generation: keys.generation + 1 };
     }
 
     fn keys(&self) -> Keys {
         // One value is exchanged for another: both are whole.
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.keys.read().clone()
     }
 
     /// A token for `user` in `session`, good from now on for the set lifetime, and no longer than until `session_ends_at`.
@@ -259,7 +257,7 @@ impl AccessTokens {
     }
 
     /// The public keys that verify these tokens, for `/.well-known/jwks.json`.
-    pub fn jwks(&self) -> serde_json::Value {
+    pub fn jwks(&self) -> JwkSet {
         self.keyring().jwks()
     }
 }
@@ -428,7 +426,8 @@ mod tests {
             let unsigned = format!("{head}.{}.", encode(&stage.claims()));
             assert_eq!(stage.tokens.verify(&unsigned), Err(TokenError::Invalid), "{alg}");
         }
-        let public = stage.tokens.jwks()["keys"][0]["x"].as_str().expect("has x").to_owned();
+        let set = serde_json::to_value(stage.tokens.jwks()).expect("JSON");
+        let public = set["keys"][0]["x"].as_str().expect("has x").to_owned();
         let raw = URL_SAFE_NO_PAD.decode(&public).expect("is base64");
         let mut header = header();
         header.alg = Algorithm::HS256;

@@ -1,42 +1,29 @@
 //! The database: its pools, transactions that retry, and the doorbell.
 //!
-//! Owns how connections are opened ([`connect`]) and given out ([`pool`]), what is known of the database's health
-//! ([`watch`], [`writes`]) and how a transaction runs; knows no table but that of commit marks, by which [`replica`]
-//! tells whether somebody's own writes can be seen. `SQLite` gets one writing connection (`BEGIN IMMEDIATE`, so that a
-//! transaction holds the write lock before it reads) and a pool of read-only ones; `PostgreSQL` gets one pool at READ
+//! Knows no table but those of commit marks and of itself. `SQLite` gets one writing connection (`BEGIN IMMEDIATE`, so that
+//! a transaction holds the write lock before it reads) and a pool of read-only ones; `PostgreSQL` gets one pool at READ
 //! COMMITTED, where each decision is made on rows locked with `FOR UPDATE`. Both have a connection beside those for the
 //! event tail.
 //!
-//! A use case hands [`Db::transact`] a closure. It is run again, a bounded number of times, when the database says that
-//! only the moment was wrong (serialisation failure, deadlock, busy), so it must have no effect outside the
-//! transaction. After a commit that left events the helper rings the doorbell that wakes the event tail: nobody else
-//! does anything after a commit. One that fails is rolled back before its error is handed on. One whose future is dropped
-//! is rolled back unless it was committing; then the commit may be done, and its events are found like any others.
+//! - [`transaction`]: transactions and the writes that wait for their end; [`receipt`]: what they leave in the event log
+//! - [`pool`]: connections, how they are given out, and what stops a statement; [`share`]: a caller's part of them
+//! - [`connect`]: how connections are opened; [`grants`]: which rights they need
+//! - [`health`]: whether the database answers and takes writes
+//! - [`replica`]: a second database that answers public reads, behind [`ReadSource`]
+//! - [`points`]: where a simulation stops a use case
 //!
-//! On `SQLite` each statement is handed to the connection's thread and its answer handed back, which costs more than
-//! most statements do. Writes whose answer nobody needs therefore wait ([`Tx::later`]) and go over together with the
-//! next statement, or with the commit; so does the transaction's `BEGIN`. Rows that a transaction does not read again wait
-//! for its end on both databases ([`Tx::defer`]) and are written as one statement.
-//!
-//! Each `BEGIN` on `PostgreSQL` names its isolation level, and so does each connection for what runs outside of one: a
-//! server or a role with another default changes nothing here.
+//! Every part of the house that reads or writes holds a [`Db`].
 
 use std::{
-    future::Future,
-    ops::Deref,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, QueryTrait, Statement, Value,
-    prelude::async_trait::async_trait,
-};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement, Value};
 use tokio::sync::Notify;
 
 use crate::{
-    error::{AsDbError, DbErrorKind},
     ids::{Ids, UserId},
     lifecycle::Lifecycle,
 };
@@ -44,39 +31,34 @@ use crate::{
 mod connect;
 mod deferred;
 pub mod grants;
+mod health;
 pub mod points;
 mod pool;
+mod reader;
 pub mod receipt;
 pub mod replica;
 mod settings;
 pub mod share;
-mod standing;
-mod stop;
-mod watch;
-mod writes;
-
-use points::{Point, Points, Witness};
-use pool::{Common, Deadlines, Purpose};
-use receipt::{Arrivals, Left, Receipt};
-use replica::Snapshot;
-use share::ShareSizes;
-use writes::Writes;
+mod statement;
+mod transaction;
 
 pub use pool::{Pool, Transaction};
+pub use reader::{ReadSource, Reader};
 pub use settings::DatabaseSettings;
+pub use transaction::{Running, Tx};
+
+use health::Writes;
+use points::{Points, Witness};
+use pool::{Common, Deadlines, Purpose};
+use receipt::{Arrivals, Receipt};
+use share::ShareSizes;
+use statement::statement;
 
 /// How long an answer may take beyond the time that its statement may run for.
 const ON_THE_WAY: Duration = Duration::from_secs(2);
 /// How long the tail waits for an answer, whatever statements may take otherwise: all deliveries wait with it. A statement
 /// that the server still runs then is not undone: what it numbers stays numbered.
 const TAIL_ANSWER: Duration = Duration::from_secs(5);
-
-/// What the code relies on: each statement sees what was committed before it, and a row that was waited for is looked at
-/// anew. Decisions are made on locked rows.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
-
-/// Runs of one transaction before its error is handed to the caller.
-const ATTEMPTS: u32 = 10;
 
 /// Which of the two databases this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,15 +93,6 @@ struct Shared {
     marks: bool,
     writes: Writes,
     arrivals: Arrivals,
-}
-
-/// Where reads outside a transaction go.
-#[derive(Clone, Debug)]
-pub enum Reader {
-    /// The primary; each statement sees what is committed when it begins.
-    Pool(Pool),
-    /// One state of a replica, for all statements of one operation.
-    Snapshot(Arc<Snapshot>),
 }
 
 impl Db {
@@ -183,16 +156,10 @@ impl Db {
         ShareSizes::new(settings.max_connections, settings.caller_share_percent, one_pool)
     }
 
-    /// The same database with its reads answered from `snapshot`.
+    /// The same database with its reads answered by `source`.
     #[must_use]
-    pub fn at(&self, snapshot: Arc<Snapshot>) -> Self {
-        Self { reader: Arc::new(Reader::Snapshot(snapshot)), ..self.clone() }
-    }
-
-    /// The same database with `author`'s mark on each commit, where a replica may be read.
-    #[must_use]
-    pub fn on_behalf_of(&self, author: UserId) -> Self {
-        Self { author: self.shared.marks.then_some(author), ..self.clone() }
+    pub fn at(&self, source: Arc<impl ReadSource + 'static>) -> Self {
+        Self { reader: Arc::new(Reader::Elsewhere(source)), ..self.clone() }
     }
 
     /// The same database, which notes in `receipt` what its commits leave in the event log.
@@ -204,17 +171,6 @@ impl Db {
     /// The events that are waited for; for the tail, which comes to all of them.
     pub fn arrivals(&self) -> &Arrivals {
         &self.shared.arrivals
-    }
-
-    /// Whether commits are marked.
-    pub fn marks_commits(&self) -> bool {
-        self.shared.marks
-    }
-
-    /// How many of `user`'s commits are marked.
-    pub async fn commits_of(&self, user: UserId) -> Result<i64, DbErr> {
-        let statement = self.statement("SELECT commits FROM commit_marks WHERE user_id = ?", [user.into()]);
-        self.reader.query_one_raw(statement).await?.map_or(Ok(0), |row| row.try_get("", "commits"))
     }
 
     /// Which database this is.
@@ -282,25 +238,6 @@ impl Db {
         self.shared.common.statements.load(Ordering::Relaxed)
     }
 
-    /// Sets the gauges of the pools: connections that are open, and those of them that are in use.
-    pub fn report_pools(&self) {
-        let report = |name: &'static str, pool: &Pool| {
-            let (size, in_use) = pool.usage();
-            metrics::gauge!("lancewire_database_connections", "pool" => name).set(size);
-            metrics::gauge!("lancewire_database_connections_in_use", "pool" => name).set(in_use);
-        };
-        report("tail", &self.shared.tail);
-        match self.shared.backend {
-            Backend::Postgres => report("primary", &self.shared.writer),
-            Backend::Sqlite => {
-                report("writer", &self.shared.writer);
-                if let Reader::Pool(readers) = &*self.reader {
-                    report("readers", readers);
-                }
-            }
-        }
-    }
-
     /// The database's time, by its own clock: the one that all nodes share.
     pub async fn now(&self) -> Result<DateTime<Utc>, DbErr> {
         let sql = match self.shared.backend {
@@ -312,101 +249,6 @@ impl Db {
         DateTime::from_timestamp_millis(now).ok_or_else(|| DbErr::Custom("the database's time is no time".into()))
     }
 
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<(), DbErr> {
-        self.reader.query_one_raw(self.statement("SELECT 1", [])).await.map(drop)
-    }
-
-    /// Runs `work` in one transaction and commits if it succeeds; see the module for what it must not do.
-    pub async fn transact<T, E, W, F>(&self, work: W) -> Result<T, E>
-    where
-        W: Fn(Tx) -> F,
-        F: Future<Output = Result<T, E>>,
-        E: From<DbErr> + AsDbError,
-    {
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let error = match self.attempt(&work).await {
-                Ok((value, left)) => {
-                    if left {
-                        self.shared.common.doorbell.notify_one();
-                    }
-                    return Ok(value);
-                }
-                Err(error) => error,
-            };
-            let retry = error.as_db_error().is_some_and(|error| DbErrorKind::of(error) == DbErrorKind::Retry);
-            if !retry || attempt >= ATTEMPTS {
-                if let Some(error) = error.as_db_error() {
-                    self.shared.writes.note(self.shared.backend, error);
-                }
-                return Err(error);
-            }
-            metrics::counter!("lancewire_transaction_retries_total").increment(1);
-            // Up to 2, 4, 8 .. 256 ms, drawn at random so that two that collided do not collide again.
-            tokio::time::sleep(Duration::from_micros(self.shared.ids.below(1_000 << attempt.min(8)))).await;
-        }
-    }
-
-    /// Once. Says, too, whether it left anything in the event log.
-    async fn attempt<T, E, W, F>(&self, work: &W) -> Result<(T, bool), E>
-    where
-        W: Fn(Tx) -> F,
-        F: Future<Output = Result<T, E>>,
-        E: From<DbErr>,
-    {
-        let (writer, points) = (&self.shared.writer, &self.shared.common.points);
-        points.reach(Point::Begin).await;
-        let (transaction, waiting) = match self.shared.backend {
-            Backend::Sqlite => (writer.begin_by_first_statement().await?, vec![command("BEGIN IMMEDIATE")]),
-            Backend::Postgres => (writer.begin(BEGIN).await?, Vec::new()),
-        };
-        let running = Running {
-            transaction,
-            waiting: Mutex::new(waiting),
-            deferred: Mutex::default(),
-            left: Mutex::default(),
-            points: points.clone(),
-        };
-        let tx = Tx(Arc::new(running));
-        let outcome = match work(tx.clone()).await {
-            // With the deferred writes, so that the row is held for no longer than the end of the transaction takes.
-            Ok(value) => self.mark(&tx).await.map(|()| value).map_err(E::from),
-            Err(error) => Err(error),
-        };
-        let tx = Arc::into_inner(tx.0).ok_or_else(|| DbErr::Custom("the transaction outlived its closure".into()))?;
-        match outcome {
-            Ok(value) => {
-                // Before the commit, or the tail might come to the event before anybody waits for it.
-                let left = tx.left();
-                let receipt = self.receipt.as_ref().zip(left);
-                let place = receipt.and_then(|(_, left)| Receipt::expect(&self.shared.arrivals, left));
-                points.reach(Point::Commit).await;
-                tx.commit().await?;
-                points.reach(Point::Committed).await;
-                if let Some((receipt, _)) = receipt {
-                    receipt.committed(place);
-                }
-                Ok((value, left.is_some()))
-            }
-            Err(error) => {
-                // Nobody waits for its locks when the error is told. If it fails it is tried again, beside us.
-                let _ = tx.transaction.rollback().await;
-                points.reach(Point::RolledBack).await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Marks a commit as its author's.
-    async fn mark(&self, tx: &Tx) -> Result<(), DbErr> {
-        let Some(author) = self.author else { return Ok(()) };
-        let sql = "INSERT INTO commit_marks (user_id, commits) VALUES (?, 1) \
-                   ON CONFLICT (user_id) DO UPDATE SET commits = commit_marks.commits + 1";
-        tx.defer(sql, [author.into()]).await
-    }
-
     /// The same as [`Db::statement`] for any number of values.
     pub fn statement_of(&self, sql: &str, values: Vec<Value>) -> Statement {
         statement(self.shared.backend, sql, values)
@@ -416,266 +258,6 @@ impl Db {
     pub fn statement<const N: usize>(&self, sql: &str, values: [Value; N]) -> Statement {
         statement(self.shared.backend, sql, values)
     }
-}
-
-#[async_trait]
-impl ConnectionTrait for Reader {
-    fn get_database_backend(&self) -> DbBackend {
-        match self {
-            Self::Pool(pool) => pool.get_database_backend(),
-            Self::Snapshot(_) => DbBackend::Postgres,
-        }
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        match self {
-            Self::Pool(pool) => pool.execute_raw(statement).await,
-            Self::Snapshot(snapshot) => snapshot.note(snapshot.transaction().execute_raw(statement).await),
-        }
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        match self {
-            Self::Pool(pool) => pool.execute_unprepared(sql).await,
-            Self::Snapshot(snapshot) => snapshot.note(snapshot.transaction().execute_unprepared(sql).await),
-        }
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        match self {
-            Self::Pool(pool) => {
-                pool.points().reach(Point::Read).await;
-                pool.query_one_raw(statement).await
-            }
-            Self::Snapshot(snapshot) => snapshot.note(snapshot.transaction().query_one_raw(statement).await),
-        }
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        match self {
-            Self::Pool(pool) => {
-                pool.points().reach(Point::Read).await;
-                pool.query_all_raw(statement).await
-            }
-            Self::Snapshot(snapshot) => snapshot.note(snapshot.transaction().query_all_raw(statement).await),
-        }
-    }
-}
-
-/// A running transaction. Cheap to clone into closures; all clones are gone when the closure ends.
-#[derive(Clone, Debug)]
-pub struct Tx(Arc<Running>);
-
-/// What the clones of a [`Tx`] share, and what runs the queries of sea-orm.
-#[derive(Debug)]
-pub struct Running {
-    transaction: Transaction,
-    /// `BEGIN` and writes that go over with the next statement, in order. Always empty on `PostgreSQL`, whose protocol
-    /// takes one prepared statement at a time.
-    waiting: Mutex<Vec<Statement>>,
-    /// Writes that go over before the commit, as one; see [`deferred`].
-    deferred: Mutex<Vec<Statement>>,
-    left: Mutex<Option<Left>>,
-    points: Points,
-}
-
-impl Deref for Tx {
-    type Target = Running;
-
-    fn deref(&self) -> &Running {
-        &self.0
-    }
-}
-
-impl Tx {
-    /// Which database this runs on.
-    pub fn backend(&self) -> Backend {
-        if self.get_database_backend() == DbBackend::Sqlite { Backend::Sqlite } else { Backend::Postgres }
-    }
-
-    /// Runs one statement and returns its rows; `?` stands for each value.
-    pub async fn query(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Result<Vec<QueryResult>, DbErr> {
-        self.query_all_raw(statement(self.backend(), sql, values)).await
-    }
-
-    /// Runs one write and returns how many rows it changed; `?` stands for each value.
-    pub async fn execute<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<u64, DbErr> {
-        Ok(self.execute_raw(statement(self.backend(), sql, values)).await?.rows_affected())
-    }
-
-    /// Notes what stands in the event log when this is committed. The last word counts.
-    pub fn leaves(&self, left: Left) {
-        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
-    }
-
-    /// A write whose answer nobody needs; it returns no rows and `?` stands for each value.
-    ///
-    /// It runs before whatever comes after it, at the latest before the commit; what is wrong with it may come to light
-    /// only then. So nothing that a caller must tell apart may rest on it, such as a key that may be taken.
-    pub async fn later<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<(), DbErr> {
-        self.put_off(statement(self.backend(), sql, values)).await
-    }
-
-    /// The same for a write that sea-orm builds.
-    pub async fn later_built(&self, write: &impl QueryTrait) -> Result<(), DbErr> {
-        self.put_off(write.build(self.get_database_backend())).await
-    }
-
-    /// A write at the end of the transaction, together with the others like it; `?` stands for each value.
-    ///
-    /// For rows that this transaction does not read again: no statement of it sees them. It must not depend on another
-    /// deferred write, and each row may be written by one of them only. Rows of one table that come by the same statement
-    /// are inserted in their order. What is wrong with one comes to light at the commit, as with [`Tx::later`].
-    pub async fn defer<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<(), DbErr> {
-        self.defer_statement(statement(self.backend(), sql, values)).await
-    }
-
-    /// The same for a write that sea-orm builds.
-    pub async fn defer_built(&self, write: &impl QueryTrait) -> Result<(), DbErr> {
-        self.defer_statement(write.build(self.get_database_backend())).await
-    }
-
-    async fn defer_statement(&self, write: Statement) -> Result<(), DbErr> {
-        let held = |statement: &Statement| statement.values.as_ref().map_or(0, |values| values.0.len());
-        let many = {
-            let mut deferred = self.deferred();
-            deferred.push(write);
-            deferred.iter().map(held).sum::<usize>() >= deferred::MOST_VALUES
-        };
-        if many { self.write_deferred().await } else { Ok(()) }
-    }
-
-    async fn put_off(&self, write: Statement) -> Result<(), DbErr> {
-        match self.backend() {
-            Backend::Sqlite => {
-                self.waiting().push(write);
-                Ok(())
-            }
-            Backend::Postgres => self.transaction.execute_raw(write).await.map(|_| ()),
-        }
-    }
-}
-
-impl Running {
-    fn left(&self) -> Option<Left> {
-        *self.left.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Statement>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn deferred(&self) -> std::sync::MutexGuard<'_, Vec<Statement>> {
-        self.deferred.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands over the deferred writes: on `SQLite` they go with what comes next, on `PostgreSQL` they run now.
-    async fn write_deferred(&self) -> Result<(), DbErr> {
-        let deferred = std::mem::take(&mut *self.deferred());
-        let backend = self.get_database_backend();
-        let statements = deferred::together(backend, deferred);
-        if backend == DbBackend::Sqlite {
-            self.waiting().extend(statements);
-            return Ok(());
-        }
-        for statement in statements {
-            self.transaction.execute_raw(statement).await?;
-        }
-        Ok(())
-    }
-
-    /// Runs what waits.
-    async fn catch_up(&self) -> Result<(), DbErr> {
-        let waiting = std::mem::take(&mut *self.waiting());
-        match joined(waiting) {
-            Some(statement) => self.transaction.execute_raw(statement).await.map(drop),
-            None => Ok(()),
-        }
-    }
-
-    async fn commit(self) -> Result<(), DbErr> {
-        self.write_deferred().await?;
-        let mut waiting = self.waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if waiting.is_empty() {
-            return self.transaction.commit().await;
-        }
-        let commit = command("COMMIT");
-        waiting.push(commit.clone());
-        self.transaction.commit_by(joined(waiting).unwrap_or(commit)).await
-    }
-
-    /// A statement with all that waits before it. What waits returns no rows, so the rows of both are those of the
-    /// last.
-    fn after_what_waits(&self, last: Statement) -> Statement {
-        let mut waiting = std::mem::take(&mut *self.waiting());
-        if waiting.is_empty() {
-            return last;
-        }
-        waiting.push(last.clone());
-        joined(waiting).unwrap_or(last)
-    }
-}
-
-#[async_trait]
-impl ConnectionTrait for Running {
-    fn get_database_backend(&self) -> DbBackend {
-        self.transaction.get_database_backend()
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.points.reach(Point::Statement).await;
-        // Alone: the rows that it changes are counted.
-        self.catch_up().await?;
-        self.transaction.execute_raw(statement).await
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.points.reach(Point::Statement).await;
-        self.catch_up().await?;
-        self.transaction.execute_unprepared(sql).await
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.points.reach(Point::Statement).await;
-        self.transaction.query_one_raw(self.after_what_waits(statement)).await
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.points.reach(Point::Statement).await;
-        self.transaction.query_all_raw(self.after_what_waits(statement)).await
-    }
-}
-
-/// A statement for `SQLite` that is nothing but a word or two.
-fn command(sql: &str) -> Statement {
-    Statement::from_string(DbBackend::Sqlite, sql)
-}
-
-/// Several statements as one command, which sqlx takes apart again on `SQLite`; each takes its share of the values.
-fn joined(statements: Vec<Statement>) -> Option<Statement> {
-    statements.into_iter().reduce(|mut all, next| {
-        all.sql.push_str("; ");
-        all.sql.push_str(&next.sql);
-        match (&mut all.values, next.values) {
-            (Some(values), Some(more)) => values.0.extend(more.0),
-            (values @ None, more) => *values = more,
-            (Some(_), None) => {}
-        }
-        all
-    })
-}
-
-fn statement(backend: Backend, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
-    let (backend, sql) = match backend {
-        Backend::Sqlite => (DbBackend::Sqlite, sql.to_owned()),
-        Backend::Postgres => {
-            let mut parts = sql.split('?');
-            let first = parts.next().unwrap_or_default().to_owned();
-            let numbered = parts.enumerate().fold(first, |sql, (place, part)| format!("{sql}${}{part}", place + 1));
-            (DbBackend::Postgres, numbered)
-        }
-    };
-    Statement::from_sql_and_values(backend, sql, values)
 }
 
 #[cfg(test)]

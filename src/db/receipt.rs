@@ -11,11 +11,12 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::ids::EventId;
@@ -76,7 +77,7 @@ impl Arrivals {
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<EventId, oneshot::Sender<i64>>> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.waiting.lock()
     }
 }
 
@@ -150,7 +151,7 @@ impl Receipt {
     }
 
     fn place(&self) -> MutexGuard<'_, Option<Place>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -21,11 +21,12 @@ use std::{
     fmt,
     hash::Hash,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many queries and mutations of one caller may run or wait at a time.
@@ -162,8 +163,7 @@ impl<K: Eq + Hash + Clone> Shares<K> {
 
 impl<K: Eq + Hash> Shares<K> {
     fn callers(&self) -> MutexGuard<'_, Callers<K>> {
-        // Each change is complete before anything can panic.
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.callers.lock()
     }
 }
 

@@ -1,13 +1,13 @@
 //! Writes that are put off, connections whose transaction was let go of, and what is told of an address that is none. On
 //! `SQLite`: on `PostgreSQL` nothing waits, and `tests/api/connections.rs` has the like.
 
-use std::sync::atomic::AtomicU32;
+use std::sync::{Mutex, atomic::AtomicU32};
 
-use sea_orm::sqlx::ConnectOptions as _;
+use sea_orm::{QueryResult, sqlx::ConnectOptions as _};
 use tempfile::TempDir;
 
 use super::*;
-use crate::clock::Clock;
+use crate::{clock::Clock, error::DbErrorKind};
 
 fn settings(url: String) -> DatabaseSettings {
     DatabaseSettings {

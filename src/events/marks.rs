@@ -10,10 +10,9 @@
 //!
 //! Readers take no lock: every result of every stream asks. Called by [`EventLog`](super::EventLog) alone.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicI64, AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 use super::cursor::Mark;
 
@@ -57,7 +56,7 @@ impl Marks {
     /// Puts down what stands at a position, in place of what was known.
     pub(super) fn set(&self, position: i64, mark: Mark) {
         let Some((recent, older)) = slot(&self.recent, position).zip(slot(&self.older, position)) else { return };
-        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let writing = self.writing.lock();
         if recent.position.load(Ordering::Relaxed) <= position {
             recent.write(position, mark);
         } else {

@@ -1,10 +1,8 @@
 //! The database's time: the one clock that all nodes share.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
+use parking_lot::Mutex;
 use sea_orm::DbErr;
 
 use crate::db::Db;
@@ -30,13 +28,13 @@ impl DatabaseTime {
     /// Asks again, and returns it in milliseconds since 1970.
     pub(super) async fn ask(&self, db: &Db) -> Result<i64, DbErr> {
         let now = now_ms(db).await?;
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (now, Instant::now());
+        *self.0.lock() = (now, Instant::now());
         Ok(now)
     }
 
     /// About what it is now, in milliseconds since 1970. Asks nobody.
     pub fn now_ms(&self) -> i64 {
-        let (asked, at) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (asked, at) = *self.0.lock();
         asked.saturating_add(i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 }

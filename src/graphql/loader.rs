@@ -12,7 +12,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
@@ -29,6 +29,7 @@ use async_graphql::{
     },
     runtime::Timer,
 };
+use parking_lot::Mutex;
 
 /// The batches of one operation, or of several at the same time, that wait for it to pause. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -63,13 +64,13 @@ impl Batches {
     }
 
     fn take(&self) -> Vec<FutureObj<'static, ()>> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.0.lock())
     }
 }
 
 impl Spawn for Batches {
     fn spawn_obj(&self, batch: FutureObj<'static, ()>) -> Result<(), SpawnError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
+        self.0.lock().push(batch);
         Ok(())
     }
 }

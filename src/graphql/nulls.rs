@@ -10,7 +10,7 @@
 //! Invariants: an error is either in `errors` or propagates, never both; a non-null field's error passes untouched and
 //! stops at the nearest nullable field or list item. Works for subscriptions too, where each event is one execution.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_graphql::{
     Response, ServerError, ServerResult, ValidationResult, Value, Variables,
@@ -20,6 +20,7 @@ use async_graphql::{
     },
     parser::types::ExecutableDocument,
 };
+use parking_lot::Mutex;
 
 use super::errors::ErrorCode;
 
@@ -76,7 +77,7 @@ impl Extension for Collector {
         next: NextExecute<'_>,
     ) -> Response {
         let mut response = next.run(ctx, operation_name).await;
-        response.errors.append(&mut self.errors.lock().unwrap_or_else(PoisonError::into_inner));
+        response.errors.append(&mut self.errors.lock());
         response
     }
 
@@ -89,7 +90,7 @@ impl Extension for Collector {
         let nullable = !info.return_type.ends_with('!');
         match next.run(ctx, info).await {
             Err(error) if nullable => {
-                self.errors.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+                self.errors.lock().push(error);
                 // Not None: for a list's item that is a panic.
                 Ok(Some(Value::Null))
             }

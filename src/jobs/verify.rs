@@ -14,19 +14,19 @@ use super::{
     model::{Job, JobSnapshot, JobUpdate},
 };
 use crate::{
-    db::{Backend, Transaction},
+    db::Transaction,
     error::Fault,
     events::{EventKind, NewEvent},
     ids::JobId,
     proof::Part,
 };
 
-/// This part's share of the proof.
+/// This domain's share of the proof.
 pub struct Proof;
 
 #[async_trait]
 impl Part for Proof {
-    fn checks(&self, _backend: Backend) -> Vec<(&'static str, String)> {
+    fn checks(&self) -> Vec<(&'static str, String)> {
         checks()
     }
 

@@ -12,9 +12,10 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, Hash, RandomState},
     num::NonZeroU32,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// The largest debt, in full buckets: more is forgiven.
 pub const MAX_DEBT: u32 = 8;
@@ -125,7 +126,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     /// Forgets keys whose buckets are full.
     pub fn sweep(&self, now: u64) {
         for shard in &self.shards {
-            let mut shard = lock(shard);
+            let mut shard = shard.lock();
             shard.retain(|_, full_at| *full_at > now);
             shard.shrink_to_fit();
         }
@@ -133,7 +134,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 
     /// How many keys take memory.
     pub fn known(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).len()).sum()
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
     fn bucket(&self, times: u32) -> Bucket {
@@ -144,7 +145,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     fn shard(&self, key: &K) -> MutexGuard<'_, HashMap<K, u64>> {
         // The remainder is below the number of shards.
         let shard = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or_default();
-        lock(&self.shards[shard])
+        self.shards[shard].lock()
     }
 }
 
@@ -182,11 +183,6 @@ impl Bucket {
     fn worth(self, amount: u32) -> u64 {
         self.interval.saturating_mul(u64::from(amount))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each change is complete before anything can panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -13,9 +13,11 @@ use std::{
     fmt,
     net::IpAddr,
     num::NonZeroU32,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use super::{
     attempts::TooMany,
@@ -81,7 +83,7 @@ impl SignUps {
 
     /// From where accounts were opened here since this was last asked, for the other nodes.
     pub fn take_opened(&self) -> Vec<IpAddr> {
-        self.untold.as_ref().map(|untold| std::mem::take(&mut *lock(untold))).unwrap_or_default()
+        self.untold.as_ref().map(|untold| std::mem::take(&mut *untold.lock())).unwrap_or_default()
     }
 
     /// Counts in an account that was opened on another node.
@@ -106,7 +108,7 @@ impl SignUp {
     pub fn opened(mut self) {
         let Some(from) = self.from.take() else { return };
         let Some(untold) = &self.sign_ups.untold else { return };
-        let mut untold = lock(untold);
+        let mut untold = untold.lock();
         if untold.len() < MAX_UNTOLD {
             untold.push(Network::of(from).address());
         }
@@ -121,11 +123,6 @@ impl Drop for SignUp {
             self.sign_ups.opened.give_back(&level.network, level.times, 1, now);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each change is complete before anything can panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

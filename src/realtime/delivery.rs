@@ -16,11 +16,12 @@ use std::{
     collections::HashMap,
     future::Future,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
@@ -263,7 +264,7 @@ impl Delivery {
     }
 
     fn encodings(&self) -> MutexGuard<'_, Encodings> {
-        self.encodings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.encodings.lock()
     }
 }
 

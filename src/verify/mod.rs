@@ -1,6 +1,6 @@
 //! `lancewire verify`: reads a database and proves that its books and its log are right.
 //!
-//! Each part that owns tables brings its share ([`Part`], in its `verify.rs`): queries for the rows that break an
+//! Each domain that owns tables brings its share ([`Part`], in its `verify.rs`): queries for the rows that break an
 //! invariant, of which no row is the proof, what compares an event with the rows that it is about, and what has to be
 //! computed anew. Here they run, beside the walk over the log and the database's own guards ([`guards`]). The numbers are
 //! those of the project's list of invariants.
@@ -24,14 +24,9 @@ pub mod guards;
 
 pub use crate::proof::{Finding, Report};
 
-/// All who have a share, in the order in which they are asked.
-const PARTS: [&dyn Part; 5] = [
-    &wallet::verify::Proof,
-    &jobs::verify::Proof,
-    &claims::verify::Proof,
-    &notifications::verify::Proof,
-    &events::verify::Proof,
-];
+/// The domains, in the order in which they are asked.
+const PARTS: [&dyn Part; 4] =
+    [&wallet::verify::Proof, &jobs::verify::Proof, &claims::verify::Proof, &notifications::verify::Proof];
 
 /// Whether retention has taken the beginning of the log: what is older than what is kept has no events any more.
 const FORGOTTEN: &str = "((SELECT forgotten_position FROM event_log WHERE id = 1) > 0)";
@@ -47,7 +42,8 @@ pub async fn examine(db: &Db, progress: Progress<'_>) -> Result<Report, Fault> {
     let snapshot = db.snapshot().await?;
     let mut report = Report::default();
     settle(&snapshot, backend, "jit = off; SET LOCAL work_mem = '64MB'").await?;
-    for (invariant, sql) in PARTS.iter().flat_map(|part| part.checks(backend)) {
+    let checks = PARTS.iter().flat_map(|part| part.checks()).chain(events::verify::checks(backend));
+    for (invariant, sql) in checks {
         progress(invariant);
         let broken = rows(&snapshot, db, &sql).await?;
         report.findings.push(Finding { invariant, broken });

@@ -24,12 +24,12 @@ use crate::{
     proof::{Finding, MOST, Part, Progress, Report, hex},
 };
 
-/// This part's share of the proof.
+/// This domain's share of the proof.
 pub struct Proof;
 
 #[async_trait]
 impl Part for Proof {
-    fn checks(&self, _backend: Backend) -> Vec<(&'static str, String)> {
+    fn checks(&self) -> Vec<(&'static str, String)> {
         checks()
     }
 

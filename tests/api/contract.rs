@@ -1,7 +1,8 @@
 //! The schema keeps the contract: everything that was agreed on is there, in the words that were agreed on. More may
 //! follow them.
 //!
-//! `tests/contract.graphql` was written by hand, `schema.graphql` is printed from the code. Both are read as syntax
+//! `tests/contract.graphql` is a floor, written by hand: what clients were promised. It grows by what is to be promised, and
+//! not with each field. `schema.graphql` is printed from the code and is the file that grows. Both are read as syntax
 //! trees, so that order and layout count for nothing; names, types, arguments, defaults and descriptions do.
 
 use std::collections::BTreeMap;
@@ -105,14 +106,6 @@ fn the_schema_holds_everything_that_was_agreed_on() {
         .map(|(name, agreed)| format!("{name}\n  agreed: {agreed:?}\n  is:     {:?}", schema.get(name)))
         .collect();
     assert!(broken.is_empty(), "{}", broken.join("\n"));
-}
-
-#[test]
-fn what_was_left_out_is_not_there_by_half() {
-    let schema = sayings(SCHEMA);
-    let contract = sayings(CONTRACT);
-    let more: Vec<&String> = schema.keys().filter(|name| !contract.contains_key(*name)).collect();
-    assert_eq!(more, [""; 0], "say it in tests/contract.graphql first");
 }
 
 #[test]

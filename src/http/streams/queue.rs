@@ -5,12 +5,10 @@
 //! before it; nothing is accepted after the reader has gone. The group puts in from its own task and never waits; the
 //! body takes out when hyper asks for more, which it does as the client reads.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +58,7 @@ pub(super) fn queue(capacity: usize, revoked: CancellationToken) -> (Arc<dyn Out
 
 impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

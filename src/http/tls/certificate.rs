@@ -10,11 +10,12 @@
 use std::{
     fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::Arc,
     time::Duration,
 };
 
 use metrics::{counter, gauge};
+use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 use tokio::{
     task::{JoinHandle, spawn_blocking},
@@ -106,7 +107,7 @@ impl fmt::Debug for Certificate {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+        Some(Arc::clone(&self.current.read()))
     }
 }
 
@@ -131,7 +132,7 @@ impl Certificate {
         let contents = self.files.contents(self.read().await);
         let found = contents.as_ref().map(Contents::fingerprint).map_err(ToString::to_string);
         {
-            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = self.last.lock();
             if *last == found {
                 return Found::Nothing;
             }
@@ -140,7 +141,7 @@ impl Certificate {
         match contents.and_then(|contents| self.files.certified(&contents, &self.provider)) {
             Ok(certified) => {
                 report_expiry(&certified);
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
+                *self.current.write() = Arc::new(certified);
                 counter!(RELOADS, "outcome" => "loaded").increment(1);
                 tracing::info!("a new TLS certificate is in use");
                 Found::Good
@@ -242,7 +243,7 @@ mod tests {
         let first = issue();
         let provider = Arc::new(ring::default_provider());
         let certificate = Certificate::load(&settings, provider).expect("usable");
-        let shown = || certificate.current.read().expect("no panic").cert[0].clone();
+        let shown = || certificate.current.read().cert[0].clone();
         assert_eq!(certificate.look_again().await, Found::Nothing);
         assert_eq!(shown(), first);
 
@@ -287,6 +288,6 @@ mod tests {
         // The first reading has it: another one would wait for the next writer.
         certificate.patience = READ_TIMEOUT;
         assert_eq!(certificate.look_again().await, Found::Good);
-        assert_eq!(certificate.current.read().expect("no panic").cert[0], *made[1].cert.der());
+        assert_eq!(certificate.current.read().cert[0], *made[1].cert.der());
     }
 }

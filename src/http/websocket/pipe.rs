@@ -11,9 +11,9 @@
 use std::{
     io::{self, IoSlice, Read, Write},
     net::Shutdown,
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::ServerConnection;
@@ -174,7 +174,7 @@ impl Secured {
 
     fn session(&self) -> MutexGuard<'_, ServerConnection> {
         // The library leaves nothing half done by a panic of ours.
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+        self.session.lock()
     }
 }
 

@@ -12,10 +12,11 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     hash::Hash,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -174,7 +175,7 @@ impl Registry {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change below is complete before anything can panic.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 }
 

@@ -6,10 +6,7 @@
 //! private to hyper. So one request with all the names is parsed here, in memory, and its record is attached to each
 //! answer to an upgrade. No other answer and no other request pays for that.
 
-use std::{
-    convert::Infallible,
-    sync::{LazyLock, Mutex, PoisonError},
-};
+use std::{convert::Infallible, sync::LazyLock};
 
 use axum::{
     body::Body,
@@ -18,6 +15,7 @@ use axum::{
 use futures_util::FutureExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 
 /// One of each name.
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nUpgrade: -\r\n\
@@ -35,11 +33,11 @@ fn read() -> Extensions {
     let service = service_fn(|request: Request<Incoming>| {
         let (mut parts, _) = request.into_parts();
         parts.extensions.remove::<OnUpgrade>();
-        *noted.lock().unwrap_or_else(PoisonError::into_inner) = parts.extensions;
+        *noted.lock() = parts.extensions;
         async { Ok::<_, Infallible>(Response::new(Body::empty())) }
     });
     let io = TokioIo::new(tokio::io::join(REQUEST, tokio::io::sink()));
     // All of it is there already, so nothing waits.
     let _ = http1::Builder::new().preserve_header_case(true).serve_connection(io, service).now_or_never();
-    noted.into_inner().unwrap_or_else(PoisonError::into_inner)
+    noted.into_inner()
 }

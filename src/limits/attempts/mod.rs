@@ -33,11 +33,12 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use chrono::TimeDelta;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
@@ -220,7 +221,7 @@ impl Words {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Word>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 
@@ -390,7 +391,7 @@ impl Attempts {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Counts are changed one by one and each is valid in itself: a panic in between loses at most a count.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -1,10 +1,8 @@
 //! Messages that a bus has received and the tail has not read: bounded, and it says when it had to drop some.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::VecDeque;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{Gossip, Signal};
@@ -26,7 +24,7 @@ pub(super) struct Inbox {
 impl Inbox {
     /// Puts a signal in. When too many wait, all of them become one: that something was missed.
     pub(super) fn signal(&self, signal: Signal) {
-        let mut signals = lock(&self.signals);
+        let mut signals = self.signals.lock();
         let full = signals.len() >= SIGNALS;
         match (signals.back_mut(), &signal) {
             (Some(Signal::Head(last)), Signal::Head(head)) => *last = (*last).max(*head),
@@ -44,7 +42,7 @@ impl Inbox {
     /// The next signal, once there is one. For one waiter; cancel safe.
     pub(super) async fn heard(&self) -> Signal {
         loop {
-            let next = lock(&self.signals).pop_front();
+            let next = self.signals.lock().pop_front();
             match next {
                 Some(signal) => return signal,
                 // A permit is kept, so a signal that comes in between is not slept through.
@@ -55,7 +53,7 @@ impl Inbox {
 
     /// Puts gossip in; without room the oldest goes.
     pub(super) fn gossip(&self, gossip: Gossip) {
-        let mut waiting = lock(&self.gossip);
+        let mut waiting = self.gossip.lock();
         if waiting.len() >= GOSSIP {
             waiting.pop_front();
         }
@@ -67,18 +65,13 @@ impl Inbox {
     /// The next piece of gossip, once there is one. For one waiter; cancel safe.
     pub(super) async fn told(&self) -> Gossip {
         loop {
-            let next = lock(&self.gossip).pop_front();
+            let next = self.gossip.lock().pop_front();
             match next {
                 Some(gossip) => return gossip,
                 None => self.gossiped.notified().await,
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each change is complete before anything can panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

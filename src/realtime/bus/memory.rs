@@ -3,10 +3,11 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
+use parking_lot::Mutex;
 
 use super::{Announced, Bus, Gossip, Heard, Inbox, Party, Signal};
 
@@ -33,7 +34,7 @@ impl MemoryNetwork {
     /// One more node.
     pub fn join(&self) -> MemoryBus {
         let node = Arc::<Node>::default();
-        let mut nodes = lock(&self.nodes);
+        let mut nodes = self.nodes.lock();
         nodes.retain(|node| node.strong_count() > 0);
         nodes.push(Arc::downgrade(&node));
         drop(nodes);
@@ -48,7 +49,7 @@ impl MemoryBus {
     }
 
     fn others(&self) -> Vec<Arc<Node>> {
-        let nodes = lock(&self.network.nodes);
+        let nodes = self.network.nodes.lock();
         nodes.iter().filter_map(Weak::upgrade).filter(|node| !Arc::ptr_eq(node, &self.node)).collect()
     }
 }
@@ -64,7 +65,7 @@ impl Bus for MemoryBus {
 
     fn announce(&self, events: &[Announced]) {
         for node in self.others() {
-            let followed = lock(&node.followed);
+            let followed = node.followed.lock();
             let heard = |event: &Announced| {
                 let mut parties = Party::all_of(event.delivery.event());
                 let has_body = event.delivery.audience().public || parties.any(|party| followed.contains(&party));
@@ -77,11 +78,11 @@ impl Bus for MemoryBus {
     }
 
     fn follow(&self, party: Party) {
-        lock(&self.node.followed).insert(party);
+        self.node.followed.lock().insert(party);
     }
 
     fn unfollow(&self, party: Party) {
-        lock(&self.node.followed).remove(&party);
+        self.node.followed.lock().remove(&party);
     }
 
     fn heard(&self) -> BoxFuture<'_, Signal> {
@@ -99,8 +100,4 @@ impl Bus for MemoryBus {
     fn is_connected(&self) -> bool {
         true
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

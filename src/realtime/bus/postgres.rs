@@ -15,13 +15,14 @@ use std::{
     fmt,
     str::FromStr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use futures_util::future::{BoxFuture, FutureExt};
+use parking_lot::{Mutex, MutexGuard};
 use sea_orm::sqlx::{
     self, Connection, PgConnection,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
@@ -246,7 +247,7 @@ impl Shared {
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+        self.outbox.lock()
     }
 }
 

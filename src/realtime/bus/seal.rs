@@ -15,13 +15,11 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use hmac::{Hmac, KeyInit, Mac};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -159,7 +157,7 @@ impl Seal {
         if head.at.abs_diff(now) > WINDOW_MS.unsigned_abs() {
             return Err(Dropped::Stale);
         }
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         if last.get(&head.node).is_some_and(|(number, _)| head.number <= *number) {
             return Err(Dropped::Stale);
         }

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{Backend, DatabaseSettings, Db, connect};
-use crate::error::cause;
+use crate::{
+    db::{Backend, DatabaseSettings, Db, connect},
+    error::cause,
+};
 
 /// How often it looks.
 const PERIOD: Duration = Duration::from_secs(1);

@@ -34,21 +34,21 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError, Value};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    DatabaseSettings, Db, ON_THE_WAY, Pool, Transaction,
+    DatabaseSettings, Db, ON_THE_WAY, Pool,
     connect::{is_insecure, postgres_options},
     pool::{Common, Deadlines, Purpose},
-    standing::Standing,
 };
 use crate::{
     backoff::BackOff,
@@ -56,6 +56,14 @@ use crate::{
     ids::{EventId, SessionId, UserId},
     lifecycle::Lifecycle,
 };
+
+mod marks;
+mod snapshot;
+mod standing;
+
+pub use snapshot::Snapshot;
+
+use standing::Standing;
 
 /// The longest time between two looks at the replica.
 const LONGEST_PERIOD: Duration = Duration::from_secs(1);
@@ -357,52 +365,7 @@ impl Replica {
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.0.standing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One state of the replica, for one operation. Ends when it is dropped.
-#[derive(Debug)]
-pub struct Snapshot {
-    transaction: Transaction,
-    place: (i64, Option<EventId>),
-    broken: AtomicBool,
-    replica: Replica,
-}
-
-impl Snapshot {
-    /// The last position that the event log has given out in this state, and what stands there if that is kept.
-    pub const fn place(&self) -> (i64, Option<EventId>) {
-        self.place
-    }
-
-    /// Whether all that was asked was answered. What was made of less is to be thrown away and made on the primary.
-    pub fn held(&self) -> bool {
-        let broken = self.broken.load(Ordering::Relaxed);
-        if broken {
-            count_passed_over(PassedOver::Failed);
-        }
-        !broken
-    }
-
-    pub(super) const fn transaction(&self) -> &Transaction {
-        &self.transaction
-    }
-
-    /// Takes note of a statement's outcome.
-    pub(super) fn note<T>(&self, outcome: Result<T, DbErr>) -> Result<T, DbErr> {
-        if let Err(error) = &outcome {
-            let code = sqlstate(error);
-            // What took too long here would take too long there.
-            if code.as_deref() != Some("57014") {
-                self.broken.store(true, Ordering::Relaxed);
-            }
-            // It goes down or has gone. All else is the statement's affair: a conflict with what is replayed, say.
-            if code.is_none_or(|code| ["57P", "08", "53", "58"].iter().any(|class| code.starts_with(class))) {
-                self.replica.leave_out(&Absence::Unreachable(error.clone()));
-            }
-        }
-        outcome
+        self.0.standing.lock()
     }
 }
 

@@ -19,9 +19,9 @@
 //!
 //! **What nobody waits for is stopped.** A statement whose future is dropped, at the deadline of its operation or since the
 //! client is gone, would go on: for seconds on `PostgreSQL`, for as long as it takes on `SQLite`, and its connection with
-//! it. [`stop`](super::stop) ends it; the connection is tried and handed on, and counts as in use until then.
+//! it. [`stop`] ends it; the connection is tried and handed on, and counts as in use until then.
 //!
-//! **Shares.** Who runs in a caller's name ([`share`](super::share)) waits for a part of that caller's share first, and
+//! **Shares.** Who runs in a caller's name ([`share`]) waits for a part of that caller's share first, and
 //! leaves the last connection to those who do not.
 //!
 //! **Silence.** A connection to `PostgreSQL` may be gone without a word: after a fail-over, or behind a firewall that has
@@ -33,10 +33,9 @@
 
 use std::{
     future::Future,
-    io,
     pin::pin,
     sync::{
-        self, Arc, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -45,24 +44,31 @@ use std::{
 use futures_util::FutureExt as _;
 use sea_orm::{
     ConnAcquireErr, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr,
-    SqlxError, Statement, Values,
+    SqlxError, Statement,
     prelude::async_trait::async_trait,
-    sqlx::{
-        self, AssertSqlSafe, Connection as _, Executor as _, PgPool, Postgres, Sqlite, SqlitePool, pool::PoolConnection,
-    },
+    sqlx::{PgPool, SqlitePool},
 };
-use sea_query_sqlx::SqlxValues;
 use tokio::{
-    sync::{AcquireError, MappedMutexGuard, Mutex, MutexGuard, Notify, OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout, timeout_at},
+    sync::{AcquireError, Mutex, Notify, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
 };
 
 use super::{
     points::Points,
     share::{self, Use},
-    stop::{Interrupt, StopOrders},
 };
-use crate::{error::is_gone, lifecycle::Lifecycle};
+use crate::lifecycle::Lifecycle;
+
+mod connection;
+mod lease;
+mod stop;
+mod transaction;
+
+pub use transaction::Transaction;
+
+use connection::{Connection, Raw};
+use lease::{Lease, Phase, is_dead};
+use stop::{Interrupt, StopOrders};
 
 /// How long a connection may rest, and how old it may get.
 const REST: Duration = Duration::from_mins(1);
@@ -119,7 +125,7 @@ pub(super) enum Purpose {
 struct Shared {
     source: Source,
     /// Used last is last.
-    resting: sync::Mutex<Vec<Connection>>,
+    resting: parking_lot::Mutex<Vec<Connection>>,
     seats: Arc<Semaphore>,
     /// Those of them that callers may have, all together.
     callers: Arc<Semaphore>,
@@ -139,35 +145,6 @@ struct Shared {
 enum Source {
     Sqlite(SqlitePool),
     Postgres(PgPool),
-}
-
-#[derive(Debug)]
-struct Connection {
-    raw: Raw,
-    /// How a statement on it is stopped.
-    interrupt: Interrupt,
-    out_since: Instant,
-    used_at: Instant,
-    generation: u64,
-}
-
-#[derive(Debug)]
-enum Raw {
-    Sqlite(PoolConnection<Sqlite>),
-    Postgres(PoolConnection<Postgres>),
-    /// In the middle of its end, which nobody sees.
-    Closed,
-}
-
-/// Runs the same on a connection to either database.
-macro_rules! on_either {
-    ($raw:expr, $connection:ident => $run:expr) => {
-        match $raw {
-            Raw::Sqlite($connection) => $run,
-            Raw::Postgres($connection) => $run,
-            Raw::Closed => return Err(DbErr::Custom("the connection is closed".to_owned())),
-        }
-    };
 }
 
 impl Pool {
@@ -191,7 +168,7 @@ impl Pool {
         let callers = if size >= KEEPS_ONE { size - 1 } else { size };
         Self(Arc::new(Shared {
             source,
-            resting: sync::Mutex::default(),
+            resting: parking_lot::Mutex::default(),
             seats: Arc::new(Semaphore::new(size)),
             callers: Arc::new(Semaphore::new(callers)),
             purpose,
@@ -288,39 +265,6 @@ impl Pool {
     }
 }
 
-impl Connection {
-    /// Whether the server answers on it within so long.
-    async fn lives(&mut self, within: Duration) -> bool {
-        let Raw::Postgres(connection) = &mut self.raw else { return true };
-        matches!(timeout(within, connection.ping()).await, Ok(Ok(())))
-    }
-
-    /// Whether it can be handed on, once the statement on it is over for which nobody waits: it is stopped, and its end is
-    /// waited for, for so long at most.
-    async fn settles(&mut self, stop_orders: Option<&StopOrders>, within: Duration) -> bool {
-        self.interrupt.stop(stop_orders).await;
-        let settled = async {
-            // Before its own answer a ping may get what became of the statement, and what became of the order to stop it.
-            for _ in 0..3 {
-                let answer = match &mut self.raw {
-                    Raw::Sqlite(connection) => connection.ping().await,
-                    Raw::Postgres(connection) => connection.ping().await,
-                    Raw::Closed => return false,
-                };
-                match answer {
-                    Ok(()) => return true,
-                    Err(error) if is_gone(&error) => return false,
-                    Err(_) => {}
-                }
-            }
-            false
-        };
-        let settled = timeout(within, settled).await.unwrap_or(false);
-        self.interrupt.stopped();
-        settled
-    }
-}
-
 /// A connection's place among those that are in use, and in its caller's share.
 #[derive(Debug)]
 struct Seat {
@@ -330,8 +274,8 @@ struct Seat {
 }
 
 impl Shared {
-    fn resting(&self) -> sync::MutexGuard<'_, Vec<Connection>> {
-        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn resting(&self) -> parking_lot::MutexGuard<'_, Vec<Connection>> {
+        self.resting.lock()
     }
 
     /// Whether its connections get old. Those of `SQLite` do not, and cost a thread at most.
@@ -458,176 +402,6 @@ impl Shared {
     }
 }
 
-impl Drop for Connection {
-    /// Closes it. Nothing is said to a `PostgreSQL`, which may not listen: the end of the stream is enough.
-    fn drop(&mut self) {
-        if let Raw::Postgres(_) = &self.raw
-            && let Raw::Postgres(connection) = std::mem::replace(&mut self.raw, Raw::Closed)
-        {
-            drop(connection.detach());
-        }
-    }
-}
-
-/// What is known of the transaction on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// There is none.
-    None,
-    /// There may be one. Nobody else gets the connection before it is over: it is closed sooner.
-    Open,
-    /// The same, and a statement of it has failed.
-    Failed,
-}
-
-/// A connection that is in use.
-#[derive(Debug)]
-struct Lease {
-    connection: Option<Connection>,
-    /// Nobody has tried it since it was used last.
-    rested: bool,
-    /// Whether its last statement was waited for, and did not show that it is dead.
-    whole: bool,
-    transaction: Phase,
-    pool: Arc<Shared>,
-    /// Taken only when it is dropped.
-    seat: Option<Seat>,
-}
-
-impl Lease {
-    /// The connection, for one statement.
-    fn raw(&mut self) -> Result<&mut Raw, DbErr> {
-        self.whole = false;
-        let connection = self.connection.as_mut();
-        connection.map(|connection| &mut connection.raw).ok_or_else(|| DbErr::Custom("no connection".to_owned()))
-    }
-
-    /// The statement is done.
-    fn done<T>(&mut self, outcome: Result<T, SqlxError>, wrap: fn(RuntimeErr) -> DbErr) -> Result<T, DbErr> {
-        let outcome = outcome.map_err(|error| wrap(RuntimeErr::SqlxError(error.into())));
-        if outcome.is_err() && self.transaction == Phase::Open {
-            self.transaction = Phase::Failed;
-        }
-        self.whole = !outcome.as_ref().is_err_and(is_dead);
-        if let Some(dead) = self.connection.take_if(|_| !self.whole) {
-            let generation = dead.generation;
-            drop(dead);
-            self.pool.distrust(generation);
-        }
-        outcome
-    }
-
-    /// Whether nothing is wrong but that the connection had been closed by the time it was taken from those that rest.
-    fn was_dead<T>(&self, outcome: &Result<T, DbErr>) -> bool {
-        self.rested && outcome.as_ref().is_err_and(is_dead)
-    }
-
-    /// Ends a transaction for which nobody waits any more, wherever it stands: its last statement may still run, and may
-    /// have been its commit.
-    async fn abandon(mut self) {
-        if !self.whole {
-            let (orders, within) = (self.pool.stop_orders.as_ref(), self.pool.deadlines.answer.unwrap_or(LONGEST_STEP));
-            if let Some(connection) = &mut self.connection {
-                connection.settles(orders, within).await;
-            }
-        }
-        // The first may be answered with what was wrong with the last statement. SQLite refuses to roll back what is
-        // over; whether that was all, a transaction to begin tells.
-        for how in ["ROLLBACK", "ROLLBACK", "BEGIN; ROLLBACK"] {
-            if self.end(how).await.is_ok() {
-                break;
-            }
-        }
-        self.pool.common.doorbell.notify_one();
-    }
-
-    async fn ping(&mut self) -> Result<(), DbErr> {
-        let within = self.pool.ages().then_some(PROMPT);
-        let outcome = on_either!(self.raw()?, connection => in_time(within, connection.ping()).await);
-        self.done(outcome, DbErr::Conn)
-    }
-
-    /// `BEGIN`, `COMMIT` or `ROLLBACK`.
-    async fn command(&mut self, sql: &str) -> Result<(), DbErr> {
-        // A commit may wait for the disk, and a rollback for the end of the statement before it.
-        let answer = self.pool.deadlines.answer;
-        let begins = sql.starts_with("BEGIN") && !sql.contains(';');
-        let within = if begins { answer.map(|answer| answer.min(PROMPT)) } else { answer };
-        let outcome = on_either!(self.raw()?, connection => {
-            in_time(within, connection.execute(AssertSqlSafe(sql))).await.map(drop)
-        });
-        self.done(outcome, DbErr::Exec)
-    }
-
-    /// Ends a transaction by this command.
-    async fn end(&mut self, how: &str) -> Result<(), DbErr> {
-        self.command(how).await?;
-        self.transaction = Phase::None;
-        Ok(())
-    }
-
-    fn count(&self) {
-        self.pool.common.statements.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("lancewire_database_statements_total").increment(1);
-    }
-
-    async fn execute_unprepared(&mut self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.count();
-        let within = self.pool.deadlines.answer;
-        let outcome = on_either!(self.raw()?, connection => {
-            in_time(within, connection.execute(AssertSqlSafe(sql))).await.map(Into::into)
-        });
-        self.done(outcome, DbErr::Exec)
-    }
-
-    async fn execute(&mut self, statement: &Statement) -> Result<ExecResult, DbErr> {
-        self.count();
-        let (sql, values) = parts(statement);
-        let within = self.pool.deadlines.answer;
-        let outcome = on_either!(self.raw()?, connection => {
-            in_time(within, sqlx::query_with(sql, values).execute(&mut **connection)).await.map(Into::into)
-        });
-        self.done(outcome, DbErr::Exec)
-    }
-
-    async fn query_one(&mut self, statement: &Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.count();
-        let (sql, values) = parts(statement);
-        let within = self.pool.deadlines.answer;
-        let outcome = on_either!(self.raw()?, connection => {
-            let row = in_time(within, sqlx::query_with(sql, values).fetch_optional(&mut **connection)).await;
-            row.map(|row| row.map(Into::into))
-        });
-        self.done(outcome, DbErr::Query)
-    }
-
-    async fn query_all(&mut self, statement: &Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.count();
-        let (sql, values) = parts(statement);
-        let within = self.pool.deadlines.answer;
-        let outcome = on_either!(self.raw()?, connection => {
-            let rows = in_time(within, sqlx::query_with(sql, values).fetch_all(&mut **connection)).await;
-            rows.map(|rows| rows.into_iter().map(Into::into).collect())
-        });
-        self.done(outcome, DbErr::Query)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
-        if self.transaction != Phase::None {
-            if let Raw::Sqlite(connection) = &mut connection.raw {
-                connection.close_on_drop();
-            }
-        } else if self.whole {
-            self.pool.rest(connection);
-        } else {
-            self.pool.recover(connection, self.seat.take());
-        }
-    }
-}
-
 #[async_trait]
 impl ConnectionTrait for Pool {
     fn get_database_backend(&self) -> DbBackend {
@@ -666,90 +440,6 @@ impl ConnectionTrait for Pool {
     }
 }
 
-/// A transaction. Dropped before its end, it is rolled back.
-#[derive(Debug)]
-pub struct Transaction {
-    backend: DbBackend,
-    /// Taken only when it is dropped.
-    lease: Mutex<Option<Lease>>,
-}
-
-impl Transaction {
-    /// Commits. After a statement that failed there is nothing to commit, whatever became of its error: `PostgreSQL`
-    /// would roll back and call that a success.
-    pub async fn commit(self) -> Result<(), DbErr> {
-        self.unfailed().await?.end("COMMIT").await
-    }
-
-    /// Commits by a statement that ends with `COMMIT`.
-    pub(super) async fn commit_by(self, last: Statement) -> Result<(), DbErr> {
-        let mut lease = self.unfailed().await?;
-        lease.execute(&last).await?;
-        lease.transaction = Phase::None;
-        Ok(())
-    }
-
-    /// Undoes all of it, and waits for that.
-    pub async fn rollback(self) -> Result<(), DbErr> {
-        match &mut *self.lease.lock().await {
-            Some(lease) if lease.transaction != Phase::None => lease.end("ROLLBACK").await,
-            _ => Ok(()),
-        }
-    }
-
-    /// The connection, for a statement.
-    async fn lease(&self) -> Result<MappedMutexGuard<'_, Lease>, DbErr> {
-        let lease = MutexGuard::try_map(self.lease.lock().await, Option::as_mut);
-        let mut lease = lease.map_err(|_| DbErr::Custom("this transaction is over".to_owned()))?;
-        if lease.transaction == Phase::None {
-            lease.transaction = Phase::Open;
-        }
-        Ok(lease)
-    }
-
-    async fn unfailed(&self) -> Result<MappedMutexGuard<'_, Lease>, DbErr> {
-        let lease = self.lease().await?;
-        if lease.transaction == Phase::Failed {
-            return Err(DbErr::Custom(
-                "a statement of this transaction has failed, so it cannot be committed".to_owned(),
-            ));
-        }
-        Ok(lease)
-    }
-}
-
-#[async_trait]
-impl ConnectionTrait for Transaction {
-    fn get_database_backend(&self) -> DbBackend {
-        self.backend
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.lease().await?.execute(&statement).await
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.lease().await?.execute_unprepared(sql).await
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.lease().await?.query_one(&statement).await
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.lease().await?.query_all(&statement).await
-    }
-}
-
-impl Drop for Transaction {
-    fn drop(&mut self) {
-        if let Some(lease) = self.lease.get_mut().take().filter(|lease| lease.transaction != Phase::None) {
-            let lifecycle = lease.pool.common.lifecycle.clone();
-            drop(lifecycle.spawn(lease.abandon()));
-        }
-    }
-}
-
 /// Waits for a share, and tells the metrics how long if it is not there at once.
 async fn waited<T>(wait: impl Future<Output = T>) -> T {
     let mut wait = pin!(wait);
@@ -760,33 +450,4 @@ async fn waited<T>(wait: impl Future<Output = T>) -> T {
     let there = wait.await;
     metrics::histogram!("lancewire_database_share_wait_seconds").record(began.elapsed().as_secs_f64());
     there
-}
-
-/// Waits for an answer for at most so long.
-async fn in_time<T>(
-    within: Option<Duration>,
-    answer: impl Future<Output = Result<T, SqlxError>>,
-) -> Result<T, SqlxError> {
-    let Some(within) = within else { return answer.await };
-    timeout(within, answer).await.unwrap_or_else(|_| {
-        metrics::counter!("lancewire_database_silences_total").increment(1);
-        let words = format!("no answer within {} ms: the connection is taken for dead", within.as_millis());
-        Err(SqlxError::Io(io::Error::new(io::ErrorKind::TimedOut, words)))
-    })
-}
-
-fn parts(statement: &Statement) -> (AssertSqlSafe<&str>, SqlxValues) {
-    let values = statement.values.clone().unwrap_or_else(|| Values(Vec::new()));
-    (AssertSqlSafe(statement.sql.as_str()), SqlxValues(values))
-}
-
-/// Whether no statement after the one that failed so can succeed on that connection.
-fn is_dead(error: &DbErr) -> bool {
-    let (DbErr::Conn(RuntimeErr::SqlxError(error))
-    | DbErr::Exec(RuntimeErr::SqlxError(error))
-    | DbErr::Query(RuntimeErr::SqlxError(error))) = error
-    else {
-        return false;
-    };
-    matches!(**error, SqlxError::Protocol(_)) || is_gone(error)
 }

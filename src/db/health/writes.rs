@@ -22,15 +22,17 @@ use sea_orm::{ConnectionTrait, DbErr, RuntimeErr, SqlxError};
 use tokio::{sync::Mutex, task::spawn_blocking};
 use uuid::Uuid;
 
-use super::{Backend, Db};
-use crate::error::cause;
+use crate::{
+    db::{Backend, Db},
+    error::cause,
+};
 
 /// What must be free on the disk below `SQLite`, in bytes: more than any transaction takes.
 const ROOM: usize = 1 << 20;
 
 /// What is known. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Writes {
+pub(in crate::db) struct Writes {
     refused: Arc<AtomicBool>,
     /// Held while the disk is tried: one that does not answer holds one thread, however often is asked.
     trying: Arc<Mutex<()>>,
@@ -38,7 +40,7 @@ pub(super) struct Writes {
 
 impl Writes {
     /// Takes note of why a transaction failed.
-    pub(super) fn note(&self, backend: Backend, error: &DbErr) {
+    pub(in crate::db) fn note(&self, backend: Backend, error: &DbErr) {
         if is_about_writing(backend, error) && !self.refused.swap(true, Ordering::Relaxed) {
             tracing::error!(error = %cause(error), "the database takes no writes");
         }
