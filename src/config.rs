@@ -171,7 +171,7 @@ mod tests {
     fn the_embedded_files_are_usable() {
         for (environment, playground) in [(Environment::Development, true), (Environment::Production, false)] {
             let config = Config::layered(environment, &[]).expect("usable");
-            assert_eq!(config.http.playground, playground);
+            assert_eq!((config.http.playground, config.http.stock_mount), (playground, playground));
         }
     }
 

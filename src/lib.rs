@@ -9,6 +9,7 @@
 //! | [`realtime`] | delivery: from the log to whoever listens |
 //! | [`schema`] | the merged GraphQL schema and the interfaces that span domains |
 //! | [`graphql`] | the GraphQL kit; knows no domain |
+//! | [`operations`] | from a document to its answer, for any transport |
 //! | [`http`] | transports, and what stands around every request |
 //! | [`auth`] | who is calling |
 //! | [`schedule`] | does what its time has come for, by the database's clock |
@@ -27,7 +28,7 @@
 //!
 //! # The one rule of direction
 //!
-//! `main -> app -> http -> schema + domain::graphql -> domain::service -> {entity, model, error} -> leaves`, and among
+//! `main -> app -> http -> operations -> schema + domain::graphql -> domain::service -> {entity, model, error} -> leaves`, and among
 //! the domains `claims -> jobs -> {wallet, notifications} -> accounts`, never back; reads the other way stand in
 //! `graphql.rs`. A domain records events, only [`realtime`] delivers them. `tests/api/architecture.rs` holds these fences.
 
@@ -59,6 +60,7 @@ pub mod migrations;
 pub mod money;
 pub mod network;
 pub mod notifications;
+pub mod operations;
 pub mod page;
 pub mod proof;
 pub mod realtime;

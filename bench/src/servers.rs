@@ -37,7 +37,6 @@ pub enum Kind {
     Raw,
     SocketIo,
     Stock,
-    StockSmall,
     Mercurius,
     Yoga,
     Apollo,
@@ -45,14 +44,13 @@ pub enum Kind {
 
 impl Kind {
     /// All, in the order of the report.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 9] = [
         Self::Lancewire,
         Self::Against,
         Self::Unshared,
         Self::Raw,
         Self::SocketIo,
         Self::Stock,
-        Self::StockSmall,
         Self::Mercurius,
         Self::Yoga,
         Self::Apollo,
@@ -67,7 +65,6 @@ impl Kind {
             Self::Raw => "raw",
             Self::SocketIo => "socketio",
             Self::Stock => "stock",
-            Self::StockSmall => "stock-small",
             Self::Mercurius => "mercurius",
             Self::Yoga => "yoga",
             Self::Apollo => "apollo",
@@ -82,8 +79,7 @@ impl Kind {
             Self::Unshared => "lancewire, sharing off",
             Self::Raw => "raw ceiling",
             Self::SocketIo => "Socket.IO",
-            Self::Stock => "async-graphql, as in its book",
-            Self::StockSmall => "async-graphql, small buffers",
+            Self::Stock => "lancewire's schema over async-graphql-axum",
             Self::Mercurius => "Mercurius",
             Self::Yoga => "graphql-yoga, graphql-ws",
             Self::Apollo => "Apollo Server, graphql-ws",
@@ -103,6 +99,7 @@ impl Kind {
         match self {
             Self::Raw => Protocol::Plain,
             Self::SocketIo => Protocol::SocketIo,
+            Self::Stock => Protocol::Stock,
             _ => Protocol::Graphql,
         }
     }
@@ -133,6 +130,12 @@ impl Target {
             Kind::Unshared => {
                 let settings = Settings::of(options).set("LANCEWIRE_EVENTS__SHARED_EXECUTION", false);
                 Self::lancewire_on(&settings, jobs, options, home)
+            }
+            // The same program, schema and database; the subscribers come to async-graphql-axum's own sockets.
+            Kind::Stock => {
+                let settings = Settings::of(options).set("LANCEWIRE_HTTP__STOCK_MOUNT", true);
+                let target = Self::lancewire_on(&settings, jobs, options, home)?;
+                Ok(Self { protocol: kind.protocol(), ..target })
             }
             _ => {
                 let address = free_address()?;
@@ -205,13 +208,11 @@ fn peer(kind: Kind, address: &str, options: &Options) -> Result<Program> {
     };
     let program = match kind {
         Kind::Raw => Program::new(Options::sibling("raw")?),
-        Kind::Stock | Kind::StockSmall => Program::new(Options::sibling("stock")?).set("TOKIO_WORKER_THREADS", 1),
         Kind::SocketIo => node("socketio.js"),
         Kind::Mercurius => node("mercurius.js"),
         Kind::Yoga => node("yoga.js"),
         Kind::Apollo => node("apollo.js"),
-        Kind::Lancewire | Kind::Against | Kind::Unshared => bail!("lancewire is no peer"),
+        Kind::Lancewire | Kind::Against | Kind::Unshared | Kind::Stock => bail!("lancewire is no peer"),
     };
-    let program = program.argument(address);
-    Ok(if kind == Kind::StockSmall { program.argument("--small-buffers") } else { program })
+    Ok(program.argument(address))
 }

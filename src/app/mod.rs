@@ -32,7 +32,6 @@ use crate::{
         arrivals::Arrivals,
         connections::{self, ConnectionLimits, Connections},
         health::Probes,
-        operations::{Operations, Parts, SubscriptionPayment},
         pages::Site,
         router::{operators, router},
         server::{self, Server, Timeouts},
@@ -45,6 +44,7 @@ use crate::{
     lifecycle::Lifecycle,
     limits::{Attempts, Budgets, Limits, SignUps, attempts::AttemptSettings, sharing},
     notifications::{Notifications, OldNotifications},
+    operations::{Operations, Parts, SubscriptionPayment},
     realtime::{Bus, BusKind, Hub, HubSettings, Pace, Tail, start_bus},
     retention::{self, Prune},
     schedule::{self, Due, Schedule},
@@ -84,6 +84,8 @@ pub struct App {
     pub replica: Option<Replica>,
     /// Its services.
     pub services: Services,
+    /// Runs operations on them.
+    pub operations: Operations,
     /// How much callers and addresses may do.
     pub limits: Limits,
     /// Its tasks.
@@ -215,13 +217,14 @@ impl App {
             log: hub.log().clone(),
             proxies: Arc::clone(&proxies),
             site: Arc::clone(&site),
+            stock_mount: config.http.stock_mount,
             max_body_bytes: config.http.max_body_bytes,
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
         };
         let state = HttpState {
             graphql,
             probes: Probes::new(db.clone(), hub, lifecycle.clone(), metrics),
-            operations,
+            operations: operations.clone(),
             sessions,
             origins,
             proxies: Arc::clone(&proxies),
@@ -237,6 +240,7 @@ impl App {
             db,
             replica,
             services,
+            operations,
             limits,
             lifecycle,
             clock,
@@ -354,6 +358,7 @@ async fn start_delivery(
     let settings = HubSettings {
         ring_bytes: config.events.ring_bytes,
         backlog: config.events.buffer,
+        broadcast: config.events.broadcast,
         shared_execution: config.events.shared_execution,
         asking: config.subscriptions,
     };

@@ -7,6 +7,7 @@
 //! [`revocations`]. Used by `accounts` (which owns the users) and by `http`.
 
 pub mod actor;
+pub(crate) mod authorization;
 pub mod events;
 mod hash_memory;
 pub mod keys;

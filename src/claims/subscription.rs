@@ -9,10 +9,9 @@ use super::{
     graphql::{ClaimObject, ClaimStatus},
 };
 use crate::{
-    graphql::{context::signed_in, scalars::DateTime},
+    graphql::{context::signed_in, scalars::DateTime, subscriptions::events},
     jobs::graphql::JobObject,
     realtime::{Delivery, Interest},
-    schema::event::{Pinned, listen, only, pinned},
 };
 
 /// A `claimUpdated` event in the API.
@@ -83,10 +82,7 @@ impl ClaimSubscription {
         #[graphql(desc = "Events after this cursor are sent first; null: only what happens from now on.")]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<ClaimUpdatedEvent>>> {
-        if let Some(Pinned(delivery, _)) = pinned(ctx) {
-            return Ok(only(ClaimUpdatedEvent::of(delivery)));
-        }
-        signed_in(ctx)?;
-        listen(ctx, Interest::all(CLAIM_UPDATED), after.as_deref()).await
+        let interest = async { signed_in(ctx).map(|_| Interest::all(CLAIM_UPDATED)) };
+        events(ctx, after, interest, |received| ClaimUpdatedEvent::of(received.delivery)).await
     }
 }

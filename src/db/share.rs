@@ -1,7 +1,7 @@
 //! How much of the database one caller may hold at a time, so that the others find some of it free.
 //!
 //! Owns the [`Share`] of each caller whose operations run: how many connections of each pool all of them together hold,
-//! and how many operations there are. Made by `http::operations`, which has them run
+//! and how many operations there are. Made by `operations`, which has them run
 //! [`within`] their caller's share; asked by [`super::pool`] before it gives out a connection. Callers are keys that mean
 //! nothing here.
 //!

@@ -13,6 +13,7 @@ pub struct EventSettings {
     pub retention_seconds: u32,
     pub ring_bytes: usize,
     pub buffer: usize,
+    pub broadcast: usize,
     pub shared_execution: bool,
     pub delivery: bool,
 }
@@ -20,6 +21,7 @@ pub struct EventSettings {
 impl EventSettings {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         require(self.buffer > 0, "events.buffer", "must be at least 1")?;
+        require(self.broadcast > 0, "events.broadcast", "must be at least 1")?;
         require(self.poll_ms > 0, "events.poll_ms", "must be at least 1")
     }
 }

@@ -1,6 +1,7 @@
 //! What a resolver may ask its context for.
 //!
-//! Each operation runs in a [`Scope`]: who asks, from where, at what cost. A resolver whose answer depends on the viewer
+//! Each operation runs in a [`Scope`]: who asks, from where, at what cost. One that comes by itself, without a scope, gets that
+//! of an anonymous viewer from the schema (`schema::defaults`). A resolver whose answer depends on the viewer
 //! asks [`ContextExt::actor`], and that marks the execution as *private*: it may not be shared with another viewer. A
 //! resolver that never asks gives everybody the same answer.
 //!
@@ -31,7 +32,8 @@ use crate::{
 pub struct Scope {
     actor: Actor,
     address: IpAddr,
-    budget: Budget,
+    /// None where nobody counts.
+    budget: Option<Budget>,
     began_at: Timestamp,
     stream_cursor: Option<String>,
     private: AtomicBool,
@@ -42,8 +44,13 @@ pub struct Scope {
 impl Scope {
     /// A scope for one operation.
     pub fn new(actor: Actor, address: IpAddr, budget: Budget, clock: &Clock) -> Self {
+        Self { budget: Some(budget), ..Self::unmetered(actor, address, clock) }
+    }
+
+    /// A scope for an operation for which nobody pays: of a program that executes the schema itself.
+    pub fn unmetered(actor: Actor, address: IpAddr, clock: &Clock) -> Self {
         let (began_at, private) = (clock.now(), AtomicBool::new(false));
-        Self { actor, address, budget, began_at, stream_cursor: None, private, proven: OnceLock::new() }
+        Self { actor, address, budget: None, began_at, stream_cursor: None, private, proven: OnceLock::new() }
     }
 
     /// The same with the place where the event stream stood before anything was read.
@@ -71,9 +78,9 @@ impl Scope {
         self.private.load(Ordering::Relaxed)
     }
 
-    /// What is left of the caller's budget, and when this operation began.
-    pub const fn budget(&self) -> (&Budget, Timestamp) {
-        (&self.budget, self.began_at)
+    /// What is left of the caller's budget, where one is kept, and when this operation began.
+    pub const fn budget(&self) -> (Option<&Budget>, Timestamp) {
+        (self.budget.as_ref(), self.began_at)
     }
 }
 

@@ -3,6 +3,7 @@
 //! - [`language`] and [`limits`]: reads an operation, coerces its variables and weighs it before anything runs
 //! - [`prices`] and [`returned`]: what a field costs, and what an operation cost in the end
 //! - [`context`]: what a resolver may ask for
+//! - [`subscriptions`]: how the root field of a subscription answers
 //! - [`errors`], [`classify`], [`nulls`]: what a failure looks like outside
 //! - [`user_errors`], [`patch`]: failures and inputs that are data
 //! - [`scalars`], [`connections`], [`loader`]: shapes
@@ -19,4 +20,5 @@ pub mod patch;
 pub mod prices;
 pub mod returned;
 pub mod scalars;
+pub mod subscriptions;
 pub mod user_errors;

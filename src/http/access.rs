@@ -19,9 +19,8 @@ use crate::{
     auth::actor::Origin,
     graphql::{classify::code, language::shape},
     ids::UserId,
+    operations::Ready,
 };
-
-use super::operations::Ready;
 
 /// The most characters of an operation's name.
 const LONGEST_NAME: usize = 64;

@@ -9,8 +9,9 @@
 //! first (the defence against forged requests); nothing is parsed before its size is known; each answer is JSON with
 //! `errors` and/or `data`, and one for a request that never ran has no `data`.
 //!
-//! Own code: async-graphql-axum ignores `operationName` in GET, runs mutations by GET and from `text/plain`, has no
-//! limit on bodies and batches, and answers 200 with one media type whatever happens.
+//! Own code: async-graphql-axum runs mutations by GET and from `text/plain`, has no limit on the size of a body, and answers
+//! 200 with one media type whatever happens. (Batches would be no reason: its `GraphQLRequest` refuses them.) It is mounted
+//! beside this, with what it lacks in front of it: [`stock`](super::stock).
 
 use async_graphql::{Response as Outcome, ServerError, parser::types::OperationType};
 use axum::{
@@ -244,7 +245,7 @@ fn unreadable(parameters: &Value) -> Refusal {
 }
 
 /// Whether every type that the request names is JSON in UTF-8. One is usual; a proxy may have written it twice.
-fn is_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::CONTENT_TYPE).iter().map(|value| value.to_str().unwrap_or("?"));
     let mut types = lines.flat_map(members).peekable();
     types.peek().is_some()

@@ -21,9 +21,8 @@ use super::{
     arrivals::Arrivals,
     bad_heads::{self, MAX_HEAD},
     client_address::Proxies,
-    operations::Operations,
 };
-use crate::graphql::errors::ErrorCode;
+use crate::{graphql::errors::ErrorCode, operations::Operations};
 
 /// Carries the id of a request, both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

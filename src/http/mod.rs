@@ -1,8 +1,8 @@
 //! The server's face: routes, transports, and what stands around every request.
 //!
 //! The only layer that knows axum. [`router`] puts the routes together over what handlers share ([`HttpState`]); [`server`] accepts connections, as many as
-//! [`connections`] allows, over [`tls`] if there is a certificate; [`client_address`] says whose they are behind a proxy; [`operations`] is the one path from a
-//! document to its answer, whatever transport it came by, and [`sharing`] says which subscriptions get the same one.
+//! [`connections`] allows, over [`tls`] if there is a certificate; [`client_address`] says whose they are behind a proxy. What a document is
+//! answered with is decided by [`operations`](crate::operations), whatever transport it came by; [`stock`] mounts async-graphql-axum over the same.
 //! [`origins`] says which web pages may call, and [`cors`] tells their browsers. [`pages`] and [`assets`] are what a
 //! browser is shown.
 
@@ -21,15 +21,15 @@ mod impatient;
 pub mod json;
 pub mod middleware;
 pub mod negotiation;
-pub mod operations;
 pub mod origins;
 pub mod pages;
 pub mod router;
 mod schema_files;
 pub mod server;
 pub mod settings;
-mod sharing;
+mod socket_backend;
 mod state;
+mod stock;
 pub mod streams;
 pub mod tls;
 pub mod websocket;

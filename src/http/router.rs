@@ -18,8 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::{
     GraphqlState, HttpState,
     access::Access,
-    assets,
-    authorization::Authorization,
+    assets, authorization,
     cors::cors,
     graphql::{
         ALLOWED, Refusal, check_transport, discard, discard_little, parse_get, parse_post, read_body, respond,
@@ -27,8 +26,7 @@ use super::{
     },
     health, middleware,
     negotiation::{MediaType, negotiate},
-    operations::{Admitted, Document, Stopped},
-    pages, schema_files,
+    pages, schema_files, stock,
     streams::{self, Opening, Transport},
 };
 use crate::{
@@ -37,6 +35,7 @@ use crate::{
         sessions::{Sessions, Unauthenticated},
     },
     graphql::{classify::classify, errors::ErrorCode, limits::failure},
+    operations::{Admitted, Document, Stopped},
 };
 
 /// Everything the server answers. With `has_operators`, those who run the service have a listener of their own, which alone
@@ -47,10 +46,16 @@ pub fn router(state: HttpState, has_operators: bool) -> Router {
     } else {
         Router::new()
     };
+    let stock = if state.graphql.stock_mount {
+        Router::new().route("/stock/graphql", any(stock::endpoint))
+    } else {
+        Router::new()
+    };
     let figures = if has_operators { Router::new() } else { Router::new().route("/metrics", get(health::metrics)) };
     Router::new()
         .merge(assets)
         .merge(figures)
+        .merge(stock)
         .route("/", get(pages::home))
         .route("/graphql", any(endpoint))
         .merge(schema_files::routes())
@@ -131,7 +136,7 @@ async fn answer(
     (media, many): (MediaType, Option<MediaType>),
     request_id: &str,
 ) -> Result<Response, Refusal> {
-    let authorization = Authorization::of_request(headers);
+    let authorization = authorization::of_request(headers);
     let once = Transport::of(media);
     // Before a body is read: who cannot pay for anything must not have us read it.
     if let Err(stopped) = state.operations.look(authorization, client) {
@@ -235,7 +240,7 @@ async fn answer(
     Ok(response)
 }
 
-fn unauthenticated(error: &Unauthenticated) -> async_graphql::Response {
+pub(super) fn unauthenticated(error: &Unauthenticated) -> async_graphql::Response {
     let code = match error {
         Unauthenticated::Expired => ErrorCode::TokenExpired,
         Unauthenticated::Invalid => ErrorCode::Unauthenticated,
@@ -244,7 +249,7 @@ fn unauthenticated(error: &Unauthenticated) -> async_graphql::Response {
     async_graphql::Response::from_errors(vec![failure(code, error.to_string(), None)])
 }
 
-fn wants_socket(headers: &HeaderMap) -> bool {
+pub(super) fn wants_socket(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 

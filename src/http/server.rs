@@ -5,8 +5,9 @@
 //! [`Timeouts::idle`].
 //!
 //! Own accept loop instead of `axum::serve`, which has no timeout for the head of a request (a client that sends one
-//! byte a minute holds its connection for ever) or for a client that takes nothing of its answer, does not set
-//! `TCP_NODELAY`, and detaches what it spawns. When the process stops, the listener closes at once, requests in flight
+//! byte a minute holds its connection for ever) or for a client that takes nothing of its answer, knows no TLS and no limit on
+//! connections of an address, and detaches what it spawns. (`TCP_NODELAY` would be no reason: its `ListenerExt::tap_io` sets
+//! it.) When the process stops, the listener closes at once, requests in flight
 //! are answered, idle connections end.
 
 use std::{

@@ -29,6 +29,7 @@ pub struct HttpSettings {
     #[serde(deserialize_with = "choice")]
     pub proxy_header: ProxyHeader,
     pub playground: bool,
+    pub stock_mount: bool,
     pub connections: u32,
     pub connections_per_address: u32,
     pub requests_per_second: u32,

@@ -8,10 +8,9 @@ use std::{sync::Arc, time::Duration};
 use axum::extract::FromRef;
 
 use super::{
-    arrivals::Arrivals, client_address::Proxies, health::Probes, operations::Operations, origins::Origins, pages::Site,
-    websocket::Sockets,
+    arrivals::Arrivals, client_address::Proxies, health::Probes, origins::Origins, pages::Site, websocket::Sockets,
 };
-use crate::{auth::sessions::Sessions, events::EventLog};
+use crate::{auth::sessions::Sessions, events::EventLog, operations::Operations};
 
 /// All of it. Clones share everything.
 #[derive(Clone, FromRef)]
@@ -47,6 +46,8 @@ pub struct GraphqlState {
     pub proxies: Arc<Proxies>,
     /// What the playground says of this server.
     pub site: Arc<Site>,
+    /// Whether async-graphql-axum's handlers are mounted as well.
+    pub stock_mount: bool,
     /// The largest body, in bytes.
     pub max_body_bytes: usize,
     /// How long a body may take to arrive.

@@ -18,10 +18,10 @@ use crate::{
         context::{ContextExt, signed_in},
         errors::ErrorCode,
         scalars::DateTime,
+        subscriptions::events,
     },
     ids::JobId,
     realtime::Delivery,
-    schema::event::{Pinned, listen, only, pinned},
 };
 
 /// A `jobPosted` event in the API.
@@ -150,11 +150,8 @@ impl JobSubscription {
         #[graphql(desc = "Events after this cursor are sent first; null: only what happens from now on.")]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<JobPostedEvent>>> {
-        if let Some(Pinned(delivery, _)) = pinned(ctx) {
-            return Ok(only(JobPostedEvent::of(delivery)));
-        }
-        let filter = parse_filter(ctx, filter).await?;
-        listen(ctx, interest::in_posted(filter), after.as_deref()).await
+        let interest = async { Ok(interest::in_posted(parse_filter(ctx, filter).await?)) };
+        events(ctx, after, interest, |received| JobPostedEvent::of(received.delivery)).await
     }
 
     /// Public for public fields; private fields only for participants. Jobs that match `filter` before or after the change, so that one
@@ -178,21 +175,20 @@ impl JobSubscription {
         #[graphql(desc = "Events after this cursor are sent first; null: only what happens from now on.")]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<JobUpdatedEvent>>> {
-        if let Some(Pinned(delivery, hearing)) = pinned(ctx) {
-            return Ok(only(JobUpdatedEvent::of(delivery, hearing)));
-        }
-        let job = match job_id {
-            Some(id) => Some(visible_id(ctx, &id).await?),
-            None => None,
+        let interest = async {
+            let job = match job_id {
+                Some(id) => Some(visible_id(ctx, &id).await?),
+                None => None,
+            };
+            let filter = parse_filter(ctx, filter).await?;
+            if mine == Some(true) {
+                signed_in(ctx)?;
+                Ok(interest::in_mine(job, filter))
+            } else {
+                Ok(interest::in_updated(job, filter))
+            }
         };
-        let filter = parse_filter(ctx, filter).await?;
-        let interest = if mine == Some(true) {
-            signed_in(ctx)?;
-            interest::in_mine(job, filter)
-        } else {
-            interest::in_updated(job, filter)
-        };
-        listen(ctx, interest, after.as_deref()).await
+        events(ctx, after, interest, |received| JobUpdatedEvent::of(received.delivery, received.hearing)).await
     }
 }
 

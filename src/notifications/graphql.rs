@@ -23,6 +23,7 @@ use crate::{
         context::{ContextExt, denied, signed_in},
         errors::fault,
         scalars::{DateTime, MoneyAmount},
+        subscriptions::events,
         user_errors::InputError,
     },
     ids::{NotificationId, UserId},
@@ -30,11 +31,7 @@ use crate::{
     money::Currency,
     page::{Cursor, Page},
     realtime::{Delivery, Interest},
-    schema::{
-        Loaders,
-        event::{Pinned, listen, only, pinned},
-        node::Node,
-    },
+    schema::{Loaders, node::Node},
     wallet::graphql::visible_transaction,
 };
 
@@ -352,11 +349,8 @@ impl NotificationSubscription {
         #[graphql(desc = "Events after this cursor are sent first; null: only what happens from now on.")]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<NotificationReceivedEvent>>> {
-        if let Some(Pinned(delivery, _)) = pinned(ctx) {
-            return Ok(only(NotificationReceivedEvent::of(delivery)));
-        }
-        signed_in(ctx)?;
-        listen(ctx, Interest::all(NOTIFICATION_RECEIVED), after.as_deref()).await
+        let interest = async { signed_in(ctx).map(|_| Interest::all(NOTIFICATION_RECEIVED)) };
+        events(ctx, after, interest, |received| NotificationReceivedEvent::of(received.delivery)).await
     }
 }
 

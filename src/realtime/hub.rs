@@ -5,6 +5,9 @@
 //! Subscriptions come in by [`Hub::join`] as a [`Feed`], which catches up and then becomes a member of a section of its
 //! group.
 //!
+//! Who executes the schema without our transports gets a [`Follower`] by [`Hub::follow`], behind a broadcast channel into
+//! which all that is published goes as well.
+//!
 //! **Limits.** How much one caller may ask for is counted here ([`askers`](super::askers)), in the moment of joining.
 //!
 //! **The seam.** Publishing and joining hold one lock, so that for each member every event is either published after it
@@ -15,17 +18,18 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast};
 use uuid::Uuid;
 
 use super::{
-    Bus, Delivery, Execution, Feed, Interest, Lag, Party, Payment, SelectionKey, SharingKey,
+    Bus, Delivery, Execution, Feed, Follower, Interest, Lag, Party, Payment, SelectionKey, SharingKey,
     askers::{Asker, Askers, AskingSettings, Noted, TooMuch, Wish},
     charges::{READ_FROM_LOG, READ_FROM_MEMORY},
     group::{Group, Manner},
     interest::Index,
     members::{Member, Place},
     outlet::Outlet,
+    replay::Replay,
     ring::Ring,
     section::Section,
 };
@@ -48,6 +52,8 @@ pub struct HubSettings {
     pub ring_bytes: usize,
     /// Events that may wait for one group.
     pub backlog: usize,
+    /// Events that may wait for the slowest [`Follower`]; a slower one goes back to ring or log. At least 1.
+    pub broadcast: usize,
     /// Whether what is the same for all is executed once. Off only to measure what that is worth.
     pub shared_execution: bool,
     /// How much one caller may ask for.
@@ -62,6 +68,8 @@ pub struct Hub {
 
 struct Shared {
     published: Mutex<Published>,
+    /// All that is published, for followers.
+    broadcast: broadcast::Sender<Arc<Delivery>>,
     log: EventLog,
     bus: Arc<dyn Bus>,
     terms_of: TermsOf,
@@ -114,6 +122,18 @@ pub(super) struct Seat {
     pub(super) replays: Arc<Semaphore>,
 }
 
+/// A follower's entry among what its caller has asked for.
+pub(super) struct Noting {
+    hub: Hub,
+    noted: Noted,
+}
+
+impl Drop for Noting {
+    fn drop(&mut self) {
+        self.hub.lock().askers.forget(&self.noted);
+    }
+}
+
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hub").field("head", &self.head()).finish_non_exhaustive()
@@ -134,8 +154,22 @@ impl Hub {
     ) -> Self {
         let published = Published { ring: Ring::new(settings.ring_bytes), ..Published::default() };
         let published = Mutex::new(published);
+        let broadcast = broadcast::Sender::new(settings.broadcast.clamp(1, usize::MAX / 4));
         let lag = Lag::default();
-        Self { shared: Arc::new(Shared { published, log, bus, terms_of, settings, payment, clock, lifecycle, lag }) }
+        Self {
+            shared: Arc::new(Shared {
+                published,
+                broadcast,
+                log,
+                bus,
+                terms_of,
+                settings,
+                payment,
+                clock,
+                lifecycle,
+                lag,
+            }),
+        }
     }
 
     /// The log behind the hub.
@@ -146,6 +180,11 @@ impl Hub {
     /// From what subscriptions pay.
     pub(super) fn payment(&self) -> &dyn Payment {
         &*self.shared.payment
+    }
+
+    /// Time, as delivery knows it.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
     }
 
     /// How late delivery is.
@@ -208,6 +247,53 @@ impl Hub {
         let (noted, replays) = published.askers.note(asker, section.group().number(), section.number(), bytes);
         drop(published);
         Ok(Feed::begin(Seat { hub: self.clone(), section, user, admin, noted, replays }, viewer, outlet, position))
+    }
+
+    /// A subscription on its own, from the event after the position `after`, or without it from what is published next.
+    ///
+    /// With `cost`, which is that of one execution in millionths of a point, it counts and pays like one in a group; without
+    /// it nobody is asked to pay and nothing is counted: for a program that has the schema alone and limits of its own.
+    ///
+    /// # Errors
+    ///
+    /// The viewer's user or address has asked for as much as it may ([`AskingSettings`]).
+    pub fn follow(
+        &self,
+        interest: Interest,
+        after: Option<i64>,
+        viewer: Origin,
+        cost: Option<u64>,
+    ) -> Result<Follower, TooMuch> {
+        let mut published = self.lock();
+        let position = after.unwrap_or(published.head);
+        let replay = Replay::new(self.clone(), viewer, position, None);
+        let Some(cost) = cost else {
+            drop(published);
+            return Ok(Follower::new(interest, replay.free_of_charge(), 0, None));
+        };
+        let (asker, bytes) = (Asker::of(&viewer), Askers::weigh(0, interest.bytes()));
+        let wish = Wish { group: None, section: None, bytes };
+        published.askers.admit(asker, wish, &self.shared.settings.asking).inspect_err(|too_much| {
+            metrics::counter!("lancewire_subscriptions_refused_total", "limit" => too_much.label()).increment(1);
+        })?;
+        // It shares nothing, so it is a group and a section of its own.
+        published.last_number += 1;
+        let number = published.last_number;
+        let (noted, _) = published.askers.note(asker, number, number, bytes);
+        drop(published);
+        Ok(Follower::new(interest, replay.paid(), cost, Some(Noting { hub: self.clone(), noted })))
+    }
+
+    /// How many subscriptions read the broadcast channel now; those that catch up do not count.
+    pub fn followers(&self) -> usize {
+        self.shared.broadcast.receiver_count()
+    }
+
+    /// The channel from the next event on, for a follower that has caught up; none, if `position` is behind that. The same
+    /// seam as [`Hub::go_live`].
+    pub(super) fn receive_after(&self, position: i64) -> Option<broadcast::Receiver<Arc<Delivery>>> {
+        let published = self.lock();
+        (position >= published.head).then(|| self.shared.broadcast.subscribe())
     }
 
     /// How many subscriptions listen to this kind; one to several kinds counts for the first of them.
@@ -301,12 +387,18 @@ impl Hub {
             .collect();
         let mut to_work = Vec::new();
         let mut published = self.lock();
+        // Followers come under this lock, so that none can come meanwhile.
+        let has_followers = self.followers() > 0;
         for (delivery, terms) in deliveries {
             if terms.is_none() && published.is_wanted(&delivery) {
                 break;
             }
             published.head = delivery.position();
             published.ring.push(Arc::clone(&delivery));
+            if has_followers {
+                // The last one may just have gone.
+                let _ = self.shared.broadcast.send(Arc::clone(&delivery));
+            }
             let Some(terms) = terms else { continue };
             for (group, sections) in published.wanted(&delivery, terms.as_deref()) {
                 if group.enqueue(&delivery, sections) {

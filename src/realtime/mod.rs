@@ -13,6 +13,8 @@
 //! - [`members`] and [`interest`]: bookkeeping of a section, and which section wants which event
 //! - [`lanes`]: results that are one viewer's own, beside what is done for all
 //! - [`feed`]: one subscription, catching up or live
+//! - [`follower`]: a subscription outside of the groups, as a stream behind a broadcast channel
+//! - [`replay`]: reading what was published before, which feeds and followers have in common
 //! - [`outlet`]: what a transport must be able to do
 //! - [`charges`] and [`askers`]: what subscriptions cost beyond their price, and how much one caller may ask for
 //! - [`lag`]: how late delivery is, for readiness
@@ -23,6 +25,7 @@ mod bus;
 mod charges;
 mod delivery;
 mod feed;
+mod follower;
 mod group;
 mod hub;
 mod interest;
@@ -30,6 +33,7 @@ mod lag;
 mod lanes;
 mod members;
 mod outlet;
+mod replay;
 mod ring;
 mod section;
 mod tail;
@@ -41,12 +45,14 @@ pub use bus::{
 };
 pub use charges::{EXECUTION, Free, POINT, Payment};
 pub use delivery::{Delivery, SelectionKey, SharingKey};
-pub use feed::{Feed, FeedEnd, Live, Progress};
+pub use feed::{Feed, FeedEnd, Live};
+pub use follower::{Follower, Received};
 pub use group::{Executed, Execution, Together};
 pub use hub::{Hub, HubSettings, TermsOf};
 pub use interest::{Interest, Leaving, Terms};
 pub use lag::Lag;
 pub use outlet::{Offer, Outlet, Payload};
+pub use replay::Progress;
 pub use tail::{Pace, Tail};
 
 use delivery::Encoding;

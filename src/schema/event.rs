@@ -3,32 +3,27 @@
 //! A subscription and `events` show the same stream: the same snapshots, the same filter by audience, the same cursors.
 //! Who was entitled when an event happened decides which events one gets; today's rights decide the private fields.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use async_graphql::{
-    Context, Error, ID, Interface, Object, Result, SimpleObject,
-    futures_util::{
-        StreamExt, future,
-        stream::{self, BoxStream},
-    },
-};
+use async_graphql::{Context, ID, Interface, Object, Result, SimpleObject};
 
 use crate::{
     auth::actor::Actor,
     claims::{events::CLAIM_UPDATED, subscription::ClaimUpdatedEvent},
-    events::{self, Hearing, Listener, Mark, Point, ResumeError},
+    events::{self, Listener, Mark, Point},
     graphql::{
         connections::{MAX_PAGE, PageInfo},
         context::ContextExt,
         errors::ErrorCode,
         scalars::DateTime,
+        subscriptions::refused_cursor,
     },
     jobs::{
         events::{DRAFT_UPDATED, JOB_POSTED, JOB_UPDATED},
         subscription::{JobPostedEvent, JobUpdatedEvent},
     },
     notifications::{events::NOTIFICATION_RECEIVED, graphql::NotificationReceivedEvent},
-    realtime::{Delivery, Hub, Interest},
+    realtime::{Delivery, Hub},
     wallet::{events::WALLET_UPDATED, graphql::WalletUpdatedEvent},
 };
 
@@ -63,89 +58,6 @@ impl Event {
             NOTIFICATION_RECEIVED => Some(Self::NotificationReceived(NotificationReceivedEvent::of(delivery)?)),
             _ => None,
         })
-    }
-}
-
-/// What a subscription's root field has said: which events are meant, and from where on.
-#[derive(Debug)]
-pub struct Begun {
-    /// The events.
-    pub interest: Interest,
-    /// The position after which they begin; what is published next, without one.
-    pub after: Option<i64>,
-}
-
-/// Takes what a subscription's root field has to say.
-///
-/// A root field runs in two ways. When a subscription begins it finds a `Beginning` in the context: it checks its
-/// arguments and the viewer, leaves what will be heard here, and yields nothing. For each event it then runs again with
-/// a [`Pinned`] event and yields that. So an event is executed once for all who hear the same, and each listener is
-/// checked all the same.
-#[derive(Clone, Default)]
-pub struct Beginning {
-    resume: Option<Resume>,
-    begun: Arc<Mutex<Option<Begun>>>,
-}
-
-/// A place that came beside the document. The subscription goes on from the later one of it and its own `after`.
-#[derive(Clone, Debug)]
-pub struct Resume {
-    /// What it came in, for the error that refuses it.
-    pub name: &'static str,
-    /// The cursor; none where something else stood that is no text.
-    pub cursor: Option<Arc<str>>,
-}
-
-impl Beginning {
-    /// One that goes on after the later one of this place and the document's own.
-    pub fn resuming(resume: Option<Resume>) -> Self {
-        Self { resume, begun: Arc::default() }
-    }
-
-    /// What will be heard, once the root field has run.
-    pub fn take(&self) -> Option<Begun> {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// The one event that a root field is to yield, and as whom it is heard.
-#[derive(Clone, Debug)]
-pub struct Pinned(pub Arc<Delivery>, pub Hearing);
-
-/// The event that this execution is about, if it is about one.
-pub(crate) fn pinned(ctx: &Context<'_>) -> Option<Pinned> {
-    ctx.data_opt::<Pinned>().cloned()
-}
-
-/// The one event of an execution that is about one.
-pub(crate) fn only<T: Send + 'static>(event: Result<T>) -> BoxStream<'static, Result<T>> {
-    stream::once(future::ready(event)).boxed()
-}
-
-/// Begins to listen, after a cursor if there is one. Who hears which of these events, and as whom, is the event's own
-/// matter; the root field has checked that the viewer may listen at all.
-pub(crate) async fn listen<T: Send + 'static>(
-    ctx: &Context<'_>,
-    interest: Interest,
-    after: Option<&str>,
-) -> Result<BoxStream<'static, Result<T>>> {
-    let hub = ctx.get::<Hub>();
-    let beginning = ctx.get::<Beginning>();
-    let outside = beginning.resume.as_ref().map(|resume| match &resume.cursor {
-        Some(cursor) => Ok((resume.name, &**cursor)),
-        None => Err(refused_cursor(ResumeError::NotOurs(resume.name))),
-    });
-    let cursors: Vec<_> = after.map(|cursor| ("after", cursor)).into_iter().chain(outside.transpose()?).collect();
-    let after = hub.resume_point(&cursors).await.map_err(refused_cursor)?;
-    *beginning.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(Begun { interest, after });
-    Ok(stream::empty().boxed())
-}
-
-fn refused_cursor(error: ResumeError) -> Error {
-    match error {
-        ResumeError::Expired => ErrorCode::CursorExpired.error(error.to_string()),
-        ResumeError::NotOurs(_) => ErrorCode::BadUserInput.error(error.to_string()),
-        ResumeError::Fault(fault) => fault.into(),
     }
 }
 

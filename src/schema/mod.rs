@@ -9,6 +9,7 @@ use async_graphql::{
     Context, MergedObject, MergedSubscription, Object, Schema as GraphqlSchema, SchemaBuilder, SimpleObject,
     ValidationMode,
 };
+use defaults::Defaults;
 pub(crate) use loaders::Loaders;
 pub use published::{graphcache, introspection, possible_types, sdl};
 
@@ -46,6 +47,7 @@ use crate::{
     },
 };
 
+mod defaults;
 pub mod event;
 mod loaders;
 pub mod node;
@@ -120,21 +122,28 @@ pub struct Services {
 }
 
 impl Services {
-    /// The schema on these services.
+    /// The schema on these services, for any GraphQL server: `execute` and `execute_stream` need nothing else. An operation
+    /// that brings no [`Scope`](crate::graphql::context::Scope) is that of an anonymous viewer and costs nothing; documents
+    /// are neither weighed nor limited, which is what `operations` does in front of it.
     pub fn schema(&self) -> Schema {
-        self.served(builder().extension(Nulls))
+        self.served(builder().extension(Nulls).extension(Defaults::new(self.clone())), ValidationMode::Strict)
+    }
+
+    /// The schema for prepared operations, which have all that resolvers ask for.
+    pub(crate) fn prepared_schema(&self) -> Schema {
+        self.served(builder().extension(Nulls), ValidationMode::Fast)
     }
 
     /// The same without [`Nulls`], whose hook at each field costs as much as most fields do. Where nothing fails both
     /// give the same answer; an answer with errors is not to be used.
-    pub fn swift_schema(&self) -> Schema {
-        self.served(builder())
+    pub(crate) fn swift_schema(&self) -> Schema {
+        self.served(builder(), ValidationMode::Fast)
     }
 
-    fn served(&self, builder: SchemaBuilder<Query, Mutation, Subscription>) -> Schema {
+    fn served(&self, builder: SchemaBuilder<Query, Mutation, Subscription>, validation: ValidationMode) -> Schema {
         builder
-            // Documents are validated before they come here, by more rules than async-graphql has.
-            .validation_mode(ValidationMode::Fast)
+            // Prepared documents are validated before they come here, by more rules than async-graphql has.
+            .validation_mode(validation)
             .data(self.accounts.clone())
             .data(self.wallets.clone())
             .data(self.wallets.currency().clone())
@@ -251,6 +260,7 @@ impl BudgetQuery {
     /// This caller's budget. Anonymous callers have one for each address, signed-in ones for each account.
     async fn rate_limit(&self, ctx: &Context<'_>) -> Option<RateLimit> {
         let (budget, began_at) = ctx.scope().budget();
+        let budget = budget?;
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         Some(RateLimit {
             cost: number(budget.cost),

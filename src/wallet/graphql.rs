@@ -24,6 +24,7 @@ use crate::{
         context::{ContextExt, denied, signed_in},
         errors::{ErrorCode, fault},
         scalars::{DateTime, MoneyAmount, MoneyInput},
+        subscriptions::events,
         user_errors::{IdempotencyError, InputError, UserErrorCode},
     },
     ids::{TransactionId, WalletId},
@@ -31,10 +32,7 @@ use crate::{
     money::Money,
     page::{Cursor, Page},
     realtime::{Delivery, Interest},
-    schema::{
-        Loaders,
-        event::{Pinned, listen, only, pinned},
-    },
+    schema::Loaders,
     user_errors,
 };
 
@@ -640,10 +638,7 @@ impl WalletSubscription {
         #[graphql(desc = "Events after this cursor are sent first; null: only what happens from now on.")]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<WalletUpdatedEvent>>> {
-        if let Some(Pinned(delivery, _)) = pinned(ctx) {
-            return Ok(only(WalletUpdatedEvent::of(delivery)));
-        }
-        signed_in(ctx)?;
-        listen(ctx, Interest::all(WALLET_UPDATED), after.as_deref()).await
+        let interest = async { signed_in(ctx).map(|_| Interest::all(WALLET_UPDATED)) };
+        events(ctx, after, interest, |received| WalletUpdatedEvent::of(received.delivery)).await
     }
 }

@@ -190,7 +190,9 @@ fn each_library_stays_behind_its_fence() {
     only(
         "async_graphql",
         |code| code.contains("async_graphql"),
-        |source| SHOWN.contains(&source.file()) || ["graphql", "schema", "http"].contains(&source.module()),
+        |source| {
+            SHOWN.contains(&source.file()) || ["graphql", "schema", "operations", "http"].contains(&source.module())
+        },
     );
     only("axum", |code| code.contains("axum"), |source| ["http", "app"].contains(&source.module()));
     only("sea_orm", |code| code.contains("sea_orm"), |source| !["model.rs", "filter.rs"].contains(&source.file()));
@@ -306,11 +308,18 @@ const KNOWS: &[(&str, &str)] = &[
     // Limits know callers and addresses, and what they do not.
     ("limits", "auth clock ids lifecycle network realtime settings"),
     // The kit knows no domain, but for the shape of an amount.
-    ("graphql", "auth clock connection error idempotency ids lifecycle limits money network page wallet"),
+    (
+        "graphql",
+        // Root fields of subscriptions answer with streams of events.
+        "auth clock connection error events idempotency ids lifecycle limits money network page realtime wallet",
+    ),
     ("schema", "accounts auth claims db events graphql ids jobs lifecycle notifications realtime wallet"),
+    // From a document to its answer: below every transport, so that any server may have it.
+    ("operations", "auth backoff clock db error events graphql ids limits realtime schema"),
     (
         "http",
-        "auth backoff clock db demo error events graphql ids lifecycle limits migrations network realtime schema settings",
+        "auth backoff clock db demo error events graphql ids lifecycle limits migrations network operations realtime schema \
+         settings",
     ),
     // What the domains bring to the log, to delivery and to `verify`, which know none of them.
     ("domains", "auth claims error events jobs notifications realtime wallet"),
@@ -325,7 +334,7 @@ const KNOWS: &[(&str, &str)] = &[
     (
         "app",
         "accounts auth claims clock config db descriptors domains error events graphql http idempotency ids jobs lifecycle \
-         limits migrations notifications realtime retention schedule schema settings telemetry wallet",
+         limits migrations notifications operations realtime retention schedule schema settings telemetry wallet",
     ),
 ];
 
@@ -371,6 +380,22 @@ fn what_domains_show_is_one_layer_above_what_they_do() {
 
 fn is_graphql_of_a_domain(source: &Source) -> bool {
     DOMAINS.contains(&source.module()) && SHOWN.contains(&source.file())
+}
+
+#[test]
+fn every_subscription_answers_by_the_one_helper_and_asks_for_no_mode() {
+    let what = |code: &str| ["Source::Group", "Source::One", "Source::Own"].iter().any(|mode| code.contains(mode));
+    let may = |source: &Source| source.path == "src/graphql/subscriptions.rs" || source.module() == "operations";
+    only("the source of a subscription's events", what, may);
+    let home = |source: &Source| ["src/realtime/hub.rs", "src/realtime/follower.rs"].contains(&source.path.as_str());
+    only("the broadcast channel", |code| code.contains("broadcast::") || code.contains("BroadcastStream"), home);
+    let mut streams = 0;
+    for source in sources("src").iter().filter(|source| DOMAINS.contains(&source.module())) {
+        let roots = source.code.matches("-> Result<impl Stream<").count();
+        assert_eq!(source.code.matches("events(ctx, after, interest, ").count(), roots, "{}", source.path);
+        streams += roots;
+    }
+    assert!(streams >= 5, "the reader of sources finds {streams}");
 }
 
 #[test]

@@ -262,6 +262,7 @@ impl Ground {
         let delivery = HubSettings {
             ring_bytes: 1 << 20,
             backlog: 1_024,
+            broadcast: 1_024,
             shared_execution: true,
             asking: AskingSettings::default(),
         };

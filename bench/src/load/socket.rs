@@ -20,6 +20,8 @@ use rustix::{
 pub enum Protocol {
     /// graphql-transport-ws at `/graphql`.
     Graphql,
+    /// The same at `/stock/graphql`, where lancewire mounts async-graphql-axum.
+    Stock,
     /// Engine.IO 4 and Socket.IO 5.
     SocketIo,
     /// Every connection gets every event.
@@ -100,6 +102,7 @@ impl Socket {
         sockopt::set_tcp_nodelay(&stream, true)?;
         let (path, offer) = match protocol {
             Protocol::Graphql => ("/graphql", "graphql-transport-ws"),
+            Protocol::Stock => ("/stock/graphql", "graphql-transport-ws"),
             Protocol::SocketIo => ("/socket.io/?EIO=4&transport=websocket", ""),
             Protocol::Plain => ("/", ""),
         };
@@ -172,7 +175,7 @@ impl Socket {
 
     fn upgraded(&mut self) -> Result<()> {
         match self.protocol {
-            Protocol::Graphql => {
+            Protocol::Graphql | Protocol::Stock => {
                 let payload = self
                     .opening
                     .token
@@ -189,7 +192,7 @@ impl Socket {
 
     fn message(&mut self, payload: &[u8], reader: &mut impl Reader) -> Result<()> {
         match self.protocol {
-            Protocol::Graphql => self.graphql(payload, reader),
+            Protocol::Graphql | Protocol::Stock => self.graphql(payload, reader),
             Protocol::SocketIo => self.socket_io(payload, reader),
             Protocol::Plain => {
                 reader.event(payload);

@@ -42,16 +42,12 @@ use super::{
     GraphqlState,
     graphql::{encode, respond},
     negotiation::MediaType,
-    operations::Ready,
     websocket::NoSeat,
 };
 use crate::{
-    auth::{
-        actor::{Actor, Origin},
-        revocations::Watch,
-    },
-    graphql::{classify::code, errors::ErrorCode, limits::failure},
-    schema::event::Resume,
+    auth::{actor::Origin, revocations::Watch},
+    graphql::{classify::code, errors::ErrorCode, limits::failure, subscriptions::Resume},
+    operations::{Ready, Requester},
 };
 
 pub mod metrics;
@@ -147,11 +143,7 @@ pub async fn open(state: &GraphqlState, opening: Opening) -> Response {
             return response;
         }
     };
-    let expires_at = match origin.actor {
-        Actor::User(principal) => Some(principal.expires_at),
-        Actor::Anonymous | Actor::System => None,
-    };
-    let forbidden = subscription::forbidden(state.sockets.clock().clone(), expires_at, watch);
+    let forbidden = Requester::new(origin, watch).forbidden(state.sockets.clock());
     let log = state.log.clone();
     let heartbeat = std::time::Duration::from_millis(settings.ping_interval_ms.get());
     let kept = (seat, listening);

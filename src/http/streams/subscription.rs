@@ -27,11 +27,10 @@ use super::{
     sse,
 };
 use crate::{
-    auth::revocations::Watch,
-    clock::{Clock, Timestamp},
     events::EventLog,
     graphql::{errors::ErrorCode, limits::failure},
-    http::{graphql::encode, operations::Listening, websocket::Seat},
+    http::{graphql::encode, websocket::Seat},
+    operations::Listening,
     realtime::{Feed, FeedEnd, Live, Payload, Progress},
 };
 
@@ -289,34 +288,6 @@ impl Subscription {
         self.ended = true;
         self.ending.reason = reason;
     }
-}
-
-/// Completes when the viewer may listen no more. Holds the watch over their session.
-pub(super) fn forbidden(
-    clock: Clock,
-    expires_at: Option<Timestamp>,
-    watch: Option<Watch>,
-) -> BoxFuture<'static, ErrorCode> {
-    async move {
-        let revoked = async {
-            match &watch {
-                Some(watch) => watch.ended().cancelled_owned().await,
-                None => pending().await,
-            }
-        };
-        let expired = async {
-            match expires_at {
-                Some(at) => clock.sleep_until(at).await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = revoked => ErrorCode::Unauthenticated,
-            () = expired => ErrorCode::TokenExpired,
-        }
-    }
-    .boxed()
 }
 
 /// A list of errors in JSON.

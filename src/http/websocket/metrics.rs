@@ -31,7 +31,7 @@ pub(in crate::http) struct Counted {
 }
 
 impl Counted {
-    pub(super) fn socket() -> Self {
+    pub(in crate::http) fn socket() -> Self {
         Self::new(gauge!(SOCKETS), 1.0)
     }
 

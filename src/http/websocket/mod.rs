@@ -38,9 +38,9 @@
 //! sent, except answers to running mutations: one of them may be what ended the session. Then the socket closes with
 //! 4403.
 //!
-//! Own code instead of async-graphql's socket; docs/adr/0001-own-socket.md has the reasons and the measurements. The
-//! connection is taken over whole after the upgrade, since axum's socket has a buffer of its own and no way to write
-//! without it.
+//! Own code instead of async-graphql's socket; docs/adr/0001-own-socket.md has the reasons and the measurements, and
+//! [`stock`](super::stock) is that socket over the same operations, to compare the two. The connection is taken over whole
+//! after the upgrade, since axum's socket has a buffer of its own and no way to write without it.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -66,7 +66,6 @@ use tungstenite::{
 use self::{
     close::Close,
     pipe::Pipe,
-    protocol::{Credential, SUBPROTOCOL},
     reader::Reader,
     registry::{Registry, TurnedAway},
     session::Session,
@@ -107,6 +106,7 @@ pub use self::{
 };
 pub(in crate::http) use self::{
     metrics::Counted,
+    protocol::{Credential, SUBPROTOCOL},
     registry::{NoSeat, Seat},
 };
 
@@ -157,6 +157,10 @@ impl<B: SocketBackend> Sockets<B> {
 
     pub(in crate::http) fn settings(&self) -> &SocketSettings {
         &self.0.settings
+    }
+
+    pub(in crate::http) fn lifecycle(&self) -> &Lifecycle {
+        &self.0.lifecycle
     }
 
     pub(in crate::http) fn clock(&self) -> &Clock {
@@ -316,7 +320,7 @@ fn offered(headers: &HeaderMap) -> Vec<&str> {
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|protocol| !protocol.is_empty()).collect()
 }
 
-fn stopping() -> Response {
+pub(in crate::http) fn stopping() -> Response {
     metrics::refused("stopping");
     let message = "This server is restarting: try again";
     let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::RateLimited, message);
@@ -324,14 +328,14 @@ fn stopping() -> Response {
     response
 }
 
-fn crowded() -> Response {
+pub(in crate::http) fn crowded() -> Response {
     let message = "Too many open sockets from this address";
     let mut response = refusal(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, message);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
     response
 }
 
-fn refusal(status: StatusCode, code: ErrorCode, message: &str) -> Response {
+pub(in crate::http) fn refusal(status: StatusCode, code: ErrorCode, message: &str) -> Response {
     let body = json!({ "errors": [{ "message": message, "extensions": { "code": code.as_str() } }] });
     (status, Json(body)).into_response()
 }

@@ -9,8 +9,8 @@
 //! queries end when the client completes them or disconnects; mutations run to their end without an answer, and count
 //! against the limit until then. A panic of a stream is that operation's `error` and affects no other.
 //!
-//! Own code: the stock socket silently replaces a duplicate id, never sends `error`, has no limit, and a panic in a
-//! resolver ends it.
+//! Own code: async-graphql's socket silently replaces a duplicate id and never sends `error`, a panic in a resolver ends it,
+//! and so does its end a mutation that runs.
 
 use std::{any::Any, collections::HashSet, future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 

@@ -18,13 +18,13 @@ use super::{
 use crate::{
     graphql::{errors::ErrorCode, language::SentVariables},
     http::{
-        authorization::Authorization,
+        authorization::{self, Authorization},
         json::{Unreadable, marked_halves},
     },
 };
 
 /// The one subprotocol spoken here.
-pub(super) const SUBPROTOCOL: &str = "graphql-transport-ws";
+pub(in crate::http) const SUBPROTOCOL: &str = "graphql-transport-ws";
 
 /// The longest id that costs a client nothing: see [`OperationId::is_long`].
 const MAX_SHORT_ID_BYTES: usize = 256;
@@ -50,7 +50,7 @@ pub(super) enum Invalid {
 
 /// What a client says about who it is. A token never shows in a log.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Credential {
+pub(in crate::http) enum Credential {
     /// Nothing, null, or nothing in it.
     Absent,
     Token(String),
@@ -70,12 +70,12 @@ impl fmt::Debug for Credential {
 
 impl Credential {
     /// The credential of a request's `Authorization`.
-    pub(super) fn of_request(headers: &HeaderMap) -> Self {
-        Authorization::of_request(headers).into()
+    pub(in crate::http) fn of_request(headers: &HeaderMap) -> Self {
+        authorization::of_request(headers).into()
     }
 
     /// The first that is there. One that is no text is a bad token like any other: the application is asked for another.
-    fn from_payload(payload: &Map<String, Value>) -> Self {
+    pub(in crate::http) fn from_payload(payload: &Map<String, Value>) -> Self {
         let found = |key| match payload.get(key) {
             None | Some(Value::Null) => Self::Absent,
             Some(Value::String(value)) if key == "authToken" && value.trim().is_empty() => Self::Absent,
@@ -87,7 +87,7 @@ impl Credential {
     }
 
     /// This one, or `other` where nothing was said.
-    pub(super) fn or(self, other: Self) -> Self {
+    pub(in crate::http) fn or(self, other: Self) -> Self {
         if self == Self::Absent { other } else { self }
     }
 }

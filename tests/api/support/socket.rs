@@ -73,7 +73,16 @@ impl Socket {
     ///
     /// When the server refuses.
     pub async fn connect(addr: SocketAddr, token: Option<&str>) -> Self {
-        let socket = Self::connect_raw(addr, &[]).await.unwrap_or_else(|refusal| panic!("{refusal:?}"));
+        Self::connect_to(addr, "/graphql", token).await
+    }
+
+    /// The same at another path.
+    ///
+    /// # Panics
+    ///
+    /// When the server refuses.
+    pub async fn connect_to(addr: SocketAddr, path: &str, token: Option<&str>) -> Self {
+        let socket = Self::connect_raw_to(addr, path, &[]).await.unwrap_or_else(|refusal| panic!("{refusal:?}"));
         socket.send(&match token {
             Some(token) => {
                 json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {token}") } })
@@ -90,7 +99,16 @@ impl Socket {
     ///
     /// When there is no HTTP answer at all.
     pub async fn connect_raw(addr: SocketAddr, headers: &[(&str, &str)]) -> Result<Self, Refusal> {
-        let mut request = format!("ws://{addr}/graphql").into_client_request().expect("a WebSocket URL");
+        Self::connect_raw_to(addr, "/graphql", headers).await
+    }
+
+    /// The same at another path.
+    ///
+    /// # Panics
+    ///
+    /// When there is no HTTP answer at all.
+    pub async fn connect_raw_to(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Self, Refusal> {
+        let mut request = format!("ws://{addr}{path}").into_client_request().expect("a WebSocket URL");
         let upgrade = request.headers_mut();
         upgrade.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("graphql-transport-ws"));
         for (name, value) in headers {
@@ -254,6 +272,20 @@ impl Socket {
             message
         })
         .await
+    }
+
+    /// The results of an operation so far, byte for byte as they came.
+    pub fn results(&self, id: &Subscription) -> Vec<String> {
+        let received = self.received.borrow();
+        let of_it = |text: &&String| {
+            let message: Value = serde_json::from_str(text).unwrap_or_default();
+            message["type"] == "next" && message["id"] == id.0
+        };
+        let payload = |text: &String| {
+            let (_, payload) = text.split_once(r#""payload":"#).expect("a payload");
+            payload.strip_suffix('}').expect("the payload comes last").to_owned()
+        };
+        received.log.iter().filter(of_it).map(payload).collect()
     }
 
     /// Tries `take` now and after each message.

@@ -184,6 +184,7 @@ impl Play {
         let settings = HubSettings {
             ring_bytes: 4_000 << self.chance.below(6),
             backlog: 2 << self.chance.below(6),
+            broadcast: 1,
             shared_execution: true,
             asking: AskingSettings::default(),
         };

@@ -5,7 +5,7 @@
 //! that what each of them looks up is one statement for all.
 //!
 //! What fails on the swift schema is executed once more by the one that knows how to tell it; while the database is out of
-//! reach it is tried again, since an answer without what it would have said were lost. Made by
+//! reach it is tried again: an event delivered with a database error would never be delivered again. Made by
 //! [`Operations::join`](super::Operations::join), called by the groups of the hub.
 
 use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -19,10 +19,13 @@ use crate::{
     backoff::BackOff,
     error::Fault,
     events::Hearing,
-    graphql::{classify::classify, context::Scope, errors::ErrorCode, language::ForEvents, limits::failure},
+    graphql::{
+        classify::classify, context::Scope, errors::ErrorCode, language::ForEvents, limits::failure,
+        subscriptions::Source,
+    },
     limits::budgets::Budget,
-    realtime::{Delivery, EXECUTION, Executed, Execution, POINT, Together},
-    schema::{Loads, Schema, event::Pinned},
+    realtime::{Delivery, EXECUTION, Executed, Execution, POINT, Received, Together},
+    schema::{Loads, Schema},
 };
 
 /// What part of a subscription's price, which is that of one event asked for by a query, an execution costs: it reads
@@ -52,8 +55,7 @@ struct SharedLoads<'e> {
 impl EventExecution {
     pub(super) fn new(operations: Operations, ready: &Ready) -> Self {
         let (operation, address) = (ready.prepared.for_events(), ready.origin.address);
-        let cost = (u64::from(ready.prepared.cost) * POINT / PARTS).max(EXECUTION);
-        Self { operations, operation, address, budget: ready.budget, cost }
+        Self { operations, operation, address, budget: ready.budget, cost: event_cost(ready.prepared.cost) }
     }
 
     /// The answer, with loads of its own or those of others.
@@ -119,7 +121,8 @@ impl EventExecution {
             (&own, false)
         };
         let request = loads.given_to(operation.request());
-        let request = request.data(Arc::clone(&scope)).data(Pinned(Arc::clone(delivery), hearing));
+        let received = Received { delivery: Arc::clone(delivery), hearing };
+        let request = request.data(Arc::clone(&scope)).data(Source::One(received));
         let mut responses = AssertUnwindSafe(schema.execute_stream(request)).catch_unwind();
         // Shared ones are driven by their owner.
         let response = if is_shared { responses.next().await } else { loads.drive(responses.next()).await };
@@ -131,8 +134,13 @@ impl EventExecution {
     }
 }
 
-/// Loaders share what went wrong among all who asked.
-fn is_out_of_reach(error: &ServerError) -> bool {
+/// What one execution of a subscription of this price costs, in millionths of a point.
+pub(super) fn event_cost(price: u32) -> u64 {
+    (u64::from(price) * POINT / PARTS).max(EXECUTION)
+}
+
+/// Whether the database could not be asked. Loaders share what went wrong among all who asked.
+pub(super) fn is_out_of_reach(error: &ServerError) -> bool {
     let shared = || error.source::<Arc<Fault>>().map(AsRef::as_ref);
     error.source::<Fault>().or_else(shared).is_some_and(Fault::is_out_of_reach)
 }

@@ -1,0 +1,248 @@
+//! An admitted subscription, from its root field to its place in a group or its own stream.
+//!
+//! [`Operations::join`] is for our own transports: the root field checks the viewer and says what is meant, and the viewer
+//! joins the group that executes and encodes each event once. [`Operations::stream`] is for anybody's: the schema's own
+//! stream of responses, executed for this subscription alone, under the same limits.
+
+use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc};
+
+use async_graphql::{Response, ServerError};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{self, BoxFuture},
+    stream::{self, BoxStream},
+};
+
+use super::{
+    Operations, Ready, Requester,
+    event_execution::{EventExecution, event_cost, is_out_of_reach},
+    execution::too_many,
+    sharing::sharing_key,
+};
+use crate::{
+    error::Fault,
+    graphql::{
+        classify::classify,
+        errors::ErrorCode,
+        limits::failure,
+        loader::Batches,
+        subscriptions::{Beginning, Begun, Metered, Resume, Source},
+    },
+    realtime::{Feed, Outlet},
+};
+
+type Panic = Box<dyn Any + Send>;
+type Responses = BoxStream<'static, Result<Response, Panic>>;
+
+impl Operations {
+    /// Takes a subscription to the hub: its root field runs once now, to check the viewer and to say what is meant.
+    /// Each event is then executed for all who select the same together. It begins after the later one of
+    /// `resume` and the document's own cursor.
+    pub(crate) async fn join(
+        &self,
+        ready: Box<Ready>,
+        resume: Option<Resume>,
+        request_id: &str,
+        outlet: Arc<dyn Outlet>,
+    ) -> Result<(Feed, Listening), Box<Refusal>> {
+        let Begun { interest, after } = self.begin(&ready, resume, request_id).await?;
+        // Counted once it has begun: a document that was refused has any field names it likes, and they must not become labels.
+        let field = ready.field();
+        let (key, viewer) = (sharing_key(&ready.prepared), ready.origin);
+        let execution = EventExecution::new(self.clone(), &ready);
+        let feed =
+            self.shared.services.hub.join(key, interest, execution, after, viewer, outlet).map_err(|too_much| {
+                let refused = failure(ErrorCode::RateLimited, too_much.to_string(), None);
+                Box::new(Refusal { response: Response::from_errors(vec![refused]), unavailable: false })
+            })?;
+        Ok((feed, Listening::begin(field)))
+    }
+
+    /// Has the root field check its arguments and the viewer, in the time that any operation has.
+    async fn begin(&self, ready: &Ready, resume: Option<Resume>, request_id: &str) -> Result<Begun, Box<Refusal>> {
+        let beginning = Beginning::resuming(resume);
+        let (mut responses, batches) = self.responses(ready, Source::Group(beginning.clone()));
+        let first = self.in_time(ready, batches.drive(responses.next())).await?;
+        match (first, beginning.take()) {
+            (None, Some(begun)) => Ok(begun),
+            (first, _) => Err(Box::new(refusal(first, request_id))),
+        }
+    }
+
+    /// The schema's own stream of responses, for a transport that is not ours: each event is executed for this subscription
+    /// alone, and charged to its viewer. It begins after the later one of `resume` and the document's own cursor.
+    ///
+    /// It ends with a response of errors alone where the subscription is refused, where its viewer may listen no more
+    /// (`requester`), and where the database is out of reach: then the client goes on after its last cursor.
+    pub(crate) fn stream(
+        &self,
+        ready: Box<Ready>,
+        resume: Option<Resume>,
+        requester: &Requester,
+        request_id: String,
+    ) -> BoxStream<'static, Response> {
+        let (operations, requester) = (self.clone(), requester.clone());
+        stream::once(async move { operations.open(ready, resume, requester, request_id).await }).flatten().boxed()
+    }
+
+    async fn open(
+        self,
+        ready: Box<Ready>,
+        resume: Option<Resume>,
+        requester: Requester,
+        request_id: String,
+    ) -> BoxStream<'static, Response> {
+        let metered = Metered::new(event_cost(ready.prepared.cost), resume);
+        let (mut responses, batches) = self.responses(&ready, Source::Own(metered.clone()));
+        let first = self.in_time(&ready, async {
+            tokio::select! {
+                response = batches.clone().drive(responses.next()) => Some(response),
+                () = metered.begun() => None,
+            }
+        });
+        let first = match first.await {
+            Ok(first) => first,
+            Err(refused) => return stream::once(future::ready(refused.response)).boxed(),
+        };
+        // An event may come in the very moment of the beginning.
+        let first = match first {
+            Some(refused) if metered.begun().now_or_never().is_none() => {
+                let refused = refusal(refused, &request_id);
+                return stream::once(future::ready(refused.response)).boxed();
+            }
+            first => first.flatten(),
+        };
+        let own = Own {
+            responses,
+            batches,
+            forbidden: requester.forbidden(&self.shared.clock),
+            request_id,
+            over: false,
+            _listening: Listening::begin(ready.field()),
+        };
+        let own = stream::unfold((own, first), async |(mut own, first)| {
+            let response = own.next(first).await?;
+            Some((response, (own, None)))
+        });
+        own.boxed()
+    }
+
+    /// The responses of the schema that knows how to tell what failed, and what drives their loaders.
+    fn responses(&self, ready: &Ready, source: Source) -> (Responses, Batches) {
+        let (request, batches) = self.request(ready);
+        let request = request.data(Arc::new(self.scope(ready))).data(source);
+        (AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind().boxed(), batches)
+    }
+
+    /// What a subscription does to begin, in its caller's share of the database and in the time that any operation has.
+    async fn in_time<F: Future>(&self, ready: &Ready, beginning: F) -> Result<F::Output, Box<Refusal>> {
+        let Some(member) = self.shared.shares.enter_always(ready.payer.shared_caller()) else {
+            let response = Response::from_errors(vec![too_many()]);
+            return Err(Box::new(Refusal { response, unavailable: false }));
+        };
+        let beginning = tokio::time::timeout(self.shared.timeout, member.run(beginning)).await;
+        beginning.map_err(|_| Box::new(not_now()))
+    }
+}
+
+/// A subscription that is executed for itself.
+struct Own {
+    responses: Responses,
+    batches: Batches,
+    forbidden: BoxFuture<'static, ErrorCode>,
+    request_id: String,
+    over: bool,
+    _listening: Listening,
+}
+
+impl Own {
+    /// The next response, `first` before all others; none at the end.
+    async fn next(&mut self, first: Option<Result<Response, Panic>>) -> Option<Response> {
+        if self.over {
+            return None;
+        }
+        let response = match first {
+            Some(first) => Some(first),
+            None => tokio::select! {
+                // First, so that a busy stream is not kept open.
+                biased;
+                code = &mut self.forbidden => {
+                    self.over = true;
+                    return Some(Response::from_errors(vec![no_more(code)]));
+                }
+                response = self.batches.clone().drive(self.responses.next()) => response,
+            },
+        };
+        let Ok(mut response) = response? else {
+            self.over = true;
+            let message = "an event was not executed";
+            let mut response = Response::from_errors(vec![failure(ErrorCode::InternalServerError, message, None)]);
+            classify(&mut response, &self.request_id);
+            return Some(response);
+        };
+        if response.errors.iter().any(is_out_of_reach) {
+            self.over = true;
+            return Some(not_now().response);
+        }
+        classify(&mut response, &self.request_id);
+        Some(response)
+    }
+}
+
+/// What the root field gave in place of a beginning.
+fn refusal(first: Option<Result<Response, Panic>>, request_id: &str) -> Refusal {
+    let Some(Ok(mut response)) = first else {
+        let message = "a subscription did not begin";
+        let mut response = Response::from_errors(vec![failure(ErrorCode::InternalServerError, message, None)]);
+        classify(&mut response, request_id);
+        return Refusal { response, unavailable: false };
+    };
+    let faults = || response.errors.iter().filter_map(|error| error.source::<Fault>());
+    if let Some(fault) = faults().find(|fault| fault.is_out_of_reach()) {
+        tracing::warn!(request.id = request_id, error = %fault, "a subscription cannot begin now");
+        return not_now();
+    }
+    let unavailable = faults().next().is_some();
+    classify(&mut response, request_id);
+    Refusal { response, unavailable }
+}
+
+/// Why a viewer may listen no more.
+fn no_more(code: ErrorCode) -> ServerError {
+    let message = match code {
+        ErrorCode::TokenExpired => "The access token has expired. Come back with a new one from refreshSession.",
+        _ => "The session has ended or its rights have changed. Come back with a good token.",
+    };
+    failure(code, message, None)
+}
+
+/// Why a subscription did not begin.
+pub(crate) struct Refusal {
+    pub(crate) response: Response,
+    /// The database could not be asked: trying again later may help.
+    pub(crate) unavailable: bool,
+}
+
+/// Counts a subscription for as long as it lives.
+pub(crate) struct Listening(metrics::Gauge);
+
+impl Listening {
+    fn begin(field: String) -> Self {
+        let gauge = metrics::gauge!("lancewire_subscriptions", "field" => field);
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+/// The refusal of a subscription that could not be looked at in time.
+fn not_now() -> Refusal {
+    let message = "The database cannot be asked right now. Nothing has begun: subscribe again, in a moment.";
+    let response = Response::from_errors(vec![failure(ErrorCode::Unavailable, message, None)]);
+    Refusal { response, unavailable: true }
+}
