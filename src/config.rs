@@ -201,6 +201,7 @@ mod tests {
             ("[retention]\nunread_notification_seconds = 60", "retention.unread_notification_seconds"),
             ("[http]\nconnections = 1", "http.connections"),
             ("[http]\nconnections_per_address = -1", "connections_per_address"),
+            ("[http]\nrequests_per_second = -1", "requests_per_second"),
             ("[auth]\nsession_seconds = 60", "auth.session_seconds"),
             ("[budgets]\naddress = 99999", "budgets.address"),
             ("[telemetry]\nmetrics_listen = \"9090\"", "telemetry.metrics_listen"),

@@ -62,6 +62,16 @@ impl Invalid {
     }
 }
 
+/// A state that cannot follow where something is: the table of states lacks the move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{from:?} cannot become {to:?}")]
+pub struct InvalidTransition<Status: std::fmt::Debug> {
+    /// Where it is.
+    pub from: Status,
+    /// Where it should go.
+    pub to: Status,
+}
+
 /// A failure that is nobody's business outside.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
@@ -210,4 +220,16 @@ macro_rules! faults_into {
             }
         }
     };
+}
+
+/// Gives a wider error enum, one of whose variants has a narrower one, the narrower one's conversions.
+#[macro_export]
+macro_rules! errors_through {
+    ($error:ty, $variant:ident: $($from:ty),+) => {$(
+        impl From<$from> for $error {
+            fn from(error: $from) -> Self {
+                Self::$variant(error.into())
+            }
+        }
+    )+};
 }

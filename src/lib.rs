@@ -15,6 +15,7 @@
 //! | [`limits`] | how much each caller and each address may do |
 //! | [`app`] [`config`] [`lifecycle`] [`migrations`] [`telemetry`] | the process |
 //! | [`db`] [`settings`] [`proof`] [`clock`] [`demo`] [`ids`] [`backoff`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
+//! | `fuzzing` | entry points for the targets in `fuzz/` and for their seeds; not built into the server |
 //! | [`backup`] [`seed`] [`verify`] | what the command line does besides serving |
 //!
 //! Each domain has `mod.rs` (what it owns), `entity.rs` (tables), `model.rs` (pure rules), `service.rs` (use cases, and
@@ -25,7 +26,7 @@
 //!
 //! `main -> app -> http -> schema + domain::graphql -> domain::service -> {entity, model, error} -> leaves`, and among
 //! the domains `claims -> jobs -> {wallet, notifications} -> accounts`, never back; reads the other way stand in
-//! `graphql.rs`. A domain records events, only [`realtime`] delivers them. `tests/architecture.rs` holds these fences.
+//! `graphql.rs`. A domain records events, only [`realtime`] delivers them. `tests/api/architecture.rs` holds these fences.
 
 pub mod accounts;
 pub mod app;
@@ -40,6 +41,9 @@ pub mod demo;
 pub mod descriptors;
 pub mod error;
 pub mod events;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod graphql;
 pub mod http;
 pub mod idempotency;

@@ -157,7 +157,12 @@ impl Lancewire {
 }
 
 /// Settings that not every build has, by their keys.
-const LATER: [(&str, &str); 7] = [
+const LATER: [(&str, &str); 11] = [
+    ("sign_ups_per_address", "LANCEWIRE_AUTH__SIGN_UPS_PER_ADDRESS"),
+    // A budget of the address came with this one.
+    ("sign_ups_per_address", "LANCEWIRE_BUDGETS__ADDRESS"),
+    ("connections_per_address", "LANCEWIRE_HTTP__CONNECTIONS_PER_ADDRESS"),
+    ("connections_per_address", "LANCEWIRE_HTTP__CONNECTIONS"),
     ("groups_per_user", "LANCEWIRE_SUBSCRIPTIONS__GROUPS_PER_USER"),
     ("groups_per_address", "LANCEWIRE_SUBSCRIPTIONS__GROUPS_PER_ADDRESS"),
     ("filters_per_user", "LANCEWIRE_SUBSCRIPTIONS__FILTERS_PER_USER"),
@@ -180,10 +185,6 @@ pub fn program(options: &Options, database: &str, home: &Path) -> Program {
         .set("LANCEWIRE_AUTH__FREE_ATTEMPTS_PER_ADDRESS", PLENTY)
         .set("LANCEWIRE_BUDGETS__ANONYMOUS", PLENTY)
         .set("LANCEWIRE_BUDGETS__SIGNED_IN", PLENTY)
-        .set("LANCEWIRE_BUDGETS__ADDRESS", PLENTY)
-        .set("LANCEWIRE_AUTH__SIGN_UPS_PER_ADDRESS", PLENTY)
-        .set("LANCEWIRE_HTTP__CONNECTIONS_PER_ADDRESS", 1_000_000)
-        .set("LANCEWIRE_HTTP__CONNECTIONS", 1_000_000)
         .set("LANCEWIRE_SOCKETS__MESSAGES_PER_MINUTE", 1_000_000)
         .set("LANCEWIRE_SOCKETS__OPERATIONS_PER_SOCKET", 1_000)
         .set("LANCEWIRE_SOCKETS__SOCKETS_PER_USER", 1_000_000)
@@ -198,7 +199,7 @@ pub fn program(options: &Options, database: &str, home: &Path) -> Program {
 }
 
 /// Whether a build's settings have a key: they are embedded in it.
-fn names(binary: &Path, key: &str) -> bool {
+pub fn names(binary: &Path, key: &str) -> bool {
     let found = Command::new("grep").args(["--quiet", "--text", "--fixed-strings", "--"]).arg(key).arg(binary).status();
     found.is_ok_and(|found| found.success())
 }

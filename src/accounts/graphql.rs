@@ -2,9 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use async_graphql::{
-    Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject, dataloader::Loader,
-};
+use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, Result, SimpleObject, dataloader::Loader};
 
 use super::{
     AccountError, Accounts,
@@ -37,7 +35,7 @@ use crate::{
         list::JobsOf,
     },
     notifications::{graphql::NotificationConnection, service::Inbox},
-    schema::{Loaders, user_errors::UserError},
+    schema::Loaders,
     user_errors,
     wallet::{
         graphql::{WalletObject, visible_wallet},
@@ -307,30 +305,33 @@ pub(crate) async fn find_skill(ctx: &Context<'_>, id: SkillId) -> Result<Option<
     Ok(Box::pin(ctx.get::<Loaders>().accounts().load_one(id)).await?.map(SkillObject))
 }
 
-impl AccountError {
-    /// How the API tells it: as data where a person can act on it, else as a top-level error.
-    pub(crate) fn outward(self) -> Result<UserError, Error> {
-        match self {
-            Self::Denied(refused) => Err(denied(refused)),
-            Self::Invalid(invalid) => Ok(InputError::from(invalid).into()),
-            Self::TooMany { retry_after_ms, .. } => {
-                Ok(TooManyAttemptsError::new(self.to_string(), retry_after_ms).into())
-            }
-            Self::Fault(failed) => Err(fault(failed)),
-        }
-    }
-}
-
 user_errors! {
     /// Why signing in, signing up or refreshing did nothing.
     pub(crate) enum AuthError { InputError, TooManyAttemptsError }
 }
 
+impl AuthError {
+    /// How the API tells it: as data where a person can act on it, else as a top-level error.
+    fn of(error: AccountError) -> Result<Self> {
+        let message = error.to_string();
+        match error {
+            AccountError::Denied(refused) => Err(denied(refused)),
+            AccountError::Invalid(invalid) => Ok(InputError::from(invalid).into()),
+            AccountError::TooMany { retry_after_ms, .. } => {
+                Ok(TooManyAttemptsError::new(message, retry_after_ms).into())
+            }
+            AccountError::Fault(failed) => Err(fault(failed)),
+        }
+    }
+}
+
 /// For payloads whose only expected failure is a bad input.
-fn input_error(error: AccountError) -> Result<InputError, Error> {
-    match error.outward()? {
-        UserError::InputError(error) => Ok(error),
-        _ => Err(ErrorCode::RateLimited.error("Too many attempts. Try again in a moment.")),
+fn input_error(error: AccountError) -> Result<InputError> {
+    match AuthError::of(error)? {
+        AuthError::InputError(error) => Ok(error),
+        AuthError::TooManyAttemptsError(_) => {
+            Err(ErrorCode::RateLimited.error("Too many attempts. Try again in a moment."))
+        }
     }
 }
 
@@ -568,7 +569,7 @@ fn opened(ctx: &Context<'_>, done: Result<(UserCard, TokenPair), AccountError>) 
             ctx.scope().prove(ctx, Actor::User(principal));
             (Some(pair.into()), Some(card.into()), Vec::new())
         }
-        Err(error) => (None, None, vec![error.outward()?.try_into()?]),
+        Err(error) => (None, None, vec![AuthError::of(error)?]),
     })
 }
 
@@ -660,7 +661,7 @@ impl AccountMutation {
     async fn sign_out(&self, ctx: &Context<'_>) -> Result<Option<SignOutPayload>> {
         let errors = match ctx.get::<Accounts>().sign_out(ctx.actor()).await {
             Ok(()) => Vec::new(),
-            Err(error) => vec![error.outward()?.try_into()?],
+            Err(error) => vec![AuthError::of(error)?],
         };
         Ok(Some(SignOutPayload { errors }))
     }

@@ -9,7 +9,7 @@ use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value,
     prelude::async_trait::async_trait,
-    sea_query::{Expr, LockType, OnConflict},
+    sea_query::{Expr, OnConflict},
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -26,7 +26,7 @@ use crate::{
         passwords::{Password, PasswordFault, Passwords, Verdict},
         sessions::{Refresh, Sessions, TokenPair},
     },
-    clock::{Clock, Timestamp},
+    clock::Clock,
     db::{Db, Tx},
     error::{Fault, Invalid, InvalidKind},
     ids::{Ids, UserId},
@@ -39,9 +39,6 @@ use crate::{
 
 /// Skills a user or a job may list.
 pub const MAX_SKILLS: usize = 20;
-
-/// The columns of a card, in their order.
-type CardRow = (UserId, String, Option<String>, bool, bool, bool, i32, Timestamp);
 
 /// The accounts. Clones share everything.
 #[derive(Clone, Debug)]
@@ -497,54 +494,6 @@ impl Accounts {
         let sql = "INSERT INTO admin_actions (actor_id, action, subject, detail, occurred_at) VALUES (?, ?, ?, ?, ?)";
         tx.defer(sql, [admin.into(), action.into(), subject.into(), detail.into(), self.clock.now().into()]).await?;
         Ok(())
-    }
-
-    /// The public card of a user.
-    pub async fn card(&self, user: UserId) -> Result<Option<UserCard>, Fault> {
-        Ok(users::Entity::find_by_id(user).one(self.db.reader()).await?.map(Into::into))
-    }
-
-    /// Locks a user's row until the transaction ends, for a rule about all that they have. Rows that merely refer to the
-    /// user may be written meanwhile.
-    pub async fn lock_in(&self, tx: &Tx, user: UserId) -> Result<(), Fault> {
-        let row = users::Entity::find_by_id(user).lock(LockType::NoKeyUpdate).one(&**tx).await?;
-        row.map(drop).ok_or_else(|| Fault::corrupt(format!("{user} is missing")))
-    }
-
-    /// The public card of a user who must exist, inside a transaction.
-    pub async fn card_in(&self, tx: &Tx, user: UserId) -> Result<UserCard, Fault> {
-        let row = users::Entity::find_by_id(user).one(&**tx).await?;
-        row.map(Into::into).ok_or_else(|| Fault::corrupt(format!("{user} is missing")))
-    }
-
-    /// The public cards of two users who must exist, inside a transaction.
-    pub async fn cards_in(&self, tx: &Tx, [one, two]: [UserId; 2]) -> Result<[UserCard; 2], Fault> {
-        let rows = users::Entity::find().filter(users::Column::Id.is_in([one, two])).all(&**tx).await?;
-        let card = |user: UserId| {
-            let row = rows.iter().find(|row| row.id == user);
-            row.cloned().map(Into::into).ok_or_else(|| Fault::corrupt(format!("{user} is missing")))
-        };
-        Ok([card(one)?, card(two)?])
-    }
-
-    /// The public cards of many users.
-    pub async fn cards(&self, users: &[UserId]) -> Result<HashMap<UserId, UserCard>, Fault> {
-        // A tuple is read by the places of its columns, at a fraction of what names cost.
-        let rows: Vec<CardRow> = users::Entity::find()
-            .select_only()
-            .columns([users::Column::Id, users::Column::DisplayName, users::Column::AvatarUrl])
-            .columns([users::Column::IsClient, users::Column::IsFreelancer, users::Column::IsAdmin])
-            .columns([users::Column::CompletedJobCount, users::Column::CreatedAt])
-            .filter(users::Column::Id.is_in(users.to_vec()))
-            .into_tuple()
-            .all(self.db.reader())
-            .await?;
-        let card =
-            |(id, display_name, avatar_url, client, freelancer, admin, completed_job_count, created_at): CardRow| {
-                let roles = Roles { client, freelancer, admin };
-                (id, UserCard { id, display_name, avatar_url, roles, completed_job_count, created_at })
-            };
-        Ok(rows.into_iter().map(card).collect())
     }
 
     /// The emails of many users, for a loader whose caller checked who may know them.

@@ -9,27 +9,27 @@ use std::{
 
 use axum::Router;
 use chrono::TimeDelta;
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::Notify,
+};
 
 use crate::{
     accounts::Accounts,
-    auth::{
-        keys::Keyring, old_sessions::OldSessions, passwords::Passwords, rotation::Rotation, sessions::Sessions,
-        tokens::AccessTokens,
-    },
-    claims::Claims,
+    auth::{old_sessions::OldSessions, passwords::Passwords, sessions::Sessions},
+    claims::{Claims, escrow::Escrow, service::Neighbours},
     clock::Clock,
-    config::{Config, Environment},
+    config::Config,
     db::{Backend, Db, replica::Replica},
     descriptors,
     events::{self, EventLog, OldEvents},
     graphql::language::Documents,
     http::{
         GraphqlState, HttpState,
-        connections::{self, ConnectionLimits, Connections},
+        arrivals::Arrivals,
+        connections::{ConnectionLimits, Connections},
         health::Probes,
         operations::{Operations, Parts, SubscriptionPayment},
-        pages::Site,
         router::{operators, router},
         server::{self, Server, Timeouts},
         tls::Tls,
@@ -39,7 +39,7 @@ use crate::{
     ids::Ids,
     jobs::{Jobs, withholding},
     lifecycle::Lifecycle,
-    limits::{Attempts, Budgets, Limits, SignUps, attempts::AttemptSettings, sharing},
+    limits::{Limits, sharing},
     notifications::{Notifications, OldNotifications},
     realtime::{Bus, BusKind, Hub, HubSettings, Pace, Tail, start_bus},
     retention::{self, Prune},
@@ -50,11 +50,14 @@ use crate::{
 
 mod database;
 mod error;
+mod parts;
 
 pub use self::{
     database::{open_database, open_existing_database},
     error::StartError,
 };
+
+use parts::{connection_limits, limits, load_keys, site};
 
 /// How often a node says how far the log goes, and how long it waits for what the bus will probably still bring.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -63,6 +66,9 @@ const HOLD: Duration = Duration::from_millis(10);
 const LONE_POLL: Duration = Duration::from_secs(1);
 /// What drained sockets may take beyond twice the drain time: their last words (see `http::websocket`).
 const GOODBYE: Duration = Duration::from_secs(5);
+/// Connections that the kernel keeps until they are accepted, if the system lets it (`net.core.somaxconn`, 4,096). Where
+/// it is full the kernel drops what an honest client sends first, and that client tries again after a second.
+const BACKLOG: u32 = 4_096;
 /// Connections of those who run the service, on the listener of their own.
 const OPERATORS: NonZeroU32 = NonZeroU32::new(64).expect("a literal above zero");
 
@@ -87,6 +93,7 @@ pub struct App {
     operators: Router,
     operators_address: OnceLock<SocketAddr>,
     connections: Connections,
+    arrivals: Arrivals,
     tls: Option<Tls>,
 }
 
@@ -112,7 +119,7 @@ impl App {
         let accounts = Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions.clone(), passwords, limited);
         let sandbox_delay = config.payments.sandbox_delay();
         let currency = config.marketplace.currency();
-        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone(), currency.clone());
+        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone());
         let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, sandbox_delay);
         let jobs = Jobs::new(
             db.clone(),
@@ -127,9 +134,12 @@ impl App {
             db.clone(),
             clock.clone(),
             ids.clone(),
-            accounts.clone(),
-            jobs.clone(),
-            notifications.clone(),
+            Neighbours {
+                accounts: accounts.clone(),
+                jobs: jobs.clone(),
+                escrow: Escrow::new(wallets.clone()),
+                notifications: notifications.clone(),
+            },
             (&config.marketplace).into(),
         );
 
@@ -190,6 +200,7 @@ impl App {
             lifecycle.clone(),
         );
         let proxies = Arc::new(config.http.proxies()?);
+        let arrivals = Arrivals::new(config.http.requests_per_second, Arc::clone(&proxies));
         let site = Arc::new(site(&config));
         let graphql = GraphqlState {
             operations: operations.clone(),
@@ -207,6 +218,7 @@ impl App {
             sessions,
             origins,
             proxies: Arc::clone(&proxies),
+            arrivals: arrivals.clone(),
             site,
         };
         let has_operators = config.telemetry.metrics_listen()?.is_some();
@@ -221,10 +233,11 @@ impl App {
             limits,
             lifecycle,
             clock,
-            operators: operators(state.clone()),
+            operators: operators(HttpState { arrivals: Arrivals::new(0, Arc::default()), ..state.clone() }),
             operators_address: OnceLock::new(),
             router: router(state, has_operators),
             connections,
+            arrivals,
             tls,
             config,
         })
@@ -232,7 +245,12 @@ impl App {
 
     /// Listens where the settings say, or says why it cannot.
     pub async fn listen(&self) -> std::io::Result<TcpListener> {
-        TcpListener::bind(self.config.http.listen).await
+        let address = self.config.http.listen;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As a plain `bind` has it: a restart must not wait for the ends of old connections.
+        socket.set_reuseaddr(cfg!(unix))?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
     }
 
     /// Says how many connections there may be.
@@ -264,14 +282,17 @@ impl App {
             timeouts,
             tls: self.tls.clone(),
             connections: self.connections.clone(),
+            arrivals: self.arrivals.clone(),
             lifecycle: self.lifecycle.clone(),
         };
         if let Some(listener) = self.listen_to_operators()? {
             let limits = ConnectionLimits { total: OPERATORS.get() as usize, per_address: OPERATORS };
             let connections = Connections::new(limits, Arc::default());
-            let own = Server { router: self.operators.clone(), tls: None, connections, ..public.clone() };
+            let arrivals = Arrivals::new(0, Arc::default());
+            let own = Server { router: self.operators.clone(), tls: None, connections, arrivals, ..public.clone() };
             drop(self.lifecycle.spawn(server::serve(listener, own)));
         }
+        drop(self.lifecycle.spawn(self.arrivals.clone().sweep(self.lifecycle.clone())));
         drop(self.lifecycle.spawn(server::serve(listener, public)));
         Ok(address)
     }
@@ -345,47 +366,4 @@ async fn start_delivery(
         lifecycle.spawn_until_stopping(hub.lag().clone().watch());
     }
     Ok(hub)
-}
-
-/// How many connections there may be, by the settings and by what the system leaves.
-fn connection_limits(config: &Config) -> ConnectionLimits {
-    let pools = if config.database.replica_url.is_empty() { 1 } else { 2 };
-    let databases = usize::try_from(config.database.max_connections).unwrap_or(usize::MAX).saturating_mul(pools);
-    let limits = config.http.connection_limits(descriptors::limit(), databases, config.sockets.sockets_per_address);
-    metrics::gauge!(connections::CEILING).set(f64::from(u32::try_from(limits.total).unwrap_or(u32::MAX)));
-    limits
-}
-
-/// The limits of this node, which is `alone` where no other counts with it.
-fn limits(config: &Config, alone: bool, clock: &Clock) -> Limits {
-    let auth = &config.auth;
-    let settings = AttemptSettings::new(auth.free_attempts_per_account, auth.free_attempts_per_address);
-    let new_attempts = if alone { Attempts::new } else { Attempts::shared };
-    let new_sign_ups = if alone { SignUps::new } else { SignUps::shared };
-    Limits {
-        budgets: Arc::new(Budgets::new(config.budgets)),
-        attempts: new_attempts(clock.clone(), settings),
-        sign_ups: new_sign_ups(auth.sign_ups_per_address),
-    }
-}
-
-/// The keys of tokens, and what keeps them in step with those of the other nodes.
-fn load_keys(config: &Config, db: &Db, ids: &Ids, clock: &Clock) -> Result<(Arc<AccessTokens>, Rotation), StartError> {
-    let settings = config.auth.keys(config.environment);
-    let keyring = Keyring::load(&settings.dir, settings.signing_kid.as_deref(), settings.policy, ids)?;
-    let tokens = AccessTokens::new(Arc::new(keyring), config.auth.tokens(), clock.clone(), ids.clone());
-    let tokens = Arc::new(tokens);
-    let rotation = Rotation::new(db.clone(), ids.clone(), settings, Arc::clone(&tokens));
-    Ok((tokens, rotation))
-}
-
-/// What the pages say of this server.
-fn site(config: &Config) -> Site {
-    Site {
-        playground: config.http.playground,
-        demo: config.environment == Environment::Development,
-        currency: config.marketplace.currency.clone(),
-        secured: config.tls.is_on(),
-        listen: config.http.listen,
-    }
 }

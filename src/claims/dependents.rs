@@ -27,7 +27,7 @@ impl RoleDependents for Claims {
             let row = rows.first().ok_or_else(|| Fault::corrupt("a count without a row"))?;
             let (jobs, held): (i64, i64) = (row.try_get("", "jobs")?, row.try_get("", "held")?);
             if jobs > 0 {
-                let currency = self.jobs.wallets().currency();
+                let currency = self.escrow.currency();
                 let held = currency.format(Money::from_minor(held));
                 return Ok(Some(format!(
                     "must keep CLIENT: {jobs} of the account's jobs hold {held} {} in escrow. Cancel those that are \

@@ -1,14 +1,19 @@
-//! The tables of claims, and the way from their rows to the domain.
+//! The tables of claims, the way from their rows to the domain, and finders that take the scope of whoever asks.
+//!
+//! Loaders, whose look-ups many viewers share, find by id alone; what they find is judged by
+//! [`Claim::is_visible_to`](super::model::Claim::is_visible_to).
 
 /// `claims`
 pub mod claims {
     use sea_orm::{
         ActiveValue::{NotSet, Set},
+        QueryFilter, QuerySelect,
         entity::prelude::*,
+        sea_query::LockType,
     };
 
     use crate::{
-        claims::model::{Claim, ClaimStatus},
+        claims::model::{Claim, ClaimRecord, ClaimStatus},
         clock::Timestamp,
         error::Fault,
         ids::{ClaimId, JobId, UserId},
@@ -39,11 +44,48 @@ pub mod claims {
 
     impl ActiveModelBehavior for ActiveModel {}
 
+    /// Whose claims a query finds, and whether it locks them.
+    pub trait Finders: Sized {
+        /// Only this freelancer's own.
+        #[must_use]
+        fn of_freelancer(self, freelancer: UserId) -> Self;
+
+        /// Only those on this job.
+        #[must_use]
+        fn on_job(self, job: JobId) -> Self;
+
+        /// Only those that hold a job.
+        #[must_use]
+        fn live(self) -> Self;
+
+        /// Locks them until the transaction ends. Their jobs come first.
+        #[must_use]
+        fn locked(self) -> Self;
+    }
+
+    impl Finders for Select<Entity> {
+        fn of_freelancer(self, freelancer: UserId) -> Self {
+            self.filter(Column::FreelancerId.eq(freelancer))
+        }
+
+        fn on_job(self, job: JobId) -> Self {
+            self.filter(Column::JobId.eq(job))
+        }
+
+        fn live(self) -> Self {
+            self.filter(Column::Status.is_in(ClaimStatus::live().map(ClaimStatus::as_str)))
+        }
+
+        fn locked(self) -> Self {
+            self.lock(LockType::NoKeyUpdate)
+        }
+    }
+
     impl TryFrom<Model> for Claim {
         type Error = Fault;
 
         fn try_from(row: Model) -> Result<Self, Fault> {
-            Ok(Self {
+            ClaimRecord {
                 id: row.id,
                 version: row.version,
                 job_id: row.job_id,
@@ -55,7 +97,8 @@ pub mod claims {
                 auto_approve_at: row.auto_approve_at,
                 ended_at: row.ended_at,
                 end_reason: row.end_reason,
-            })
+            }
+            .try_into()
         }
     }
 
@@ -74,6 +117,7 @@ pub mod claims {
 
     impl From<Claim> for ActiveModel {
         fn from(claim: Claim) -> Self {
+            let claim = ClaimRecord::from(claim);
             Self {
                 id: Set(claim.id),
                 version: Set(claim.version),
@@ -99,7 +143,7 @@ pub mod deliverables {
     };
 
     use crate::{
-        claims::model::{Deliverable, DeliverableStatus},
+        claims::model::{Deliverable, DeliverableRecord, DeliverableStatus},
         clock::Timestamp,
         error::Fault,
         ids::{ClaimId, DeliverableId},
@@ -131,7 +175,7 @@ pub mod deliverables {
         type Error = Fault;
 
         fn try_from(row: Model) -> Result<Self, Fault> {
-            Ok(Self {
+            let record = DeliverableRecord {
                 id: row.id,
                 claim_id: row.claim_id,
                 number: row.number,
@@ -140,7 +184,8 @@ pub mod deliverables {
                 revision_note: row.revision_note,
                 submitted_at: row.submitted_at,
                 reviewed_at: row.reviewed_at,
-            })
+            };
+            Ok(record.into())
         }
     }
 
@@ -158,6 +203,7 @@ pub mod deliverables {
 
     impl From<Deliverable> for ActiveModel {
         fn from(deliverable: Deliverable) -> Self {
+            let deliverable = DeliverableRecord::from(deliverable);
             Self {
                 id: Set(deliverable.id),
                 claim_id: Set(deliverable.claim_id),

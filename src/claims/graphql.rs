@@ -2,12 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use async_graphql::{
-    ComplexObject, Context, Enum, Error, ID, InputObject, Object, Result, SimpleObject, dataloader::Loader,
-};
+use async_graphql::{ComplexObject, Context, Enum, ID, InputObject, Object, Result, SimpleObject, dataloader::Loader};
 
 use super::{
-    ClaimError, Claims, intervention,
+    ClaimError, Claims, StepError, intervention,
     list::{ClaimScope, ClaimsIn, WorkFor},
     model::{self, Claim, Deliverable},
     service::Stepped,
@@ -29,7 +27,7 @@ use crate::{
         model::Job,
     },
     page::{Cursor, Page, PageRequest},
-    schema::{Loaders, user_errors::UserError},
+    schema::Loaders,
     user_errors,
     wallet::{
         Wallets,
@@ -99,7 +97,7 @@ impl ClaimObject {
 
     /// Where the claim is in its life.
     async fn status(&self) -> ClaimStatus {
-        self.0.status.into()
+        self.0.status().into()
     }
 
     /// What is claimed.
@@ -121,22 +119,22 @@ impl ClaimObject {
 
     /// When an ACTIVE claim lapses and the job reopens, unless work was submitted.
     async fn expires_at(&self) -> Option<DateTime> {
-        self.0.expires_at.map(Into::into)
+        self.0.expires_at().map(Into::into)
     }
 
     /// When an IN_REVIEW deliverable counts as approved unless the client acts.
     async fn auto_approve_at(&self) -> Option<DateTime> {
-        self.0.auto_approve_at.map(Into::into)
+        self.0.auto_approve_at().map(Into::into)
     }
 
     /// When it was approved, released, expired or cancelled; null while it is live.
     async fn ended_at(&self) -> Option<DateTime> {
-        self.0.ended_at.map(Into::into)
+        self.0.ended_at().map(Into::into)
     }
 
     /// Why it ended, in the words of who ended it.
     async fn end_reason(&self) -> Option<&str> {
-        self.0.end_reason.as_deref()
+        self.0.end_reason()
     }
 }
 
@@ -195,7 +193,7 @@ impl DeliverableObject {
 
     /// What became of it.
     async fn status(&self) -> DeliverableStatus {
-        self.0.status.into()
+        self.0.status().into()
     }
 
     /// The claim that it was submitted for.
@@ -212,7 +210,7 @@ impl DeliverableObject {
 
     /// What the client wants changed; null unless it was sent back.
     async fn revision_note(&self) -> Option<&str> {
-        self.0.revision_note.as_deref()
+        self.0.revision_note()
     }
 
     /// When it was handed in.
@@ -222,7 +220,7 @@ impl DeliverableObject {
 
     /// When the client approved it or sent it back; null before that.
     async fn reviewed_at(&self) -> Option<DateTime> {
-        self.0.reviewed_at.map(Into::into)
+        self.0.reviewed_at().map(Into::into)
     }
 }
 
@@ -413,55 +411,51 @@ pub(crate) struct ClaimLimitError {
     limit: i32,
 }
 
-impl ClaimError {
-    /// How the API tells it: as data where a person can act on it, else as a top-level error.
-    pub(crate) fn outward(self) -> Result<UserError, Error> {
-        let message = self.to_string();
-        Ok(match self {
-            Self::Denied(refused) => return Err(denied(refused)),
-            Self::Invalid(invalid) => InputError::from(invalid).into(),
-            Self::NotClaimable(job) => JobNotClaimableError {
-                message,
-                code: UserErrorCode::JobNotClaimable,
-                path: Some(vec!["input".into(), "jobId".into()]),
-                job: (*job).into(),
-            }
-            .into(),
-            Self::DeadlinePassed(job) => JobNotClaimableError {
-                message,
-                code: UserErrorCode::DeadlinePassed,
-                path: Some(vec!["input".into(), "jobId".into()]),
-                job: (*job).into(),
-            }
-            .into(),
-            Self::LimitReached { limit } => ClaimLimitError {
-                message,
-                code: UserErrorCode::ClaimLimitReached,
-                path: None,
-                limit: i32::try_from(limit).unwrap_or(i32::MAX),
-            }
-            .into(),
-            Self::InvalidTransition { job, claim, allowed } => InvalidTransitionError {
-                message,
-                code: UserErrorCode::InvalidTransition,
-                path: None,
-                job: (*job).into(),
-                claim: Some((*claim).into()),
-                allowed: allowed.iter().copied().map(Into::into).collect(),
-            }
-            .into(),
-            Self::Key(conflict) => IdempotencyError::from(conflict).into(),
-            Self::Job(error) => return error.outward(),
-            Self::Wallet(error) => return error.outward(),
-            Self::Fault(failed) => return Err(fault(failed)),
-        })
-    }
-}
-
 user_errors! {
     /// Why `claimJob` did nothing.
     pub(crate) enum ClaimJobError {
         InputError, JobNotClaimableError, ClaimLimitError, VersionConflictError, IdempotencyError
+    }
+}
+
+impl ClaimJobError {
+    /// How the API tells it: as data where a person can act on it, else as a top-level error.
+    fn of(error: ClaimError) -> Result<Self> {
+        let message = error.to_string();
+        let not_claimable = |message, code, job: Box<Job>| {
+            let path = Some(vec!["input".into(), "jobId".into()]);
+            JobNotClaimableError { message, code, path, job: (*job).into() }
+        };
+        Ok(match error {
+            ClaimError::Denied(refused) => return Err(denied(refused)),
+            ClaimError::Invalid(invalid) => InputError::from(invalid).into(),
+            ClaimError::NotClaimable(job) => not_claimable(message, UserErrorCode::JobNotClaimable, job).into(),
+            ClaimError::DeadlinePassed(job) => not_claimable(message, UserErrorCode::DeadlinePassed, job).into(),
+            ClaimError::LimitReached { limit } => {
+                let (code, limit) = (UserErrorCode::ClaimLimitReached, i32::try_from(limit).unwrap_or(i32::MAX));
+                ClaimLimitError { message, code, path: None, limit }.into()
+            }
+            ClaimError::VersionConflict(conflict) => VersionConflictError::from(conflict).into(),
+            ClaimError::Key(conflict) => IdempotencyError::from(conflict).into(),
+            ClaimError::Fault(failed) => return Err(fault(failed)),
+        })
+    }
+}
+
+/// The same for a step in a claim's life.
+fn step_error(error: StepError) -> Result<JobStepError> {
+    let message = error.to_string();
+    match error {
+        StepError::Job(error) => JobStepError::of(error),
+        StepError::InvalidTransition { job, claim, allowed } => Ok(InvalidTransitionError {
+            message,
+            code: UserErrorCode::InvalidTransition,
+            path: None,
+            job: (*job).into(),
+            claim: Some((*claim).into()),
+            allowed: allowed.iter().copied().map(Into::into).collect(),
+        }
+        .into()),
     }
 }
 
@@ -650,12 +644,12 @@ struct Step {
     errors: Vec<JobStepError>,
 }
 
-fn step(done: Result<Stepped, ClaimError>) -> Result<Step> {
+fn step(done: Result<Stepped, StepError>) -> Result<Step> {
     Ok(match done {
         Ok(Stepped { job, claim, deliverable }) => {
             Step { deliverable, claim: Some(claim.into()), job: Some(job.into()), errors: Vec::new() }
         }
-        Err(error) => Step { deliverable: None, claim: None, job: None, errors: vec![error.outward()?.try_into()?] },
+        Err(error) => Step { deliverable: None, claim: None, job: None, errors: vec![step_error(error)?] },
     })
 }
 
@@ -699,13 +693,7 @@ impl ClaimQuery {
         let missing = |_| ErrorCode::BadUserInput.error("There is no such job. Check the id in jobId.");
         let job = job_id.map(|id| id.parse().map_err(missing)).transpose()?;
         let claims = ctx.get::<Claims>();
-        let scope = match claims.scope(&actor, job).await {
-            Ok(scope) => scope,
-            Err(error) => {
-                let other = |_| ErrorCode::BadUserInput.error("These claims cannot be read.");
-                return Err(error.outward().map_or_else(|error| error, other));
-            }
-        };
+        let scope = claims.scope(&actor, actor.signed_in().map_err(denied)?, job).await?;
         let statuses: Vec<_> = status.into_iter().flatten().map(Into::into).collect();
         let page = claims.page(scope, &statuses, request).await?;
         Ok(Some(ClaimConnection::new(page, scope, statuses)))
@@ -736,7 +724,7 @@ impl ClaimMutation {
                 ClaimJobPayload { claim: Some(claim), claim_edge, job: Some(job.into()), errors: Vec::new() }
             }
             Err(error) => {
-                let errors = vec![error.outward()?.try_into()?];
+                let errors = vec![ClaimJobError::of(error)?];
                 ClaimJobPayload { claim: None, claim_edge: None, job: None, errors }
             }
         }))

@@ -6,8 +6,8 @@
 //! sent back with the reason.
 
 use super::{
-    error::ClaimError,
-    model::{Claim, ClaimStatus, Deliverable, DeliverableStatus},
+    error::StepError,
+    model::{Claim, ClaimStatus, Deliverable},
     service::{Claims, Made, Stepped, latest_deliverable_in, refused, update_in},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     error::{Fault, Invalid},
     idempotency::{IdempotencyKey, once_in},
     jobs::{
-        model::{Job, JobChange, JobSnapshot, JobStatus, Step},
+        model::{Job, JobChange, JobSnapshot, Step},
         service::{parse_id, require},
     },
     money::Money,
@@ -37,6 +37,17 @@ named_enum! {
     }
 }
 
+/// What an intervention has ended, before the job is written.
+struct Ended {
+    before: Job,
+    job: Job,
+    claim: Claim,
+    /// The claim's status before.
+    was: ClaimStatus,
+    /// The work that it reviewed.
+    deliverable: Option<Deliverable>,
+}
+
 impl Claims {
     /// Admin: ends what holds a CLAIMED or IN_REVIEW job.
     #[tracing::instrument(skip_all, fields(job.id = job_id, step = step.as_str()))]
@@ -47,7 +58,7 @@ impl Claims {
         step: JobIntervention,
         reason: &str,
         key: &str,
-    ) -> Result<Stepped, ClaimError> {
+    ) -> Result<Stepped, StepError> {
         let admin = actor.admin()?;
         let key = &IdempotencyKey::parse(key)?;
         let job_id = parse_id("jobId", job_id)?;
@@ -65,29 +76,37 @@ impl Claims {
                     }
                     require(&before, Step::Intervene)?;
                     let claim = self.lock_live_in(&tx, job_id).await?;
-                    if !claim.status.is_live() {
+                    let at = self.clock.now();
+                    let next = match step {
+                        JobIntervention::Reopen => (before.reopen(), claim.reopen(at, reason)),
+                        JobIntervention::Refund => (before.refund(reason), claim.refund(at, reason)),
+                        JobIntervention::Pay => (before.pay(), claim.pay(at, reason)),
+                    };
+                    let (Ok(job), Ok(ended)) = next else {
                         return Err(refused(before, claim, Step::Intervene));
-                    }
+                    };
+                    let deliverable = self.review_in(&tx, &claim, step, reason).await?;
+                    let (was, claim) = (claim.status(), self.save_in(&tx, ended).await?);
+                    let ended = Ended { before, job, claim, was, deliverable };
                     let stepped = match step {
-                        JobIntervention::Reopen => self.reopen_in(&tx, before, claim, reason).await?,
-                        JobIntervention::Refund => self.refund_in(&tx, before, claim, reason).await?,
-                        JobIntervention::Pay => self.pay_in(&tx, before, claim, reason).await?,
+                        JobIntervention::Reopen => self.reopen_in(&tx, ended, reason).await?,
+                        JobIntervention::Refund => self.refund_in(&tx, ended, reason).await?,
+                        JobIntervention::Pay => self.pay_in(&tx, ended, reason).await?,
                     };
                     let detail = format!("{}: {reason}", step.as_str());
                     self.accounts.audit_in(&tx, admin, "interveneInJob", &job_id.to_string(), &detail).await?;
                     let made =
                         Made { claim: stepped.claim.id, deliverable: stepped.deliverable.as_ref().map(|d| d.id) };
-                    Ok::<_, ClaimError>((made, stepped))
+                    Ok::<_, StepError>((made, stepped))
                 })
                 .await?;
-                self.outcome_in(&tx, &actor, done).await
+                Ok(self.outcome_in(&tx, &actor, done).await?)
             })
             .await
     }
 
-    async fn reopen_in(&self, tx: &Tx, before: Job, claim: Claim, reason: &str) -> Result<Stepped, ClaimError> {
-        let (claim, was, deliverable) = self.end_in(tx, claim, ClaimStatus::Released, reason).await?;
-        let job = Job { status: JobStatus::Open, claimant_id: None, ..before.clone() };
+    async fn reopen_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, Fault> {
+        let Ended { before, job, claim, was, deliverable } = ended;
         let changes = changes(&[JobChange::Status, JobChange::Claim], deliverable.as_ref());
         let (job, snapshot) = self.jobs.change_in(tx, &before, job, &changes).await?;
         self.jobs.record_reposted_in(tx, &snapshot).await?;
@@ -97,11 +116,10 @@ impl Claims {
         Ok(Stepped { job, claim, deliverable })
     }
 
-    async fn refund_in(&self, tx: &Tx, before: Job, claim: Claim, reason: &str) -> Result<Stepped, ClaimError> {
-        let (claim, was, deliverable) = self.end_in(tx, claim, ClaimStatus::Cancelled, reason).await?;
+    async fn refund_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, Fault> {
+        let Ended { before, job, claim, was, deliverable } = ended;
         let client = self.accounts.card_in(tx, before.client_id).await?;
-        self.jobs.wallets().refund_in(tx, &client, before.budget, before.id.into()).await?;
-        let job = Job { status: JobStatus::Cancelled, cancel_reason: Some(reason.to_owned()), ..before.clone() };
+        self.escrow.refund_in(tx, &client, &before).await?;
         let (job, snapshot) = self.change_with_escrow_in(tx, &before, job, deliverable.as_ref()).await?;
         self.record_in(tx, &claim, Some(was), snapshot).await?;
         let kind = NotificationKind::JobCancelled;
@@ -109,25 +127,12 @@ impl Claims {
         Ok(Stepped { job, claim, deliverable })
     }
 
-    async fn pay_in(&self, tx: &Tx, before: Job, claim: Claim, reason: &str) -> Result<Stepped, ClaimError> {
-        let (was, freelancer) = (claim.status, claim.freelancer_id);
-        let now = self.clock.now();
-        let deliverable = self.review_in(tx, &claim, DeliverableStatus::Approved, None).await?;
-        let ended = Claim {
-            status: ClaimStatus::Approved,
-            expires_at: None,
-            auto_approve_at: None,
-            ended_at: Some(now),
-            end_reason: Some(reason.to_owned()),
-            ..claim
-        };
-        let claim = self.save_in(tx, ended).await?;
-        let fee = before.budget.share(claim.fee_basis_points);
+    async fn pay_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, Fault> {
+        let Ended { before, job, claim, was, deliverable } = ended;
+        let freelancer = claim.freelancer_id;
         let [client_card, freelancer_card] = self.accounts.cards_in(tx, [before.client_id, freelancer]).await?;
-        let (parties, wallets) = ((&client_card, &freelancer_card), self.jobs.wallets());
-        let payment = wallets.release_in(tx, parties, before.budget, fee, before.id.into()).await?;
+        let payment = self.escrow.pay_in(tx, (&client_card, &freelancer_card), &before, &claim).await?;
         self.accounts.count_completed_job_in(tx, [before.client_id, freelancer]).await?;
-        let job = Job { status: JobStatus::Completed, ..before.clone() };
         let (job, snapshot) = self.change_with_escrow_in(tx, &before, job, deliverable.as_ref()).await?;
         self.record_in(tx, &claim, Some(was), snapshot).await?;
         let kind = NotificationKind::WorkApproved;
@@ -139,41 +144,20 @@ impl Claims {
         Ok(Stepped { job, claim, deliverable })
     }
 
-    /// Ends a claim without pay. Returns it with the status that it had, and the work that was sent back.
-    async fn end_in(
-        &self,
-        tx: &Tx,
-        claim: Claim,
-        status: ClaimStatus,
-        reason: &str,
-    ) -> Result<(Claim, ClaimStatus, Option<Deliverable>), ClaimError> {
-        let deliverable = self.review_in(tx, &claim, DeliverableStatus::RevisionRequested, Some(reason)).await?;
-        let was = claim.status;
-        let ended = Claim {
-            status,
-            expires_at: None,
-            auto_approve_at: None,
-            ended_at: Some(self.clock.now()),
-            end_reason: Some(reason.to_owned()),
-            ..claim
-        };
-        Ok((self.save_in(tx, ended).await?, was, deliverable))
-    }
-
     /// Reviews the work that waits, if any does.
     async fn review_in(
         &self,
         tx: &Tx,
         claim: &Claim,
-        status: DeliverableStatus,
-        note: Option<&str>,
+        step: JobIntervention,
+        reason: &str,
     ) -> Result<Option<Deliverable>, Fault> {
-        let latest = latest_deliverable_in(tx, claim.id).await?;
-        let Some(waiting) = latest.filter(|latest| latest.status == DeliverableStatus::Submitted) else {
-            return Ok(None);
+        let (latest, at) = (latest_deliverable_in(tx, claim.id).await?, self.clock.now());
+        let review = |work: Deliverable| match step {
+            JobIntervention::Pay => work.approve(at).ok(),
+            JobIntervention::Reopen | JobIntervention::Refund => work.send_back(at, reason).ok(),
         };
-        let (reviewed_at, revision_note) = (Some(self.clock.now()), note.map(ToOwned::to_owned));
-        let reviewed = Deliverable { status, revision_note, reviewed_at, ..waiting };
+        let Some(reviewed) = latest.and_then(review) else { return Ok(None) };
         update_in(tx, reviewed.clone()).await?;
         Ok(Some(reviewed))
     }

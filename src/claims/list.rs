@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, FromQueryResult as _, Order, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait as _, Select, sea_query::Expr,
+    ColumnTrait, EntityTrait, FromQueryResult as _, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait as _, Select, sea_query::Expr,
 };
 
 use super::{
-    ClaimError, Claims,
-    entity::{claims, deliverables},
+    Claims,
+    entity::{
+        claims::{self, Finders as _},
+        deliverables,
+    },
     model::{Claim, ClaimStatus, Deliverable},
 };
 use crate::{
@@ -20,9 +23,8 @@ use crate::{
 };
 
 impl Claims {
-    /// What a list of claims shows the actor: those on a job of their own (or any job, for admins), or else their own.
-    pub async fn scope(&self, actor: &Actor, job: Option<JobId>) -> Result<ClaimScope, ClaimError> {
-        let viewer = actor.signed_in()?;
+    /// What a list of claims shows the actor, who is the user `viewer`: those on a job of their own (or any job, for admins), or else their own.
+    pub async fn scope(&self, actor: &Actor, viewer: UserId, job: Option<JobId>) -> Result<ClaimScope, Fault> {
         let Some(job) = job else { return Ok(ClaimScope { freelancer: Some(viewer), job: None }) };
         let owner = self.jobs.find(actor, job).await?.is_some_and(|found| found.is_own(actor) || actor.is_admin());
         Ok(ClaimScope { freelancer: (!owner).then_some(viewer), job: Some(job) })
@@ -124,16 +126,16 @@ impl ClaimScope {
     }
 
     fn select(self, statuses: &[ClaimStatus]) -> Select<claims::Entity> {
-        let mut condition = Condition::all();
+        let mut select = claims::Entity::find();
         if let Some(freelancer) = self.freelancer {
-            condition = condition.add(claims::Column::FreelancerId.eq(freelancer));
+            select = select.of_freelancer(freelancer);
         }
         if let Some(job) = self.job {
-            condition = condition.add(claims::Column::JobId.eq(job));
+            select = select.on_job(job);
         }
-        if !statuses.is_empty() {
-            condition = condition.add(claims::Column::Status.is_in(statuses.iter().map(|status| status.as_str())));
+        if statuses.is_empty() {
+            return select;
         }
-        claims::Entity::find().filter(condition)
+        select.filter(claims::Column::Status.is_in(statuses.iter().map(|status| status.as_str())))
     }
 }

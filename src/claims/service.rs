@@ -7,19 +7,22 @@ use std::collections::HashMap;
 
 use chrono::TimeDelta;
 use sea_orm::{
-    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, UpdateMany,
-    sea_query::{Expr, LockType},
+    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, UpdateMany,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    entity::{claims, deliverables},
-    error::ClaimError,
-    model::{Claim, ClaimStatus, ClaimUpdate, Deliverable, DeliverableStatus},
+    entity::{
+        claims::{self, Finders as _},
+        deliverables,
+    },
+    error::{ClaimError, StepError},
+    escrow::Escrow,
+    model::{Claim, ClaimStatus, ClaimUpdate, Deliverable},
     settings::MarketplaceSettings,
 };
 use crate::{
-    accounts::{Accounts, entity::users},
+    accounts::Accounts,
     auth::actor::Actor,
     clock::Clock,
     db::{Backend, Db, Tx},
@@ -29,7 +32,7 @@ use crate::{
     ids::{ClaimId, DeliverableId, Ids, JobId, UserId},
     jobs::{
         Jobs,
-        model::{Job, JobChange, JobSnapshot, JobStatus, Step},
+        model::{Job, JobChange, JobSnapshot, Step},
         service::{check_version, parse_id},
     },
     notifications::{
@@ -47,8 +50,22 @@ pub struct Claims {
     ids: Ids,
     pub(super) accounts: Accounts,
     pub(super) jobs: Jobs,
+    pub(super) escrow: Escrow,
     pub(super) notifications: Notifications,
     rules: ClaimRules,
+}
+
+/// The domains that claims call.
+#[derive(Clone, Debug)]
+pub struct Neighbours {
+    /// People.
+    pub accounts: Accounts,
+    /// What is claimed.
+    pub jobs: Jobs,
+    /// What is held for it.
+    pub escrow: Escrow,
+    /// Who is told.
+    pub notifications: Notifications,
 }
 
 /// What the marketplace's settings say about claims.
@@ -95,23 +112,16 @@ pub(super) struct Made {
 
 impl Claims {
     /// Claims on these tools, by these rules.
-    pub const fn new(
-        db: Db,
-        clock: Clock,
-        ids: Ids,
-        accounts: Accounts,
-        jobs: Jobs,
-        notifications: Notifications,
-        rules: ClaimRules,
-    ) -> Self {
-        Self { db, clock, ids, accounts, jobs, notifications, rules }
+    pub fn new(db: Db, clock: Clock, ids: Ids, neighbours: Neighbours, rules: ClaimRules) -> Self {
+        let Neighbours { accounts, jobs, escrow, notifications } = neighbours;
+        Self { db, clock, ids, accounts, jobs, escrow, notifications, rules }
     }
 
     /// The same on another view of the database.
     #[must_use]
     pub fn on(&self, db: &Db) -> Self {
-        let (accounts, jobs) = (self.accounts.on(db), self.jobs.on(db));
-        Self { db: db.clone(), accounts, jobs, notifications: self.notifications.on(db), ..self.clone() }
+        let (accounts, jobs, escrow) = (self.accounts.on(db), self.jobs.on(db), self.escrow.on(db));
+        Self { db: db.clone(), accounts, jobs, escrow, notifications: self.notifications.on(db), ..self.clone() }
     }
 
     /// Claims an OPEN job. Of any number of callers one succeeds; the others get the job as it is then.
@@ -131,35 +141,24 @@ impl Claims {
                 let now = self.clock.now();
                 let input = &(job_id, expected_version);
                 let claimed = once_in(&tx, now, freelancer, ("claimJob", key), input, || async {
-                    let before = self.jobs.lock_in(&tx, job_id).await?.filter(|job| job.is_visible_to(&actor));
+                    let before = self.jobs.lock_visible_in(&tx, &actor, job_id).await?;
                     let before = before.ok_or_else(|| Invalid::not_found("jobId", "job"))?;
                     if before.is_own(&actor) {
                         let message = "You cannot claim your own job.";
                         return Err(Invalid::new(InvalidKind::OwnJob, message, "jobId").into());
                     }
-                    if !Step::Claim.works_from(before.status) {
+                    let Ok(job) = before.claim(freelancer) else {
                         return Err(ClaimError::NotClaimable(Box::new(before)));
-                    }
+                    };
                     check_version(&before, expected_version)?;
                     if self.is_past_deadline_in(&tx, &before).await? {
                         return Err(ClaimError::DeadlinePassed(Box::new(before)));
                     }
                     let name = self.check_limit_in(&tx, freelancer).await?;
-                    let claim = Claim {
-                        id: self.ids.next(),
-                        version: 1,
-                        job_id,
-                        freelancer_id: freelancer,
-                        status: ClaimStatus::Active,
-                        fee_basis_points: self.rules.fee_basis_points,
-                        created_at: now,
-                        expires_at: Some(now + self.rules.lifetime),
-                        auto_approve_at: None,
-                        ended_at: None,
-                        end_reason: None,
-                    };
+                    let (pair, fee, expires_at) =
+                        ((job_id, freelancer), self.rules.fee_basis_points, now + self.rules.lifetime);
+                    let claim = Claim::new(self.ids.next(), pair, fee, now, expires_at);
                     tx.defer_built(&claims::Entity::insert(claims::ActiveModel::from(claim.clone()))).await?;
-                    let job = Job { status: JobStatus::Claimed, claimant_id: Some(freelancer), ..before.clone() };
                     let changes = &[JobChange::Status, JobChange::Claim];
                     // Where the job's client is suspended it is not there, for what of it is not withheld yet either.
                     let (job, snapshot) = self
@@ -175,7 +174,7 @@ impl Claims {
                     Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: None }))
                 })
                 .await?;
-                self.outcome_in(&tx, &actor, claimed).await
+                Ok(self.outcome_in(&tx, &actor, claimed).await?)
             })
             .await
     }
@@ -199,15 +198,10 @@ impl Claims {
     /// Locks the freelancer's own row, so that claims of one freelancer on different jobs queue here, counts, and
     /// returns the freelancer's name.
     async fn check_limit_in(&self, tx: &Tx, freelancer: UserId) -> Result<String, ClaimError> {
-        let row = users::Entity::find_by_id(freelancer).lock(LockType::NoKeyUpdate).one(&**tx).await?;
-        let row = row.ok_or_else(|| Fault::corrupt(format!("{freelancer} is missing")))?;
-        let live = claims::Entity::find()
-            .filter(claims::Column::FreelancerId.eq(freelancer))
-            .filter(is_live())
-            .count(&**tx)
-            .await?;
+        let card = self.accounts.lock_in(tx, freelancer).await?;
+        let live = claims::Entity::find().of_freelancer(freelancer).live().count(&**tx).await?;
         let limit = self.rules.live_claims;
-        if live < u64::from(limit) { Ok(row.display_name) } else { Err(ClaimError::LimitReached { limit }) }
+        if live < u64::from(limit) { Ok(card.display_name) } else { Err(ClaimError::LimitReached { limit }) }
     }
 
     /// Gives a claim back: the job is OPEN again. With a key, once.
@@ -218,7 +212,7 @@ impl Claims {
         claim_id: &str,
         reason: Option<&str>,
         key: Option<&str>,
-    ) -> Result<Stepped, ClaimError> {
+    ) -> Result<Stepped, StepError> {
         let freelancer = actor.freelancer()?;
         let key = &key.map(IdempotencyKey::parse).transpose()?;
         let claim_id = parse_claim(claim_id)?;
@@ -228,23 +222,13 @@ impl Claims {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let released = once_if_in(&tx, now, freelancer, ("releaseClaim", key.as_ref()), input, || async {
-                    let (before, claim) = self.lock_own_in(&tx, &actor, claim_id).await?;
-                    if !claim.status.can_be_released() || !Step::Release.works_from(before.status) {
+                    let (before, claim) = self.lock_own_in(&tx, freelancer, claim_id).await?;
+                    let released = claim.release(self.clock.now(), reason.as_deref());
+                    let (Ok(released), Ok(job)) = (released, before.release()) else {
                         return Err(refused(before, claim, Step::Release));
-                    }
-                    let was = claim.status;
-                    let claim = self
-                        .save_in(
-                            &tx,
-                            Claim {
-                                status: ClaimStatus::Released,
-                                ended_at: Some(self.clock.now()),
-                                end_reason: reason.clone(),
-                                ..claim
-                            },
-                        )
-                        .await?;
-                    let job = Job { status: JobStatus::Open, claimant_id: None, ..before.clone() };
+                    };
+                    let was = claim.status();
+                    let claim = self.save_in(&tx, released).await?;
                     let changes = &[JobChange::Status, JobChange::Claim];
                     let (job, snapshot) = self.jobs.change_in(&tx, &before, job, changes).await?;
                     self.jobs.record_reposted_in(&tx, &snapshot).await?;
@@ -255,17 +239,17 @@ impl Claims {
                     let (kind, subject) = (NotificationKind::ClaimReleased, Subject::Job(job.id));
                     self.notifications.notify_in(&tx, job.client_id, kind, details, subject).await?;
                     let made = Made { claim: claim.id, deliverable: None };
-                    Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: None }))
+                    Ok::<_, StepError>((made, Stepped { job, claim, deliverable: None }))
                 })
                 .await?;
-                self.outcome_in(&tx, &actor, released).await
+                Ok(self.outcome_in(&tx, &actor, released).await?)
             })
             .await
     }
 
     /// Hands work in. A submission that still waits is superseded.
     #[tracing::instrument(skip_all, fields(claim.id = claim_id))]
-    pub async fn submit(&self, actor: Actor, claim_id: &str, note: &str, key: &str) -> Result<Stepped, ClaimError> {
+    pub async fn submit(&self, actor: Actor, claim_id: &str, note: &str, key: &str) -> Result<Stepped, StepError> {
         let freelancer = actor.freelancer()?;
         let key = &IdempotencyKey::parse(key)?;
         let claim_id = parse_claim(claim_id)?;
@@ -274,46 +258,35 @@ impl Claims {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let submitted = once_in(&tx, now, freelancer, ("submitDeliverable", key), input, || async {
-                    let (before, claim) = self.lock_own_in(&tx, &actor, claim_id).await?;
-                    if !claim.status.is_live() || !Step::Submit.works_from(before.status) {
+                    let (before, claim) = self.lock_own_in(&tx, freelancer, claim_id).await?;
+                    let (Ok(reviewed), Ok(job)) = (claim.submit(now + self.rules.review), before.submit()) else {
                         return Err(refused(before, claim, Step::Submit));
-                    }
+                    };
                     let name = self.accounts.card_in(&tx, freelancer).await?.display_name;
                     let latest = latest_deliverable_in(&tx, claim_id).await?;
-                    let number = latest.as_ref().map_or(1, |latest| latest.number + 1);
-                    if let Some(older) = latest.filter(|latest| latest.status == DeliverableStatus::Submitted) {
-                        supersede_in(&tx, Deliverable { status: DeliverableStatus::Superseded, ..older }).await?;
+                    if let Some(Ok(superseded)) = latest.as_ref().map(Deliverable::supersede) {
+                        supersede_in(&tx, superseded).await?;
                     }
-                    let deliverable = Deliverable {
-                        id: self.ids.next(),
-                        claim_id,
-                        number,
-                        status: DeliverableStatus::Submitted,
-                        note: input.1.clone(),
-                        revision_note: None,
-                        submitted_at: now,
-                        reviewed_at: None,
-                    };
+                    let note = input.1.clone();
+                    let deliverable = Deliverable::after(latest.as_ref(), self.ids.next(), claim_id, note, now);
                     let row = deliverables::ActiveModel::from(deliverable.clone());
                     tx.defer_built(&deliverables::Entity::insert(row)).await?;
-                    let (auto_approve_at, was) = (Some(now + self.rules.review), claim.status);
-                    let claim = Claim { status: ClaimStatus::InReview, expires_at: None, auto_approve_at, ..claim };
-                    let claim = self.save_in(&tx, claim).await?;
+                    let was = claim.status();
+                    let claim = self.save_in(&tx, reviewed).await?;
                     let mut changes = vec![JobChange::Claim, JobChange::Deliverable];
-                    if before.status != JobStatus::InReview {
+                    if before.status() != job.status() {
                         changes.push(JobChange::Status);
                     }
-                    let job = Job { status: JobStatus::InReview, ..before.clone() };
                     let (job, snapshot) = self.jobs.change_in(&tx, &before, job, &changes).await?;
                     self.record_in(&tx, &claim, Some(was), snapshot).await?;
                     let details = Details::new(Part::Client, &job.title).by(freelancer, &name);
                     let (kind, subject) = (NotificationKind::WorkSubmitted, Subject::Claim(claim.id));
                     self.notifications.notify_in(&tx, job.client_id, kind, details, subject).await?;
                     let made = Made { claim: claim.id, deliverable: Some(deliverable.id) };
-                    Ok((made, Stepped { job, claim, deliverable: Some(deliverable) }))
+                    Ok::<_, StepError>((made, Stepped { job, claim, deliverable: Some(deliverable) }))
                 })
                 .await?;
-                self.outcome_in(&tx, &actor, submitted).await
+                Ok(self.outcome_in(&tx, &actor, submitted).await?)
             })
             .await
     }
@@ -326,7 +299,7 @@ impl Claims {
         deliverable_id: &str,
         note: &str,
         key: Option<&str>,
-    ) -> Result<Stepped, ClaimError> {
+    ) -> Result<Stepped, StepError> {
         let client = actor.client()?;
         let key = &key.map(IdempotencyKey::parse).transpose()?;
         let deliverable_id = parse_deliverable(deliverable_id)?;
@@ -336,20 +309,16 @@ impl Claims {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let sent_back = once_if_in(&tx, now, client, ("requestRevision", key.as_ref()), input, || async {
-                    let (before, claim, deliverable) =
-                        self.lock_for_review_in(&tx, &actor, deliverable_id, Step::RequestRevision).await?;
+                    let (before, claim, deliverable) = self.lock_for_review_in(&tx, client, deliverable_id).await?;
+                    let (Ok(sent_back), Ok(job)) = (claim.request_revision(), before.request_revision()) else {
+                        return Err(refused(before, claim, Step::RequestRevision));
+                    };
+                    let deliverable = deliverable.send_back(self.clock.now(), note).map_err(|_| not_the_latest())?;
                     let around = self.jobs.around_in(&tx, &before).await?;
                     let name = around.client().display_name.clone();
-                    let deliverable = Deliverable {
-                        status: DeliverableStatus::RevisionRequested,
-                        revision_note: Some(note.clone()),
-                        reviewed_at: Some(self.clock.now()),
-                        ..deliverable
-                    };
                     update_in(&tx, deliverable.clone()).await?;
-                    let (status, was) = (ClaimStatus::RevisionRequested, claim.status);
-                    let claim = self.save_in(&tx, Claim { status, auto_approve_at: None, ..claim }).await?;
-                    let job = Job { status: JobStatus::Claimed, ..before.clone() };
+                    let was = claim.status();
+                    let claim = self.save_in(&tx, sent_back).await?;
                     let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable];
                     let (job, snapshot) = self.jobs.change_knowing_in(&tx, &before, job, changes, around).await?;
                     self.record_in(&tx, &claim, Some(was), snapshot).await?;
@@ -358,17 +327,17 @@ impl Claims {
                     let (kind, subject) = (NotificationKind::RevisionRequested, Subject::Claim(claim.id));
                     self.notifications.notify_in(&tx, claim.freelancer_id, kind, details, subject).await?;
                     let made = Made { claim: claim.id, deliverable: Some(deliverable_id) };
-                    Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: Some(deliverable) }))
+                    Ok::<_, StepError>((made, Stepped { job, claim, deliverable: Some(deliverable) }))
                 })
                 .await?;
-                self.outcome_in(&tx, &actor, sent_back).await
+                Ok(self.outcome_in(&tx, &actor, sent_back).await?)
             })
             .await
     }
 
     /// Accepts the latest submission: the freelancer is paid and the job is done.
     #[tracing::instrument(skip_all, fields(deliverable.id = deliverable_id))]
-    pub async fn approve(&self, actor: Actor, deliverable_id: &str, key: &str) -> Result<Stepped, ClaimError> {
+    pub async fn approve(&self, actor: Actor, deliverable_id: &str, key: &str) -> Result<Stepped, StepError> {
         let client = actor.client()?;
         let key = &IdempotencyKey::parse(key)?;
         let deliverable_id = parse_deliverable(deliverable_id)?;
@@ -376,26 +345,22 @@ impl Claims {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let approved = once_in(&tx, now, client, ("approveDeliverable", key), &deliverable_id, || async {
-                    let (before, claim, deliverable) =
-                        self.lock_for_review_in(&tx, &actor, deliverable_id, Step::Approve).await?;
+                    let (before, claim, deliverable) = self.lock_for_review_in(&tx, client, deliverable_id).await?;
+                    let (Ok(ended), Ok(job)) = (claim.approve(now), before.approve()) else {
+                        return Err(refused(before, claim, Step::Approve));
+                    };
+                    let deliverable = deliverable.approve(now).map_err(|_| not_the_latest())?;
                     let around = self.jobs.around_in(&tx, &before).await?;
                     let freelancer_card = self.accounts.card_in(&tx, claim.freelancer_id).await?;
-                    let status = DeliverableStatus::Approved;
-                    let deliverable = Deliverable { status, reviewed_at: Some(now), ..deliverable };
                     update_in(&tx, deliverable.clone()).await?;
-                    let was = claim.status;
-                    let ended =
-                        Claim { status: ClaimStatus::Approved, auto_approve_at: None, ended_at: Some(now), ..claim };
+                    let was = claim.status();
                     let claim = self.save_in(&tx, ended).await?;
                     let freelancer = claim.freelancer_id;
-                    let fee = before.budget.share(claim.fee_basis_points);
                     let parties = (around.client(), &freelancer_card);
-                    let wallets = self.jobs.wallets();
-                    let payment = wallets.release_in(&tx, parties, before.budget, fee, before.id.into()).await?;
+                    let payment = self.escrow.pay_in(&tx, parties, &before, &claim).await?;
                     self.accounts.count_completed_job_in(&tx, [before.client_id, freelancer]).await?;
                     let (client_name, freelancer_name) =
                         (around.client().display_name.clone(), freelancer_card.display_name);
-                    let job = Job { status: JobStatus::Completed, ..before.clone() };
                     let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable, JobChange::Escrow];
                     let around = around.with_completed_job();
                     let (job, snapshot) = self.jobs.change_knowing_in(&tx, &before, job, changes, around).await?;
@@ -410,76 +375,62 @@ impl Claims {
                     let (kind, subject) = (NotificationKind::PaymentReceived, Subject::Transaction(payment.id));
                     notifications.notify_in(&tx, freelancer, kind, paid, subject).await?;
                     let made = Made { claim: claim.id, deliverable: Some(deliverable_id) };
-                    Ok::<_, ClaimError>((made, Stepped { job, claim, deliverable: Some(deliverable) }))
+                    Ok::<_, StepError>((made, Stepped { job, claim, deliverable: Some(deliverable) }))
                 })
                 .await?;
-                self.outcome_in(&tx, &actor, approved).await
+                Ok(self.outcome_in(&tx, &actor, approved).await?)
             })
             .await
     }
 
     /// Locks the freelancer's own claim, after its job.
-    async fn lock_own_in(&self, tx: &Tx, actor: &Actor, id: ClaimId) -> Result<(Job, Claim), ClaimError> {
-        let found = self.lock_pair_in(tx, claims::Column::Id.eq(id)).await?;
-        let (job, claim) = found.ok_or_else(|| Invalid::not_found("claimId", "claim"))?;
-        if actor.is(claim.freelancer_id) {
-            Ok((job, claim))
-        } else {
-            Err(Invalid::not_found("claimId", "claim").into())
-        }
+    async fn lock_own_in(&self, tx: &Tx, freelancer: UserId, id: ClaimId) -> Result<(Job, Claim), StepError> {
+        let found = self.lock_pair_in(tx, claims::Entity::find_by_id(id).of_freelancer(freelancer), None).await?;
+        Ok(found.ok_or_else(|| Invalid::not_found("claimId", "claim"))?)
     }
 
-    /// Locks what a client reviews: the submission must wait for them, on a job of their own.
+    /// Locks what a client reviews, on a job of their own.
     async fn lock_for_review_in(
         &self,
         tx: &Tx,
-        actor: &Actor,
+        client: UserId,
         id: DeliverableId,
-        step: Step,
-    ) -> Result<(Job, Claim, Deliverable), ClaimError> {
+    ) -> Result<(Job, Claim, Deliverable), StepError> {
         let not_found = || Invalid::not_found("deliverableId", "deliverable");
         let reviewed = deliverables::Entity::find_by_id(id).select_only().column(deliverables::Column::ClaimId);
-        let is_its = claims::Column::Id.in_subquery(reviewed.into_query());
-        let (job, claim) = self.lock_pair_in(tx, is_its).await?.ok_or_else(not_found)?;
-        if !job.is_own(actor) {
-            return Err(not_found().into());
-        }
-        if !step.works_from(job.status) || claim.status != ClaimStatus::InReview {
-            return Err(refused(job, claim, step));
-        }
+        let its = claims::Entity::find().filter(claims::Column::Id.in_subquery(reviewed.into_query()));
+        let (job, claim) = self.lock_pair_in(tx, its, Some(client)).await?.ok_or_else(not_found)?;
         // Not before: the status read before the lock may be an old one.
         let row = deliverables::Entity::find_by_id(id).one(&**tx).await?;
-        let deliverable = Deliverable::try_from(row.ok_or_else(not_found)?)?;
-        if deliverable.status != DeliverableStatus::Submitted {
-            let why = "is not the latest submission; review that one";
-            return Err(Invalid::value("deliverableId", why).into());
-        }
-        Ok((job, claim, deliverable))
+        Ok((job, claim, Deliverable::try_from(row.ok_or_else(not_found)?)?))
     }
 
     /// Locks the claim that holds a locked job.
     pub(super) async fn lock_live_in(&self, tx: &Tx, job: JobId) -> Result<Claim, Fault> {
-        let live = claims::Entity::find().filter(claims::Column::JobId.eq(job)).filter(is_live());
-        let row = live.lock(LockType::NoKeyUpdate).one(&**tx).await?;
+        let row = claims::Entity::find().on_job(job).live().locked().one(&**tx).await?;
         row.ok_or_else(|| Fault::corrupt(format!("{job} has no live claim")))?.try_into()
     }
 
-    /// Locks the one claim that is meant, after its job. Which job that is never changes.
-    async fn lock_pair_in(&self, tx: &Tx, is_meant: Expr) -> Result<Option<(Job, Claim)>, Fault> {
-        let of_claim = claims::Entity::find().filter(is_meant.clone()).select_only().column(claims::Column::JobId);
-        let Some(job) = self.jobs.lock_where_in(tx, of_claim.into_query()).await? else { return Ok(None) };
-        let row = claims::Entity::find().filter(is_meant).lock(LockType::NoKeyUpdate).one(&**tx).await?;
+    /// Locks the one claim that is meant, after its job, which must be the client's if one is named. Which job that is
+    /// never changes.
+    async fn lock_pair_in(
+        &self,
+        tx: &Tx,
+        meant: Select<claims::Entity>,
+        client: Option<UserId>,
+    ) -> Result<Option<(Job, Claim)>, Fault> {
+        let of_claim = meant.clone().select_only().column(claims::Column::JobId).into_query();
+        let Some(job) = self.jobs.lock_where_in(tx, of_claim, client).await? else { return Ok(None) };
+        let row = meant.locked().one(&**tx).await?;
         Ok(row.map(Claim::try_from).transpose()?.map(|claim| (job, claim)))
     }
 
-    /// Writes the next version of a locked claim.
-    pub(super) async fn save_in(&self, tx: &Tx, mut claim: Claim) -> Result<Claim, Fault> {
-        let before = claim.version;
-        claim.version += 1;
+    /// Writes the next version of a locked claim, as a step has made it.
+    pub(super) async fn save_in(&self, tx: &Tx, claim: Claim) -> Result<Claim, Fault> {
         let saved = claims::Entity::update_many()
             .set(claims::changes(claim.clone()))
             .filter(claims::Column::Id.eq(claim.id))
-            .filter(claims::Column::Version.eq(before))
+            .filter(claims::Column::Version.eq(claim.version - 1))
             .exec(&**tx)
             .await?;
         let changed = || Fault::corrupt(format!("{} changed under its lock", claim.id));
@@ -496,7 +447,7 @@ impl Claims {
         job: JobSnapshot,
     ) -> Result<(), Fault> {
         let owner = job.job.client_id;
-        let previous_status = previous_status.filter(|previous| *previous != claim.status);
+        let previous_status = previous_status.filter(|previous| *previous != claim.status());
         let update = ClaimUpdate { claim: claim.clone(), job, previous_status };
         let event = NewEvent {
             id: self.ids.next(),
@@ -517,7 +468,7 @@ impl Claims {
         tx: &Tx,
         actor: &Actor,
         outcome: Once<Made, Stepped>,
-    ) -> Result<Stepped, ClaimError> {
+    ) -> Result<Stepped, Fault> {
         let made = match outcome {
             Once::Now(stepped) => return Ok(stepped),
             Once::Before(made) => made,
@@ -533,14 +484,6 @@ impl Claims {
             None => None,
         };
         Ok(Stepped { job, claim, deliverable })
-    }
-
-    /// A claim with its job, for those who may see it.
-    pub async fn find(&self, actor: &Actor, id: ClaimId) -> Result<Option<(Claim, Job)>, Fault> {
-        let Some(row) = claims::Entity::find_by_id(id).one(self.db.reader()).await? else { return Ok(None) };
-        let claim = Claim::try_from(row)?;
-        let job = self.jobs.by_id(&[claim.job_id]).await?.remove(&claim.job_id);
-        Ok(job.filter(|job| claim.is_visible_to(job, actor)).map(|job| (claim, job)))
     }
 
     /// Many submissions by id, for a loader whose caller checked who may see them.
@@ -561,7 +504,7 @@ impl Claims {
 
     /// The live claims of many jobs, for a loader whose caller checked who may see them.
     pub async fn live_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Claim>, Fault> {
-        let select = claims::Entity::find().filter(claims::Column::JobId.is_in(jobs.to_vec())).filter(is_live());
+        let select = claims::Entity::find().filter(claims::Column::JobId.is_in(jobs.to_vec())).live();
         let rows = select.all(self.db.reader()).await?;
         rows.into_iter().map(|row| Ok((row.job_id, row.try_into()?))).collect()
     }
@@ -581,10 +524,6 @@ impl Claims {
         // In the order of their making, so the latest is the one that stays.
         rows.into_iter().map(|row| Ok(((row.freelancer_id, row.job_id), row.try_into()?))).collect()
     }
-}
-
-fn is_live() -> Expr {
-    claims::Column::Status.is_in(ClaimStatus::live().map(ClaimStatus::as_str))
 }
 
 pub(super) async fn latest_deliverable_in(tx: &Tx, claim: ClaimId) -> Result<Option<Deliverable>, Fault> {
@@ -610,8 +549,12 @@ fn update(deliverable: Deliverable) -> UpdateMany<deliverables::Entity> {
     deliverables::Entity::update_many().set(row).filter(deliverables::Column::Id.eq(id))
 }
 
-pub(super) fn refused(job: Job, claim: Claim, step: Step) -> ClaimError {
-    ClaimError::InvalidTransition { job: Box::new(job), claim: Box::new(claim), allowed: step.allowed() }
+pub(super) fn refused(job: Job, claim: Claim, step: Step) -> StepError {
+    StepError::InvalidTransition { job: Box::new(job), claim: Box::new(claim), allowed: step.allowed() }
+}
+
+fn not_the_latest() -> Invalid {
+    Invalid::value("deliverableId", "is not the latest submission; review that one")
 }
 
 fn parse_claim(text: &str) -> Result<ClaimId, Invalid> {

@@ -125,11 +125,12 @@ impl TooManyAttemptsError {
     }
 }
 
-/// Declares the union of what one payload may tell, all of them members of the interface `UserError`, to which each
-/// domain maps its errors once. Another member in this place would be a bug, and is masked as one.
+/// Declares the union of what one payload may tell, all of them members of the interface `UserError`. Beside it stands how
+/// the domain's error becomes one of them: an exhaustive match, so that an error which a payload cannot tell does not
+/// compile. One union that has all members of a narrower one takes them over from it.
 #[macro_export]
 macro_rules! user_errors {
-    ($(#[$doc:meta])* pub(crate) enum $union:ident { $($member:ident),+ }) => {
+    ($(#[$doc:meta])* pub(crate) enum $union:ident { $($member:ident),+ } $(with all of $narrow:ident { $($of:ident),+ })?) => {
         #[derive(Clone, async_graphql::Union)]
         $(#[$doc])*
         #[allow(clippy::enum_variant_names, reason = "the members' names are the API's; the lint spares unions of two")]
@@ -137,15 +138,12 @@ macro_rules! user_errors {
             $(#[doc(hidden)] $member($member),)+
         }
 
-        impl TryFrom<$crate::schema::user_errors::UserError> for $union {
-            type Error = async_graphql::Error;
-
-            fn try_from(error: $crate::schema::user_errors::UserError) -> Result<Self, Self::Error> {
+        $(impl From<$narrow> for $union {
+            fn from(error: $narrow) -> Self {
                 match error {
-                    $($crate::schema::user_errors::UserError::$member(member) => Ok(Self::$member(member)),)+
-                    _ => Err(async_graphql::Error::new(concat!(stringify!($union), " cannot tell this error"))),
+                    $($narrow::$of(member) => Self::$of(member),)+
                 }
             }
-        }
+        })?
     };
 }

@@ -1,13 +1,13 @@
 //! What pages of other origins may read and send (CORS, in the Fetch standard).
 //!
-//! Stands around every route and its refusals, so that a page can read why it was refused. A page that may call gets
-//! the headers that it asks for, whichever they are: libraries add their own (`apollographql-client-name`, `traceparent`,
-//! `sentry-trace`), and a list would only be short of the next. It gives nothing away: who calls is told by a token that
-//! a page must have, never by a cookie. A page that may not call gets no word of CORS, and its browser keeps the answer
-//! from it. Says with [`Target`] where each request was sent to.
+//! Surrounds every route and its refusals, so that a page can read why it was refused. A page that may call is allowed
+//! any header that it asks for: libraries add their own (`apollographql-client-name`, `traceparent`, `sentry-trace`),
+//! and a list would miss the next one. That is safe: callers authenticate by a token that a page must have, never by a
+//! cookie. A page that may not call gets no CORS headers, and its browser hides the answer. Records with [`Target`]
+//! where each request was sent to.
 //!
-//! Own code: `tower-http` answers every OPTIONS itself, also one that is no preflight, and tells pages that may not call
-//! the methods and headers of those that may.
+//! Own code: `tower-http` answers every OPTIONS itself, also one that is no preflight, and tells pages that may not
+//! call the methods and headers of those that may.
 
 use std::{net::SocketAddr, sync::Arc};
 

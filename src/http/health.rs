@@ -1,4 +1,4 @@
-//! What operators and their machines ask: is it alive, may it get traffic, how is it doing.
+//! Liveness, readiness and metrics, for operators and their machines.
 
 use std::{sync::Arc, time::Duration};
 

@@ -199,7 +199,7 @@ async fn answer(
     let (mut response, budget) = match (state.operations.admit(origin, document, may_run)?, many) {
         (Admitted::Ready(ready), Some(transport)) if ready.kind == OperationType::Subscription => {
             let budget = ready.budget;
-            access.admitted(ready.name(), ready.kind, &budget);
+            access.admitted(&ready);
             let resume = headers.get(streams::LAST_EVENT_ID);
             let resume = resume.map(|cursor| String::from_utf8_lossy(cursor.as_bytes()).trim().into());
             let request_id = request_id.to_owned();
@@ -209,7 +209,7 @@ async fn answer(
             (response, Some(budget))
         }
         (Admitted::Ready(ready), _) => {
-            access.admitted(ready.name(), ready.kind, &ready.budget);
+            access.admitted(&ready);
             let (outcome, budget) = state.operations.run(ready, request_id).await;
             access.answered(&outcome, budget.cost);
             let response = match once {

@@ -31,6 +31,7 @@ pub struct HttpSettings {
     pub playground: bool,
     pub connections: u32,
     pub connections_per_address: u32,
+    pub requests_per_second: u32,
     pub head_timeout_ms: u64,
     pub max_body_bytes: usize,
     pub operation_timeout_ms: u64,

@@ -8,7 +8,8 @@ use std::{sync::Arc, time::Duration};
 use axum::extract::FromRef;
 
 use super::{
-    client_address::Proxies, health::Probes, operations::Operations, origins::Origins, pages::Site, websocket::Sockets,
+    arrivals::Arrivals, client_address::Proxies, health::Probes, operations::Operations, origins::Origins, pages::Site,
+    websocket::Sockets,
 };
 use crate::{auth::sessions::Sessions, events::EventLog};
 
@@ -27,6 +28,8 @@ pub struct HttpState {
     pub origins: Arc<Origins>,
     /// The proxies whose word about the client's address is taken.
     pub proxies: Arc<Proxies>,
+    /// How fast an address may come.
+    pub arrivals: Arrivals,
     /// What the pages say of this server.
     pub site: Arc<Site>,
 }

@@ -1,15 +1,23 @@
-//! The tables of jobs, and the way from their rows to the domain.
+//! The tables of jobs, the way from their rows to the domain, and finders that take the scope of whoever asks.
+//!
+//! A use case finds by [`jobs::Finders`] and never looks at a row that its caller may not see. Loaders, whose look-ups many
+//! viewers share, find by id alone; what they find is judged by [`Job::is_visible_to`](super::model::Job::is_visible_to),
+//! which says the same.
 
 /// `jobs`
 pub mod jobs {
     use chrono::{DateTime, Utc};
-    use sea_orm::{ActiveValue::Set, FromQueryResult, Iterable, QueryResult, entity::prelude::*};
+    use sea_orm::{
+        ActiveValue::Set, Condition, ExprTrait, FromQueryResult, Iterable, QueryFilter, QueryResult, QuerySelect,
+        entity::prelude::*, sea_query::LockType,
+    };
 
     use crate::{
+        auth::actor::Actor,
         clock::Timestamp,
         error::Fault,
         ids::{JobId, UserId},
-        jobs::model::{Job, JobStatus},
+        jobs::model::{Job, JobRecord, JobStatus},
         money::Money,
     };
 
@@ -41,6 +49,44 @@ pub mod jobs {
     pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
+
+    /// Whose jobs a query finds, and whether it locks them.
+    pub trait Finders: Sized {
+        /// Only what the actor may see.
+        #[must_use]
+        fn visible_to(self, actor: &Actor) -> Self;
+
+        /// Only this client's own.
+        #[must_use]
+        fn of_client(self, client: UserId) -> Self;
+
+        /// Locks them until the transaction ends. Rows that merely refer to a job may be written meanwhile. What is found
+        /// is as it is once it is locked, also where another transaction had to be waited for.
+        #[must_use]
+        fn locked(self) -> Self;
+    }
+
+    impl Finders for Select<Entity> {
+        fn visible_to(self, actor: &Actor) -> Self {
+            if actor.is_admin() {
+                return self;
+            }
+            let shown = Column::Withheld.eq(false).or(Column::Status.ne(JobStatus::Open.as_str()));
+            let public = Condition::all().add(Column::PostedAt.is_not_null()).add(shown);
+            self.filter(match actor.user() {
+                Some(user) => Condition::any().add(public).add(Column::ClientId.eq(user)),
+                None => public,
+            })
+        }
+
+        fn of_client(self, client: UserId) -> Self {
+            self.filter(Column::ClientId.eq(client))
+        }
+
+        fn locked(self) -> Self {
+            self.lock(LockType::NoKeyUpdate)
+        }
+    }
 
     /// Where a job without a deadline stands among those with one: at the end.
     pub fn deadline_order(deadline: Option<Timestamp>) -> Timestamp {
@@ -87,7 +133,7 @@ pub mod jobs {
         type Error = Fault;
 
         fn try_from(row: Model) -> Result<Self, Fault> {
-            Ok(Self {
+            JobRecord {
                 id: row.id,
                 version: row.version,
                 client_id: row.client_id,
@@ -102,7 +148,8 @@ pub mod jobs {
                 created_at: row.created_at,
                 updated_at: row.updated_at,
                 withheld: row.withheld,
-            })
+            }
+            .try_into()
         }
     }
 
@@ -120,6 +167,7 @@ pub mod jobs {
 
     impl From<Job> for ActiveModel {
         fn from(job: Job) -> Self {
+            let job = JobRecord::from(job);
             Self {
                 id: Set(job.id),
                 version: Set(job.version),

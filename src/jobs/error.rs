@@ -1,16 +1,19 @@
 //! What can go wrong with a job.
 
-use super::model::{Job, JobStatus};
+use sea_orm::DbErr;
+
+use super::model::{InvalidTransition, Job, JobStatus};
 use crate::{
     accounts::AccountError,
     auth::actor::Denied,
     error::{AsDbError, Fault, Invalid},
-    faults_into,
+    errors_through, faults_into,
     idempotency::KeyConflict,
-    wallet::WalletError,
+    money::Overflow,
+    wallet::{HoldError, InsufficientFunds},
 };
 
-/// Why a use case of jobs did nothing.
+/// Why a step in a job's life did nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The caller may not.
@@ -20,19 +23,13 @@ pub enum JobError {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// The step is not possible from the job's status.
-    #[error("The job is {}; this works only while it is {}.", job.status.as_str(), listed(allowed))]
+    #[error("The job is {}; this works only while it is {}.", job.status().as_str(), listed(allowed))]
     InvalidTransition {
         /// The job as it is.
         job: Box<Job>,
         /// The statuses from which the step works.
         allowed: &'static [JobStatus],
     },
-    /// The job changed since the caller read it.
-    #[error("The job has changed since you read it: it is at version {}. Read it again and decide anew.", .0.version)]
-    VersionConflict(Box<Job>),
-    /// The money could not be moved.
-    #[error(transparent)]
-    Wallet(#[from] WalletError),
     /// The idempotency key cannot be used now.
     #[error(transparent)]
     Key(#[from] KeyConflict),
@@ -43,21 +40,23 @@ pub enum JobError {
 
 faults_into!(JobError);
 
+impl JobError {
+    /// A step that this job refused.
+    pub fn refused(job: &Job, InvalidTransition { step, .. }: InvalidTransition) -> Self {
+        Self::InvalidTransition { job: Box::new(job.clone()), allowed: step.allowed() }
+    }
+}
+
 /// Statuses as a sentence lists them.
 pub(crate) fn listed(statuses: &[JobStatus]) -> String {
     statuses.iter().map(|status| status.as_str()).collect::<Vec<_>>().join(" or ")
 }
 
 impl AsDbError for JobError {
-    fn as_db_error(&self) -> Option<&sea_orm::DbErr> {
+    fn as_db_error(&self) -> Option<&DbErr> {
         match self {
             Self::Fault(fault) => fault.as_db_error(),
-            Self::Wallet(error) => error.as_db_error(),
-            Self::Denied(_)
-            | Self::Invalid(_)
-            | Self::InvalidTransition { .. }
-            | Self::VersionConflict(_)
-            | Self::Key(_) => None,
+            Self::Denied(_) | Self::Invalid(_) | Self::InvalidTransition { .. } | Self::Key(_) => None,
         }
     }
 }
@@ -70,6 +69,64 @@ impl From<AccountError> for JobError {
             AccountError::Fault(fault) => fault.into(),
             // Skills are looked up without a limiter.
             AccountError::TooMany { .. } => Fault::Unavailable(error.to_string()).into(),
+        }
+    }
+}
+
+/// Why a job was not written down or posted.
+#[derive(Debug, thiserror::Error)]
+pub enum PostError {
+    /// As for any step.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// The client cannot pay its budget.
+    #[error(transparent)]
+    InsufficientFunds(#[from] InsufficientFunds),
+}
+
+errors_through!(PostError, Job: Denied, Invalid, KeyConflict, Fault, DbErr, Overflow, AccountError);
+
+impl From<HoldError> for PostError {
+    fn from(error: HoldError) -> Self {
+        match error {
+            HoldError::InsufficientFunds(missing) => missing.into(),
+            HoldError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl AsDbError for PostError {
+    fn as_db_error(&self) -> Option<&DbErr> {
+        match self {
+            Self::Job(error) => error.as_db_error(),
+            Self::InsufficientFunds(_) => None,
+        }
+    }
+}
+
+/// The job changed since the caller read it.
+#[derive(Debug, thiserror::Error)]
+#[error("The job has changed since you read it: it is at version {}. Read it again and decide anew.", .0.version)]
+pub struct VersionConflict(pub Box<Job>);
+
+/// Why a job has the terms that it had.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    /// As for posting it.
+    #[error(transparent)]
+    Post(#[from] PostError),
+    /// It has changed since the caller read it.
+    #[error(transparent)]
+    VersionConflict(#[from] VersionConflict),
+}
+
+errors_through!(UpdateError, Post: JobError, Denied, Invalid, KeyConflict, Fault, DbErr, Overflow, AccountError, HoldError);
+
+impl AsDbError for UpdateError {
+    fn as_db_error(&self) -> Option<&DbErr> {
+        match self {
+            Self::Post(error) => error.as_db_error(),
+            Self::VersionConflict(_) => None,
         }
     }
 }

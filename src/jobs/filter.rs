@@ -1,6 +1,6 @@
 //! What a `JobFilter` asks for, and whether a job answers it. Pure: the same filter as a condition in SQL is in `list`.
 
-use super::model::{Job, JobFacts, JobSnapshot, JobStatus};
+use super::model::{JobFacts, JobSnapshot, JobStatus};
 use crate::{
     accounts::model::Skill,
     clock::Timestamp,
@@ -62,8 +62,9 @@ impl<'a> From<&'a JobFacts> for Facts<'a> {
 
 impl<'a> From<&'a JobSnapshot> for Facts<'a> {
     fn from(snapshot: &'a JobSnapshot) -> Self {
-        let Job { status, budget, client_id, posted_at, .. } = snapshot.job;
-        Self { status, skills: Skills::Whole(&snapshot.skills), budget, client_id, posted_at }
+        let (skills, job) = (Skills::Whole(&snapshot.skills), &snapshot.job);
+        let (status, posted_at) = (job.status(), job.posted_at());
+        Self { status, skills, budget: job.budget, client_id: job.client_id, posted_at }
     }
 }
 

@@ -6,7 +6,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    JobError, Jobs,
+    JobError, Jobs, PostError, UpdateError,
+    error::VersionConflict,
     filter::JobFilter,
     list::{self, JobFilterInput, JobQuery as JobListQuery, JobsOf},
     model::{self, Job, JobSnapshot},
@@ -30,7 +31,7 @@ use crate::{
     },
     ids::{JobId, UserId},
     page::{Cursor, Page},
-    schema::{Loaders, user_errors::UserError},
+    schema::Loaders,
     user_errors,
     wallet::{
         Wallets,
@@ -158,7 +159,7 @@ impl JobObject {
 
     /// Where the job is in its life.
     async fn status(&self) -> JobStatus {
-        self.job.status.into()
+        self.job.status().into()
     }
 
     /// What the freelancer's work is paid with, the platform's fee included.
@@ -192,7 +193,7 @@ impl JobObject {
 
     /// When it became OPEN for the first time; null while it never was. A job is public from then on.
     async fn posted_at(&self) -> Option<DateTime> {
-        self.job.posted_at.map(Into::into)
+        self.job.posted_at().map(Into::into)
     }
 
     /// When it was written down.
@@ -249,7 +250,7 @@ impl JobObject {
 
     /// Why it was cancelled, if it was.
     async fn cancel_reason(&self) -> Option<&str> {
-        self.job.cancel_reason.as_deref()
+        self.job.cancel_reason()
     }
 
     /// The viewer's own latest claim on this job.
@@ -454,14 +455,19 @@ pub(crate) struct VersionConflictError {
     job: JobObject,
 }
 
-impl JobError {
+user_errors! {
+    /// Why a step in a job's life did nothing.
+    pub(crate) enum JobStepError { InputError, InvalidTransitionError, IdempotencyError }
+}
+
+impl JobStepError {
     /// How the API tells it: as data where a person can act on it, else as a top-level error.
-    pub(crate) fn outward(self) -> Result<UserError, Error> {
-        let message = self.to_string();
-        Ok(match self {
-            Self::Denied(refused) => return Err(denied(refused)),
-            Self::Invalid(invalid) => InputError::from(invalid).into(),
-            Self::InvalidTransition { job, allowed } => InvalidTransitionError {
+    pub(crate) fn of(error: JobError) -> Result<Self> {
+        let message = error.to_string();
+        Ok(match error {
+            JobError::Denied(refused) => return Err(denied(refused)),
+            JobError::Invalid(invalid) => InputError::from(invalid).into(),
+            JobError::InvalidTransition { job, allowed } => InvalidTransitionError {
                 message,
                 code: UserErrorCode::InvalidTransition,
                 path: None,
@@ -470,16 +476,8 @@ impl JobError {
                 allowed: allowed.iter().copied().map(Into::into).collect(),
             }
             .into(),
-            Self::VersionConflict(job) => VersionConflictError {
-                message,
-                code: UserErrorCode::VersionConflict,
-                path: Some(vec!["input".into(), "expectedVersion".into()]),
-                job: (*job).into(),
-            }
-            .into(),
-            Self::Wallet(error) => return error.outward(),
-            Self::Key(conflict) => IdempotencyError::from(conflict).into(),
-            Self::Fault(failed) => return Err(fault(failed)),
+            JobError::Key(conflict) => IdempotencyError::from(conflict).into(),
+            JobError::Fault(failed) => return Err(fault(failed)),
         })
     }
 }
@@ -487,6 +485,16 @@ impl JobError {
 user_errors! {
     /// Why `postJob`, `draftJob` or `publishJob` did nothing.
     pub(crate) enum PostJobError { InputError, InsufficientFundsError, InvalidTransitionError, IdempotencyError }
+    with all of JobStepError { InputError, InvalidTransitionError, IdempotencyError }
+}
+
+impl PostJobError {
+    fn of(error: PostError) -> Result<Self> {
+        match error {
+            PostError::Job(error) => JobStepError::of(error).map(Into::into),
+            PostError::InsufficientFunds(missing) => Ok(InsufficientFundsError::from(missing).into()),
+        }
+    }
 }
 
 user_errors! {
@@ -494,11 +502,27 @@ user_errors! {
     pub(crate) enum UpdateJobError {
         InputError, InsufficientFundsError, InvalidTransitionError, VersionConflictError, IdempotencyError
     }
+    with all of PostJobError { InputError, InsufficientFundsError, InvalidTransitionError, IdempotencyError }
 }
 
-user_errors! {
-    /// Why a step in a job's life did nothing.
-    pub(crate) enum JobStepError { InputError, InvalidTransitionError, IdempotencyError }
+impl UpdateJobError {
+    fn of(error: UpdateError) -> Result<Self> {
+        match error {
+            UpdateError::Post(error) => PostJobError::of(error).map(Into::into),
+            UpdateError::VersionConflict(conflict) => Ok(VersionConflictError::from(conflict).into()),
+        }
+    }
+}
+
+impl From<VersionConflict> for VersionConflictError {
+    fn from(conflict: VersionConflict) -> Self {
+        Self {
+            message: conflict.to_string(),
+            code: UserErrorCode::VersionConflict,
+            path: Some(vec!["input".into(), "expectedVersion".into()]),
+            job: (*conflict.0).into(),
+        }
+    }
 }
 
 /// Post a job: OPEN at once; its budget moves to escrow.
@@ -604,7 +628,7 @@ pub(crate) struct CancelJobInput {
 
 /// Declares a payload with a job and the wallet of its client, which is read only if it is asked for.
 macro_rules! job_payload {
-    ($(#[$doc:meta])* $payload:ident, $error:ty) => {
+    ($(#[$doc:meta])* $payload:ident, $error:ty, $domain:ty) => {
         $(#[$doc])*
         #[derive(SimpleObject)]
         #[graphql(complex)]
@@ -616,10 +640,10 @@ macro_rules! job_payload {
         }
 
         impl $payload {
-            fn of(done: Result<Job, JobError>) -> Result<Option<Self>> {
+            fn of(done: Result<Job, $domain>) -> Result<Option<Self>> {
                 Ok(Some(match done {
                     Ok(job) => Self { job: Some(job.into()), errors: Vec::new() },
-                    Err(error) => Self { job: None, errors: vec![error.outward()?.try_into()?] },
+                    Err(error) => Self { job: None, errors: vec![<$error>::of(error)?] },
                 }))
             }
         }
@@ -638,17 +662,17 @@ macro_rules! job_payload {
 
 job_payload! {
     /// Result of `publishJob`.
-    PublishJobPayload, PostJobError
+    PublishJobPayload, PostJobError, PostError
 }
 
 job_payload! {
     /// Result of `updateJob`.
-    UpdateJobPayload, UpdateJobError
+    UpdateJobPayload, UpdateJobError, UpdateError
 }
 
 job_payload! {
     /// Result of `cancelJob`.
-    CancelJobPayload, JobStepError
+    CancelJobPayload, JobStepError, JobError
 }
 
 /// Result of `postJob`.
@@ -744,7 +768,9 @@ pub(super) fn top_level(error: JobError) -> Error {
             let path = invalid.path.iter().skip(1).map(AsRef::as_ref).collect::<Vec<_>>().join(".");
             ErrorCode::BadUserInput.error(format!("{} (argument {path})", invalid.message))
         }
-        other => other.outward().map_or_else(|error| error, |_| ErrorCode::BadUserInput.error("Unusable arguments.")),
+        JobError::Denied(refused) => denied(refused),
+        JobError::InvalidTransition { .. } | JobError::Key(_) => ErrorCode::BadUserInput.error("Unusable arguments."),
+        JobError::Fault(failed) => fault(failed),
     }
 }
 
@@ -774,7 +800,7 @@ impl JobMutation {
                 }
             }
             Err(error) => {
-                PostJobPayload { job: None, job_edge: None, wallet: None, errors: vec![error.outward()?.try_into()?] }
+                PostJobPayload { job: None, job_edge: None, wallet: None, errors: vec![PostJobError::of(error)?] }
             }
         }))
     }
@@ -796,7 +822,7 @@ impl JobMutation {
                 let job_edge = Some(JobEdge { cursor, node: node.clone() });
                 DraftJobPayload { job: Some(node), job_edge, errors: Vec::new() }
             }
-            Err(error) => DraftJobPayload { job: None, job_edge: None, errors: vec![error.outward()?.try_into()?] },
+            Err(error) => DraftJobPayload { job: None, job_edge: None, errors: vec![PostJobError::of(error)?] },
         }))
     }
 

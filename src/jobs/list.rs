@@ -19,7 +19,10 @@ use sea_orm::{
 
 use super::{
     Jobs,
-    entity::{job_skills, jobs},
+    entity::{
+        job_skills,
+        jobs::{self, Finders as _},
+    },
     error::JobError,
     filter::JobFilter,
     model::{Job, JobStatus},
@@ -81,7 +84,7 @@ impl JobOrder {
     /// Where a job stands in this order.
     pub fn cursor(self, job: &Job) -> Cursor {
         let key = match self.field {
-            JobOrderField::PostedAt => job.posted_at.map_or(0, |at| at.timestamp_millis()),
+            JobOrderField::PostedAt => job.posted_at().map_or(0, |at| at.timestamp_millis()),
             JobOrderField::Budget => job.budget.minor(),
             JobOrderField::Deadline => jobs::deadline_order(job.deadline).timestamp_millis(),
             JobOrderField::Relevance => 0,
@@ -145,7 +148,7 @@ impl JobQuery {
 impl Jobs {
     /// Reads a filter; unknown skills and clients, bad amounts and crossed bounds are refused by their place in it.
     pub async fn parse_filter(&self, input: JobFilterInput) -> Result<JobFilter, JobError> {
-        let currency = self.wallets().currency();
+        let currency = self.wallets.currency();
         let (mut budget_min, mut budget_max) = (None, None);
         if let Some((code, min, max)) = input.budget {
             currency.check_code(&code).map_err(|why| Invalid::value("filter.budget.currencyCode", why))?;
@@ -344,7 +347,7 @@ fn fts5_query(words: &[String]) -> String {
 }
 
 fn of_client(client: UserId, statuses: &[JobStatus]) -> Select<jobs::Entity> {
-    let select = jobs::Entity::find().filter(jobs::Column::ClientId.eq(client));
+    let select = jobs::Entity::find().of_client(client);
     if statuses.is_empty() {
         return select;
     }

@@ -18,5 +18,5 @@ pub(crate) mod subscription;
 pub mod verify;
 pub mod withholding;
 
-pub use error::JobError;
+pub use error::{JobError, PostError, UpdateError};
 pub use service::Jobs;

@@ -3,33 +3,35 @@
 use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::{
-    ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
-    sea_query::{LockType, SelectStatement},
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    sea_query::SelectStatement,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    entity::{job_skills, jobs},
-    error::JobError,
-    model::{Job, JobChange, JobFacts, JobSnapshot, JobStatus, JobUpdate, Step},
+    entity::{
+        job_skills,
+        jobs::{self, Finders as _},
+    },
+    error::{JobError, PostError, UpdateError, VersionConflict},
+    model::{Job, JobChange, JobFacts, JobSnapshot, JobStatus, JobUpdate, Step, Terms},
     quota::DraftQuota,
 };
 use crate::{
     accounts::{
         Accounts,
+        cards::{CardAndSkills, SkillList},
         entity::skills,
         model::{Skill, UserCard},
         skills::SkillUse,
     },
-    auth::actor::{Actor, Denied, Roles},
+    auth::actor::{Actor, Denied},
     clock::{Clock, Timestamp},
     db::{Db, Tx},
     error::{Fault, Invalid},
     events::{self, EventKind, NewEvent},
     idempotency::{IdempotencyKey, Once, once_if_in, once_in},
     ids::{Ids, JobId, SkillId, UserId},
-    money::Money,
     notifications::{
         Notifications,
         model::{Details, NotificationKind, Part, Subject},
@@ -45,7 +47,7 @@ pub struct Jobs {
     pub(super) accounts: Accounts,
     clock: Clock,
     ids: Ids,
-    wallets: Wallets,
+    pub(super) wallets: Wallets,
     notifications: Notifications,
     quota: DraftQuota,
 }
@@ -94,13 +96,6 @@ pub struct Around {
     suspended: bool,
 }
 
-/// The fields of a job that were checked.
-struct Checked {
-    title: String,
-    description: String,
-    budget: Money,
-}
-
 impl Around {
     /// The client's card.
     pub const fn client(&self) -> &UserCard {
@@ -140,21 +135,16 @@ impl Jobs {
         Self { db: db.clone(), accounts, wallets, notifications: self.notifications.on(db), ..self.clone() }
     }
 
-    /// The money side of jobs.
-    pub const fn wallets(&self) -> &Wallets {
-        &self.wallets
-    }
-
     /// Posts a job: OPEN at once, its budget in escrow.
     #[tracing::instrument(skip_all)]
-    pub async fn post(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, JobError> {
-        self.create(actor, input, ("postJob", key), JobStatus::Open).await
+    pub async fn post(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, PostError> {
+        self.create(actor, input, ("postJob", key), Job::posted).await
     }
 
     /// Writes a job down. Nobody but its author ever hears of it.
     #[tracing::instrument(skip_all)]
-    pub async fn draft(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, JobError> {
-        self.create(actor, input, ("draftJob", key), JobStatus::Draft).await
+    pub async fn draft(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, PostError> {
+        self.create(actor, input, ("draftJob", key), Job::draft).await
     }
 
     async fn create(
@@ -162,11 +152,11 @@ impl Jobs {
         actor: Actor,
         input: NewJob,
         (mutation, key): (&'static str, &str),
-        status: JobStatus,
-    ) -> Result<Job, JobError> {
+        begin: fn(JobId, UserId, Terms, Timestamp) -> Job,
+    ) -> Result<Job, PostError> {
         let client = actor.client()?;
         let key = &IdempotencyKey::parse(key)?;
-        let checked = &self.check(&input)?;
+        let terms = &self.terms(&input)?;
         let input = &input;
         self.db
             .transact(|tx| async move {
@@ -175,23 +165,9 @@ impl Jobs {
                     check_deadline("deadline", input.deadline, now)?;
                     let skills =
                         self.accounts.resolve_skills(&*tx, "skills", &input.skills, SkillUse::Given(&[])).await?;
-                    let job = Job {
-                        id: self.ids.next(),
-                        version: 1,
-                        client_id: client,
-                        claimant_id: None,
-                        title: checked.title.clone(),
-                        description: checked.description.clone(),
-                        status,
-                        budget: checked.budget,
-                        deadline: input.deadline,
-                        cancel_reason: None,
-                        posted_at: (status == JobStatus::Open).then_some(now),
-                        created_at: now,
-                        updated_at: now,
-                        withheld: false,
-                    };
-                    if status == JobStatus::Draft {
+                    let job = begin(self.ids.next(), client, terms.clone(), now);
+                    let posted = job.status() == JobStatus::Open;
+                    if !posted {
                         self.quota.hold_in(&tx, &self.accounts, &job, now).await?;
                     }
                     // Not deferred: it holds the client's row before the role is looked at.
@@ -203,7 +179,7 @@ impl Jobs {
                         return Err(Denied::Role("CLIENT").into());
                     }
                     let around = Around { skills, client, suspended: false };
-                    if status == JobStatus::Open {
+                    if posted {
                         self.wallets.hold_in(&tx, &around.client, job.budget, job.id.into()).await?;
                         self.record_posted_knowing_in(&tx, &job, around).await?;
                     } else {
@@ -211,17 +187,17 @@ impl Jobs {
                             (JobFacts::of(&job, &around.skills), &[JobChange::Details, JobChange::Status]);
                         self.record_updated_in(&tx, facts, None, &job, changes, around).await?;
                     }
-                    Ok::<_, JobError>((Made { job: job.id }, job))
+                    Ok::<_, PostError>((Made { job: job.id }, job))
                 })
                 .await?;
-                self.outcome_in(&tx, posted).await
+                Ok(self.outcome_in(&tx, posted).await?)
             })
             .await
     }
 
     /// Posts a draft.
     #[tracing::instrument(skip_all, fields(job.id = id))]
-    pub async fn publish(&self, actor: Actor, id: &str, key: &str) -> Result<Job, JobError> {
+    pub async fn publish(&self, actor: Actor, id: &str, key: &str) -> Result<Job, PostError> {
         let client = actor.client()?;
         let key = &IdempotencyKey::parse(key)?;
         let id = parse_id("id", id)?;
@@ -229,24 +205,18 @@ impl Jobs {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let published = once_in(&tx, now, client, ("publishJob", key), &id, || async {
-                    let before = self.lock_own_in(&tx, &actor, "id", id).await?;
-                    require(&before, Step::Publish)?;
+                    let before = self.lock_own_in(&tx, client, "id", id).await?;
+                    let job = before.publish(now).map_err(|refused| JobError::refused(&before, refused))?;
+                    let job = job.succeeding(&before, now);
                     check_deadline("id", before.deadline, now)?;
-                    let job = Job {
-                        status: JobStatus::Open,
-                        posted_at: Some(now),
-                        version: before.version + 1,
-                        updated_at: now,
-                        ..before.clone()
-                    };
                     let around = self.around_in(&tx, &job).await?;
                     self.wallets.hold_in(&tx, &around.client, job.budget, id.into()).await?;
                     self.record_posted_knowing_in(&tx, &job, around).await?;
                     self.save_in(&tx, &before, &job).await?;
-                    Ok::<_, JobError>((Made { job: id }, job))
+                    Ok::<_, PostError>((Made { job: id }, job))
                 })
                 .await?;
-                self.outcome_in(&tx, published).await
+                Ok(self.outcome_in(&tx, published).await?)
             })
             .await
     }
@@ -261,7 +231,7 @@ impl Jobs {
         expected_version: Option<i64>,
         patch: JobPatch,
         key: Option<&str>,
-    ) -> Result<Job, JobError> {
+    ) -> Result<Job, UpdateError> {
         let caller = actor.client()?;
         let key = &key.map(IdempotencyKey::parse).transpose()?;
         let id = parse_id("id", id)?;
@@ -278,7 +248,7 @@ impl Jobs {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let updated = once_if_in(&tx, now, caller, ("updateJob", key.as_ref()), input, || async {
-                    let before = self.lock_own_in(&tx, &actor, "id", id).await?;
+                    let before = self.lock_own_in(&tx, caller, "id", id).await?;
                     require(&before, Step::Update)?;
                     check_version(&before, expected_version)?;
                     if let Some(deadline) = deadline {
@@ -292,30 +262,29 @@ impl Jobs {
                         }
                         None => skills_before.clone(),
                     };
-                    let mut job = Job {
+                    let terms = Terms {
                         title: title.clone().unwrap_or_else(|| before.title.clone()),
                         description: description.clone().unwrap_or_else(|| before.description.clone()),
                         budget: budget.unwrap_or(before.budget),
                         deadline: deadline.unwrap_or(before.deadline),
-                        ..before.clone()
                     };
+                    let job = before.revise(terms).map_err(|refused| JobError::refused(&before, refused))?;
                     if job == before && skills == skills_before {
                         return Ok((Made { job: id }, before));
                     }
                     // A draft that becomes shorter is always welcome.
-                    if job.status == JobStatus::Draft
+                    if job.status() == JobStatus::Draft
                         && job.title.len() + job.description.len() > before.title.len() + before.description.len()
                     {
                         self.quota.hold_in(&tx, &self.accounts, &job, now).await?;
                     }
-                    job.version += 1;
-                    job.updated_at = now;
+                    let job = job.succeeding(&before, now);
                     if skills != skills_before {
                         tx.later("DELETE FROM job_skills WHERE job_id = ?", [id.into()]).await?;
                         insert_skills_in(&tx, id, &skills).await?;
                     }
                     let mut changes = vec![JobChange::Details];
-                    if job.status == JobStatus::Open && job.budget != before.budget {
+                    if job.status() == JobStatus::Open && job.budget != before.budget {
                         changes.push(JobChange::Escrow);
                         let difference = job.budget.minus(before.budget)?;
                         if difference.is_positive() {
@@ -328,10 +297,10 @@ impl Jobs {
                     self.record_updated_in(&tx, facts, None, &job, &changes, Around { skills, client, suspended })
                         .await?;
                     self.save_in(&tx, &before, &job).await?;
-                    Ok::<_, JobError>((Made { job: id }, job))
+                    Ok::<_, UpdateError>((Made { job: id }, job))
                 })
                 .await?;
-                self.outcome_in(&tx, updated).await
+                Ok(self.outcome_in(&tx, updated).await?)
             })
             .await
     }
@@ -358,15 +327,17 @@ impl Jobs {
             .transact(|tx| async move {
                 let now = self.clock.now();
                 let cancelled = once_if_in(&tx, now, caller, ("cancelJob", key.as_ref()), input, || async {
-                    let before = self.lock_in(&tx, id).await?.ok_or_else(|| Invalid::not_found("id", "job"))?;
+                    let before = if actor.is_admin() {
+                        self.lock_in(&tx, id).await?.ok_or_else(|| Invalid::not_found("id", "job"))?
+                    } else {
+                        self.lock_own_in(&tx, caller, "id", id).await?
+                    };
                     let own = before.is_own(&actor) && actor.roles().client;
-                    if !own && !actor.is_admin() {
-                        return Err(Invalid::not_found("id", "job").into());
-                    }
-                    require(&before, if own { Step::Cancel } else { Step::CancelAsAdmin })?;
-                    let job = Job { status: JobStatus::Cancelled, cancel_reason: reason.clone(), ..before.clone() };
+                    let why = reason.as_deref();
+                    let cancelled = if own { before.cancel(why) } else { before.cancel_as_admin(why) };
+                    let job = cancelled.map_err(|refused| JobError::refused(&before, refused))?;
                     let around = self.around_in(&tx, &job).await?;
-                    let posted = before.status == JobStatus::Open;
+                    let posted = before.status() == JobStatus::Open;
                     if posted {
                         self.wallets.refund_in(&tx, &around.client, job.budget, id.into()).await?;
                     }
@@ -386,28 +357,41 @@ impl Jobs {
                     Ok::<_, JobError>((Made { job: id }, job))
                 })
                 .await?;
-                self.outcome_in(&tx, cancelled).await
+                Ok(self.outcome_in(&tx, cancelled).await?)
             })
             .await
     }
 
     /// Locks a job until the transaction ends. Everything that changes a job begins here, so steps on one job queue.
     pub async fn lock_in(&self, tx: &Tx, id: JobId) -> Result<Option<Job>, Fault> {
-        // NO KEY: rows that merely refer to the job may be written meanwhile.
-        let row = jobs::Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(&**tx).await?;
+        let row = jobs::Entity::find_by_id(id).locked().one(&**tx).await?;
         row.map(Job::try_from).transpose()
     }
 
-    /// The same for the one job whose id a query gives.
-    pub async fn lock_where_in(&self, tx: &Tx, id: SelectStatement) -> Result<Option<Job>, Fault> {
-        let select = jobs::Entity::find().filter(jobs::Column::Id.in_subquery(id));
-        let row = select.lock(LockType::NoKeyUpdate).one(&**tx).await?;
+    /// The same for a job that the actor may see.
+    pub async fn lock_visible_in(&self, tx: &Tx, actor: &Actor, id: JobId) -> Result<Option<Job>, Fault> {
+        let row = jobs::Entity::find_by_id(id).visible_to(actor).locked().one(&**tx).await?;
         row.map(Job::try_from).transpose()
     }
 
-    async fn lock_own_in(&self, tx: &Tx, actor: &Actor, field: &str, id: JobId) -> Result<Job, JobError> {
-        let job = self.lock_in(tx, id).await?.filter(|job| job.is_own(actor));
-        Ok(job.ok_or_else(|| Invalid::not_found(field, "job"))?)
+    /// The same for the one job whose id a query gives; if a client is named, only if it is theirs.
+    pub async fn lock_where_in(
+        &self,
+        tx: &Tx,
+        id: SelectStatement,
+        client: Option<UserId>,
+    ) -> Result<Option<Job>, Fault> {
+        let mut select = jobs::Entity::find().filter(jobs::Column::Id.in_subquery(id));
+        if let Some(client) = client {
+            select = select.of_client(client);
+        }
+        select.locked().one(&**tx).await?.map(Job::try_from).transpose()
+    }
+
+    /// The same for a client's own job, which `input.<field>` names.
+    async fn lock_own_in(&self, tx: &Tx, client: UserId, field: &str, id: JobId) -> Result<Job, JobError> {
+        let row = jobs::Entity::find_by_id(id).of_client(client).locked().one(&**tx).await?;
+        Ok(row.ok_or_else(|| Invalid::not_found(field, "job"))?.try_into()?)
     }
 
     /// Writes the next version of a locked job and records `jobUpdated`. Returns the job as it is now, and as an event
@@ -449,15 +433,13 @@ impl Jobs {
         &self,
         tx: &Tx,
         before: &Job,
-        mut job: Job,
+        job: Job,
         changes: &[JobChange],
         around: Around,
     ) -> Result<(Job, JobSnapshot), Fault> {
-        job.version = before.version + 1;
-        job.updated_at = self.clock.now();
-        job.withheld = around.suspended && job.status == JobStatus::Open;
+        let job = job.succeeding(before, self.clock.now()).withheld_if(around.suspended);
         let facts = JobFacts::of(before, &around.skills);
-        let left = before.claimant_id.filter(|claimant| job.claimant_id != Some(*claimant));
+        let left = before.claimant().filter(|claimant| job.claimant() != Some(*claimant));
         let snapshot = self.record_updated_in(tx, facts, left, &job, changes, around).await?;
         self.save_in(tx, before, &job).await?;
         Ok((job, snapshot))
@@ -470,7 +452,7 @@ impl Jobs {
             .set(jobs::changes(before, job))
             .filter(jobs::Column::Id.eq(job.id))
             .filter(jobs::Column::Version.eq(before.version))
-            .filter(jobs::Column::Status.eq(before.status.as_str()));
+            .filter(jobs::Column::Status.eq(before.status().as_str()));
         QueryTrait::query(&mut update).returning_col(jobs::Column::Version);
         let saved = tx.query_all_raw(update.build(tx.get_database_backend())).await?;
         // The row is locked: nobody else can have changed it since.
@@ -480,7 +462,7 @@ impl Jobs {
     /// Records that a change has made a job OPEN again, as that change's event has it. Nobody is told of one that is
     /// withheld.
     pub async fn record_reposted_in(&self, tx: &Tx, snapshot: &JobSnapshot) -> Result<(), Fault> {
-        if snapshot.job.withheld {
+        if snapshot.job.is_withheld() {
             return Ok(());
         }
         self.record_in(tx, EventKind::JobPosted, &snapshot.job, true, snapshot).await
@@ -501,10 +483,10 @@ impl Jobs {
         around: Around,
     ) -> Result<JobSnapshot, Fault> {
         let changes: Vec<JobChange> = changes.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
-        let posted = job.posted_at.is_some();
+        let posted = job.posted_at().is_some();
         let kind = if posted { EventKind::JobUpdated } else { EventKind::DraftUpdated };
         let public = posted && changes.iter().any(|change| change.is_public());
-        let previous_status = (before.status != job.status).then_some(before.status);
+        let previous_status = (before.status != job.status()).then_some(before.status);
         let snapshot = around.snapshot(job);
         let claim_told = changes.contains(&JobChange::Claim);
         let update = JobUpdate { snapshot, changes, previous_status, before, left, claim_told };
@@ -512,39 +494,13 @@ impl Jobs {
         Ok(update.snapshot)
     }
 
-    /// The skills and the client of a job, which are there, in one statement: a row for each skill, or one without.
+    /// The skills and the client of a job, which are there.
     pub async fn around_in(&self, tx: &Tx, job: &Job) -> Result<Around, Fault> {
-        let sql = "SELECT u.display_name, u.avatar_url, u.is_client, u.is_freelancer, u.is_admin, u.completed_job_count, \
-                   u.created_at, u.suspended_at IS NOT NULL AS suspended, s.id AS skill_id, s.slug, s.name, \
-                   s.retired_at IS NOT NULL AS retired FROM users u LEFT JOIN job_skills l ON l.job_id = ? \
-                   LEFT JOIN skills w ON w.id = l.skill_id LEFT JOIN skills s ON s.id = COALESCE(w.merged_into, w.id) \
-                   WHERE u.id = ? ORDER BY l.place";
-        let rows = tx.query(sql, [job.id.into(), job.client_id.into()]).await?;
-        let first = rows.first().ok_or_else(|| Fault::corrupt(format!("{} is missing", job.client_id)))?;
-        let role = |column| first.try_get::<bool>("", column);
-        let client = UserCard {
-            id: job.client_id,
-            display_name: first.try_get("", "display_name")?,
-            avatar_url: first.try_get("", "avatar_url")?,
-            roles: Roles { client: role("is_client")?, freelancer: role("is_freelancer")?, admin: role("is_admin")? },
-            completed_job_count: first.try_get("", "completed_job_count")?,
-            created_at: first.try_get("", "created_at")?,
-        };
-        let skill = |row: &QueryResult| {
-            let id: Option<SkillId> = row.try_get("", "skill_id")?;
-            let Some(id) = id else { return Ok(None) };
-            let (slug, name) = (row.try_get("", "slug")?, row.try_get("", "name")?);
-            Ok::<_, Fault>(Some(Skill { id, slug, name, retired: row.try_get("", "retired")? }))
-        };
-        let mut skills: Vec<Skill> = Vec::with_capacity(rows.len());
-        for found in rows.iter().filter_map(|row| skill(row).transpose()) {
-            let found = found?;
-            // Two of them may have been merged into one.
-            if skills.iter().all(|known| known.id != found.id) {
-                skills.push(found);
-            }
-        }
-        Ok(Around { skills, client, suspended: first.try_get("", "suspended")? })
+        const LIST: SkillList = SkillList { table: "job_skills", of: "job_id" };
+
+        let found = self.accounts.card_and_skills_in(tx, job.client_id, LIST, job.id.into()).await?;
+        let CardAndSkills { card: client, suspended, skills } = found;
+        Ok(Around { skills, client, suspended })
     }
 
     async fn record_in(
@@ -573,19 +529,19 @@ impl Jobs {
     }
 
     /// The job that a request made: as it made it, or as it is by now.
-    async fn outcome_in(&self, tx: &Tx, outcome: Once<Made, Job>) -> Result<Job, JobError> {
+    async fn outcome_in(&self, tx: &Tx, outcome: Once<Made, Job>) -> Result<Job, Fault> {
         match outcome {
             Once::Now(job) => Ok(job),
             Once::Before(Made { job: id }) => {
-                Ok(self.find_in(tx, id).await?.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))?)
+                self.find_in(tx, id).await?.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))
             }
         }
     }
 
     /// A job, if the actor may see it.
     pub async fn find(&self, actor: &Actor, id: JobId) -> Result<Option<Job>, Fault> {
-        let row = jobs::Entity::find_by_id(id).one(self.db.reader()).await?;
-        Ok(row.map(Job::try_from).transpose()?.filter(|job| job.is_visible_to(actor)))
+        let row = jobs::Entity::find_by_id(id).visible_to(actor).one(self.db.reader()).await?;
+        row.map(Job::try_from).transpose()
     }
 
     /// Many jobs by id, for a loader whose caller asks [`Job::is_visible_to`].
@@ -614,11 +570,12 @@ impl Jobs {
         self.accounts.with_merged(self.db.reader(), rows.into_iter().map(skill).collect()).await
     }
 
-    fn check(&self, input: &NewJob) -> Result<Checked, Invalid> {
-        Ok(Checked {
+    fn terms(&self, input: &NewJob) -> Result<Terms, Invalid> {
+        Ok(Terms {
             title: text::TITLE.parse("title", &input.title)?,
             description: text::DESCRIPTION.parse("description", &input.description)?,
             budget: input.budget.parse(self.wallets.currency(), "budget")?,
+            deadline: input.deadline,
         })
     }
 }
@@ -643,17 +600,13 @@ pub fn parse_id(field: &str, text: &str) -> Result<JobId, Invalid> {
 
 /// Refuses a step that the job's status does not allow.
 pub fn require(job: &Job, step: Step) -> Result<(), JobError> {
-    if step.works_from(job.status) {
-        Ok(())
-    } else {
-        Err(JobError::InvalidTransition { job: Box::new(job.clone()), allowed: step.allowed() })
-    }
+    job.allows(step).map_err(|refused| JobError::refused(job, refused))
 }
 
 /// Refuses a caller who decided on an older version.
-pub fn check_version(job: &Job, expected: Option<i64>) -> Result<(), JobError> {
+pub fn check_version(job: &Job, expected: Option<i64>) -> Result<(), VersionConflict> {
     match expected {
-        Some(expected) if expected != job.version => Err(JobError::VersionConflict(Box::new(job.clone()))),
+        Some(expected) if expected != job.version => Err(VersionConflict(Box::new(job.clone()))),
         _ => Ok(()),
     }
 }

@@ -85,7 +85,9 @@ impl Jobs {
             .await?;
         for id in &page {
             let Some(before) = self.lock_in(tx, *id).await? else { continue };
-            if before.status != JobStatus::Open || self.is_client_suspended_in(tx, &before).await? == before.withheld {
+            if before.status() != JobStatus::Open
+                || self.accounts.is_suspended_in(tx, before.client_id).await? == before.is_withheld()
+            {
                 continue;
             }
             // The change itself looks at the client.
@@ -100,12 +102,5 @@ impl Jobs {
             _ => tx.later("DELETE FROM withholding_due WHERE user_id = ?", [client.into()]).await?,
         }
         Ok(true)
-    }
-
-    async fn is_client_suspended_in(&self, tx: &Tx, job: &super::model::Job) -> Result<bool, Fault> {
-        let sql = "SELECT suspended_at IS NOT NULL AS suspended FROM users WHERE id = ?";
-        let rows = tx.query(sql, [job.client_id.into()]).await?;
-        let row = rows.first().ok_or_else(|| Fault::corrupt(format!("{} is missing", job.client_id)))?;
-        Ok(row.try_get("", "suspended")?)
     }
 }

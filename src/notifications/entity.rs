@@ -1,6 +1,6 @@
-//! The table of inboxes, and the way from its rows to the domain.
+//! The table of inboxes, the way from its rows to the domain, and finders that take the scope of whoever asks.
 
-use sea_orm::entity::prelude::*;
+use sea_orm::{QueryFilter, entity::prelude::*};
 use uuid::Uuid;
 
 use super::model::{Notification, NotificationKind, Subject};
@@ -32,6 +32,27 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// In whose inbox a query looks.
+pub trait Finders: Sized {
+    /// Only in this user's own.
+    #[must_use]
+    fn of_user(self, user: UserId) -> Self;
+
+    /// Only what was not marked read.
+    #[must_use]
+    fn unread(self) -> Self;
+}
+
+impl Finders for Select<Entity> {
+    fn of_user(self, user: UserId) -> Self {
+        self.filter(Column::UserId.eq(user))
+    }
+
+    fn unread(self) -> Self {
+        self.filter(Column::ReadAt.is_null())
+    }
+}
 
 impl TryFrom<Model> for Notification {
     type Error = Fault;

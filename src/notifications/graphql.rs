@@ -9,7 +9,7 @@ use async_graphql::{
 
 use super::{
     NotificationError, Notifications,
-    model::{self, Details, Notification, Subject},
+    model::{self, Details, Notification, NotificationKind as Kind, Part, Subject},
     service::Inbox,
 };
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
     },
     ids::{NotificationId, UserId},
     jobs::graphql::visible_job,
+    money::Currency,
     page::{Cursor, Page},
     realtime::{Delivery, Interest},
     schema::{
@@ -90,7 +91,7 @@ impl NotificationObject {
     /// One line to show to the inbox's owner, in English, from the part that they have in it. Plain text: render it as
     /// untrusted. The other fields have what it is made of, for words of your own.
     async fn title(&self, ctx: &Context<'_>) -> String {
-        self.0.worded(ctx.get::<Notifications>().currency())
+        words(&self.0, ctx.get::<Currency>())
     }
 
     /// Who did it; null where the marketplace did, and for old notifications, which have their title alone.
@@ -107,7 +108,7 @@ impl NotificationObject {
     /// The money that moved into the owner's wallet; null where none did.
     async fn amount(&self, ctx: &Context<'_>) -> Option<MoneyAmount> {
         let amount = self.details().and_then(|details| details.amount)?;
-        Some(MoneyAmount::new(ctx.get::<Notifications>().currency(), amount))
+        Some(ctx.money(amount))
     }
 
     /// Why, in the words of who did it; null where they gave no reason.
@@ -138,6 +139,54 @@ impl NotificationObject {
 impl NotificationObject {
     fn details(&self) -> Option<&Details> {
         self.0.details.as_ref()
+    }
+}
+
+/// One line for the inbox's owner, from the part that they have in it: who approved work reads of it otherwise than whose
+/// work it is. The inbox's owner is the reader, also where an admin looks. What was kept as a sentence stays that.
+fn words(notification: &Notification, currency: &Currency) -> String {
+    let (kind, details) = (notification.kind, &notification.details);
+    details.as_ref().map_or_else(|| notification.title.clone(), |details| sentence(kind, details, currency))
+}
+
+fn sentence(kind: Kind, details: &Details, currency: &Currency) -> String {
+    let job = &details.job_title;
+    let who = details.actor.as_ref().map(|actor| actor.name.as_str());
+    let money = details.amount.map(|amount| format!("{} {}", currency.format(amount), currency.code()));
+    let (who_or_they, money) = (who.unwrap_or("Somebody"), money.as_deref());
+    match (kind, details.part) {
+        (Kind::JobClaimed, _) => format!("{who_or_they} claimed \"{job}\""),
+        (Kind::ClaimReleased, Part::Client) => match who {
+            Some(who) => format!("{who} released \"{job}\"; it is open again"),
+            None => format!("An administrator ended the claim on \"{job}\"; it is open again"),
+        },
+        (Kind::ClaimReleased, Part::Freelancer) => {
+            format!("An administrator ended your claim on \"{job}\"")
+        }
+        (Kind::WorkSubmitted, _) => format!("{who_or_they} submitted work for \"{job}\"; review it"),
+        (Kind::RevisionRequested, _) => format!("{who_or_they} requested a revision of \"{job}\""),
+        (Kind::WorkApproved, Part::Client) => match who {
+            Some(freelancer) => format!("You approved the work of {freelancer} for \"{job}\"; it is completed"),
+            None => format!("An administrator approved the work for \"{job}\"; it is completed"),
+        },
+        (Kind::WorkApproved, Part::Freelancer) => {
+            let who = who.unwrap_or("An administrator");
+            format!("{who} approved your work for \"{job}\"; it is completed")
+        }
+        (Kind::PaymentReceived, _) => match money {
+            Some(money) => format!("You were paid {money} for \"{job}\""),
+            None => format!("You were paid for \"{job}\""),
+        },
+        (Kind::JobCancelled, _) => match money {
+            Some(money) => format!("An administrator cancelled \"{job}\"; {money} is back in your wallet"),
+            None => format!("An administrator cancelled \"{job}\""),
+        },
+        (Kind::JobExpired, _) => format!("Nobody claimed \"{job}\" before its deadline"),
+        (Kind::DisputeOpened, _) => match who {
+            Some(who) => format!("{who} opened a dispute over \"{job}\""),
+            None => format!("A dispute over \"{job}\" was opened"),
+        },
+        (Kind::DisputeResolved, _) => format!("The dispute over \"{job}\" was resolved"),
     }
 }
 
@@ -308,5 +357,60 @@ impl NotificationSubscription {
         }
         signed_in(ctx)?;
         listen(ctx, Interest::all(EventKind::NotificationReceived), after.as_deref()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Clock, ids::Ids, money::Money};
+
+    #[test]
+    fn each_side_reads_of_its_own_part() {
+        let ids = Ids::seeded(Clock::system(), 3);
+        let currency = Currency::new("USD", 2, Money::from_minor(1_000_000));
+        let details = |part| Details::new(part, "A logo").by(ids.next(), "Ben");
+        let title = |kind, part| sentence(kind, &details(part), &currency);
+        let (client, freelancer) = (Part::Client, Part::Freelancer);
+        assert_eq!(title(Kind::JobClaimed, client), "Ben claimed \"A logo\"");
+        let approved = Kind::WorkApproved;
+        assert_eq!(title(approved, client), "You approved the work of Ben for \"A logo\"; it is completed");
+        assert_eq!(title(approved, freelancer), "Ben approved your work for \"A logo\"; it is completed");
+        let paid = Details { amount: Some(Money::from_minor(9_505)), ..details(freelancer) };
+        let words = |currency| sentence(Kind::PaymentReceived, &paid, currency);
+        assert_eq!(words(&currency), "You were paid 95.05 USD for \"A logo\"");
+        assert_eq!(words(&Currency::new("JPY", 0, Money::from_minor(1))), "You were paid 9505 JPY for \"A logo\"");
+        for kind in Kind::ALL {
+            for part in Part::ALL {
+                let nobody = Details::new(*part, "A logo");
+                for details in [details(*part), nobody, Details { amount: Some(Money::ZERO), ..details(*part) }] {
+                    assert!(sentence(*kind, &details, &currency).contains("\"A logo\""), "{kind:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_kept_as_a_sentence_is_read_as_one() {
+        let ids = Ids::seeded(Clock::system(), 4);
+        let kept = Notification {
+            id: ids.next(),
+            user_id: ids.next(),
+            kind: Kind::JobClaimed,
+            title: "Ben took \"A logo\"".into(),
+            details: None,
+            subject: Subject::Job(ids.next()),
+            created_at: Clock::system().now(),
+            read_at: None,
+        };
+        let event = serde_json::to_value(&kept).expect("JSON");
+        assert!(event.get("details").is_none(), "as the version before wrote it: {event}");
+        let old: Notification = serde_json::from_value(event).expect("reads back");
+        let currency = Currency::new("USD", 2, Money::from_minor(1));
+        assert_eq!((words(&old, &currency), &old.details), (old.title.clone(), &None));
+        let details = Some(Details::new(Part::Client, "Another"));
+        let new = Notification { details, ..old };
+        let new: Notification = serde_json::from_value(serde_json::to_value(&new).expect("JSON")).expect("reads back");
+        assert_eq!(words(&new, &currency), "Somebody claimed \"Another\"");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns `notifications` and the event `notificationReceived`. `jobs` and `claims` call [`Notifications::notify_in`] in
 //! the transaction of what happened; this module knows of a subject no more than its kind and id. What is kept is the kind
-//! and the details; [`model`] words them when they are read.
+//! and the details; `graphql` words them when they are read.
 
 pub mod entity;
 pub mod error;

@@ -1,8 +1,8 @@
-//! An entry in an inbox, and its words.
+//! An entry in an inbox. Pure, and without words.
 //!
-//! Kept is what happened: the kind, and [`Details`] with the names as they were. It is worded when it is read, for the
-//! part that its reader has in it: who approved work reads of it otherwise than whose work it is. The inbox's owner is
-//! that reader, also where an admin looks.
+//! Kept is what happened: the kind, and [`Details`] with the names as they were. The API words it (`graphql`), for the part
+//! that the inbox's owner has in it. [`Details`] only ever gets more fields that may be missing: the version before reads
+//! what this one writes.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use crate::{
     clock::Timestamp,
     error::Fault,
     ids::{ClaimId, JobId, NotificationId, TransactionId, UserId},
-    money::{Currency, Money},
+    money::Money,
     named_enum,
 };
 
@@ -123,48 +123,6 @@ impl Details {
         self.actor = Some(Person { id, name: name.to_owned() });
         self
     }
-
-    /// One line for the reader.
-    pub fn title(&self, kind: NotificationKind, currency: &Currency) -> String {
-        let job = &self.job_title;
-        let who = self.actor.as_ref().map(|actor| actor.name.as_str());
-        let money = self.amount.map(|amount| format!("{} {}", currency.format(amount), currency.code()));
-        let (who_or_they, money) = (who.unwrap_or("Somebody"), money.as_deref());
-        match (kind, self.part) {
-            (NotificationKind::JobClaimed, _) => format!("{who_or_they} claimed \"{job}\""),
-            (NotificationKind::ClaimReleased, Part::Client) => match who {
-                Some(who) => format!("{who} released \"{job}\"; it is open again"),
-                None => format!("An administrator ended the claim on \"{job}\"; it is open again"),
-            },
-            (NotificationKind::ClaimReleased, Part::Freelancer) => {
-                format!("An administrator ended your claim on \"{job}\"")
-            }
-            (NotificationKind::WorkSubmitted, _) => format!("{who_or_they} submitted work for \"{job}\"; review it"),
-            (NotificationKind::RevisionRequested, _) => format!("{who_or_they} requested a revision of \"{job}\""),
-            (NotificationKind::WorkApproved, Part::Client) => match who {
-                Some(freelancer) => format!("You approved the work of {freelancer} for \"{job}\"; it is completed"),
-                None => format!("An administrator approved the work for \"{job}\"; it is completed"),
-            },
-            (NotificationKind::WorkApproved, Part::Freelancer) => {
-                let who = who.unwrap_or("An administrator");
-                format!("{who} approved your work for \"{job}\"; it is completed")
-            }
-            (NotificationKind::PaymentReceived, _) => match money {
-                Some(money) => format!("You were paid {money} for \"{job}\""),
-                None => format!("You were paid for \"{job}\""),
-            },
-            (NotificationKind::JobCancelled, _) => match money {
-                Some(money) => format!("An administrator cancelled \"{job}\"; {money} is back in your wallet"),
-                None => format!("An administrator cancelled \"{job}\""),
-            },
-            (NotificationKind::JobExpired, _) => format!("Nobody claimed \"{job}\" before its deadline"),
-            (NotificationKind::DisputeOpened, _) => match who {
-                Some(who) => format!("{who} opened a dispute over \"{job}\""),
-                None => format!("A dispute over \"{job}\" was opened"),
-            },
-            (NotificationKind::DisputeResolved, _) => format!("The dispute over \"{job}\" was resolved"),
-        }
-    }
 }
 
 /// Something that happened and concerns its reader.
@@ -176,9 +134,9 @@ pub struct Notification {
     pub user_id: UserId,
     /// What it is about.
     pub kind: NotificationKind,
-    /// The sentence that it was kept as before there were details, and that the version from then reads.
+    /// The sentence that it was kept as before there were details; empty since.
     pub title: String,
-    /// What its words are made of; none for what was kept before.
+    /// What its words are made of; none for what was kept as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Details>,
     /// What it points at.
@@ -187,66 +145,4 @@ pub struct Notification {
     pub created_at: Timestamp,
     /// When it was marked read.
     pub read_at: Option<Timestamp>,
-}
-
-impl Notification {
-    /// One line for the inbox's owner.
-    pub fn worded(&self, currency: &Currency) -> String {
-        self.details.as_ref().map_or_else(|| self.title.clone(), |details| details.title(self.kind, currency))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{clock::Clock, ids::Ids};
-
-    #[test]
-    fn each_side_reads_of_its_own_part() {
-        let ids = Ids::seeded(Clock::system(), 3);
-        let currency = Currency::new("USD", 2, Money::from_minor(1_000_000));
-        let details = |part| Details::new(part, "A logo").by(ids.next(), "Ben");
-        let title = |kind, part| details(part).title(kind, &currency);
-        let (client, freelancer) = (Part::Client, Part::Freelancer);
-        assert_eq!(title(NotificationKind::JobClaimed, client), "Ben claimed \"A logo\"");
-        let approved = NotificationKind::WorkApproved;
-        assert_eq!(title(approved, client), "You approved the work of Ben for \"A logo\"; it is completed");
-        assert_eq!(title(approved, freelancer), "Ben approved your work for \"A logo\"; it is completed");
-        let paid = Details { amount: Some(Money::from_minor(9_505)), ..details(freelancer) };
-        let words = |currency| paid.title(NotificationKind::PaymentReceived, currency);
-        assert_eq!(words(&currency), "You were paid 95.05 USD for \"A logo\"");
-        assert_eq!(words(&Currency::new("JPY", 0, Money::from_minor(1))), "You were paid 9505 JPY for \"A logo\"");
-        for kind in NotificationKind::ALL {
-            for part in Part::ALL {
-                let nobody = Details::new(*part, "A logo");
-                for details in [details(*part), nobody, Details { amount: Some(Money::ZERO), ..details(*part) }] {
-                    assert!(details.title(*kind, &currency).contains("\"A logo\""), "{kind:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_was_kept_as_a_sentence_is_read_as_one() {
-        let ids = Ids::seeded(Clock::system(), 4);
-        let kept = Notification {
-            id: ids.next(),
-            user_id: ids.next(),
-            kind: NotificationKind::JobClaimed,
-            title: "Ben took \"A logo\"".into(),
-            details: None,
-            subject: Subject::Job(ids.next()),
-            created_at: Clock::system().now(),
-            read_at: None,
-        };
-        let event = serde_json::to_value(&kept).expect("JSON");
-        assert!(event.get("details").is_none(), "as the version before wrote it: {event}");
-        let old: Notification = serde_json::from_value(event).expect("reads back");
-        let currency = Currency::new("USD", 2, Money::from_minor(1));
-        assert_eq!((old.worded(&currency), &old.details), (old.title.clone(), &None));
-        let details = Some(Details::new(Part::Client, "Another"));
-        let new = Notification { details, ..old };
-        let new: Notification = serde_json::from_value(serde_json::to_value(&new).expect("JSON")).expect("reads back");
-        assert_eq!(new.worded(&currency), "Somebody claimed \"Another\"");
-    }
 }

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 
 use super::{
-    entity::{self, Column, Entity},
+    entity::{self, Column, Entity, Finders as _},
     error::NotificationError,
     model::{Details, Notification, NotificationKind, Subject},
 };
@@ -19,7 +19,6 @@ use crate::{
     error::{Fault, Invalid},
     events::{self, Audience, EventKind, NewEvent},
     ids::{Ids, NotificationId, UserId},
-    money::Currency,
     page::{Page, PageRequest, read_all},
 };
 
@@ -35,18 +34,12 @@ pub struct Notifications {
     db: Db,
     clock: Clock,
     ids: Ids,
-    currency: Currency,
 }
 
 impl Notifications {
-    /// Inboxes on these tools; amounts in their words are in `currency`.
-    pub const fn new(db: Db, clock: Clock, ids: Ids, currency: Currency) -> Self {
-        Self { db, clock, ids, currency }
-    }
-
-    /// The currency that amounts are in.
-    pub const fn currency(&self) -> &Currency {
-        &self.currency
+    /// Inboxes on these tools.
+    pub const fn new(db: Db, clock: Clock, ids: Ids) -> Self {
+        Self { db, clock, ids }
     }
 
     /// The same on another view of the database.
@@ -69,7 +62,7 @@ impl Notifications {
             id: self.ids.next(),
             user_id: user,
             kind,
-            title: details.title(kind, &self.currency),
+            title: String::new(),
             details: Some(details),
             subject,
             created_at: now,
@@ -111,7 +104,8 @@ impl Notifications {
             let marked = self
                 .db
                 .transact(|tx| async move {
-                    inbox(user, false).filter(Column::Id.eq(up_to)).one(&*tx).await?.ok_or_else(not_found)?;
+                    let own = Entity::find_by_id(up_to).of_user(user).one(&*tx).await?;
+                    own.ok_or_else(not_found)?;
                     let sql = "UPDATE notifications SET read_at = ? WHERE id IN (SELECT id FROM notifications \
                                WHERE user_id = ? AND id <= ? AND read_at IS NULL ORDER BY id DESC LIMIT ?)";
                     let values = [self.clock.now().into(), user.into(), up_to.into(), i64::from(STEP).into()];
@@ -172,6 +166,6 @@ pub struct Inbox {
 }
 
 fn inbox(user: UserId, unread_only: bool) -> Select<Entity> {
-    let select = Entity::find().filter(Column::UserId.eq(user));
-    if unread_only { select.filter(Column::ReadAt.is_null()) } else { select }
+    let select = Entity::find().of_user(user);
+    if unread_only { select.unread() } else { select }
 }

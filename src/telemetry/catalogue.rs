@@ -1,8 +1,8 @@
-//! Every metric that the server keeps, with what it means: the one home of their descriptions.
+//! Every metric of the server with its meaning: the one home of their descriptions.
 //!
-//! The recorder is told of them once, so that each has a HELP line from the first scrape on. `tests/api/metrics.rs` reads
-//! the sources, what `/metrics` prints and `docs/operations.md`, and fails where a metric stands in one of them alone.
-//! Names follow Prometheus' rules: base units, `_total` for counters and for them alone.
+//! The recorder gets them once, so that each has a HELP line from the first scrape on. `tests/api/metrics.rs` compares
+//! the sources, the output of `/metrics` and `docs/operations.md`, and fails if a metric is in one of them alone. Names
+//! follow Prometheus' rules: base units, `_total` for counters and for them alone.
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
@@ -68,7 +68,7 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     (
         "lancewire_http_connections_refused_total",
         Counter,
-        "Connections refused or cut before their first request, by reason (address, total, head)",
+        "Connections refused or cut before their first request, by reason (address, total, head, rate)",
     ),
     ("lancewire_http_requests_total", Counter, "Requests over HTTP, by status"),
     ("lancewire_http_stalls_total", Counter, "Connections cut because their clients took nothing of an answer"),

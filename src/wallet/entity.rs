@@ -1,4 +1,5 @@
-//! The tables that show the ledger to users, and the way from their rows to the domain.
+//! The tables that show the ledger to users, the way from their rows to the domain, and finders that take the scope of
+//! whoever asks.
 
 /// `wallets`
 pub mod wallets {
@@ -44,7 +45,7 @@ pub mod wallets {
 
 /// `transactions`
 pub mod transactions {
-    use sea_orm::entity::prelude::*;
+    use sea_orm::{QueryFilter, QuerySelect, entity::prelude::*};
     use uuid::Uuid;
 
     use crate::{
@@ -52,7 +53,7 @@ pub mod transactions {
         error::Fault,
         ids::{JournalId, TransactionId, WalletId},
         money::Money,
-        wallet::model::{Transaction, TransactionStatus, TransactionType},
+        wallet::model::{Transaction, TransactionRecord, TransactionStatus, TransactionType},
     };
 
     /// A row.
@@ -86,11 +87,32 @@ pub mod transactions {
 
     impl ActiveModelBehavior for ActiveModel {}
 
+    /// In whose history a query looks, and whether it locks what it finds.
+    pub trait Finders: Sized {
+        /// Only in this wallet's.
+        #[must_use]
+        fn of_wallet(self, wallet: WalletId) -> Self;
+
+        /// Locks them until the transaction ends.
+        #[must_use]
+        fn locked(self) -> Self;
+    }
+
+    impl Finders for Select<Entity> {
+        fn of_wallet(self, wallet: WalletId) -> Self {
+            self.filter(Column::WalletId.eq(wallet))
+        }
+
+        fn locked(self) -> Self {
+            self.lock_exclusive()
+        }
+    }
+
     impl TryFrom<Model> for Transaction {
         type Error = Fault;
 
         fn try_from(row: Model) -> Result<Self, Fault> {
-            Ok(Self {
+            TransactionRecord {
                 id: row.id,
                 version: row.version,
                 wallet_id: row.wallet_id,
@@ -103,7 +125,8 @@ pub mod transactions {
                 reverses: row.reverses_id,
                 created_at: row.created_at,
                 settled_at: row.settled_at,
-            })
+            }
+            .try_into()
         }
     }
 }

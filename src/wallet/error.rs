@@ -12,6 +12,29 @@ use crate::{
     money::Money,
 };
 
+/// What a user can spend does not cover it.
+#[derive(Debug, thiserror::Error)]
+#[error("Your available balance does not cover this. Deposit the shortfall or choose a smaller amount.")]
+pub struct InsufficientFunds {
+    /// The wallet as it is.
+    pub wallet: Box<Wallet>,
+    /// What is missing.
+    pub shortfall: Money,
+}
+
+/// Why money was not set aside.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldError {
+    /// `available` does not cover it.
+    #[error(transparent)]
+    InsufficientFunds(#[from] InsufficientFunds),
+    /// Ours.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+faults_into!(HoldError);
+
 /// Why a use case of wallets did nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum WalletError {
@@ -22,13 +45,8 @@ pub enum WalletError {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// `available` does not cover it.
-    #[error("Your available balance does not cover this. Deposit the shortfall or choose a smaller amount.")]
-    InsufficientFunds {
-        /// The wallet as it is.
-        wallet: Box<Wallet>,
-        /// What is missing.
-        shortfall: Money,
-    },
+    #[error(transparent)]
+    InsufficientFunds(#[from] InsufficientFunds),
     /// It has been settled before.
     #[error("This transaction has been settled already; a posted one can only be undone by a reversal.")]
     NotPending(Box<Transaction>),
@@ -46,21 +64,28 @@ impl AsDbError for WalletError {
     fn as_db_error(&self) -> Option<&sea_orm::DbErr> {
         match self {
             Self::Fault(fault) => fault.as_db_error(),
-            Self::Denied(_)
-            | Self::Invalid(_)
-            | Self::InsufficientFunds { .. }
-            | Self::NotPending(_)
-            | Self::Key(_) => None,
+            Self::Denied(_) | Self::Invalid(_) | Self::InsufficientFunds(_) | Self::NotPending(_) | Self::Key(_) => {
+                None
+            }
         }
     }
 }
 
-impl From<LedgerError> for WalletError {
+impl From<HoldError> for WalletError {
+    fn from(error: HoldError) -> Self {
+        match error {
+            HoldError::InsufficientFunds(missing) => missing.into(),
+            HoldError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<LedgerError> for Fault {
     fn from(error: LedgerError) -> Self {
         match error {
-            // Callers that take from a user's available balance look for this case themselves.
-            LedgerError::Insufficient(account) => Fault::corrupt(format!("{account:?} would be overdrawn")).into(),
-            LedgerError::Fault(fault) => fault.into(),
+            // Who takes from a user's available balance looks for this case first.
+            LedgerError::Insufficient(account) => Self::corrupt(format!("{account:?} would be overdrawn")),
+            LedgerError::Fault(fault) => fault,
         }
     }
 }

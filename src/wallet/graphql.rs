@@ -9,7 +9,7 @@ use async_graphql::{
 use uuid::Uuid;
 
 use super::{
-    WalletError, Wallets,
+    InsufficientFunds, WalletError, Wallets,
     model::{self, Transaction, Wallet, WalletSnapshot},
     service::HistoryOf,
 };
@@ -34,7 +34,6 @@ use crate::{
     schema::{
         Loaders,
         event::{Pinned, listen, only, pinned},
-        user_errors::UserError,
     },
     user_errors,
 };
@@ -199,7 +198,7 @@ impl TransactionObject {
 
     /// How far it has come.
     async fn status(&self) -> TransactionStatus {
-        self.0.status.into()
+        self.0.status().into()
     }
 
     /// Signed: negative leaves this wallet's available balance.
@@ -239,7 +238,7 @@ impl TransactionObject {
 
     /// When it was posted, voided or failed; null while it is PENDING.
     async fn settled_at(&self) -> Option<DateTime> {
-        self.0.settled_at.map(Into::into)
+        self.0.settled_at().map(Into::into)
     }
 }
 
@@ -360,34 +359,39 @@ pub(crate) struct TransactionNotPendingError {
     transaction: TransactionObject,
 }
 
-impl WalletError {
+user_errors! {
+    /// Why a wallet mutation did nothing.
+    #[graphql(name = "WalletError")]
+    pub(crate) enum WalletMutationError { InputError, InsufficientFundsError, TransactionNotPendingError, IdempotencyError }
+}
+
+impl WalletMutationError {
     /// How the API tells it: as data where a person can act on it, else as a top-level error.
-    pub(crate) fn outward(self) -> Result<UserError, Error> {
-        let message = self.to_string();
-        Ok(match self {
-            Self::Denied(refused) => return Err(denied(refused)),
-            Self::Invalid(invalid) => InputError::from(invalid).into(),
-            Self::InsufficientFunds { wallet, shortfall } => {
-                let (code, path) = (UserErrorCode::InsufficientFunds, None);
-                InsufficientFundsError { message, code, path, wallet: (*wallet).into(), shortfall }.into()
-            }
-            Self::NotPending(transaction) => TransactionNotPendingError {
+    fn of(error: WalletError) -> Result<Self> {
+        let message = error.to_string();
+        Ok(match error {
+            WalletError::Denied(refused) => return Err(denied(refused)),
+            WalletError::Invalid(invalid) => InputError::from(invalid).into(),
+            WalletError::InsufficientFunds(missing) => InsufficientFundsError::from(missing).into(),
+            WalletError::NotPending(transaction) => TransactionNotPendingError {
                 message,
                 code: UserErrorCode::TransactionNotPending,
                 path: Some(vec!["input".into(), "transactionId".into()]),
                 transaction: (*transaction).into(),
             }
             .into(),
-            Self::Key(conflict) => IdempotencyError::from(conflict).into(),
-            Self::Fault(failed) => return Err(fault(failed)),
+            WalletError::Key(conflict) => IdempotencyError::from(conflict).into(),
+            WalletError::Fault(failed) => return Err(fault(failed)),
         })
     }
 }
 
-user_errors! {
-    /// Why a wallet mutation did nothing.
-    #[graphql(name = "WalletError")]
-    pub(crate) enum WalletMutationError { InputError, InsufficientFundsError, TransactionNotPendingError, IdempotencyError }
+impl From<InsufficientFunds> for InsufficientFundsError {
+    fn from(missing: InsufficientFunds) -> Self {
+        let (message, code) = (missing.to_string(), UserErrorCode::InsufficientFunds);
+        let InsufficientFunds { wallet, shortfall } = missing;
+        Self { message, code, path: None, wallet: (*wallet).into(), shortfall }
+    }
 }
 
 /// Add money. It is `available` once the deposit is settled.
@@ -467,7 +471,7 @@ async fn moved(ctx: &Context<'_>, done: Result<Transaction, WalletError>) -> Res
             let wallet = ctx.get::<Wallets>().find(ctx.actor(), transaction.wallet_id).await?;
             (wallet.map(Into::into), Some(transaction.into()), Vec::new())
         }
-        Err(error) => (None, None, vec![error.outward()?.try_into()?]),
+        Err(error) => (None, None, vec![WalletMutationError::of(error)?]),
     })
 }
 
@@ -519,9 +523,13 @@ impl WalletQuery {
 
 /// An error of a read, which has no payload to tell it in.
 fn top_level(error: WalletError) -> Error {
-    match error.outward() {
-        Err(error) => error,
-        Ok(_) => ErrorCode::BadUserInput.error("This cannot be read with these arguments."),
+    match error {
+        WalletError::Denied(refused) => denied(refused),
+        WalletError::Invalid(_)
+        | WalletError::InsufficientFunds(_)
+        | WalletError::NotPending(_)
+        | WalletError::Key(_) => ErrorCode::BadUserInput.error("This cannot be read with these arguments."),
+        WalletError::Fault(failed) => fault(failed),
     }
 }
 

@@ -22,5 +22,5 @@ pub mod service;
 pub mod settings;
 pub mod verify;
 
-pub use error::WalletError;
+pub use error::{HoldError, InsufficientFunds, WalletError};
 pub use service::Wallets;

@@ -1,4 +1,7 @@
-//! Wallets and transactions, and how a transaction ends.
+//! Wallets and transactions, and how a transaction ends. Pure.
+//!
+//! A transaction's status carries when it ended ([`State`], which is private); [`Transaction::settle`] alone leads from one
+//! to another.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -6,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     accounts::model::UserCard,
     clock::Timestamp,
+    error::{Fault, InvalidTransition},
     ids::{TransactionId, UserId, WalletId},
     money::{Money, Overflow},
     named_enum,
@@ -130,8 +134,26 @@ pub struct Movement {
     pub pending_out: Money,
 }
 
+/// What a movement of money is, as one wallet sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    /// In whose history it stands.
+    pub wallet_id: WalletId,
+    /// Why.
+    pub kind: TransactionType,
+    /// What it adds to `available`.
+    pub amount: Money,
+    /// `available` behind it.
+    pub available_after: Money,
+    /// The platform's share.
+    pub fee: Option<Money>,
+    /// What it was for.
+    pub reference: Option<Uuid>,
+}
+
 /// A movement of money as one wallet sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "TransactionRecord", into = "TransactionRecord")]
 pub struct Transaction {
     /// Which.
     pub id: TransactionId,
@@ -141,8 +163,6 @@ pub struct Transaction {
     pub wallet_id: WalletId,
     /// Why.
     pub kind: TransactionType,
-    /// How far it has come.
-    pub status: TransactionStatus,
     /// What it adds to `available`. The client's side of a payment for a job adds nothing: that money had left before.
     pub amount: Money,
     /// `available` behind it.
@@ -155,8 +175,131 @@ pub struct Transaction {
     pub reverses: Option<TransactionId>,
     /// When it began.
     pub created_at: Timestamp,
-    /// When it ended.
+    state: State,
+}
+
+/// How far a transaction has come, with what it has only there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Pending,
+    Settled { outcome: SettlementOutcome, at: Timestamp },
+}
+
+/// A transaction as a row or an event keeps it: flat. It becomes a [`Transaction`] where its status has all that it needs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each field is documented where it is read: on `Transaction`")]
+pub struct TransactionRecord {
+    pub id: TransactionId,
+    pub version: i64,
+    pub wallet_id: WalletId,
+    pub kind: TransactionType,
+    pub status: TransactionStatus,
+    pub amount: Money,
+    pub available_after: Money,
+    pub fee: Option<Money>,
+    pub reference: Option<Uuid>,
+    pub reverses: Option<TransactionId>,
+    pub created_at: Timestamp,
     pub settled_at: Option<Timestamp>,
+}
+
+impl TryFrom<TransactionRecord> for Transaction {
+    type Error = Fault;
+
+    fn try_from(record: TransactionRecord) -> Result<Self, Fault> {
+        let settled = |outcome| {
+            let lacks = || Fault::corrupt(format!("{} is {} without an end", record.id, record.status.as_str()));
+            Ok::<_, Fault>(State::Settled { outcome, at: record.settled_at.ok_or_else(lacks)? })
+        };
+        let state = match record.status {
+            TransactionStatus::Pending => State::Pending,
+            TransactionStatus::Posted => settled(SettlementOutcome::Post)?,
+            TransactionStatus::Voided => settled(SettlementOutcome::Void)?,
+            TransactionStatus::Failed => settled(SettlementOutcome::Fail)?,
+        };
+        let TransactionRecord { id, version, wallet_id, kind, amount, available_after, fee, reference, .. } = record;
+        let (reverses, created_at) = (record.reverses, record.created_at);
+        Ok(Self { id, version, wallet_id, kind, amount, available_after, fee, reference, reverses, created_at, state })
+    }
+}
+
+impl From<Transaction> for TransactionRecord {
+    fn from(transaction: Transaction) -> Self {
+        let (status, settled_at) = (transaction.status(), transaction.settled_at());
+        let Transaction { id, version, wallet_id, kind, amount, available_after, fee, reference, .. } = transaction;
+        let (reverses, created_at) = (transaction.reverses, transaction.created_at);
+        Self {
+            id,
+            version,
+            wallet_id,
+            kind,
+            status,
+            amount,
+            available_after,
+            fee,
+            reference,
+            reverses,
+            created_at,
+            settled_at,
+        }
+    }
+}
+
+impl Transaction {
+    /// Reserved: PENDING until it is settled.
+    pub const fn pending(id: TransactionId, line: Line, now: Timestamp) -> Self {
+        Self::new(id, line, now, State::Pending)
+    }
+
+    /// POSTED from the beginning, as moves into and out of escrow are.
+    pub const fn posted(id: TransactionId, line: Line, now: Timestamp) -> Self {
+        Self::new(id, line, now, State::Settled { outcome: SettlementOutcome::Post, at: now })
+    }
+
+    const fn new(id: TransactionId, line: Line, created_at: Timestamp, state: State) -> Self {
+        let Line { wallet_id, kind, amount, available_after, fee, reference } = line;
+        let (version, reverses) = (1, None);
+        Self { id, version, wallet_id, kind, amount, available_after, fee, reference, reverses, created_at, state }
+    }
+
+    /// PENDING -> POSTED, VOIDED or FAILED, with `available` as it is then.
+    pub fn settle(
+        &self,
+        outcome: SettlementOutcome,
+        available_after: Money,
+        at: Timestamp,
+    ) -> Result<Self, InvalidTransition<TransactionStatus>> {
+        match self.state {
+            State::Pending => {
+                let (version, state) = (self.version + 1, State::Settled { outcome, at });
+                Ok(Self { version, available_after, state, ..self.clone() })
+            }
+            State::Settled { .. } => Err(InvalidTransition { from: self.status(), to: outcome.status() }),
+        }
+    }
+
+    /// The same transaction as far as `earlier` had come, a version of it.
+    #[must_use]
+    pub fn as_far_as(&self, earlier: &Self) -> Self {
+        let Self { version, available_after, state, .. } = *earlier;
+        Self { version, available_after, state, ..self.clone() }
+    }
+
+    /// How far it has come.
+    pub const fn status(&self) -> TransactionStatus {
+        match self.state {
+            State::Pending => TransactionStatus::Pending,
+            State::Settled { outcome, .. } => outcome.status(),
+        }
+    }
+
+    /// When it ended.
+    pub const fn settled_at(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Pending => None,
+            State::Settled { at, .. } => Some(at),
+        }
+    }
 }
 
 /// What a `walletUpdated` event keeps of its moment.
@@ -168,4 +311,44 @@ pub struct WalletSnapshot {
     pub owner: UserCard,
     /// What changed it.
     pub transaction: Transaction,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Clock, ids::Ids};
+
+    #[test]
+    fn a_transaction_is_settled_once() {
+        let (ids, now) = (Ids::seeded(Clock::system(), 7), Clock::system().now());
+        let line = Line {
+            wallet_id: ids.next(),
+            kind: TransactionType::Deposit,
+            amount: Money::from_minor(5),
+            available_after: Money::ZERO,
+            fee: None,
+            reference: None,
+        };
+        let pending = Transaction::pending(ids.next(), line, now);
+        assert_eq!((pending.status(), pending.settled_at()), (TransactionStatus::Pending, None));
+        let posted = Transaction::posted(ids.next(), line, now);
+        let settled = SettlementOutcome::ALL.iter().map(|outcome| {
+            let settled = pending.settle(*outcome, line.amount, now).expect("pending");
+            assert_eq!((settled.status(), settled.version), (outcome.status(), pending.version + 1));
+            assert_eq!((settled.settled_at(), settled.available_after), (Some(now), line.amount));
+            assert_eq!(settled.as_far_as(&pending), pending);
+            settled
+        });
+        for ended in settled.chain([posted]) {
+            for outcome in SettlementOutcome::ALL {
+                let refused = ended.settle(*outcome, line.amount, now).expect_err("it is over");
+                assert_eq!(refused, InvalidTransition { from: ended.status(), to: outcome.status() });
+            }
+            let record = TransactionRecord::from(ended.clone());
+            let json = serde_json::to_string(&ended).expect("JSON");
+            assert_eq!(json, serde_json::to_string(&record).expect("JSON"), "an event keeps the flat form");
+            assert_eq!(serde_json::from_str::<Transaction>(&json).expect("reads back"), ended);
+            Transaction::try_from(TransactionRecord { settled_at: None, ..record }).expect_err("it never ended");
+        }
+    }
 }

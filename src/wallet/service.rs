@@ -7,19 +7,23 @@ use std::{collections::HashMap, sync::Arc};
 
 use chrono::TimeDelta;
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult as _, IntoActiveModel, Order, QueryFilter,
-    QueryOrder, QuerySelect, QueryTrait as _, Select, sea_query::Expr,
+    ColumnTrait, EntityTrait, ExprTrait, FromQueryResult as _, IntoActiveModel, Order, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait as _, Select, sea_query::Expr,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
-    entity::{transactions, wallets},
-    error::WalletError,
+    entity::{
+        transactions::{self, Finders as _},
+        wallets,
+    },
+    error::{HoldError, InsufficientFunds, WalletError},
     ledger::{self, AccountName, Journal, JournalKind, LedgerError, Leg},
     model::{
-        Movement, SettlementOutcome, Transaction, TransactionStatus, TransactionType, Wallet, WalletSnapshot, wallet_of,
+        Line, Movement, SettlementOutcome, Transaction, TransactionStatus, TransactionType, Wallet, WalletSnapshot,
+        wallet_of,
     },
 };
 use crate::{
@@ -31,7 +35,7 @@ use crate::{
     events::{self, Audience, EventKind, NewEvent},
     idempotency::{IdempotencyKey, Once, once_in},
     ids::{Ids, JournalId, TransactionId, UserId, WalletId},
-    money::{Currency, Money},
+    money::{Currency, Money, Overflow},
     page::{Cursor, Page, PageRequest, read_all},
     text,
 };
@@ -72,7 +76,8 @@ impl AmountInput {
 /// What a movement looks like in a wallet's history.
 struct History {
     kind: TransactionType,
-    status: TransactionStatus,
+    /// Whether it waits to be settled; otherwise it is final from the beginning.
+    pending: bool,
     amount: Money,
     fee: Option<Money>,
     reference: Option<Uuid>,
@@ -123,7 +128,7 @@ impl Wallets {
                     let movement = Movement { pending_in: sum, ..Movement::default() };
                     let history = History {
                         kind: TransactionType::Deposit,
-                        status: TransactionStatus::Pending,
+                        pending: true,
                         amount: sum,
                         fee: None,
                         reference: None,
@@ -164,7 +169,7 @@ impl Wallets {
                     let movement = Movement { available: sum.negated()?, pending_out: sum, ..Movement::default() };
                     let history = History {
                         kind: TransactionType::Withdrawal,
-                        status: TransactionStatus::Pending,
+                        pending: true,
                         amount: sum.negated()?,
                         fee: None,
                         reference: None,
@@ -236,23 +241,18 @@ impl Wallets {
     }
 
     /// Moves `amount` from what a user can spend into escrow for `reference`.
-    pub async fn hold_in(&self, tx: &Tx, owner: &UserCard, amount: Money, reference: Uuid) -> Result<(), WalletError> {
+    pub async fn hold_in(&self, tx: &Tx, owner: &UserCard, amount: Money, reference: Uuid) -> Result<(), HoldError> {
         let (user, now) = (owner.id, self.clock.now());
         let legs = transfer(AccountName::available(user), AccountName::escrow(reference), amount)?;
         let journal = self.take_in(tx, user, amount, JournalKind::EscrowHold, Some(reference), &legs, now).await?;
         let movement = Movement { available: amount.negated()?, in_escrow: amount, ..Movement::default() };
         let history = escrow(TransactionType::EscrowHold, amount.negated()?, reference, journal, None);
-        self.change_in(tx, owner, movement, history, now).await.map(drop)
+        self.change_in(tx, owner, movement, history, now).await?;
+        Ok(())
     }
 
     /// Moves `amount` from escrow for `reference` back to what a user can spend.
-    pub async fn refund_in(
-        &self,
-        tx: &Tx,
-        owner: &UserCard,
-        amount: Money,
-        reference: Uuid,
-    ) -> Result<(), WalletError> {
+    pub async fn refund_in(&self, tx: &Tx, owner: &UserCard, amount: Money, reference: Uuid) -> Result<(), Fault> {
         let (user, now) = (owner.id, self.clock.now());
         let legs = transfer(AccountName::escrow(reference), AccountName::available(user), amount)?;
         let journal = self.post_in(tx, JournalKind::EscrowRefund, Some(reference), &legs, now).await?;
@@ -270,7 +270,7 @@ impl Wallets {
         amount: Money,
         fee: Money,
         reference: Uuid,
-    ) -> Result<Transaction, WalletError> {
+    ) -> Result<Transaction, Fault> {
         let now = self.clock.now();
         let net = amount.minus(fee)?;
         let legs = [
@@ -329,7 +329,7 @@ impl Wallets {
     /// The line that a release for `reference` left in a user's own history. The caller is that user.
     pub async fn release_of(&self, user: UserId, reference: Uuid) -> Result<Option<Transaction>, Fault> {
         let row = transactions::Entity::find()
-            .filter(transactions::Column::WalletId.eq(wallet_of(user)))
+            .of_wallet(wallet_of(user))
             .filter(transactions::Column::Kind.eq(TransactionType::EscrowRelease.as_str()))
             .filter(transactions::Column::ReferenceId.eq(reference))
             .one(self.db.reader())
@@ -340,12 +340,11 @@ impl Wallets {
     /// Pages of wallets' histories, newest first. The caller has been let to see the wallets.
     pub async fn histories(&self, lists: &[HistoryOf]) -> Result<Vec<Page<Transaction>>, Fault> {
         let select = |list: &HistoryOf| {
-            let mut condition = Condition::all().add(transactions::Column::WalletId.eq(list.wallet));
+            let mut select = transactions::Entity::find().of_wallet(list.wallet);
             if !list.kinds.is_empty() {
-                let kinds = list.kinds.iter().map(|kind| kind.as_str());
-                condition = condition.add(transactions::Column::Kind.is_in(kinds));
+                select = select.filter(transactions::Column::Kind.is_in(list.kinds.iter().map(|kind| kind.as_str())));
             }
-            select_transactions(condition, list.request).into_query()
+            page_of(select, list.request).into_query()
         };
         let found = read_all(self.db.reader(), lists.iter().map(select).collect()).await?;
         let pages = found.into_iter().zip(lists).map(|(rows, list)| {
@@ -363,12 +362,12 @@ impl Wallets {
         request: PageRequest,
     ) -> Result<Page<Transaction>, WalletError> {
         actor.admin()?;
-        let mut condition = Condition::all();
+        let mut select = transactions::Entity::find();
         if let Some(statuses) = statuses.filter(|statuses| !statuses.is_empty()) {
             let names = statuses.iter().map(|status| status.as_str());
-            condition = condition.add(transactions::Column::Status.is_in(names));
+            select = select.filter(transactions::Column::Status.is_in(names));
         }
-        let rows = select_transactions(condition, request).all(self.db.reader()).await?;
+        let rows = page_of(select, request).all(self.db.reader()).await?;
         Ok(request.page(rows).try_map(Transaction::try_from)?)
     }
 
@@ -401,7 +400,7 @@ impl Wallets {
         outcome: SettlementOutcome,
         admin: Option<UserId>,
     ) -> Result<Option<Transaction>, WalletError> {
-        let row = transactions::Entity::find_by_id(id).lock_exclusive().one(&**tx).await?;
+        let row = transactions::Entity::find_by_id(id).locked().one(&**tx).await?;
         let Some(row) = row else { return Ok(None) };
         let before = Transaction::try_from(row)?;
         // Whatever its status: an admin who asked for money is not the one who says that it came.
@@ -409,7 +408,7 @@ impl Wallets {
             let message = "You cannot settle your own deposit or withdrawal. Ask another admin.";
             return Err(Invalid::new(InvalidKind::OwnTransaction, message, "transactionId").into());
         }
-        if before.status != TransactionStatus::Pending {
+        if before.status() != TransactionStatus::Pending {
             return Err(WalletError::NotPending(Box::new(before)));
         }
         let now = self.clock.now();
@@ -439,21 +438,16 @@ impl Wallets {
             (Some(journal), Movement { available, pending_out, ..Movement::default() })
         };
         let wallet = self.move_in(tx, user, movement, now).await?;
-        let after = Transaction {
-            version: before.version + 1,
-            status: outcome.status(),
-            available_after: wallet.available,
-            settled_at: Some(now),
-            ..before
-        };
+        let after = before.settle(outcome, wallet.available, now);
+        let after = after.map_err(|_| WalletError::NotPending(Box::new(before)))?;
         // Deferred, as the journal is that it refers to.
         let update = transactions::Entity::update_many()
             .filter(transactions::Column::Id.eq(id))
             .col_expr(transactions::Column::Version, Expr::value(after.version))
-            .col_expr(transactions::Column::Status, Expr::value(after.status.as_str()))
+            .col_expr(transactions::Column::Status, Expr::value(after.status().as_str()))
             .col_expr(transactions::Column::AvailableAfterMinor, Expr::value(after.available_after))
             .col_expr(transactions::Column::SettlementJournalId, Expr::value(journal))
-            .col_expr(transactions::Column::SettledAt, Expr::value(after.settled_at));
+            .col_expr(transactions::Column::SettledAt, Expr::value(after.settled_at()));
         tx.defer_built(&update).await?;
         let owner = self.accounts.card_in(tx, user).await?;
         self.record_in(tx, &owner, wallet, after.clone(), now).await?;
@@ -471,7 +465,7 @@ impl Wallets {
         reference: Option<Uuid>,
         legs: &[Leg],
         at: Timestamp,
-    ) -> Result<JournalId, WalletError> {
+    ) -> Result<JournalId, HoldError> {
         match ledger::post(tx, &self.ids, Journal { kind, reference, legs, at }).await {
             Err(LedgerError::Insufficient(account)) if account == AccountName::available(user) => {
                 let row = wallets::Entity::find_by_id(wallet_of(user)).one(&**tx).await?;
@@ -480,9 +474,9 @@ impl Wallets {
                     None => Wallet::untouched(&self.accounts.card_in(tx, user).await?),
                 };
                 let shortfall = wallet.shortfall(amount)?;
-                Err(WalletError::InsufficientFunds { wallet: Box::new(wallet), shortfall })
+                Err(InsufficientFunds { wallet: Box::new(wallet), shortfall }.into())
             }
-            posted => Ok(posted?),
+            posted => Ok(posted.map_err(Fault::from)?),
         }
     }
 
@@ -493,7 +487,7 @@ impl Wallets {
         reference: Option<Uuid>,
         legs: &[Leg],
         at: Timestamp,
-    ) -> Result<JournalId, WalletError> {
+    ) -> Result<JournalId, Fault> {
         Ok(ledger::post(tx, &self.ids, Journal { kind, reference, legs, at }).await?)
     }
 
@@ -505,29 +499,31 @@ impl Wallets {
         movement: Movement,
         history: History,
         now: Timestamp,
-    ) -> Result<Transaction, WalletError> {
+    ) -> Result<Transaction, Fault> {
         let wallet = self.move_in(tx, owner.id, movement, now).await?;
-        let pending = history.status == TransactionStatus::Pending;
+        let History { kind, pending, amount, fee, reference, journal, destination } = history;
+        let line = Line { wallet_id: wallet.id, kind, amount, available_after: wallet.available, fee, reference };
+        let begin = if pending { Transaction::pending } else { Transaction::posted };
+        let transaction = begin(self.ids.next(), line, now);
         let row = transactions::Model {
-            id: self.ids.next(),
-            version: 1,
-            wallet_id: wallet.id,
-            kind: history.kind.as_str().to_owned(),
-            status: history.status.as_str().to_owned(),
-            amount_minor: history.amount,
-            available_after_minor: wallet.available,
-            fee_minor: history.fee,
-            reference_id: history.reference,
-            journal_id: history.journal,
+            id: transaction.id,
+            version: transaction.version,
+            wallet_id: transaction.wallet_id,
+            kind: kind.as_str().to_owned(),
+            status: transaction.status().as_str().to_owned(),
+            amount_minor: transaction.amount,
+            available_after_minor: transaction.available_after,
+            fee_minor: transaction.fee,
+            reference_id: transaction.reference,
+            journal_id: journal,
             settlement_journal_id: None,
-            reverses_id: None,
-            destination: history.destination,
+            reverses_id: transaction.reverses,
+            destination,
             settle_due_at: self.sandbox_delay.filter(|_| pending).map(|delay| now + delay),
-            created_at: now,
-            settled_at: (!pending).then_some(now),
+            created_at: transaction.created_at,
+            settled_at: transaction.settled_at(),
         };
-        tx.defer_built(&transactions::Entity::insert(row.clone().into_active_model())).await?;
-        let transaction = Transaction::try_from(row)?;
+        tx.defer_built(&transactions::Entity::insert(row.into_active_model())).await?;
         self.record_in(tx, owner, wallet, transaction.clone(), now).await?;
         Ok(transaction)
     }
@@ -586,20 +582,12 @@ async fn add_in(tx: &Tx, id: WalletId, movement: Movement, now: Timestamp) -> Re
 }
 
 /// Two legs: `amount` from one account to the other.
-fn transfer(from: AccountName, to: AccountName, amount: Money) -> Result<[Leg; 2], WalletError> {
+fn transfer(from: AccountName, to: AccountName, amount: Money) -> Result<[Leg; 2], Overflow> {
     Ok([Leg { account: from, amount: amount.negated()? }, Leg { account: to, amount }])
 }
 
 fn escrow(kind: TransactionType, amount: Money, reference: Uuid, journal: JournalId, fee: Option<Money>) -> History {
-    History {
-        kind,
-        status: TransactionStatus::Posted,
-        amount,
-        fee,
-        reference: Some(reference),
-        journal: Some(journal),
-        destination: None,
-    }
+    History { kind, pending: false, amount, fee, reference: Some(reference), journal: Some(journal), destination: None }
 }
 
 /// A page of a wallet's history.
@@ -613,12 +601,10 @@ pub struct HistoryOf {
     pub request: PageRequest,
 }
 
-fn select_transactions(condition: Condition, request: PageRequest) -> Select<transactions::Entity> {
+fn page_of(select: Select<transactions::Entity>, request: PageRequest) -> Select<transactions::Entity> {
     let id = Expr::col(transactions::Column::Id);
-    let bounds = request.bounds(&Order::Desc, &id, |cursor: Cursor| Expr::value(cursor.id));
-    transactions::Entity::find()
-        .filter(condition)
-        .filter(bounds)
+    select
+        .filter(request.bounds(&Order::Desc, &id, |cursor: Cursor| Expr::value(cursor.id)))
         .order_by(transactions::Column::Id, request.direction(Order::Desc))
         .limit(request.limit())
 }

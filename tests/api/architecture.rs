@@ -12,8 +12,8 @@ use std::{
 /// The names of a module, from the crate's root.
 type Path = Vec<String>;
 
-/// Files whose folder stands beside them.
-const HEADS_BESIDE: [&str; 2] = ["src/http/graphql.rs", "src/http/operations.rs"];
+/// Files whose folder stands beside them still.
+const HEADS_BESIDE: [&str; 1] = ["src/http/operations.rs"];
 
 /// One file of ours.
 struct Source {
@@ -225,9 +225,41 @@ fn failures_are_handled_and_not_unwrapped() {
     }
 }
 
+#[test]
+fn states_are_written_where_the_domain_is_modelled() {
+    // The states themselves are private there; these flat forms of them are how rows and events are read and written.
+    for record in ["JobRecord", "ClaimRecord", "DeliverableRecord", "TransactionRecord"] {
+        only(record, |code| code.contains(record), |source| ["model.rs", "entity.rs"].contains(&source.file()));
+    }
+}
+
+#[test]
+fn users_are_read_and_locked_by_accounts_alone() {
+    // Below the domains `auth` keeps sessions, whose rights are a user's roles; beside them `verify` looks at all tables
+    // on one snapshot, and `backup` ends all sessions of a copy.
+    let may =
+        |source: &Source| ["accounts", "auth", "backup"].contains(&source.module()) || source.file() == "verify.rs";
+    for names in ["entity::users", "users::Entity", "FROM users", "JOIN users", "UPDATE users", "INTO users"] {
+        only(names, |code| code.contains(names), may);
+    }
+}
+
+#[test]
+fn claims_know_wallets_by_their_escrow_alone() {
+    let may =
+        |source: &Source| source.module() != "claims" || source.file() == "escrow.rs" || is_graphql_of_a_domain(source);
+    only("wallet", |code| code.contains("Wallets") || code.contains(".wallets()"), may);
+}
+
+#[test]
+fn errors_are_matched_to_the_last_one_where_they_are_told() {
+    let told = |source: &Source| is_graphql_of_a_domain(source) || source.path.ends_with("/user_errors.rs");
+    only("a wild card that is an error", |code| code.contains("_ => Err("), |source| !told(source));
+}
+
 /// A part of the house and whom it may know. What is not in the list is told by
 /// [`every_part_knows_only_whom_it_may`].
-const KNOWS: [(&str, &str); 36] = [
+const KNOWS: &[(&str, &str)] = &[
     // Leaves.
     ("clock", ""),
     ("descriptors", ""),
@@ -247,12 +279,12 @@ const KNOWS: [(&str, &str); 36] = [
     ("migrations", "db lifecycle"),
     // What domains stand on.
     ("events", "clock db error ids lifecycle named_enum retention settings"),
-    ("auth", "buckets clock db error events ids lifecycle network retention settings"),
+    ("auth", "clock db error events ids lifecycle retention settings"),
     // What a part proves of its tables.
     ("proof", "db error events"),
     // Domains: claims -> jobs -> {wallet, notifications} -> accounts.
     ("accounts", "auth clock db error ids limits text"),
-    ("notifications", "accounts auth clock db error events ids money named_enum page proof retention text"),
+    ("notifications", "auth clock db error events ids money named_enum page proof retention"),
     (
         "wallet",
         "accounts auth clock db error events idempotency ids lifecycle money named_enum page proof settings text",
@@ -272,8 +304,8 @@ const KNOWS: [(&str, &str); 36] = [
     ("realtime", "auth backoff clock error events ids lifecycle network settings trust"),
     // Limits know callers and addresses, and what they do not.
     ("limits", "auth clock ids lifecycle network realtime settings"),
-    // The kit knows no domain, but for the shape of an amount and the interface that its macro writes into unions.
-    ("graphql", "auth clock connection error idempotency ids lifecycle limits money page schema wallet"),
+    // The kit knows no domain, but for the shape of an amount.
+    ("graphql", "auth clock connection error idempotency ids lifecycle limits money network page wallet"),
     ("schema", "accounts auth claims db error events graphql ids jobs lifecycle notifications realtime wallet"),
     (
         "http",
@@ -282,6 +314,7 @@ const KNOWS: [(&str, &str); 36] = [
     // The process.
     ("config", "auth claims db events graphql http limits realtime retention settings telemetry wallet"),
     ("telemetry", "auth http settings"),
+    ("fuzzing", "graphql http schema"),
     ("verify", "claims db error events jobs notifications proof wallet"),
     ("backup", "db error"),
     ("demo", "auth"),
@@ -308,7 +341,7 @@ fn every_part_knows_only_whom_it_may() {
         }
         let known = KNOWS.iter().find(|(part, _)| *part == module);
         let (_, known) = known.unwrap_or_else(|| panic!("{} is not on the map: add {module}", source.path));
-        let known: BTreeSet<&str> = known.split_ascii_whitespace().chain(["faults_into"]).collect();
+        let known: BTreeSet<&str> = known.split_ascii_whitespace().chain(["errors_through", "faults_into"]).collect();
         let strangers = source.neighbours().into_iter().filter(|neighbour| !known.contains(neighbour.as_str()));
         wrong.extend(strangers.map(|stranger| format!("{} knows {stranger}", source.path)));
     }
@@ -372,9 +405,9 @@ fn tests_wait_for_conditions_and_not_for_time() {
     assert_eq!(sleepy, [""; 0]);
 }
 
-/// Circles of imports that there are: how many of files, of how many files the largest is, and how many of top modules. A
+/// How many circles of imports there may be among files, of how many files the largest, and how many among top modules. A
 /// change that lowers one lowers it here.
-const CIRCLES: [usize; 3] = [8, 12, 1];
+const CIRCLES: [usize; 3] = [8, 10, 1];
 
 #[test]
 fn imports_make_no_more_circles_than_there_are() {
@@ -393,7 +426,7 @@ fn imports_make_no_more_circles_than_there_are() {
         println!("{} in a circle: {}", circle.len(), circle.join(", "));
     }
     let found = [files.len(), files.iter().map(Vec::len).max().unwrap_or_default(), tops.len()];
-    assert_eq!(found, CIRCLES);
+    assert!(found.iter().zip(CIRCLES).all(|(found, most)| *found <= most), "{found:?} are more than {CIRCLES:?}");
 }
 
 /// Where one gets from a place.
@@ -424,7 +457,8 @@ fn a_folder_has_its_head_within() {
         ["src", "migration/src"].into_iter().flat_map(sources).map(|source| source.path).collect();
     let beside = |path: &&String| {
         let folder = format!("{}/", path.trim_end_matches(".rs"));
-        paths.iter().any(|other| other.starts_with(&folder))
+        // Unit tests may lie beside the one file that they are of.
+        paths.iter().any(|other| other.strip_prefix(&folder).is_some_and(|inner| inner != "tests.rs"))
     };
     let strangers: Vec<&String> = paths.iter().filter(beside).collect();
     assert_eq!(strangers, HEADS_BESIDE, "x.rs beside x/: write x/mod.rs");

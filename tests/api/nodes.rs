@@ -1,4 +1,4 @@
-//! Two whole servers on one database: whoever is at one of them is as if they were at the other.
+//! Two whole servers on one database: clients see no difference between them.
 
 use chrono::DateTime;
 use futures_util::future::join;
@@ -85,7 +85,7 @@ async fn drafts_and_claims_are_heard_at_the_other(settings: &str) {
     finish(apps).await;
 }
 
-async fn whoever_loses_their_rights_at_one_loses_them_at_both(settings: &str) {
+async fn rights_that_end_at_one_end_at_both(settings: &str) {
     let apps = two_nodes(settings).await;
     let [one, other] = &apps;
     let revoked = (4403, "Forbidden: token revoked".to_owned());
@@ -201,7 +201,7 @@ macro_rules! on_both_buses {
 on_both_buses! {
     events_and_cursors_are_the_same_at_both
     drafts_and_claims_are_heard_at_the_other
-    whoever_loses_their_rights_at_one_loses_them_at_both
+    rights_that_end_at_one_end_at_both
     a_budget_is_that_of_one_node
     guesses_at_one_count_at_both
 }

@@ -189,7 +189,11 @@ impl Copies<'_> {
 }
 
 /// Writes what a year leaves behind, all of it older than what is there.
-fn fill(shell: &Shell, postgres: Option<&Postgres>, [events, transactions, notifications, jobs]: [usize; 4]) -> Result<()> {
+fn fill(
+    shell: &Shell,
+    postgres: Option<&Postgres>,
+    [events, transactions, notifications, jobs]: [usize; 4],
+) -> Result<()> {
     let on_sqlite = matches!(shell, Shell::Sqlite(_));
     let ada = "(SELECT id FROM users WHERE email = 'ada@example.com')";
     // Ids in their order, below all that servers make.
@@ -219,14 +223,22 @@ fn fill(shell: &Shell, postgres: Option<&Postgres>, [events, transactions, notif
         shell.ask(postgres, "SELECT last_position FROM event_log")?.parse()?
     };
     let public = events / 10;
-    let other = if on_sqlite { "CAST(x'0003' || printf('%014d', {n} % 1000) AS BLOB)" } else {
+    let other = if on_sqlite {
+        "CAST(x'0003' || printf('%014d', {n} % 1000) AS BLOB)"
+    } else {
         "CAST('0003' || lpad(to_hex({n} % 1000), 28, '0') AS uuid)"
     };
     let mut at = head;
     for (of, event_id, owned, payload, count) in [
         ("kind = 'WALLET_UPDATED'", id, true, true, (events - public) / 2),
         ("kind = 'JOB_UPDATED' AND is_public", later_id, false, false, public),
-        ("kind = 'NOTIFICATION_RECEIVED'", &id.replace("0001", "0004"), true, true, events - public - (events - public) / 2),
+        (
+            "kind = 'NOTIFICATION_RECEIVED'",
+            &id.replace("0001", "0004"),
+            true,
+            true,
+            events - public - (events - public) / 2,
+        ),
     ] {
         let place = format!("{at} + {{n}}");
         let mut but = vec![("event_id", event_id)];
@@ -290,9 +302,18 @@ fn play(lancewire: &mut Lancewire, round: &str) -> Result<Vec<(String, Duration)
         life(lancewire, &cast, &mut times, &format!("{round}-{number}"))?;
     }
     let newest = "{ viewer { notifications(first: 1) { nodes { id } } } }";
-    let newest = text(&lancewire.api.run(Some(&cast.ada), newest, &json!({}))?, "/data/viewer/notifications/nodes/0/id")?;
+    let newest =
+        text(&lancewire.api.run(Some(&cast.ada), newest, &json!({}))?, "/data/viewer/notifications/nodes/0/id")?;
     let input = json!({ "upToId": newest });
-    mutate(lancewire, &cast.ada, &mut times, "markNotificationsRead", "viewer { id }", input, "markNotificationsRead: many")?;
+    mutate(
+        lancewire,
+        &cast.ada,
+        &mut times,
+        "markNotificationsRead",
+        "viewer { id }",
+        input,
+        "markNotificationsRead: many",
+    )?;
     Ok(times.medians())
 }
 
@@ -305,16 +326,46 @@ fn lists(lancewire: &mut Lancewire, cast: &Cast, times: &mut Times) -> Result<()
     let requests: [(&str, &Rc<str>, String, &Value); 14] = [
         ("jobs", &cast.ben, format!("{{ jobs(first: 20) {{ nodes {{ {job} }} }} }}"), &none),
         ("jobs: totalCount", &cast.ben, "{ jobs(first: 1) { totalCount } }".into(), &none),
-        ("jobs: by budget", &cast.ben, format!("{{ jobs(first: 20, orderBy: {{ field: BUDGET, direction: ASC }}) {{ nodes {{ {job} }} }} }}"), &none),
+        (
+            "jobs: by budget",
+            &cast.ben,
+            format!("{{ jobs(first: 20, orderBy: {{ field: BUDGET, direction: ASC }}) {{ nodes {{ {job} }} }} }}"),
+            &none,
+        ),
         ("jobs: search", &cast.ben, format!("{{ jobs(first: 20, query: \"rust\") {{ nodes {{ {job} }} }} }}"), &none),
-        ("jobs: of a skill", &cast.ben, format!("{{ jobs(first: 20, filter: {{ anySkill: [\"rust\"] }}) {{ nodes {{ {job} }} }} }}"), &none),
-        ("jobs of a client", &cast.ben, format!("query($filter: JobFilter) {{ jobs(first: 20, filter: $filter) {{ nodes {{ {job} }} }} }}"), &of_client),
-        ("jobs of a client: totalCount", &cast.ben, "query($filter: JobFilter) { jobs(first: 1, filter: $filter) { totalCount } }".into(), &of_client),
+        (
+            "jobs: of a skill",
+            &cast.ben,
+            format!("{{ jobs(first: 20, filter: {{ anySkill: [\"rust\"] }}) {{ nodes {{ {job} }} }} }}"),
+            &none,
+        ),
+        (
+            "jobs of a client",
+            &cast.ben,
+            format!("query($filter: JobFilter) {{ jobs(first: 20, filter: $filter) {{ nodes {{ {job} }} }} }}"),
+            &of_client,
+        ),
+        (
+            "jobs of a client: totalCount",
+            &cast.ben,
+            "query($filter: JobFilter) { jobs(first: 1, filter: $filter) { totalCount } }".into(),
+            &of_client,
+        ),
         ("postedJobs", &cast.ada, format!("{{ viewer {{ postedJobs(first: 20) {{ nodes {{ {job} }} }} }} }}"), &none),
         ("claims", &cast.ben, "{ claims(first: 20) { nodes { id status job { title } } } }".into(), &none),
-        ("transactions", &cast.ada, "{ wallet { transactions(first: 20) { nodes { id type status amount { amount } } } } }".into(), &none),
+        (
+            "transactions",
+            &cast.ada,
+            "{ wallet { transactions(first: 20) { nodes { id type status amount { amount } } } } }".into(),
+            &none,
+        ),
         ("notifications", &cast.ada, "{ viewer { notifications(first: 20) { nodes { id title } } } }".into(), &none),
-        ("notifications: unreadCount", &cast.ada, "{ viewer { notifications(first: 1) { unreadCount } } }".into(), &none),
+        (
+            "notifications: unreadCount",
+            &cast.ada,
+            "{ viewer { notifications(first: 1) { unreadCount } } }".into(),
+            &none,
+        ),
         ("events: the last", &cast.ada, "{ events(last: 20) { nodes { id } } }".into(), &none),
         ("events: the first", &cast.ada, "{ events(first: 20) { nodes { id } } }".into(), &none),
     ];
@@ -329,8 +380,8 @@ fn lists(lancewire: &mut Lancewire, cast: &Cast, times: &mut Times) -> Result<()
 /// One job from its draft to its payment, another that is called off, and money in and out.
 fn life(lancewire: &mut Lancewire, cast: &Cast, times: &mut Times, round: &str) -> Result<()> {
     let keys: BTreeMap<&str, String> = [
-        "post", "draft", "publish", "claim", "submit", "approve", "again", "deposit", "withdraw", "confirm", "post2", "claim2",
-        "post3", "claim3", "free", "settle",
+        "post", "draft", "publish", "claim", "submit", "approve", "again", "deposit", "withdraw", "confirm", "post2",
+        "claim2", "post3", "claim3", "free", "settle",
     ]
     .map(|step| (step, format!("growth-{round}-{step}")))
     .into();
@@ -348,7 +399,10 @@ fn life(lancewire: &mut Lancewire, cast: &Cast, times: &mut Times, round: &str) 
 
     let job = id(&ask(ada, "postJob", "job { id }", new("post"))?, "/job/id")?;
     ask(ada, "updateJob", "job { id }", json!({ "id": job, "patch": { "budget": money("6.00") } }))?;
-    let claim = id(&ask(ben, "claimJob", "claim { id }", json!({ "jobId": job, "idempotencyKey": key("claim") }))?, "/claim/id")?;
+    let claim = id(
+        &ask(ben, "claimJob", "claim { id }", json!({ "jobId": job, "idempotencyKey": key("claim") }))?,
+        "/claim/id",
+    )?;
     let work = json!({ "claimId": claim, "note": "Done.", "idempotencyKey": key("submit") });
     let work = id(&ask(ben, "submitDeliverable", "deliverable { id }", work)?, "/deliverable/id")?;
     ask(ada, "requestRevision", "job { id }", json!({ "deliverableId": work, "note": "Almost." }))?;

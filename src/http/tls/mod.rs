@@ -1,11 +1,11 @@
-//! TLS on the server's own port: who may connect how, and which certificate they see.
+//! TLS on the server's own port: handshakes, and the certificate in use.
 //!
-//! Owns the way from an accepted TCP connection to one that HTTP can be served on. Off unless a certificate is set:
-//! many let a load balancer do it. [`server`](super::server) calls [`Tls::accept`] in the connection's own task, so a
-//! slow handshake keeps nobody else waiting, and [`App`](crate::app::App) runs [`Tls::run_reload`].
+//! Owns the way from an accepted TCP connection to one that HTTP can be served on. Off unless a certificate is set,
+//! since a load balancer may terminate TLS. [`server`](super::server) calls [`Tls::accept`] in the connection's own
+//! task, so a slow handshake delays no other connection, and [`App`](crate::app::App) runs [`Tls::run_reload`].
 //!
-//! Invariants: a handshake ends within its time; what does not begin one is told so in plain HTTP; a new certificate
-//! holds for new connections, and one that cannot be used changes nothing.
+//! Invariants: a handshake ends within its time; a connection that does not begin one is answered in plain HTTP; a new
+//! certificate is used for new connections, and an invalid one changes nothing.
 //!
 //! - [`certificate`]: the files, and the exchange while connections are accepted
 

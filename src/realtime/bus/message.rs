@@ -1,7 +1,7 @@
-//! How events and gossip look on a wire between nodes.
+//! The encoding of events and of shared limits between nodes.
 //!
-//! [`postcard`], sealed ([`Seal`]). Nodes of two versions run side by side during a deploy: a message of another format is
-//! as good as lost, and the log has everything.
+//! [`postcard`], authenticated ([`Seal`]). Nodes of two versions run side by side during a deploy: a message of another
+//! format counts as lost, and its events are read from the log.
 
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};

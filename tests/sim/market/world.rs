@@ -22,7 +22,12 @@ use lancewire::{
         sessions::Sessions,
         tokens::AccessTokens,
     },
-    claims::{ClaimError, Claims, intervention::JobIntervention, service::Stepped},
+    claims::{
+        ClaimError, Claims, StepError,
+        escrow::Escrow,
+        intervention::JobIntervention,
+        service::{Neighbours, Stepped},
+    },
     clock::Clock,
     config::{Config, Environment},
     db::{Db, points::Witness},
@@ -30,7 +35,7 @@ use lancewire::{
     idempotency::KeyConflict,
     ids::Ids,
     jobs::{
-        JobError, Jobs,
+        JobError, Jobs, PostError, UpdateError,
         model::Job,
         service::{JobPatch, NewJob},
     },
@@ -107,7 +112,7 @@ fn at(folder: &Path) -> String {
 }
 
 impl Template {
-    /// The one of this process, made by whoever comes first. Not within a runtime.
+    /// The one of this process, made by the first caller. Not within a runtime.
     pub(crate) fn get() -> &'static Self {
         static TEMPLATE: OnceLock<Template> = OnceLock::new();
         TEMPLATE.get_or_init(|| super::runtime().block_on(Self::make()))
@@ -166,7 +171,7 @@ impl Template {
         let db = Db::simulated(&settings, ids.clone(), lifecycle.clone(), witness).await.expect("a database");
         let accounts = accounts(config, &self.keyring, &db, clock, &ids);
         let currency = config.marketplace.currency();
-        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone(), currency.clone());
+        let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone());
         let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, None);
         let jobs = Jobs::new(
             db.clone(),
@@ -178,7 +183,9 @@ impl Template {
             config.marketplace.draft_quota(),
         );
         let rules = (&config.marketplace).into();
-        let claims = Claims::new(db.clone(), clock.clone(), ids, accounts, jobs.clone(), notifications, rules);
+        let escrow = Escrow::new(wallets.clone());
+        let neighbours = Neighbours { accounts, jobs: jobs.clone(), escrow, notifications };
+        let claims = Claims::new(db.clone(), clock.clone(), ids, neighbours, rules);
         World { db, lifecycle, folder, jobs, claims, wallets }
     }
 }
@@ -264,22 +271,24 @@ impl World {
                 async move { wallets.confirm(actor, &id, outcome, &key).await.map(|made| moved(&made)).map_err(of_wallet) }.boxed()
             }
             Move::Post { cents } => {
-                async move { jobs.post(actor, new_job(cents), &key).await.map(|job| changed(&job)).map_err(of_job) }
+                async move { jobs.post(actor, new_job(cents), &key).await.map(|job| changed(&job)).map_err(of_post) }
                     .boxed()
             }
             Move::Draft { cents } => {
-                async move { jobs.draft(actor, new_job(cents), &key).await.map(|job| changed(&job)).map_err(of_job) }
+                async move { jobs.draft(actor, new_job(cents), &key).await.map(|job| changed(&job)).map_err(of_post) }
                     .boxed()
             }
             Move::Publish { job } => {
                 let id = names.job(job);
-                async move { jobs.publish(actor, &id, &key).await.map(|job| changed(&job)).map_err(of_job) }.boxed()
+                async move { jobs.publish(actor, &id, &key).await.map(|job| changed(&job)).map_err(of_post) }.boxed()
             }
             Move::Budget { job, cents } => {
                 let id = names.job(job);
                 let patch = JobPatch { budget: Some(amount(cents)), ..JobPatch::default() };
-                async move { jobs.update(actor, &id, expected, patch, None).await.map(|job| changed(&job)).map_err(of_job) }
-                    .boxed()
+                async move {
+                    jobs.update(actor, &id, expected, patch, None).await.map(|job| changed(&job)).map_err(of_update)
+                }
+                .boxed()
             }
             Move::Cancel { job } => {
                 let id = names.job(job);
@@ -297,12 +306,12 @@ impl World {
             }
             Move::Release { claim } => {
                 let id = names.claim(claim);
-                async move { claims.release(actor, &id, None, None).await.map(|step| claimed(&step)).map_err(of_claim) }
+                async move { claims.release(actor, &id, None, None).await.map(|step| claimed(&step)).map_err(of_step) }
                     .boxed()
             }
             Move::Submit { claim } => {
                 let id = names.claim(claim);
-                async move { claims.submit(actor, &id, "Done.", &key).await.map(|step| submitted(&step)).map_err(of_claim) }.boxed()
+                async move { claims.submit(actor, &id, "Done.", &key).await.map(|step| submitted(&step)).map_err(of_step) }.boxed()
             }
             Move::Revise { work } => {
                 let id = names.work(work);
@@ -311,13 +320,13 @@ impl World {
                         .request_revision(actor, &id, "Again.", None)
                         .await
                         .map(|step| claimed(&step))
-                        .map_err(of_claim)
+                        .map_err(of_step)
                 }
                 .boxed()
             }
             Move::Approve { work } => {
                 let id = names.work(work);
-                async move { claims.approve(actor, &id, &key).await.map(|step| claimed(&step)).map_err(of_claim) }
+                async move { claims.approve(actor, &id, &key).await.map(|step| claimed(&step)).map_err(of_step) }
                     .boxed()
             }
             Move::Intervene { job, step } => {
@@ -325,7 +334,7 @@ impl World {
                 let step = [JobIntervention::Reopen, JobIntervention::Refund, JobIntervention::Pay][step];
                 async move {
                     let done = claims.intervene(actor, &id, step, "Stuck.", &key).await;
-                    done.map(|step| claimed(&step)).map_err(of_claim)
+                    done.map(|step| claimed(&step)).map_err(of_step)
                 }
                 .boxed()
             }
@@ -402,10 +411,29 @@ fn of_job(error: JobError) -> Refusal {
         JobError::Denied(_) => Refusal::Rule(Code::Forbidden),
         JobError::Invalid(invalid) => of_invalid(&invalid),
         JobError::InvalidTransition { .. } => Refusal::Rule(Code::InvalidTransition),
-        JobError::VersionConflict(_) => Refusal::VersionConflict,
-        JobError::Wallet(error) => of_wallet(error),
         JobError::Key(conflict) => of_key(conflict),
         JobError::Fault(fault) => Refusal::Fault(fault.to_string()),
+    }
+}
+
+fn of_post(error: PostError) -> Refusal {
+    match error {
+        PostError::Job(error) => of_job(error),
+        PostError::InsufficientFunds(_) => Refusal::Rule(Code::InsufficientFunds),
+    }
+}
+
+fn of_update(error: UpdateError) -> Refusal {
+    match error {
+        UpdateError::Post(error) => of_post(error),
+        UpdateError::VersionConflict(_) => Refusal::VersionConflict,
+    }
+}
+
+fn of_step(error: StepError) -> Refusal {
+    match error {
+        StepError::Job(error) => of_job(error),
+        StepError::InvalidTransition { .. } => Refusal::Rule(Code::InvalidTransition),
     }
 }
 
@@ -415,10 +443,8 @@ fn of_claim(error: ClaimError) -> Refusal {
         ClaimError::Invalid(invalid) => of_invalid(&invalid),
         ClaimError::NotClaimable(_) | ClaimError::DeadlinePassed(_) => Refusal::Rule(Code::JobNotClaimable),
         ClaimError::LimitReached { .. } => Refusal::Rule(Code::ClaimLimitReached),
-        ClaimError::InvalidTransition { .. } => Refusal::Rule(Code::InvalidTransition),
+        ClaimError::VersionConflict(_) => Refusal::VersionConflict,
         ClaimError::Key(conflict) => of_key(conflict),
-        ClaimError::Job(error) => of_job(error),
-        ClaimError::Wallet(error) => of_wallet(error),
         ClaimError::Fault(fault) => Refusal::Fault(fault.to_string()),
     }
 }
