@@ -16,13 +16,10 @@ use tokio::{
 
 use crate::{
     accounts::Accounts,
-    auth::{
-        keys::Keyring, old_sessions::OldSessions, passwords::Passwords, rotation::Rotation, sessions::Sessions,
-        tokens::AccessTokens,
-    },
+    auth::{old_sessions::OldSessions, passwords::Passwords, sessions::Sessions},
     claims::{Claims, escrow::Escrow, service::Neighbours},
     clock::Clock,
-    config::{Config, Environment},
+    config::Config,
     db::{Backend, Db, replica::Replica},
     descriptors, domains,
     events::{self, EventLog, OldEvents},
@@ -30,9 +27,8 @@ use crate::{
     http::{
         GraphqlState, HttpState,
         arrivals::Arrivals,
-        connections::{self, ConnectionLimits, Connections},
+        connections::{ConnectionLimits, Connections},
         health::Probes,
-        pages::Site,
         router::{operators, router},
         server::{self, Server, Timeouts},
         tls::Tls,
@@ -42,7 +38,7 @@ use crate::{
     ids::Ids,
     jobs::{Jobs, withholding},
     lifecycle::Lifecycle,
-    limits::{Attempts, Budgets, Limits, SignUps, attempts::AttemptSettings, sharing},
+    limits::{Limits, sharing},
     notifications::{Notifications, OldNotifications},
     operations::{Operations, Parts, SubscriptionPayment},
     realtime::{Bus, BusKind, Hub, HubSettings, Pace, Tail, start_bus},
@@ -55,11 +51,14 @@ use crate::{
 
 mod database;
 mod error;
+mod parts;
 
 pub use self::{
     database::{open_database, open_existing_database},
     error::StartError,
 };
+
+use parts::{connection_limits, limits, load_keys, site};
 
 /// How often a node says how far the log goes, and how long it waits for what the bus will probably still bring.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -378,47 +377,4 @@ async fn start_delivery(
         lifecycle.spawn_until_stopping(hub.lag().clone().watch());
     }
     Ok(hub)
-}
-
-/// How many connections there may be, by the settings and by what the system leaves.
-fn connection_limits(config: &Config) -> ConnectionLimits {
-    let pools = if config.database.replica_url.is_empty() { 1 } else { 2 };
-    let databases = usize::try_from(config.database.max_connections).unwrap_or(usize::MAX).saturating_mul(pools);
-    let limits = config.http.connection_limits(descriptors::limit(), databases, config.sockets.sockets_per_address);
-    metrics::gauge!(connections::CEILING).set(f64::from(u32::try_from(limits.total).unwrap_or(u32::MAX)));
-    limits
-}
-
-/// The limits of this node, which is `alone` where no other counts with it.
-fn limits(config: &Config, alone: bool, clock: &Clock) -> Limits {
-    let auth = &config.auth;
-    let settings = AttemptSettings::new(auth.free_attempts_per_account, auth.free_attempts_per_address);
-    let new_attempts = if alone { Attempts::new } else { Attempts::shared };
-    let new_sign_ups = if alone { SignUps::new } else { SignUps::shared };
-    Limits {
-        budgets: Arc::new(Budgets::new(config.budgets)),
-        attempts: new_attempts(clock.clone(), settings),
-        sign_ups: new_sign_ups(auth.sign_ups_per_address),
-    }
-}
-
-/// The keys of tokens, and what keeps them in step with those of the other nodes.
-fn load_keys(config: &Config, db: &Db, ids: &Ids, clock: &Clock) -> Result<(Arc<AccessTokens>, Rotation), StartError> {
-    let settings = config.auth.keys(config.environment);
-    let keyring = Keyring::load(&settings.dir, settings.signing_kid.as_deref(), settings.policy, ids)?;
-    let tokens = AccessTokens::new(Arc::new(keyring), config.auth.tokens(), clock.clone(), ids.clone());
-    let tokens = Arc::new(tokens);
-    let rotation = Rotation::new(db.clone(), ids.clone(), settings, Arc::clone(&tokens));
-    Ok((tokens, rotation))
-}
-
-/// What the pages say of this server.
-fn site(config: &Config) -> Site {
-    Site {
-        playground: config.http.playground,
-        demo: config.environment == Environment::Development,
-        currency: config.marketplace.currency.clone(),
-        secured: config.tls.is_on(),
-        listen: config.http.listen,
-    }
 }

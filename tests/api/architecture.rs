@@ -12,8 +12,8 @@ use std::{
 /// The names of a module, from the crate's root.
 type Path = Vec<String>;
 
-/// Files whose folder stands beside them.
-const HEADS_BESIDE: [&str; 2] = ["src/http/graphql.rs", "src/http/operations.rs"];
+/// Files whose folder stands beside them still.
+const HEADS_BESIDE: [&str; 1] = ["src/http/operations.rs"];
 
 /// One file of ours.
 struct Source {
@@ -282,7 +282,7 @@ const KNOWS: &[(&str, &str)] = &[
     ("migrations", "db lifecycle"),
     // What domains stand on.
     ("events", "backoff clock db error ids lifecycle retention schedule settings"),
-    ("auth", "buckets clock db error events ids lifecycle network retention settings"),
+    ("auth", "clock db error events ids lifecycle retention settings"),
     // What a part proves of its tables.
     ("proof", "db error events"),
     // Domains: claims -> jobs -> {wallet, notifications} -> accounts.
@@ -447,9 +447,9 @@ fn the_log_and_delivery_know_no_kind_of_event() {
     );
 }
 
-/// Circles of imports that there are: how many of files, of how many files the largest is, and how many of top modules. A
+/// How many circles of imports there may be among files, of how many files the largest, and how many among top modules. A
 /// change that lowers one lowers it here.
-const CIRCLES: [usize; 3] = [8, 12, 1];
+const CIRCLES: [usize; 3] = [8, 10, 1];
 
 #[test]
 fn imports_make_no_more_circles_than_there_are() {
@@ -468,7 +468,7 @@ fn imports_make_no_more_circles_than_there_are() {
         println!("{} in a circle: {}", circle.len(), circle.join(", "));
     }
     let found = [files.len(), files.iter().map(Vec::len).max().unwrap_or_default(), tops.len()];
-    assert_eq!(found, CIRCLES);
+    assert!(found.iter().zip(CIRCLES).all(|(found, most)| *found <= most), "{found:?} are more than {CIRCLES:?}");
 }
 
 /// Where one gets from a place.
@@ -499,7 +499,8 @@ fn a_folder_has_its_head_within() {
         ["src", "migration/src"].into_iter().flat_map(sources).map(|source| source.path).collect();
     let beside = |path: &&String| {
         let folder = format!("{}/", path.trim_end_matches(".rs"));
-        paths.iter().any(|other| other.starts_with(&folder))
+        // Unit tests may lie beside the one file that they are of.
+        paths.iter().any(|other| other.strip_prefix(&folder).is_some_and(|inner| inner != "tests.rs"))
     };
     let strangers: Vec<&String> = paths.iter().filter(beside).collect();
     assert_eq!(strangers, HEADS_BESIDE, "x.rs beside x/: write x/mod.rs");
