@@ -449,7 +449,7 @@ fn the_log_and_delivery_know_no_kind_of_event() {
 
 /// How many circles of imports there may be among files, of how many files the largest, and how many among top modules. A
 /// change that lowers one lowers it here.
-const CIRCLES: [usize; 3] = [8, 10, 1];
+const CIRCLES: [usize; 3] = [7, 9, 1];
 
 #[test]
 fn imports_make_no_more_circles_than_there_are() {
