@@ -10,7 +10,10 @@ use std::{
 
 use axum::Router;
 use chrono::TimeDelta;
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::Notify,
+};
 
 use crate::{
     accounts::Accounts,
@@ -40,6 +43,7 @@ use crate::{
         language::{Documents, InvalidSchema},
     },
     http::{
+        arrivals::Arrivals,
         connections::{self, ConnectionLimits, Connections},
         operations::{Operations, Parts, SubscriptionPayment},
         pages::Site,
@@ -79,6 +83,9 @@ const MOST_CONNECTIONS: usize = 100_000;
 /// How many connections one address may have where the settings do not say: so many for each socket, and some more.
 const CONNECTIONS_OF_A_SOCKET: NonZeroU32 = NonZeroU32::new(2).expect("a literal above zero");
 const MORE_THAN_SOCKETS: u32 = 56;
+/// Connections that the kernel keeps until they are accepted, if the system lets it (`net.core.somaxconn`, 4,096). Where
+/// it is full the kernel drops what an honest client sends first, and that client tries again after a second.
+const BACKLOG: u32 = 4_096;
 /// Connections of those who run the service, on the listener of their own.
 const OPERATORS: NonZeroU32 = NonZeroU32::new(64).expect("a literal above zero");
 
@@ -101,6 +108,7 @@ pub struct App {
     operators: Router,
     operators_address: OnceLock<SocketAddr>,
     connections: Connections,
+    arrivals: Arrivals,
     tls: Option<Tls>,
 }
 
@@ -273,6 +281,7 @@ impl App {
             lifecycle.clone(),
         );
         let proxies = Arc::new(config.http.proxies()?);
+        let arrivals = Arrivals::new(config.http.requests_per_second, Arc::clone(&proxies));
         let web = Web {
             operations,
             sockets,
@@ -287,6 +296,7 @@ impl App {
             schema: Arc::default(),
             readiness: Arc::default(),
             proxies: Arc::clone(&proxies),
+            arrivals: arrivals.clone(),
             site: Arc::new(site(&config)),
             has_operators: config.telemetry.metrics_listen()?.is_some(),
         };
@@ -300,10 +310,11 @@ impl App {
             services,
             lifecycle,
             clock,
-            operators: operators(web.clone()),
+            operators: operators(Web { arrivals: Arrivals::new(0, Arc::default()), ..web.clone() }),
             operators_address: OnceLock::new(),
             router: router(web),
             connections,
+            arrivals,
             tls,
             config,
         })
@@ -311,7 +322,12 @@ impl App {
 
     /// Listens where the settings say, or says why it cannot.
     pub async fn listen(&self) -> std::io::Result<TcpListener> {
-        TcpListener::bind(self.config.http.listen).await
+        let address = self.config.http.listen;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As a plain `bind` has it: a restart must not wait for the ends of old connections.
+        socket.set_reuseaddr(cfg!(unix))?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
     }
 
     /// Says how many connections there may be.
@@ -343,14 +359,17 @@ impl App {
             timeouts,
             tls: self.tls.clone(),
             connections: self.connections.clone(),
+            arrivals: self.arrivals.clone(),
             lifecycle: self.lifecycle.clone(),
         };
         if let Some(listener) = self.listen_to_operators()? {
             let limits = ConnectionLimits { total: OPERATORS.get() as usize, per_address: OPERATORS };
             let connections = Connections::new(limits, Arc::default());
-            let own = Server { router: self.operators.clone(), tls: None, connections, ..public.clone() };
+            let arrivals = Arrivals::new(0, Arc::default());
+            let own = Server { router: self.operators.clone(), tls: None, connections, arrivals, ..public.clone() };
             drop(self.lifecycle.spawn(server::serve(listener, own)));
         }
+        drop(self.lifecycle.spawn(self.arrivals.clone().sweep(self.lifecycle.clone())));
         drop(self.lifecycle.spawn(server::serve(listener, public)));
         Ok(address)
     }

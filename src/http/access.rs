@@ -6,21 +6,22 @@
 //! lines below a request carry its id, by the span around it ([`span`]).
 //!
 //! Invariant: nothing that a client sent as a value is in it. A document is named by its operation's name, which is part
-//! of the program that sent it, and by a hash of the document without the values in it ([`hash`]): a password that somebody
+//! of the program that sent it, and by a hash of the document without the values in it ([`shape`]): a password that somebody
 //! wrote into a document cannot be guessed from that.
 
-use std::{net::IpAddr, time::Duration};
+use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
 use async_graphql::{Response, parser::types::OperationType};
 use axum::http::StatusCode;
-use sha2::{Digest, Sha256};
 use tracing::{Level, Span};
 
 use crate::{
     auth::actor::Origin,
-    graphql::{budget::Budget, classify::code},
+    graphql::{classify::code, language::shape},
     ids::UserId,
 };
+
+use super::operations::Ready;
 
 /// The most characters of an operation's name.
 const LONGEST_NAME: usize = 64;
@@ -28,8 +29,7 @@ const LONGEST_NAME: usize = 64;
 /// What is known of an operation.
 #[derive(Clone, Debug)]
 pub(super) struct Access {
-    /// Of its document; empty where nobody reads the log at this level.
-    hash: String,
+    document: Named,
     /// The name of the operation, if it has one and was understood.
     name: Option<String>,
     kind: &'static str,
@@ -41,6 +41,16 @@ pub(super) struct Access {
     cost: u32,
 }
 
+/// What the document is called.
+#[derive(Clone, Debug)]
+enum Named {
+    /// Nobody has read it yet.
+    Text(String),
+    Hash(Arc<str>),
+    /// There is none, or nobody reads the log at this level.
+    Not,
+}
+
 /// The span of a request: every line below it carries the id.
 pub(super) fn span(id: &str) -> Span {
     // Not switched off with the lines of lower levels: it is what the others are found by.
@@ -50,25 +60,35 @@ pub(super) fn span(id: &str) -> Span {
 impl Access {
     /// An operation that came from somebody, with this document.
     pub(super) fn of(origin: &Origin, document: &str) -> Self {
-        let hash = if tracing::enabled!(Level::INFO) { hash(document) } else { String::new() };
+        let document = if tracing::enabled!(Level::INFO) { Named::Text(document.to_owned()) } else { Named::Not };
         let (user, address) = (origin.actor.user(), origin.address);
-        Self { hash, name: None, kind: "-", user, address, outcome: "ok".to_owned(), cost: 0 }
+        Self { document, name: None, kind: "-", user, address, outcome: "ok".to_owned(), cost: 0 }
     }
 
     /// A request of which no more than the head was looked at.
     pub(super) fn unread(user: Option<UserId>, address: IpAddr) -> Self {
-        Self { hash: String::new(), name: None, kind: "-", user, address, outcome: "ok".to_owned(), cost: 0 }
+        Self { document: Named::Not, name: None, kind: "-", user, address, outcome: "ok".to_owned(), cost: 0 }
     }
 
     /// It was understood and paid for.
-    pub(super) fn admitted(&mut self, name: Option<&str>, kind: OperationType, budget: &Budget) {
-        self.name = name.map(|name| name.chars().take(LONGEST_NAME).collect());
-        self.kind = match kind {
+    pub(super) fn admitted(&mut self, ready: &Ready) {
+        self.name = ready.name().map(|name| name.chars().take(LONGEST_NAME).collect());
+        self.kind = match ready.kind {
             OperationType::Query => "query",
             OperationType::Mutation => "mutation",
             OperationType::Subscription => "subscription",
         };
-        self.cost = budget.cost;
+        self.cost = ready.budget.cost;
+        self.document = Named::Hash(Arc::clone(ready.document_hash()));
+    }
+
+    /// The hash of the document, or nothing.
+    fn hash(&self) -> Cow<'_, str> {
+        match &self.document {
+            Named::Text(text) => shape::hash(text).into(),
+            Named::Hash(hash) => (&**hash).into(),
+            Named::Not => "".into(),
+        }
     }
 
     /// What came of it.
@@ -91,7 +111,7 @@ impl Access {
         tracing::info!(
             operation.name = self.name.as_deref(),
             operation.kind = self.kind,
-            operation.hash = self.hash,
+            operation.hash = &*self.hash(),
             user.id = self.user.map(tracing::field::display),
             client.address = %self.address,
             outcome = self.outcome,
@@ -109,7 +129,7 @@ impl Access {
             http.status = request.status,
             operation.name = self.name.as_deref(),
             operation.kind = self.kind,
-            operation.hash = self.hash,
+            operation.hash = &*self.hash(),
             user.id = self.user.map(tracing::field::display),
             client.address = %self.address,
             outcome = self.outcome,
@@ -153,98 +173,4 @@ impl Request<'_> {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The first 16 hexadecimal digits of the SHA-256 of a document without its values: what stands in quotes or is a number is
-/// left out, comments too, and white space and commas are one blank. The same operation has the same hash, whatever values
-/// are written into it.
-pub(super) fn hash(document: &str) -> String {
-    let digest = Sha256::digest(without_values(document));
-    digest[..8].iter().fold(String::with_capacity(16), |text, byte| text + &format!("{byte:02x}"))
-}
-
-fn without_values(document: &str) -> String {
-    let mut shape = String::with_capacity(document.len());
-    let mut rest = document;
-    while let Some(letter) = rest.chars().next() {
-        let length = match letter {
-            '"' => {
-                shape.push('"');
-                text_length(rest)
-            }
-            '#' => rest.find(['\n', '\r']).unwrap_or(rest.len()),
-            '-' | '0'..='9' => {
-                shape.push('0');
-                rest.find(|letter: char| !letter.is_ascii_alphanumeric() && !"+-.".contains(letter))
-                    .unwrap_or(rest.len())
-            }
-            letter if letter == ',' || letter.is_whitespace() || letter == '\u{feff}' => {
-                if !shape.ends_with(' ') {
-                    shape.push(' ');
-                }
-                letter.len_utf8()
-            }
-            letter if letter.is_ascii_alphabetic() || letter == '_' => {
-                let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-                let end = end.unwrap_or(rest.len());
-                shape.push_str(&rest[..end]);
-                end
-            }
-            letter => {
-                shape.push(letter);
-                letter.len_utf8()
-            }
-        };
-        rest = &rest[length..];
-    }
-    shape
-}
-
-/// The length of the quoted text that `rest` begins with; all of it where the text has no end.
-fn text_length(rest: &str) -> usize {
-    let (quotes, escape) = if rest.starts_with("\"\"\"") { ("\"\"\"", "\\\"\"\"") } else { ("\"", "\\") };
-    let mut at = quotes.len();
-    while at < rest.len() {
-        let here = &rest[at..];
-        if here.starts_with(escape) {
-            // In a block only the three quotes can be escaped, elsewhere whatever comes next.
-            let more = if quotes.len() == 3 { 0 } else { here[1..].chars().next().map_or(0, char::len_utf8) };
-            at += escape.len() + more;
-        } else if here.starts_with(quotes) {
-            return at + quotes.len();
-        } else {
-            at += here.chars().next().map_or(1, char::len_utf8);
-        }
-    }
-    rest.len()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_document_has_one_hash_whatever_values_are_written_into_it() {
-        let shape = without_values("mutation A {\n signIn(input: { email: \"a\\\"b\", n: -1.5e3 }), # \"secret\n id }");
-        assert_eq!(shape, "mutation A { signIn(input: { email: \" n: 0 }) id }");
-        for (one, other) in [
-            ("{ a(b: \"x\") }", "{ a(b: \"another\") }"),
-            (
-                "{ a(b: \"x\\\\\") c }",
-                "{a(b:\"\") c}".replace('{', "{ ").replace("(b:", "(b: ").replace("c}", "c }").as_str(),
-            ),
-            ("{ a(b: \"\"\"x \\\"\"\" \" y\"\"\") }", "{ a(b: \"z\") }"),
-            ("{ a(b: 1) }", "{ a(b: 23.5) }"),
-            ("{ a }", "{\n\t a,\n}"),
-            ("{ a } # b", "{ a } # c"),
-        ] {
-            assert_eq!(hash(one), hash(other), "{one} and {other}");
-        }
-        assert_ne!(hash("{ a }"), hash("{ b }"));
-        assert_ne!(hash("{ a1 }"), hash("{ a2 }"), "a number in a name is no value");
-        for unfinished in ["\"", "\"\\", "\"\"\"", "\"\"\"\\\"\"\"", "{ a(b: \"é", "#", "é"] {
-            assert!(!hash(unfinished).is_empty(), "{unfinished}");
-        }
-        assert!(!without_values("\"\"\"a secret").contains("secret"));
-    }
 }

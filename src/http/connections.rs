@@ -36,7 +36,7 @@ use crate::network::{Level, Network};
 pub const CONNECTIONS: &str = "lancewire_http_connections";
 /// Gauge: how many there may be.
 pub const CEILING: &str = "lancewire_http_connections_limit";
-/// Counter by `reason` (address, total, head): connections that were refused or cut before their first request.
+/// Counter by `reason` (address, total, head, rate): connections that were refused or cut before their first request.
 pub const REFUSED: &str = "lancewire_http_connections_refused_total";
 
 /// Connections of trusted proxies and of this machine itself above the ceiling in all.
@@ -116,6 +116,11 @@ enum Kind {
     /// Of a trusted proxy: counted in all, and not for its address.
     Exempt,
     TurnedAway,
+}
+
+/// Counts a connection of an address that comes faster than it may.
+pub(super) fn too_fast() {
+    counter!(REFUSED, "reason" => "rate").increment(1);
 }
 
 /// Counts a connection that sent no head in time.

@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     net::{Ipv4Addr, SocketAddr},
+    time::Duration,
 };
 
 use axum::{
@@ -46,8 +47,11 @@ pub async fn around(State(web): State<Web>, mut request: Request, next: Next) ->
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
     let address = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| web.proxies.client(peer, request.headers()));
     let span = access::span(&id);
-    let mut response =
-        if head_size(&request) > MAX_HEAD { too_large() } else { next.run(request).instrument(span.clone()).await };
+    let mut response = match web.arrivals.request(address) {
+        Err(retry_after) => too_fast(retry_after),
+        Ok(()) if head_size(&request) > MAX_HEAD => too_large(),
+        Ok(()) => next.run(request).instrument(span.clone()).await,
+    };
     let status = response.status();
     let line = access::Request {
         method: method.as_str(),
@@ -80,6 +84,17 @@ fn head_size(request: &Request) -> usize {
 fn too_large() -> Response {
     let mut response = error(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, ErrorCode::BadRequest, bad_heads::TOO_LARGE);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Closes the connection, too: the next request on it would cost us as much, and the sender nothing.
+fn too_fast(retry_after: Duration) -> Response {
+    let message =
+        "Too many requests from your address. Wait as long as Retry-After says, and ask for more in each request.";
+    let mut response = error(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, message);
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

@@ -7,6 +7,7 @@
 //! browser is shown.
 
 mod access;
+pub mod arrivals;
 pub mod assets;
 mod authorization;
 mod bad_heads;

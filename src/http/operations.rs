@@ -4,7 +4,7 @@
 //! give it a scope and loaders, execute it within the time limit with panics caught, and give every error its code.
 //! Called by the HTTP handler, by the streams that it opens and, through [`SocketBackend`], by the sockets.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{net::IpAddr, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use async_graphql::{Request, Response, ServerError, parser::types::OperationType};
 use futures_util::{FutureExt, StreamExt, future, stream};
@@ -178,6 +178,11 @@ impl Ready {
         self.prepared.operation_name.as_deref()
     }
 
+    /// What its document is called in the log.
+    pub(super) fn document_hash(&self) -> &Arc<str> {
+        &self.prepared.document_hash
+    }
+
     /// The first root field, for metrics.
     fn field(&self) -> String {
         self.prepared.root_fields.first().cloned().unwrap_or_default()
@@ -320,7 +325,8 @@ impl Operations {
         let (payer, ceiling, reserved) = (ready.payer, ready.prepared.cost, ready.budget);
         let (root_fields, efforts) = (ready.prepared.root_fields.clone(), ready.prepared.efforts.clone());
         let receipt = (kind == OperationType::Mutation).then(Arc::<Receipt>::default);
-        let execution = AssertUnwindSafe(self.execute_in_share(ready, receipt.clone())).catch_unwind();
+        // Pinned where it is made: an execution is tens of KiB, and each time that it is handed on by value it is copied.
+        let execution = pin!(AssertUnwindSafe(self.execute_in_share(ready, receipt.clone())).catch_unwind());
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(fault))) => {
@@ -360,7 +366,7 @@ impl Operations {
             metrics::counter!("lancewire_operations_rejected_total", "reason" => "share").increment(1);
             return Ok(Response::from_errors(vec![too_many()]));
         };
-        member.run(self.execute(ready, receipt)).await
+        member.run(pin!(self.execute(ready, receipt))).await
     }
 
     /// Reads all of a public query on the replica, if there is one that may answer; else, or if it fails half way, on
@@ -627,7 +633,7 @@ impl SocketBackend for Operations {
             }
             Admitted::Ready(ready) if ready.kind == OperationType::Subscription => {
                 let operations = self.clone();
-                access.admitted(ready.name(), ready.kind, &ready.budget);
+                access.admitted(&ready);
                 let name = "connection_init payload.after";
                 let resume = match position {
                     Position::Absent => None,
@@ -658,7 +664,7 @@ impl SocketBackend for Operations {
                     OperationType::Query | OperationType::Subscription => OperationKind::Query,
                 };
                 let operations = self.clone();
-                access.admitted(ready.name(), ready.kind, &ready.budget);
+                access.admitted(&ready);
                 let answer = async move {
                     let (response, budget) = operations.run(ready, &request_id).await;
                     access.answered(&response, budget.cost);

@@ -22,6 +22,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     access::Access,
+    arrivals::Arrivals,
     assets,
     authorization::Authorization,
     client_address::Proxies,
@@ -81,6 +82,8 @@ pub struct Web {
     pub body_timeout: Duration,
     /// Who may say for whom they call.
     pub proxies: Arc<Proxies>,
+    /// How fast an address may come.
+    pub arrivals: Arrivals,
     /// What the pages say of this server.
     pub site: Arc<Site>,
     /// Whether those who run the service have a listener of their own, which alone answers `/metrics` then.
@@ -242,7 +245,7 @@ async fn answer(
     let (mut response, budget) = match (web.operations.admit(origin, document, may_run)?, many) {
         (Admitted::Ready(ready), Some(transport)) if ready.kind == OperationType::Subscription => {
             let budget = ready.budget;
-            access.admitted(ready.name(), ready.kind, &budget);
+            access.admitted(&ready);
             let resume = headers.get(streams::LAST_EVENT_ID);
             let resume = resume.map(|cursor| String::from_utf8_lossy(cursor.as_bytes()).trim().into());
             let request_id = request_id.to_owned();
@@ -252,7 +255,7 @@ async fn answer(
             (response, Some(budget))
         }
         (Admitted::Ready(ready), _) => {
-            access.admitted(ready.name(), ready.kind, &ready.budget);
+            access.admitted(&ready);
             let (outcome, budget) = web.operations.run(ready, request_id).await;
             access.answered(&outcome, budget.cost);
             let response = match once {

@@ -33,6 +33,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 use super::{
+    arrivals::Arrivals,
     bad_heads::{BadHeads, MAX_HEAD, MAX_HEADERS},
     connections::{self, Admission, Connections, Lane, Seated},
     impatient::Impatient,
@@ -76,6 +77,8 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// How many there may be.
     pub connections: Connections,
+    /// How fast an address may come.
+    pub arrivals: Arrivals,
     /// Who owns them.
     pub lifecycle: Lifecycle,
 }
@@ -97,21 +100,32 @@ pub async fn serve(listener: TcpListener, server: Server) {
                 continue;
             }
         };
-        let server = server.clone();
+        if !server.arrivals.connection(peer.ip()) {
+            connections::too_fast();
+            reset(stream);
+            continue;
+        }
         match server.connections.admit(peer.ip()) {
             Admission::Served(seat) => {
-                drop(lifecycle.spawn(connection(Seated::new(stream, seat), peer, server)));
+                drop(lifecycle.spawn(connection(Seated::new(stream, seat), peer, server.clone())));
             }
             Admission::TurnedAway(seat, lane) => {
-                let told = turn_away(Seated::new(stream, seat), peer, server, lane);
+                let told = turn_away(Seated::new(stream, seat), peer, server.clone(), lane);
                 drop(lifecycle.spawn(async move {
                     // Whether it has heard that is not waited for.
                     let _ = tokio::time::timeout(TURN_AWAY, told).await;
                 }));
             }
-            Admission::Closed => drop(stream),
+            Admission::Closed => reset(stream),
         }
     }
+}
+
+/// Closes a connection of which nothing was read, at once and without a trace: the kernel keeps no state for its end, which
+/// strangers could fill.
+fn reset(stream: TcpStream) {
+    // Without it the kernel takes longer.
+    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
 }
 
 async fn connection(stream: Seated, peer: SocketAddr, server: Server) {

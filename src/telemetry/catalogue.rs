@@ -68,7 +68,7 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     (
         "lancewire_http_connections_refused_total",
         Counter,
-        "Connections refused or cut before their first request, by reason (address, total, head)",
+        "Connections refused or cut before their first request, by reason (address, total, head, rate)",
     ),
     ("lancewire_http_requests_total", Counter, "Requests over HTTP, by status"),
     ("lancewire_http_stalls_total", Counter, "Connections cut because their clients took nothing of an answer"),

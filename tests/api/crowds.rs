@@ -32,6 +32,17 @@ async fn connect(to: SocketAddr, last: u8) -> TcpStream {
     socket.connect(to).await.expect("connects")
 }
 
+/// The status and the body of one request on a connection of its own; 0 if that was closed without a word, which may be
+/// before we know that we are connected.
+async fn ask_from(last: u8, to: SocketAddr, path: &str) -> (u16, String) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).expect("an address of ours");
+    match socket.connect(to).await {
+        Ok(connection) => ask(connection, path).await,
+        Err(_) => (0, String::new()),
+    }
+}
+
 /// The status and the body of one request on a connection; 0 if it was closed without a word.
 async fn ask(mut connection: TcpStream, path: &str) -> (u16, String) {
     let head = format!("GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n");
@@ -79,25 +90,55 @@ async fn one_address_holds_so_many_connections_and_others_are_served() {
         assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
         held.push(socket);
     }
-    let (status, answer) = ask(connect(app.addr, 2).await, "/schema.graphql").await;
+    let (status, answer) = ask_from(2, app.addr, "/schema.graphql").await;
     assert_eq!(status, 429, "{answer}");
     let answer = answer.to_lowercase();
     assert!(answer.contains("retry-after: ") && answer.contains("\"code\":\"rate_limited\""), "{answer}");
     assert!(answer.contains("too many connections from your address"), "{answer}");
-    assert_eq!(ask(connect(app.addr, 2).await, "/health/ready").await.0, 200, "whether it is ready is always said");
+    assert_eq!(ask_from(2, app.addr, "/health/ready").await.0, 200, "whether it is ready is always said");
     // More than are told so are closed at once.
     let waiting: Vec<TcpStream> = futures_util::future::join_all((0..4).map(|_| connect(app.addr, 2))).await;
-    assert_eq!(ask(connect(app.addr, 2).await, "/health/ready").await.0, 0);
+    assert_eq!(ask_from(2, app.addr, "/health/ready").await.0, 0);
     drop(waiting);
 
-    assert_eq!(ask(connect(app.addr, 3).await, "/schema.graphql").await.0, 200, "another address");
+    assert_eq!(ask_from(3, app.addr, "/schema.graphql").await.0, 200, "another address");
     let mut proxied = Vec::new();
     for _ in 0..20 {
         proxied.push(hold(app.addr, 9).await);
     }
     drop(held);
-    let served = async { while ask(connect(app.addr, 2).await, "/schema.graphql").await.0 != 200 {} };
+    let served = async { while ask_from(2, app.addr, "/schema.graphql").await.0 != 200 {} };
     soon(served).await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_comes_so_fast_and_others_are_served() {
+    let app = sqlite("[http]\nrequests_per_second = 2\ntrusted_proxies = [\"127.0.0.9\"]").await;
+    // Ten seconds' worth at once: the connection, nineteen requests on it, and one that is told to wait.
+    let mut pipeline = connect(app.addr, 2).await;
+    let requests = "GET /health/live HTTP/1.1\r\nhost: here\r\n\r\n".repeat(400);
+    pipeline.write_all(requests.as_bytes()).await.expect("sends");
+    let mut answers = Vec::new();
+    // The end, or a reset, since it does not read what came after.
+    while soon(pipeline.read_buf(&mut answers)).await.is_ok_and(|read| read > 0) {}
+    let answers = String::from_utf8_lossy(&answers).to_lowercase();
+    let (served, refused) = (answers.matches("http/1.1 200 ").count(), answers.matches("http/1.1 429 ").count());
+    // What comes back meanwhile may let one or two more through.
+    assert!((19..400).contains(&served) && refused == 1, "{served} {refused}: {answers}");
+    let (_, last) = answers.split_once("http/1.1 429 ").expect("the refusal");
+    assert!(last.contains("retry-after: 1\r\n") && last.contains("connection: close\r\n"), "{last}");
+    assert!(
+        last.contains("\"code\":\"rate_limited\"") && last.contains("too many requests from your address"),
+        "{last}"
+    );
+    let closed = async { while ask_from(2, app.addr, "/health/live").await.0 != 0 {} };
+    soon(closed).await;
+    assert_eq!(ask_from(3, app.addr, "/health/live").await.0, 200, "another address");
+    // A proxy brings everybody; a client behind it is counted by its own address.
+    for _ in 0..30 {
+        assert_eq!(ask_from(9, app.addr, "/health/live").await.0, 200);
+    }
     app.finish().await;
 }
 
@@ -111,10 +152,10 @@ async fn strangers_who_hold_all_connections_keep_no_probe_out() {
     for _ in 0..80 {
         held.push(hold(app.addr, 2).await);
     }
-    let (status, answer) = ask(connect(app.addr, 3).await, "/graphql?query={__typename}").await;
+    let (status, answer) = ask_from(3, app.addr, "/graphql?query={__typename}").await;
     assert_eq!(status, 503, "{answer}");
     assert!(answer.contains("no room for more connections"), "{answer}");
-    let (status, answer) = ask(connect(app.addr, 3).await, "/health/ready").await;
+    let (status, answer) = ask_from(3, app.addr, "/health/ready").await;
     assert!(status == 200 && answer.contains("\"status\":\"ready\""), "{answer}");
     // Those who run the service have a listener of their own, and nobody else sees the figures.
     let operators = app.app.operators_address().expect("it listens");
@@ -130,7 +171,7 @@ async fn strangers_who_hold_all_connections_keep_no_probe_out() {
     }
     drop(held);
     let public = async { Reply::of(app.http.request(Method::GET, "/metrics")).await.status.as_u16() };
-    let served = async { while ask(connect(app.addr, 3).await, "/schema.graphql").await.0 != 200 {} };
+    let served = async { while ask_from(3, app.addr, "/schema.graphql").await.0 != 200 {} };
     soon(served).await;
     assert_eq!(public.await, 404);
     app.finish().await;

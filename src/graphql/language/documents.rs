@@ -20,6 +20,7 @@ use super::{
     price::Efforts,
     roots,
     sent::SentVariables,
+    shape,
     spelling::plain,
 };
 use crate::graphql::{
@@ -54,6 +55,8 @@ pub struct Prepared {
     pub depth: u32,
     /// The names of its root fields (not their aliases) in order, each once.
     pub root_fields: Arc<[String]>,
+    /// What its document is called in the log ([`shape::hash`]).
+    pub document_hash: Arc<str>,
 }
 
 impl Prepared {
@@ -126,15 +129,21 @@ impl ForEvents {
 #[derive(Clone, Debug)]
 pub struct Documents {
     language: Arc<Language>,
-    kept: Cache<Arc<str>, Arc<[Arc<Operation>]>>,
+    kept: Cache<Arc<str>, Text>,
+}
+
+/// What came of a text. Clones share it.
+#[derive(Clone, Debug)]
+struct Text {
+    operations: Arc<[Arc<Operation>]>,
+    hash: Arc<str>,
 }
 
 impl Documents {
     /// None yet.
     pub fn new(language: Arc<Language>) -> Self {
-        let weigh = |text: &Arc<str>, operations: &Arc<[Arc<Operation>]>| {
-            u32::try_from(text.len() + weight(operations)).unwrap_or(u32::MAX)
-        };
+        let weigh =
+            |text: &Arc<str>, read: &Text| u32::try_from(text.len() + weight(&read.operations)).unwrap_or(u32::MAX);
         Self { language, kept: Cache::builder().weigher(weigh).max_capacity(KEPT).build() }
     }
 
@@ -156,7 +165,7 @@ impl Documents {
         limits: &Limits,
         single_mutations: &[&str],
     ) -> Result<Prepared, Vec<ServerError>> {
-        let operations = self.read(query, limits)?;
+        let Text { operations, hash } = self.read(query, limits)?;
         let operation = Arc::clone(choose(&operations, operation_name)?);
         if operation.kind == OperationType::Mutation {
             roots::check_single(&operation.roots, single_mutations)?;
@@ -181,18 +190,20 @@ impl Documents {
             depth: operation.measured.depth,
             root_fields: Arc::clone(&operation.root_fields),
             kept: operation,
+            document_hash: hash,
         })
     }
 
-    fn read(&self, query: &str, limits: &Limits) -> Result<Arc<[Arc<Operation>]>, Vec<ServerError>> {
-        if let Some(operations) = self.kept.get(query) {
-            return Ok(operations);
+    fn read(&self, query: &str, limits: &Limits) -> Result<Text, Vec<ServerError>> {
+        if let Some(read) = self.kept.get(query) {
+            return Ok(read);
         }
         let operations: Arc<[_]> = self.language.read(&plain(query), limits)?.into_iter().map(Arc::new).collect();
-        if query.len() + weight(&operations) <= LARGEST_KEPT {
-            self.kept.insert(query.into(), Arc::clone(&operations));
+        let read = Text { operations, hash: shape::hash(query).into() };
+        if query.len() + weight(&read.operations) <= LARGEST_KEPT {
+            self.kept.insert(query.into(), read.clone());
         }
-        Ok(operations)
+        Ok(read)
     }
 }
 

@@ -48,6 +48,7 @@ mod price;
 mod roots;
 mod rules;
 mod sent;
+pub mod shape;
 mod source;
 mod spelling;
 mod suggest;

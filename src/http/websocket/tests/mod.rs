@@ -35,6 +35,7 @@ use super::*;
 use crate::{
     clock::Timestamp,
     http::{
+        arrivals::Arrivals,
         connections::{ConnectionLimits, Connections},
         server,
     },
@@ -208,6 +209,7 @@ impl Server {
             timeouts: server::Timeouts { head: minute, idle: minute, write: minute },
             tls: None,
             connections: Connections::new(limits, Arc::default()),
+            arrivals: Arrivals::new(0, Arc::default()),
             lifecycle: Lifecycle::new(),
         };
         let serving = server::serve(listener, server);
