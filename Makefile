@@ -38,7 +38,7 @@ differential: prepare-tests ## LANCEWIRE_DIFFERENTIAL_COUNT documents (20000) of
 sim: ## histories of use cases and of delivery, LANCEWIRE_SIM_SEEDS seeds (1000) each, from LANCEWIRE_SIM_SEED on (a random one); see tests/sim/main.rs
 	LANCEWIRE_SIM_SEED=$${LANCEWIRE_SIM_SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} \
 	LANCEWIRE_SIM_SEEDS=$${LANCEWIRE_SIM_SEEDS:-1000} \
-		cargo test $(SIM_PROFILE) --test sim -- --nocapture --test-threads=1 people whoever
+		cargo test $(SIM_PROFILE) --test sim -- --nocapture --test-threads=1 people subscribers
 
 sim-faults: ## put known mistakes into a copy of the sources, and say how soon the simulation finds each
 	@scripts/sim-faults

@@ -12,9 +12,10 @@
 //! | [`http`] | transports, and what stands around every request |
 //! | [`auth`] | who is calling |
 //! | [`retention`] | removes what is past its time |
-//! | [`gossip`] | limits that hold for all nodes together |
+//! | [`limits`] | how much each caller and each address may do |
 //! | [`app`] [`config`] [`lifecycle`] [`migrations`] [`telemetry`] | the process |
-//! | [`db`] [`clock`] [`demo`] [`ids`] [`backoff`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
+//! | [`db`] [`settings`] [`proof`] [`clock`] [`demo`] [`ids`] [`backoff`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
+//! | `fuzzing` | entry points for the targets in `fuzz/` and for their seeds; not built into the server |
 //! | [`backup`] [`seed`] [`verify`] | what the command line does besides serving |
 //!
 //! Each domain has `mod.rs` (what it owns), `entity.rs` (tables), `model.rs` (pure rules), `service.rs` (use cases, and
@@ -25,14 +26,13 @@
 //!
 //! `main -> app -> http -> schema + domain::graphql -> domain::service -> {entity, model, error} -> leaves`, and among
 //! the domains `claims -> jobs -> {wallet, notifications} -> accounts`, never back; reads the other way stand in
-//! `graphql.rs`. A domain records events, only [`realtime`] delivers them. `tests/architecture.rs` holds these fences.
+//! `graphql.rs`. A domain records events, only [`realtime`] delivers them. `tests/api/architecture.rs` holds these fences.
 
 pub mod accounts;
 pub mod app;
 pub mod auth;
 pub mod backoff;
 pub mod backup;
-pub mod buckets;
 pub mod claims;
 pub mod clock;
 pub mod config;
@@ -41,22 +41,27 @@ pub mod demo;
 pub mod descriptors;
 pub mod error;
 pub mod events;
-pub mod gossip;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod graphql;
 pub mod http;
 pub mod idempotency;
 pub mod ids;
 pub mod jobs;
 pub mod lifecycle;
+pub mod limits;
 pub mod migrations;
 pub mod money;
 pub mod network;
 pub mod notifications;
 pub mod page;
+pub mod proof;
 pub mod realtime;
 pub mod retention;
 pub mod schema;
 pub mod seed;
+pub mod settings;
 pub mod telemetry;
 pub mod text;
 pub mod trust;

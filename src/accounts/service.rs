@@ -23,15 +23,17 @@ use super::{
 use crate::{
     auth::{
         actor::{Actor, Denied, Principal, Roles},
-        attempts::{AttemptKey, Attempts},
         passwords::{Password, PasswordFault, Passwords, Verdict},
         sessions::{Refresh, Sessions, TokenPair},
-        sign_ups::SignUps,
     },
     clock::Clock,
     db::{Db, Tx},
     error::{Fault, Invalid, InvalidKind},
     ids::{Ids, UserId},
+    limits::{
+        Attempts, SignUps,
+        attempts::{AttemptKey, TooMany},
+    },
     text,
 };
 
@@ -587,7 +589,7 @@ async fn set_password_in(tx: &Tx, user: UserId, hash: &str) -> Result<(), sea_or
     tx.query("UPDATE users SET password_hash = ? WHERE id = ? RETURNING 1", [hash.into(), user.into()]).await.map(drop)
 }
 
-fn too_many(refused: crate::auth::attempts::TooMany) -> AccountError {
+fn too_many(refused: TooMany) -> AccountError {
     too_much(TooMuch::Failures, refused.retry_after)
 }
 

@@ -7,7 +7,6 @@
 //! [`revocations`]. Used by `accounts` (which owns the users) and by `http`.
 
 pub mod actor;
-pub mod attempts;
 mod hash_memory;
 pub mod keys;
 pub mod old_sessions;
@@ -15,5 +14,5 @@ pub mod passwords;
 pub mod revocations;
 pub mod rotation;
 pub mod sessions;
-pub mod sign_ups;
+pub mod settings;
 pub mod tokens;

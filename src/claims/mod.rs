@@ -14,6 +14,7 @@ pub mod intervention;
 pub mod list;
 pub mod model;
 pub mod service;
+pub mod settings;
 pub(crate) mod subscription;
 pub mod verify;
 

@@ -19,12 +19,12 @@ use super::{
     error::{ClaimError, StepError},
     escrow::Escrow,
     model::{Claim, ClaimStatus, ClaimUpdate, Deliverable},
+    settings::MarketplaceSettings,
 };
 use crate::{
     accounts::Accounts,
     auth::actor::Actor,
     clock::Clock,
-    config::MarketplaceSettings,
     db::{Backend, Db, Tx},
     error::{Fault, Invalid, InvalidKind},
     events::{self, Audience, EventKind, NewEvent},

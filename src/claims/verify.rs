@@ -5,20 +5,48 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, prelude::Uuid};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
+    prelude::{Uuid, async_trait::async_trait},
+};
 
 use super::{
     entity::claims,
     model::{Claim, ClaimUpdate},
 };
 use crate::{
+    db::{Backend, Transaction},
     error::Fault,
     events::{EventKind, NewEvent},
     ids::ClaimId,
+    proof::Part,
 };
 
+/// This part's share of the proof.
+pub struct Proof;
+
+#[async_trait]
+impl Part for Proof {
+    fn checks(&self, _backend: Backend) -> Vec<(&'static str, String)> {
+        checks()
+    }
+
+    fn agreement(&self) -> Option<&'static str> {
+        Some("7 what an event says of a claim is what happened to it")
+    }
+
+    async fn events_agree(
+        &self,
+        snapshot: &Transaction,
+        events: &[NewEvent],
+        wrong: &mut Vec<String>,
+    ) -> Result<(), Fault> {
+        events_agree(snapshot, events, wrong).await
+    }
+}
+
 /// An invariant and the query for what breaks it: rows of `subject` (an id) and `detail` (a text).
-pub fn checks() -> Vec<(&'static str, String)> {
+fn checks() -> Vec<(&'static str, String)> {
     let checks = [
         (
             "3 a job has one live claim while it is claimed, and none otherwise",
@@ -111,11 +139,7 @@ pub fn checks() -> Vec<(&'static str, String)> {
 }
 
 /// Compares events of claims with themselves and with the rows that they are about.
-pub async fn events_agree(
-    db: &impl ConnectionTrait,
-    events: &[NewEvent],
-    wrong: &mut Vec<String>,
-) -> Result<(), Fault> {
+async fn events_agree(db: &impl ConnectionTrait, events: &[NewEvent], wrong: &mut Vec<String>) -> Result<(), Fault> {
     let mut told: Vec<(&NewEvent, ClaimUpdate)> = Vec::new();
     for event in events.iter().filter(|event| event.kind == EventKind::ClaimUpdated) {
         match serde_json::from_str(&event.payload) {

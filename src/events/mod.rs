@@ -12,6 +12,7 @@ mod log;
 mod marks;
 mod retention;
 pub mod seal;
+mod settings;
 mod source;
 mod time;
 pub mod verify;
@@ -23,6 +24,7 @@ pub use log::{
     Advance, EventLog, FIRST_KEPT, FORGET_STEP, FORGOTTEN_SO_FAR, LAST_OF_STEP, Listener, Page, ResumeError, record,
 };
 pub use retention::OldEvents;
+pub use settings::EventSettings;
 pub use source::LogSource;
 pub use time::DatabaseTime;
 

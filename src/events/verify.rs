@@ -11,7 +11,16 @@ use super::{
     Audience, EventKind, NewEvent,
     seal::{Hash, Sealing},
 };
-use crate::{db::Backend, error::Fault};
+use crate::{db::Backend, error::Fault, proof::Part};
+
+/// The log's share of the proof, but for its seals, which [`Walk`] computes anew.
+pub struct Proof;
+
+impl Part for Proof {
+    fn checks(&self, backend: Backend) -> Vec<(&'static str, String)> {
+        checks(backend)
+    }
+}
 
 /// What a seal is made of, by place.
 pub(super) const COLUMNS: &str = "position, event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, \
@@ -21,7 +30,7 @@ pub(super) const COLUMNS: &str = "position, event_id, kind, subject_id, subject_
 const PAGE: i64 = 1_000;
 
 /// An invariant and the query for what breaks it: rows of `subject` (an id) and `detail` (a text).
-pub fn checks(backend: Backend) -> Vec<(&'static str, String)> {
+fn checks(backend: Backend) -> Vec<(&'static str, String)> {
     let last = match backend {
         Backend::Sqlite => "COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)",
         Backend::Postgres => "last_position",

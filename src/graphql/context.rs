@@ -18,10 +18,11 @@ use std::{
 
 use async_graphql::{Context, QueryPathNode, QueryPathSegment, Result};
 
-use super::{budget::Budget, errors::ErrorCode, scalars::MoneyAmount};
+use super::{errors::ErrorCode, scalars::MoneyAmount};
 use crate::{
     auth::actor::{Actor, Denied},
     clock::{Clock, Timestamp},
+    limits::budgets::Budget,
     money::{Currency, Money},
 };
 

@@ -23,10 +23,13 @@
 //! What a subscription costs so is the price of one event. Example: `{ jobs(first: 50) { edges { node { client { name } } } } }`
 //! costs 1 + 50 × (3 + 1/25) = 153.
 
+use std::time::Duration;
+
 use async_graphql::{Pos, ServerError};
 use serde::Deserialize;
 
 use super::errors::ErrorCode;
+use crate::limits::budgets::{Budget, Refused};
 
 /// How many bytes of a document's text are free, and how many more cost a point: reading them takes as long as what else
 /// costs one.
@@ -94,4 +97,38 @@ pub(super) fn exceeded(code: ErrorCode, what: &str, limit: u64, actual: u64, fix
     extensions.set("limit", limit);
     extensions.set("actual", actual);
     error
+}
+
+/// Why an operation was not paid for: `RATE_LIMITED` with `retryAfterMs`, or `OPERATION_TOO_COMPLEX`.
+pub fn unpaid(refused: &Refused) -> ServerError {
+    let later = |message: String, millis: u64| {
+        let mut error = failure(ErrorCode::RateLimited, message, None);
+        error.extensions.get_or_insert_default().set("retryAfterMs", millis);
+        error
+    };
+    let millis = |retry_after: Duration| u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+    match *refused {
+        Refused::Spent { budget: Budget { cost, limit, remaining, .. }, retry_after } => {
+            let millis = millis(retry_after);
+            let message = format!(
+                "This operation may cost {cost} points and {remaining} of {limit} are left. Try again in {millis} ms."
+            );
+            later(message, millis)
+        }
+        Refused::AddressSpent { budget: Budget { cost, limit, remaining, .. }, retry_after } => {
+            let millis = millis(retry_after);
+            let message = format!(
+                "This operation may cost {cost} points, and of the {limit} that all who call from your address have \
+                 together {remaining} are left. Try again in {millis} ms."
+            );
+            later(message, millis)
+        }
+        Refused::TooExpensive { cost, limit } => {
+            let message = format!(
+                "This operation may cost {cost} points, more than your full budget of {limit}. Ask for smaller \
+                 pages, or sign in for a larger budget."
+            );
+            failure(ErrorCode::OperationTooComplex, message, None)
+        }
+    }
 }

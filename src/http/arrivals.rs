@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use super::client_address::Proxies;
 use crate::{
-    buckets::{Buckets, Short},
     lifecycle::Lifecycle,
+    limits::buckets::{Buckets, Short},
     network::{Level, Network},
 };
 

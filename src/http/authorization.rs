@@ -1,8 +1,8 @@
-//! What the value of an `Authorization` says, wherever it stands: in a request, in an upgrade, in `connection_init`.
+//! The meaning of an `Authorization` value, wherever it is sent: in a request, in an upgrade, in `connection_init`.
 //!
-//! Pure. The one reading for every transport. Nothing at all and nothing behind the scheme are the same as no header:
-//! clients send `authorization: token ? .. : ""` and `Bearer ${token ?? ""}` for somebody who is not signed in. All else
-//! is meant to be a credential, and one that is not ours is refused; it never stands for an anonymous viewer.
+//! Pure. One reading for every transport. No value and no token behind the scheme both mean no header: clients send
+//! `authorization: token ? .. : ""` and `Bearer ${token ?? ""}` when they are not signed in. Any other value is meant
+//! as a credential, and an invalid one is refused; it never counts as an anonymous viewer.
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 

@@ -1,13 +1,13 @@
 //! Who is calling: the address of the client, also behind proxies.
 //!
-//! The one home of this question. Budgets, sign-in attempts and seats all go by the address that [`Proxies::client`]
-//! gives the router. Behind a load balancer every connection comes from the balancer, and what it says about whom it
-//! works for stands in a header, which anybody else can write as well: so it counts only from an address that the
-//! operator has listed, and only the one header that the operator's proxies write. A proxy passes on what it does not
-//! know: were both headers read, a client could speak in the one that its proxy leaves alone.
+//! The one home of this question. Budgets, sign-in attempts and limits of sockets count by the address that
+//! [`Proxies::client`] gives the router. Behind a load balancer every connection comes from the balancer, which names
+//! the client in a header. Anybody can send that header, so it counts only from an address that the operator has
+//! listed, and only the one header that the operator's proxies write: a proxy passes on headers that it does not know,
+//! so if both were read, a client could use the other one.
 //!
-//! Each proxy appends the address that it was called from, so the list is true from the right up to the first address
-//! that is not one of ours: that is the client, and what stands before it is its own invention and never looked at.
+//! Each proxy appends the address that called it, so the list is true from the right up to the first address that is
+//! not a listed proxy. That is the client; what stands before it was sent by the client and is not read.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -170,6 +170,45 @@ fn from_the_right(text: &str, separator: char) -> impl Iterator<Item = &str> {
         rest = before;
         Some(part)
     })
+}
+
+/// Takes a request's headers from the bytes of a stranger.
+///
+/// # Panics
+///
+/// When a peer that is not listed is believed, or when the client depends on what it wrote itself before the proxy's part.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Some((choice, text)) = bytes.split_first() else { return };
+    let header = if choice & 1 == 0 { ProxyHeader::XForwardedFor } else { ProxyHeader::Forwarded };
+    let name = if choice & 1 == 0 { X_FORWARDED_FOR } else { FORWARDED };
+    let proxies = Proxies::new(&["10.0.0.0/8".to_owned(), "fd00::/8".to_owned()], header).expect("networks");
+    let [proxy, stranger] = [[10, 0, 0, 1], [203, 0, 113, 9]].map(IpAddr::from);
+    let lines = || text.split(|byte| *byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok());
+    let headers = |before: &str, after: &str| {
+        let mut headers = HeaderMap::new();
+        let all: Vec<_> = lines().collect();
+        for (at, line) in all.iter().enumerate() {
+            let before = if at == 0 { before } else { "" };
+            let after = if at + 1 == all.len() { after } else { "" };
+            let whole = [before.as_bytes(), line.as_bytes(), after.as_bytes()].concat();
+            headers.extend(HeaderValue::from_bytes(&whole).ok().map(|line| (name.clone(), line)));
+        }
+        headers
+    };
+
+    let sent = headers("", "");
+    let client = proxies.client(proxy, &sent);
+    assert_eq!(client, client.to_canonical());
+    assert_eq!(proxies.client(stranger, &sent), stranger, "a stranger is believed");
+    assert_eq!(proxies.called(stranger, &sent), (Vec::new(), false), "a stranger is believed");
+    drop(proxies.called(proxy, &sent));
+    if !proxies.trusts(client) {
+        assert_eq!(proxies.client(proxy, &headers("for=192.0.2.66,", "")), client, "what stands before counts");
+        assert_eq!(proxies.client(proxy, &headers("192.0.2.66,", "")), client, "what stands before counts");
+        let hop = if choice & 1 == 0 { ", 10.2.2.2" } else { ", for=10.2.2.2" };
+        assert_eq!(proxies.client(proxy, &headers("", hop)), client, "one more proxy of ours changes the client");
+    }
 }
 
 #[cfg(test)]

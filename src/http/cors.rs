@@ -1,15 +1,15 @@
 //! What pages of other origins may read and send (CORS, in the Fetch standard).
 //!
-//! Stands around every route and its refusals, so that a page can read why it was refused. A page that may call gets
-//! the headers that it asks for, whichever they are: libraries add their own (`apollographql-client-name`, `traceparent`,
-//! `sentry-trace`), and a list would only be short of the next. It gives nothing away: who calls is told by a token that
-//! a page must have, never by a cookie. A page that may not call gets no word of CORS, and its browser keeps the answer
-//! from it. Says with [`Target`] where each request was sent to.
+//! Surrounds every route and its refusals, so that a page can read why it was refused. A page that may call is allowed
+//! any header that it asks for: libraries add their own (`apollographql-client-name`, `traceparent`, `sentry-trace`),
+//! and a list would miss the next one. That is safe: callers authenticate by a token that a page must have, never by a
+//! cookie. A page that may not call gets no CORS headers, and its browser hides the answer. Records with [`Target`]
+//! where each request was sent to.
 //!
-//! Own code: `tower-http` answers every OPTIONS itself, also one that is no preflight, and tells pages that may not call
-//! the methods and headers of those that may.
+//! Own code: `tower-http` answers every OPTIONS itself, also one that is no preflight, and tells pages that may not
+//! call the methods and headers of those that may.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     extract::{ConnectInfo, Request, State},
@@ -19,9 +19,9 @@ use axum::{
 };
 
 use super::{
+    client_address::Proxies,
     header_values::members,
-    origins::{OverTls, Target},
-    router::Web,
+    origins::{Origins, OverTls, Target},
 };
 
 const METHODS: &str = "GET, HEAD, POST";
@@ -38,15 +38,20 @@ const PREFLIGHT_VARY: &str =
     "access-control-request-method, access-control-request-headers, access-control-request-private-network";
 
 /// Answers preflights, and tells browsers what a page may read.
-pub async fn cors(State(web): State<Web>, mut request: Request, next: Next) -> Response {
-    let target = target(&web, &request);
+pub async fn cors(
+    State(origins): State<Arc<Origins>>,
+    State(proxies): State<Arc<Proxies>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let target = target(&proxies, &request);
     let headers = request.headers();
     let origin = headers.get(header::ORIGIN).cloned();
     // `*` is the same for everybody; else the answer names the one origin that it is for.
-    let allowed = if web.origins.are_all() {
+    let allowed = if origins.are_all() {
         Some(HeaderValue::from_static("*"))
     } else {
-        origin.clone().filter(|_| web.origins.admit(headers, &target))
+        origin.clone().filter(|_| origins.admit(headers, &target))
     };
     let is_preflight = request.method() == Method::OPTIONS
         && origin.is_some()
@@ -59,7 +64,7 @@ pub async fn cors(State(web): State<Web>, mut request: Request, next: Next) -> R
         }
     };
     let headers = response.headers_mut();
-    if !web.origins.are_all() {
+    if !origins.are_all() {
         headers.append(header::VARY, HeaderValue::from_static("origin"));
     }
     if let Some(allowed) = allowed {
@@ -93,10 +98,10 @@ fn is_list_of_names(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|names| members(names).all(|name| name.parse::<HeaderName>().is_ok()))
 }
 
-fn target(web: &Web, request: &Request) -> Target {
+fn target(proxies: &Proxies, request: &Request) -> Target {
     let (headers, extensions) = (request.headers(), request.extensions());
     let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    let (forwarded, secured) = peer.map_or_else(Default::default, |peer| web.proxies.called(peer, headers));
+    let (forwarded, secured) = peer.map_or_else(Default::default, |peer| proxies.called(peer, headers));
     let secure = secured || extensions.get::<OverTls>().is_some();
     Target::new(request.uri(), headers, forwarded, secure)
 }

@@ -27,12 +27,14 @@ use super::{
     json::{Unreadable, marked_halves},
     negotiation::{MediaType, is_utf8},
 };
-use crate::graphql::{
-    budget::Budget,
-    classify::{code, is_request_error},
-    errors::ErrorCode,
-    language::SentVariables,
-    limits::failure,
+use crate::{
+    graphql::{
+        classify::{code, is_request_error},
+        errors::ErrorCode,
+        language::SentVariables,
+        limits::failure,
+    },
+    limits::budgets::Budget,
 };
 
 /// The largest body that is read, in bytes.

@@ -1,6 +1,6 @@
-//! What operators and their machines ask: is it alive, may it get traffic, how is it doing.
+//! Liveness, readiness and metrics, for operators and their machines.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -8,10 +8,11 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use tokio::{sync::Mutex, time::Instant};
 
-use super::router::Web;
+use crate::{db::Db, lifecycle::Lifecycle, migrations::Watch, realtime::Hub};
 
 /// How many committed events may wait for delivery before the node says it is not ready.
 const MAX_BEHIND: i64 = 10_000;
@@ -24,9 +25,27 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// the database is asked no more often than this.
 const FRESH: Duration = Duration::from_millis(50);
 
+/// What these questions are answered from. Clones share it.
+#[derive(Clone)]
+pub struct Probes {
+    db: Db,
+    hub: Hub,
+    lifecycle: Lifecycle,
+    metrics: Option<PrometheusHandle>,
+    schema: Arc<Watch>,
+    readiness: Arc<Readiness>,
+}
+
+impl Probes {
+    /// `metrics` is what `/metrics` prints.
+    pub fn new(db: Db, hub: Hub, lifecycle: Lifecycle, metrics: Option<PrometheusHandle>) -> Self {
+        Self { db, hub, lifecycle, metrics, schema: Arc::default(), readiness: Arc::default() }
+    }
+}
+
 /// What the database said last, and when. One looks at a time, the others wait for what it finds.
 #[derive(Debug, Default)]
-pub struct Readiness(Mutex<Option<(Instant, Found)>>);
+struct Readiness(Mutex<Option<(Instant, Found)>>);
 
 /// What the database says.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,18 +57,18 @@ struct Found {
 }
 
 impl Readiness {
-    async fn look(&self, web: &Web) -> Found {
+    async fn look(&self, probes: &Probes) -> Found {
         // Silence is no answer, and neither is a long wait for somebody else's.
         let looked = tokio::time::timeout(PATIENCE, async {
             let mut last = self.0.lock().await;
             if let Some((_, found)) = last.filter(|(at, _)| at.elapsed() < FRESH) {
                 return found;
             }
-            let database = web.db.ping().await.is_ok();
+            let database = probes.db.ping().await.is_ok();
             // One that does not answer is waited for once.
-            let schema = if database { web.schema.fits(&web.db).await.ok() } else { None };
-            let head = web.hub.log().head().await.ok().map(|head| head.position);
-            let found = Found { database, schema, head, writes: database && web.db.takes_writes().await };
+            let schema = if database { probes.schema.fits(&probes.db).await.ok() } else { None };
+            let head = probes.hub.log().head().await.ok().map(|head| head.position);
+            let found = Found { database, schema, head, writes: database && probes.db.takes_writes().await };
             *last = Some((Instant::now(), found));
             found
         });
@@ -64,11 +83,11 @@ pub async fn live() -> Response {
 
 /// Traffic may come: the database answers, takes writes and is still this version's, delivery keeps up and is not late
 /// ([`Lag`](crate::realtime::Lag)), and the process is not about to end.
-pub async fn ready(State(web): State<Web>) -> Response {
-    let Found { database, schema, head, writes } = web.readiness.look(&web).await;
-    let behind = head.map(|head| (head - web.hub.head()).max(0));
-    let stopping = web.lifecycle.is_announced();
-    let lag = web.hub.lag();
+pub async fn ready(State(probes): State<Probes>) -> Response {
+    let Found { database, schema, head, writes } = probes.readiness.look(&probes).await;
+    let behind = head.map(|head| (head - probes.hub.head()).max(0));
+    let stopping = probes.lifecycle.is_announced();
+    let lag = probes.hub.lag();
     let keeps_up = behind.is_some_and(|behind| behind <= MAX_BEHIND) && !lag.is_late();
     let ready = database && writes && schema == Some(true) && keeps_up && !stopping;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -79,17 +98,17 @@ pub async fn ready(State(web): State<Web>) -> Response {
         "delivery": if lag.is_late() { "late" } else { "ok" },
         "eventsBehind": behind,
         // No reason to be sent no traffic: without it events come by the poll.
-        "bus": if web.hub.hears_other_nodes() { "ok" } else { "away" },
+        "bus": if probes.hub.hears_other_nodes() { "ok" } else { "away" },
         "stopping": stopping,
     });
     (status, Json(body)).into_response()
 }
 
 /// Counters, gauges and histograms in Prometheus' text format.
-pub async fn metrics(State(web): State<Web>) -> Response {
-    web.db.report_pools();
+pub async fn metrics(State(probes): State<Probes>) -> Response {
+    probes.db.report_pools();
     // Those of the process are taken now.
     metrics_process::Collector::default().collect();
-    let text = web.metrics.map(|metrics| metrics.render()).unwrap_or_default();
+    let text = probes.metrics.map(|metrics| metrics.render()).unwrap_or_default();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -1,10 +1,10 @@
-//! JSON that a client may send and that no text can hold.
+//! JSON that a client may send and that no Unicode text can hold.
 //!
 //! JavaScript's strings may end in the middle of a character: `"😀".slice(0, 1)` is half a surrogate pair, which
-//! `JSON.stringify` writes as `"\ud83d"`. That is well-formed JSON, but no Unicode, and `serde_json` refuses all that it
-//! stands in; so it does with numbers out of range and with deep nesting. Owns the words for that, with the name of the
-//! variable at fault, so that it costs its own operation and nothing else. Called by [`super::graphql`] for requests and by
-//! the sockets' protocol for messages, where parsing failed.
+//! `JSON.stringify` writes as `"\ud83d"`. That is well-formed JSON, but not Unicode, and `serde_json` refuses the whole
+//! document; the same holds for numbers out of range and for deep nesting. Owns the messages for that, with the name of
+//! the variable at fault, so that only its own operation fails. Called by [`super::graphql`] for requests and by the
+//! sockets' protocol for messages, where parsing failed.
 
 use async_graphql::ServerError;
 use serde_json::{Error, Value};

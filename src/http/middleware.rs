@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,8 +18,10 @@ use tracing::Instrument as _;
 
 use super::{
     access::{self, Access},
+    arrivals::Arrivals,
     bad_heads::{self, MAX_HEAD},
-    router::Web,
+    client_address::Proxies,
+    operations::Operations,
 };
 use crate::graphql::errors::ErrorCode;
 
@@ -35,19 +38,25 @@ pub fn request_id(parts: &Parts) -> String {
 }
 
 /// Gives the request an id, the response its headers, and the log a line.
-pub async fn around(State(web): State<Web>, mut request: Request, next: Next) -> Response {
+pub async fn around(
+    State(operations): State<Operations>,
+    State(proxies): State<Arc<Proxies>>,
+    State(arrivals): State<Arrivals>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let began = tokio::time::Instant::now();
     let given = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok());
     let sane = |id: &&str| {
         (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
-    let id = given.filter(sane).map_or_else(|| web.operations.request_id(), ToOwned::to_owned);
+    let id = given.filter(sane).map_or_else(|| operations.request_id(), ToOwned::to_owned);
     request.extensions_mut().insert(RequestId(id.clone()));
     let (method, path) = (request.method().clone(), shown(request.uri().path()));
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
-    let address = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| web.proxies.client(peer, request.headers()));
+    let address = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| proxies.client(peer, request.headers()));
     let span = access::span(&id);
-    let mut response = match web.arrivals.request(address) {
+    let mut response = match arrivals.request(address) {
         Err(retry_after) => too_fast(retry_after),
         Ok(()) if head_size(&request) > MAX_HEAD => too_large(),
         Ok(()) => next.run(request).instrument(span.clone()).await,

@@ -1,6 +1,6 @@
 //! The server's face: routes, transports, and what stands around every request.
 //!
-//! The only layer that knows axum. [`router`] puts the routes together; [`server`] accepts connections, as many as
+//! The only layer that knows axum. [`router`] puts the routes together over what handlers share ([`HttpState`]); [`server`] accepts connections, as many as
 //! [`connections`] allows, over [`tls`] if there is a certificate; [`client_address`] says whose they are behind a proxy; [`operations`] is the one path from a
 //! document to its answer, whatever transport it came by, and [`sharing`] says which subscriptions get the same one.
 //! [`origins`] says which web pages may call, and [`cors`] tells their browsers. [`pages`] and [`assets`] are what a
@@ -27,7 +27,11 @@ pub mod pages;
 pub mod router;
 mod schema_files;
 pub mod server;
+pub mod settings;
 mod sharing;
+mod state;
 pub mod streams;
 pub mod tls;
 pub mod websocket;
+
+pub use state::{GraphqlState, HttpState};

@@ -1,6 +1,6 @@
 //! Runs operations, whatever transport they came by.
 //!
-//! The one path from a document to its answer: read and weigh it (`graphql::language`), charge the caller (`graphql::budget`),
+//! The one path from a document to its answer: read and weigh it (`graphql::language`), charge the caller (`limits::budgets`),
 //! give it a scope and loaders, execute it within the time limit with panics caught, and give every error its code.
 //! Called by the HTTP handler, by the streams that it opens and, through [`SocketBackend`], by the sockets.
 
@@ -44,16 +44,16 @@ use crate::{
     error::Fault,
     events::{Mark, Point},
     graphql::{
-        budget::{self, Budget, Budgets, Caller, Payer},
         classify::{classify, is_request_error},
         context::Scope,
         errors::ErrorCode,
         language::{Documents, Prepared, SentVariables},
-        limits::{Limits, failure, reading_cost},
+        limits::{Limits, failure, reading_cost, unpaid},
         loader::Batches,
         returned::charge,
     },
     ids::{Ids, RequestId, UserId},
+    limits::budgets::{self, Budget, Budgets, Caller, Payer},
     realtime::{Feed, Outlet},
     schema::{
         SINGLE_MUTATIONS, Schema, Services,
@@ -127,9 +127,9 @@ fn payer(origin: &Origin, root_fields: &[String]) -> Payer {
     }
 }
 
-fn refuse(refused: &budget::Refused) -> Admitted {
+fn refuse(refused: &budgets::Refused) -> Admitted {
     metrics::counter!("lancewire_operations_rejected_total", "reason" => "budget").increment(1);
-    Admitted::Refused(Box::new(Response::from_errors(vec![refused.error()])), refused.budget())
+    Admitted::Refused(Box::new(Response::from_errors(vec![unpaid(refused)])), refused.budget())
 }
 
 /// A document and its variables.
@@ -246,7 +246,7 @@ impl Operations {
         };
         if let Err(refused) = refused {
             metrics::counter!("lancewire_operations_rejected_total", "reason" => "budget").increment(1);
-            let (response, user) = (Response::from_errors(vec![refused.error()]), known.ok().flatten());
+            let (response, user) = (Response::from_errors(vec![unpaid(&refused)]), known.ok().flatten());
             return Err(Box::new(Stopped::Refused(response, refused.budget(), user)));
         }
         known.map(drop).map_err(|error| Box::new(Stopped::Unauthenticated(error)))

@@ -1,15 +1,15 @@
 //! Which web pages may call: the origins that the operator lists, and the server's own pages.
 //!
 //! The one home of this question: [`cors`](super::cors) asks it for HTTP, [`Sockets`](super::websocket::Sockets) for an
-//! upgrade. A browser sends one `Origin`; who is no browser sends none and is let in.
+//! upgrade. A browser sends one `Origin`; a client that is no browser sends none and is accepted.
 //!
 //! **The server's own pages** (GraphiQL, in production) are those whose origin names the host that the request was sent
-//! to, whatever is listed. The host is that of `Host`, or what a trusted proxy says it was. Only a browser is meant by
-//! this check, and no page can choose these headers: not for an upgrade, and for HTTP not without a preflight.
+//! to, whatever is listed. The host is that of `Host`, or what a trusted proxy says it was. The check is about browsers
+//! only, and no page can choose these headers: not for an upgrade, and for HTTP not without a preflight.
 //!
-//! A page can still reach a server under a name of its own whose address it changes after it was loaded (DNS rebinding):
-//! then its origin and `Host` agree. It gains no more than the network's reach of its visitor, since nothing here goes by
-//! cookies; where that reach is what protects a server, `http.own_hosts` names the hosts that count.
+//! A page can still reach a server under a name of its own whose address it changes after it was loaded (DNS
+//! rebinding): then its origin and `Host` agree. It gains only the network access of its visitor, since nothing here
+//! depends on cookies; where that access is what protects a server, `http.own_hosts` names the hosts that count.
 
 use axum::http::{HeaderMap, HeaderValue, Uri, header, uri::Authority};
 use url::Url;

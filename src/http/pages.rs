@@ -6,7 +6,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 use axum::{
@@ -18,7 +18,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{assets, middleware, router::Web};
+use super::{assets, middleware};
 use crate::{auth::actor::Roles, demo, graphql::errors::ErrorCode};
 
 const HOME: &str = include_str!("pages/home.html");
@@ -59,9 +59,8 @@ pub struct Site {
 }
 
 /// What this is and where to go.
-pub async fn home(State(web): State<Web>, headers: HeaderMap) -> Response {
-    let site = &web.site;
-    let base = Address::of(&headers, site).base();
+pub async fn home(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
+    let base = Address::of(&headers, &site).base();
     let playground = match (site.playground, assets::playground()) {
         (true, Some(_)) => "GraphiQL with a job&rsquo;s whole life in eight tabs, and events as they arrive",
         (true, None) => "not built into this server; the page says how to get it",

@@ -1,11 +1,7 @@
 //! The routes, and the handler of `/graphql`: queries and mutations over HTTP, the playground for browsers, streams for
 //! subscriptions, and the upgrade to a socket.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::net::{IpAddr, SocketAddr};
 
 use async_graphql::parser::types::OperationType;
 use axum::{
@@ -17,87 +13,41 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, get},
 };
-use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
+    GraphqlState, HttpState,
     access::Access,
-    arrivals::Arrivals,
     assets,
     authorization::Authorization,
-    client_address::Proxies,
     cors::cors,
     graphql::{
         ALLOWED, Refusal, check_transport, discard, discard_little, parse_get, parse_post, read_body, respond,
         tell_budget,
     },
-    health::{self, Readiness},
-    middleware,
+    health, middleware,
     negotiation::{MediaType, negotiate},
-    operations::{Admitted, Document, Operations, Stopped},
-    origins::Origins,
-    pages::{self, Site},
-    schema_files,
+    operations::{Admitted, Document, Stopped},
+    pages, schema_files,
     streams::{self, Opening, Transport},
-    websocket::Sockets,
 };
 use crate::{
     auth::{
         actor::Origin,
         sessions::{Sessions, Unauthenticated},
     },
-    db::Db,
     graphql::{classify::classify, errors::ErrorCode, limits::failure},
-    lifecycle::Lifecycle,
-    migrations::Watch,
-    realtime::Hub,
 };
 
-/// What handlers share. Clones share everything.
-#[derive(Clone)]
-pub struct Web {
-    /// Runs operations.
-    pub operations: Operations,
-    /// The open sockets.
-    pub sockets: Sockets<Operations>,
-    /// For the public keys.
-    pub sessions: Sessions,
-    /// For readiness.
-    pub db: Db,
-    /// For readiness.
-    pub schema: Arc<Watch>,
-    /// For readiness.
-    pub hub: Hub,
-    /// For readiness.
-    pub readiness: Arc<Readiness>,
-    /// For readiness.
-    pub lifecycle: Lifecycle,
-    /// What `/metrics` prints.
-    pub metrics: Option<PrometheusHandle>,
-    /// The pages that may call.
-    pub origins: Arc<Origins>,
-    /// The largest body.
-    pub max_body_bytes: usize,
-    /// How long a body may take to arrive.
-    pub body_timeout: Duration,
-    /// Who may say for whom they call.
-    pub proxies: Arc<Proxies>,
-    /// How fast an address may come.
-    pub arrivals: Arrivals,
-    /// What the pages say of this server.
-    pub site: Arc<Site>,
-    /// Whether those who run the service have a listener of their own, which alone answers `/metrics` then.
-    pub has_operators: bool,
-}
-
-/// Everything the server answers.
-pub fn router(web: Web) -> Router {
-    let assets = if web.site.playground {
+/// Everything the server answers. With `has_operators`, those who run the service have a listener of their own, which alone
+/// answers `/metrics`.
+pub fn router(state: HttpState, has_operators: bool) -> Router {
+    let assets = if state.site.playground {
         Router::new().route("/assets/graphiql/{name}", get(assets::file))
     } else {
         Router::new()
     };
-    let figures = if web.has_operators { Router::new() } else { Router::new().route("/metrics", get(health::metrics)) };
+    let figures = if has_operators { Router::new() } else { Router::new().route("/metrics", get(health::metrics)) };
     Router::new()
         .merge(assets)
         .merge(figures)
@@ -111,13 +61,13 @@ pub fn router(web: Web) -> Router {
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)
         .layer(CatchPanicLayer::custom(middleware::panicked))
-        .layer(from_fn_with_state(web.clone(), cors))
-        .layer(from_fn_with_state(web.clone(), middleware::around))
-        .with_state(web)
+        .layer(from_fn_with_state(state.clone(), cors))
+        .layer(from_fn_with_state(state.clone(), middleware::around))
+        .with_state(state)
 }
 
 /// What the listener of those who run the service answers.
-pub fn operators(web: Web) -> Router {
+pub fn operators(state: HttpState) -> Router {
     Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
@@ -125,16 +75,20 @@ pub fn operators(web: Web) -> Router {
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)
         .layer(CatchPanicLayer::custom(middleware::panicked))
-        .layer(from_fn_with_state(web.clone(), middleware::around))
-        .with_state(web)
+        .layer(from_fn_with_state(state.clone(), middleware::around))
+        .with_state(state)
 }
 
 /// `/graphql` in all its forms.
-async fn endpoint(State(web): State<Web>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
+async fn endpoint(
+    State(state): State<GraphqlState>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
     let (mut parts, body) = request.into_parts();
-    let client = web.proxies.client(peer.ip(), &parts.headers);
+    let client = state.proxies.client(peer.ip(), &parts.headers);
     if wants_socket(&parts.headers) {
-        return web.sockets.upgrade(&mut parts, client);
+        return state.sockets.upgrade(&mut parts, client);
     }
     if parts.method == Method::OPTIONS {
         return (StatusCode::NO_CONTENT, [(header::ALLOW, ALLOWED)]).into_response();
@@ -152,12 +106,12 @@ async fn endpoint(State(web): State<Web>, ConnectInfo(peer): ConnectInfo<SocketA
         return Refusal::NotAcceptable.respond(MediaType::Json);
     };
     if media == MediaType::Html {
-        let mut page = pages::playground(&web.site, &parts.headers);
+        let mut page = pages::playground(&state.site, &parts.headers);
         page.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
         return page;
     }
     let request_id = middleware::request_id(&parts);
-    answer(&web, client, (&parts.method, &parts.uri, &parts.headers), body, (media, many), &request_id)
+    answer(&state, client, (&parts.method, &parts.uri, &parts.headers), body, (media, many), &request_id)
         .await
         .unwrap_or_else(|refusal| match Transport::of(media) {
             // About the document, so that it is written as its client reads all that is about documents.
@@ -170,7 +124,7 @@ async fn endpoint(State(web): State<Web>, ConnectInfo(peer): ConnectInfo<SocketA
 
 #[expect(clippy::too_many_lines, reason = "one request from its head to its answer")]
 async fn answer(
-    web: &Web,
+    state: &GraphqlState,
     client: IpAddr,
     (method, uri, headers): (&Method, &Uri, &HeaderMap),
     body: Body,
@@ -180,7 +134,7 @@ async fn answer(
     let authorization = Authorization::of_request(headers);
     let once = Transport::of(media);
     // Before a body is read: who cannot pay for anything must not have us read it.
-    if let Err(stopped) = web.operations.look(authorization, client) {
+    if let Err(stopped) = state.operations.look(authorization, client) {
         discard_little(headers, body).await;
         let (mut refused, budget, once, user) = match *stopped {
             Stopped::Unauthenticated(error) => (unauthenticated(&error), None, None, None),
@@ -202,8 +156,8 @@ async fn answer(
     let incoming = match *method {
         Method::GET | Method::HEAD => parse_get(uri.query())?,
         Method::POST => {
-            let body = read_body(headers, body, web.max_body_bytes);
-            let Ok(body) = tokio::time::timeout(web.body_timeout, body).await else {
+            let body = read_body(headers, body, state.max_body_bytes);
+            let Ok(body) = tokio::time::timeout(state.body_timeout, body).await else {
                 return Ok(middleware::too_slow());
             };
             parse_post(headers, &body?)?
@@ -216,8 +170,8 @@ async fn answer(
     // A stream without a body would only cost.
     let many = many.filter(|_| *method != Method::HEAD).and_then(Transport::of);
     let authenticated = match many {
-        Some(_) => web.operations.authenticate_and_watch(authorization).await,
-        None => web.operations.authenticate(authorization).await.map(|actor| (actor, None)),
+        Some(_) => state.operations.authenticate_and_watch(authorization).await,
+        None => state.operations.authenticate(authorization).await.map(|actor| (actor, None)),
     };
     let (actor, watch) = match authenticated {
         Ok(known) => known,
@@ -242,7 +196,7 @@ async fn answer(
         }
         _ => check_transport(method, kind),
     };
-    let (mut response, budget) = match (web.operations.admit(origin, document, may_run)?, many) {
+    let (mut response, budget) = match (state.operations.admit(origin, document, may_run)?, many) {
         (Admitted::Ready(ready), Some(transport)) if ready.kind == OperationType::Subscription => {
             let budget = ready.budget;
             access.admitted(&ready);
@@ -250,13 +204,13 @@ async fn answer(
             let resume = resume.map(|cursor| String::from_utf8_lossy(cursor.as_bytes()).trim().into());
             let request_id = request_id.to_owned();
             let opening = Opening { transport, media, ready, origin, watch, resume, request_id };
-            let response = streams::open(web, opening).await;
+            let response = streams::open(state, opening).await;
             access.opened(response.status());
             (response, Some(budget))
         }
         (Admitted::Ready(ready), _) => {
             access.admitted(&ready);
-            let (outcome, budget) = web.operations.run(ready, request_id).await;
+            let (outcome, budget) = state.operations.run(ready, request_id).await;
             access.answered(&outcome, budget.cost);
             let response = match once {
                 Some(transport) => streams::once(outcome, transport),
@@ -294,6 +248,6 @@ fn wants_socket(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-async fn jwks(State(web): State<Web>) -> Response {
-    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(web.sessions.jwks())).into_response()
+async fn jwks(State(sessions): State<Sessions>) -> Response {
+    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(sessions.jwks())).into_response()
 }

@@ -1,7 +1,7 @@
-//! The schema as files: for code generators, and for caches that must know which types stand behind which.
+//! The schema as files: for code generators, and for caches that must know the possible types.
 //!
-//! Owns `/schema.graphql` and what lies under `/schema/`. The content is made from the code once and named by its hash, so
-//! a client that has it already is told so in 304.
+//! Owns `/schema.graphql` and the paths below `/schema/`. The content is made from the code once and named by its hash;
+//! a client that has it is answered with 304.
 
 use std::sync::LazyLock;
 

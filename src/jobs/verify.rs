@@ -4,20 +4,48 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, prelude::Uuid};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
+    prelude::{Uuid, async_trait::async_trait},
+};
 
 use super::{
     entity::jobs,
     model::{Job, JobSnapshot, JobUpdate},
 };
 use crate::{
+    db::{Backend, Transaction},
     error::Fault,
     events::{EventKind, NewEvent},
     ids::JobId,
+    proof::Part,
 };
 
+/// This part's share of the proof.
+pub struct Proof;
+
+#[async_trait]
+impl Part for Proof {
+    fn checks(&self, _backend: Backend) -> Vec<(&'static str, String)> {
+        checks()
+    }
+
+    fn agreement(&self) -> Option<&'static str> {
+        Some("7 what an event says of a job is what happened to it")
+    }
+
+    async fn events_agree(
+        &self,
+        snapshot: &Transaction,
+        events: &[NewEvent],
+        wrong: &mut Vec<String>,
+    ) -> Result<(), Fault> {
+        events_agree(snapshot, events, wrong).await
+    }
+}
+
 /// An invariant and the query for what breaks it: rows of `subject` (an id) and `detail` (a text).
-pub fn checks() -> Vec<(&'static str, String)> {
+fn checks() -> Vec<(&'static str, String)> {
     let checks = [
         (
             "2 what a wallet shows in escrow is what is held for its owner's jobs",
@@ -74,11 +102,7 @@ pub fn checks() -> Vec<(&'static str, String)> {
 }
 
 /// Compares events of jobs with themselves and with the rows that they are about.
-pub async fn events_agree(
-    db: &impl ConnectionTrait,
-    events: &[NewEvent],
-    wrong: &mut Vec<String>,
-) -> Result<(), Fault> {
+async fn events_agree(db: &impl ConnectionTrait, events: &[NewEvent], wrong: &mut Vec<String>) -> Result<(), Fault> {
     let mut told: Vec<(&NewEvent, JobSnapshot, bool)> = Vec::new();
     for event in events {
         let read = match event.kind {

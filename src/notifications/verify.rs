@@ -4,20 +4,48 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, prelude::Uuid};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
+    prelude::{Uuid, async_trait::async_trait},
+};
 
 use super::{
     entity::{Column, Entity},
     model::Notification,
 };
 use crate::{
+    db::{Backend, Transaction},
     error::Fault,
     events::{EventKind, NewEvent},
     ids::NotificationId,
+    proof::Part,
 };
 
+/// This part's share of the proof.
+pub struct Proof;
+
+#[async_trait]
+impl Part for Proof {
+    fn checks(&self, _backend: Backend) -> Vec<(&'static str, String)> {
+        checks()
+    }
+
+    fn agreement(&self) -> Option<&'static str> {
+        Some("7 what an event says of an inbox is what came into it")
+    }
+
+    async fn events_agree(
+        &self,
+        snapshot: &Transaction,
+        events: &[NewEvent],
+        wrong: &mut Vec<String>,
+    ) -> Result<(), Fault> {
+        events_agree(snapshot, events, wrong).await
+    }
+}
+
 /// An invariant and the query for what breaks it: rows of `subject` (an id) and `detail` (a text).
-pub fn checks() -> Vec<(&'static str, String)> {
+fn checks() -> Vec<(&'static str, String)> {
     vec![(
         // As long as nothing is forgotten; later there are entries whose event is gone.
         "7 each entry of an inbox has its event",
@@ -30,11 +58,7 @@ pub fn checks() -> Vec<(&'static str, String)> {
 }
 
 /// Compares events of inboxes with themselves and with the entries that they are about.
-pub async fn events_agree(
-    db: &impl ConnectionTrait,
-    events: &[NewEvent],
-    wrong: &mut Vec<String>,
-) -> Result<(), Fault> {
+async fn events_agree(db: &impl ConnectionTrait, events: &[NewEvent], wrong: &mut Vec<String>) -> Result<(), Fault> {
     let mut told: Vec<(&NewEvent, Notification)> = Vec::new();
     for event in events.iter().filter(|event| event.kind == EventKind::NotificationReceived) {
         match serde_json::from_str(&event.payload) {

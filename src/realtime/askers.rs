@@ -1,13 +1,14 @@
-//! What each caller has asked of delivery: how many different things, and what is kept in memory for that.
+//! How much each caller subscribes to: the number of different selections and filters, and the memory kept for them.
 //!
 //! Owns the limits of [`AskingSettings`]. A caller is a user and an address, and both are counted; addresses by their
-//! networks ([`network`]). Two subscriptions of one caller to the same selection are one *group* to it, and
-//! with the same arguments one *filter*: those cost an execution, or a look at each event, however many subscribe. What
-//! is kept is weighed when it is made and counted for who made it necessary, for as long as that subscription lasts.
+//! networks ([`network`]). Two subscriptions of one caller to the same selection count as one *group*, and with the
+//! same arguments as one *filter*: a group costs an execution and a filter a comparison for each event, however many
+//! subscribe. Memory is weighed when it is allocated and counted for the caller that caused it, until that subscription
+//! ends.
 //!
-//! Invariants: what is noted by [`Askers::note`] is taken back by [`Askers::forget`] with the same numbers, so a caller
-//! without a subscription takes no memory; nothing is noted that [`Askers::admit`] has not let pass under the same lock.
-//! Called by the hub, under its lock.
+//! Invariants: what [`Askers::note`] adds, [`Askers::forget`] subtracts with the same numbers, so a caller without a
+//! subscription takes no memory; nothing is noted that [`Askers::admit`] has not accepted under the same lock. Called
+//! by the hub, under its lock.
 
 use std::{
     collections::{HashMap, hash_map::Entry},

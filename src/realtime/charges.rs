@@ -1,20 +1,21 @@
 //! What subscriptions cost beyond their price, and who pays it.
 //!
-//! A subscription is paid for once when it begins; what it makes necessary afterwards is charged here, in millionths of a
+//! A subscription pays its price when it starts. The work that it causes afterwards is charged here, in millionths of a
 //! point:
 //!
-//! - **Replay.** A [`Feed`](super::Feed) pays for the events that it reads and for those that it has executed for itself.
-//!   The first page is part of the price, and what others have executed already costs nothing.
-//! - **Live.** Each event that a group executes costs what [`Execution::cost`](super::Execution::cost) says, shared by all
-//!   members who get it. A section notes what each of its members owes, which is one addition a section and an event; when
-//!   that has come to a whole point, all its members are charged. So a member of a popular group pays nearly nothing, and one who is alone pays all of it.
-//! - **Own results** are charged to the viewer for whom they are made, by the lanes.
+//! - **Replay.** A [`Feed`](super::Feed) pays for the events that it reads and for those that are executed for it
+//!   alone. The first page is part of the price, and results that exist already are free.
+//! - **Live.** Each event that a group executes costs what [`Execution::cost`](super::Execution::cost) says, divided by
+//!   all members who get it. A section notes what each of its members owes, which is one addition for each section and
+//!   event; when that reaches a whole point, all its members are charged. So a member of a popular group pays nearly
+//!   nothing, and a single member pays all of it.
+//! - **Own results** are charged to the viewer for whom they are executed, by the lanes.
 //!
-//! **Invariant: nothing is lost by it.** Who has nothing left gets nothing made until there is something again: a live
-//! member is let go, a feed waits, and both go on from their position. A feed that would wait for longer than [`PATIENCE`]
-//! ends, and its client is told to come back after the last cursor.
+//! **Invariant: no event is lost by it.** Nothing is executed for a subscriber without points: a live member leaves its
+//! group, a feed waits, and both continue from their position once there are points. A feed that would wait for longer
+//! than [`PATIENCE`] ends, and its client is told to resume after the last cursor.
 //!
-//! Pure but for [`Payment`], which the composition root gives: delivery knows no budgets.
+//! Pure but for [`Payment`], which the composition root provides: delivery knows no budgets.
 
 use std::{fmt, time::Duration};
 

@@ -1,15 +1,15 @@
-//! One event on its way, shared by all who hear of it.
+//! One event while it is delivered, shared by all who receive it.
 //!
-//! Besides the event itself it carries what was made of it: the payload, parsed once, and the *encodings*: for each
-//! selection the response in JSON, executed and written out once for all who get the same, whatever they filter by. They
-//! need no owner and no clean-up: they live as long as the event is of interest.
+//! Besides the event itself it holds what was made of it: the payload, parsed once, and the *encodings*: for each
+//! selection the response in JSON, executed and encoded once for all who get the same, whatever they filter by. They
+//! need no owner and no clean-up: they are freed with the delivery.
 //!
-//! Everything that a delivery keeps in memory is weighed when it is made ([`Delivery::size`] and what is counted by
-//! [`Delivery::count_in`]), so that the ring takes what it says it takes.
+//! Everything that a delivery keeps in memory is weighed when it is made ([`Delivery::size`] and what
+//! [`Delivery::count_in`] adds), so that the ring stays within its size.
 //!
-//! Only an execution in which no resolver asked for the viewer is shared. Asking marks it as the viewer's own
-//! ([`Scope`](crate::graphql::context::Scope)); then the encoding says so, and each viewer gets an execution of theirs.
-//! Fail closed: a new resolver that looks at the viewer cannot leak, it can only be slower.
+//! An execution is shared only if no resolver asked for the viewer. Asking marks it as private to the viewer
+//! ([`Scope`](crate::graphql::context::Scope)); the encoding records that, and each viewer gets an execution of their
+//! own. This fails closed: a new resolver that looks at the viewer cannot leak, it can only be slower.
 
 use std::{
     any::Any,
@@ -36,7 +36,7 @@ use crate::{
 /// Names a selection: an operation without the arguments of its root field. Equal keys mean equal answers to an event,
 /// but for the viewer.
 ///
-/// A SHA-256 digest, since whoever finds two texts with one key could read the answer to another's document.
+/// A SHA-256 digest: a caller who found two texts with one key could read the answer to another's document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SelectionKey([u8; 32]);
 
@@ -81,7 +81,7 @@ pub(super) enum Encoding {
     Own,
 }
 
-/// Encodings that one event keeps; whoever comes with yet another selection makes their own.
+/// Encodings that one event keeps; further selections are executed without being kept.
 const MAX_ENCODINGS: usize = 64;
 /// What stands before the contents of an `Arc`: two counts.
 const ARC: usize = 2 * size_of::<usize>();
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_goes_away_while_making_it_leaves_it_to_the_next() {
+    async fn a_maker_that_is_cancelled_leaves_it_to_the_next() {
         let delivery = delivery();
         let key = SharingKey::new("a").selection();
         {

@@ -1,23 +1,23 @@
-//! All who subscribe to the same selection, and what is done once for all of them.
+//! All subscriptions with the same selection, and what is done once for all of them.
 //!
-//! A *selection* is an operation without the arguments of its root field: what is executed and encoded. Who asks for it
-//! with the same arguments is a [`section`](super::section) of the group. A group is made by its first subscription and
-//! ends with its last. The hub matches each event with the sections and puts it, with those that want it, in the group's
-//! backlog; a task takes events out, in order, as many as wait at a time: it executes each once for everybody who hears it
-//! as everybody does, and offers every member's outlet all that came for it in one go. So results are gathered exactly
-//! when there is much to do: a group that is behind writes fewer and larger pieces. The task exists while there is a
-//! backlog: a quiet group costs no task, no timer and no query.
+//! A *selection* is an operation without the arguments of its root field: what is executed and encoded. Subscriptions
+//! with the same arguments are a [`section`](super::section) of the group. A group starts with its first subscription
+//! and ends with its last. The hub matches each event with the sections and appends it, with the sections that want it,
+//! to the group's backlog. A task takes events out in order, as many as are there: it executes each once for all
+//! members who may see the same of it, and offers every member's outlet all its results at once. So a group that is
+//! behind writes fewer and larger pieces. The task exists while there is a backlog: a quiet group costs no task, no
+//! timer and no query.
 //!
-//! **Own results.** Who hears an event in a way of their own waits aside for that result, which is made in a lane of their
-//! own ([`lanes`](super::lanes)); nobody else waits for it.
+//! **Own results.** A member that sees an event in its own way is put aside until that result is there, which is made
+//! in a lane of its own ([`lanes`](super::lanes)); the other members do not wait for it.
 //!
-//! **Positions.** Members get events in the order of positions, each once: a member knows the last position it was given,
-//! and one that joins while a backlog is being worked off skips what it has caught up with itself. The group's *mark* is
-//! the position up to which everything has been offered to all who are not aside.
+//! **Positions.** Members get events in the order of positions, each once: a member knows the last position that it was
+//! given, and one that joins while a backlog is processed skips what it has caught up with itself. The group's *mark*
+//! is the position up to which everything has been offered to all who are not aside.
 //!
-//! **Who hears what** is decided for each event and member, by the event's own audience and the member's rights. An
-//! execution is shared only if no resolver asked for the viewer, and it is made as an anonymous viewer, so that a resolver
-//! that marks itself too late cannot show what is somebody's own.
+//! **Audience.** What a member may see is decided for each event and member, by the event's audience and the member's
+//! rights. An execution is shared only if no resolver asked for the viewer. It runs as an anonymous viewer, so that a
+//! resolver that marks itself private too late cannot leak private data.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -48,7 +48,7 @@ const CHUNK: usize = 64;
 /// Sections that may be noted in one backlog, each for each event that it wants.
 const MOST_NOTED: usize = 1 << 20;
 
-/// Executes a selection on one event. Given by whoever knows the schema.
+/// Executes a selection on one event. Implemented by the layer that knows the schema.
 pub trait Execution: Send + Sync + 'static {
     /// The response as `viewer` hears the event; as an anonymous viewer without one.
     fn execute<'a>(
@@ -285,7 +285,7 @@ impl Group {
     fn next_work(&self) -> Work {
         let mut backlog = self.backlog();
         if backlog.overflown {
-            // Whoever joins from here on has caught up with more than was thrown away.
+            // A member that joins from here on has caught up with more than was thrown away.
             backlog.overflown = false;
             return Work::LetGo(backlog.done);
         }

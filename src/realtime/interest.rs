@@ -1,8 +1,8 @@
 //! What a subscription asks for, in terms that delivery can index.
 //!
-//! A domain describes an interest by the *terms* of which an event must carry one (a job, a client, a skill) and by a
+//! A domain describes an interest by *terms*, of which an event must carry one (a job, a client, a skill), and by a
 //! predicate for the rest. Terms are opaque here. [`Index`] finds the sections that may want an event by its terms, so
-//! that ten thousand filters on skills are not ten thousand predicates an event.
+//! that ten thousand filters on skills do not cost ten thousand predicates for each event.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -1,9 +1,9 @@
-//! How late delivery is: the age that the oldest committed event which was not delivered can have.
+//! How late delivery is: the highest possible age of the oldest committed event that was not delivered.
 //!
-//! The [`tail`](super::tail) says here when it has come up with the log, and when it had begun to ask: everything that was
-//! committed before that moment has been published. So an event that still waits is younger than that moment, whatever
-//! the reason is that it waits: a database that is away, one that is silent, a lock on the head of the log, a tail that
-//! hangs. Nothing is asked for it, and nobody's wall clock is compared with another's. Read by `/health/ready`.
+//! The [`tail`](super::tail) reports here when it has reached the end of the log, and when it had started to read:
+//! everything that was committed before that moment has been published. So an event that still waits is younger than
+//! that moment, whatever the reason for its waiting: an unreachable or silent database, a lock on the head of the log,
+//! a blocked tail. This needs no query and compares no clocks of different machines. Read by `/health/ready`.
 
 use std::{
     sync::{

@@ -1,12 +1,12 @@
-//! Results that are one viewer's own: a lane for each viewer, beside what a group does for all.
+//! Results for one viewer alone: a lane for each viewer, beside what a group executes for all.
 //!
-//! A member to whom an event is shown in a way of its own waits aside ([`members`](super::members)), and its group goes
-//! on with the others at once. Here the results are made: for each viewer one after the other, in the order of events,
-//! and once for all members of that viewer; for different viewers at the same time, with their loads batched
-//! ([`Together`]). A viewer whose execution waits for the database holds nobody else.
+//! A member that sees an event in its own way is put aside ([`members`](super::members)), and its group continues with
+//! the others at once. The results are made here: for one viewer one after the other, in the order of events, and once
+//! for all members of that viewer; for different viewers at the same time, with their loads batched ([`Together`]). A
+//! viewer whose execution waits for the database delays no other viewer.
 //!
-//! What waits in a lane is bounded in bytes. When it is full its members are let go: they catch up by themselves. One
-//! task drives the lanes of a group while there is work, and ends with it or with the group.
+//! What waits in a lane is bounded in bytes. When it is full its members leave the group and catch up by themselves.
+//! One task drives the lanes of a group while there is work, and ends with it or with the group.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},

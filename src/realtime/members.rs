@@ -1,15 +1,15 @@
-//! Who is in a section of a group, by place and by user, and what each of them was given.
+//! The members of a section, by place and by user, and what each of them was given.
 //!
-//! Pure bookkeeping under the section's lock. A place is used again once it is free; a member's *number* never is, so
-//! what was worked out for one member cannot reach the next one in its place.
+//! Pure bookkeeping under the section's lock. A place is used again once it is free; a member's *number* never is, so a
+//! result for one member cannot reach the next one in its place.
 //!
-//! **Aside.** A member that waits for a result of its own is *aside*: what comes for it meanwhile is kept behind that
+//! **Aside.** A member that waits for a result of its own is *aside*: what arrives for it meanwhile is kept behind that
 //! result, in the order of positions, and given when the result is there ([`Members::give_own`]). It costs the others
-//! nothing. What is kept is bounded in bytes; a member for whom more comes is let go and catches up by itself.
+//! nothing. What is kept is bounded in bytes; a member that exceeds it leaves the group and catches up by itself.
 //!
-//! **Where a member stands.** Everything up to the position before the first result that was not given has been offered,
-//! or was not for it. So a member that is let go goes on from there, and not from the last event that it wanted, which
-//! may be long ago.
+//! **A member's position.** Everything up to the position before the first result that was not given has been offered,
+//! or did not match. So a member that leaves the group continues from there, and not from the last event that matched,
+//! which may be long ago.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -243,7 +243,7 @@ impl Members {
     }
 
     /// Offers the members at these places what is new to them of `shared`, in order of position. Those who are aside get
-    /// it later. Whoever has no room leaves.
+    /// it later. A member without room leaves.
     pub(super) fn offer(
         &mut self,
         indices: impl Iterator<Item = usize> + Clone,
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn each_gets_what_is_new_to_it_and_whoever_has_no_room_leaves_where_it_stands() {
+    fn each_gets_what_is_new_to_it_and_a_member_without_room_leaves_where_it_stands() {
         let mut members = Members::default();
         let (early, late, full) = (Taking::new(9), Taking::new(9), Taking::new(1));
         members.insert(member(Actor::Anonymous, &early, 0));
@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_let_go_stands_before_the_first_that_it_was_not_given() {
+    fn a_member_that_leaves_stands_before_the_first_result_that_it_was_not_given() {
         let mut members = Members::default();
         let outlets: Vec<_> = [0, 1, 9, 9].map(Taking::new).into();
         let places: Vec<_> = outlets.iter().map(|outlet| members.insert(member(Actor::Anonymous, outlet, 3))).collect();

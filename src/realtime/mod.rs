@@ -36,8 +36,8 @@ mod tail;
 
 pub use askers::{AskingSettings, TooMuch, Whose};
 pub use bus::{
-    Announced, Bus, Gossip, Heard, MemoryBus, MemoryNetwork, Party, PostgresBus, PostgresBusError, RedisBus,
-    RedisBusError, Seal, Signal, Topic,
+    Announced, Bus, BusError, BusKind, BusSettings, Gossip, Heard, MemoryBus, MemoryNetwork, Party, PostgresBus,
+    PostgresBusError, RedisBus, RedisBusError, Seal, Signal, Topic, start as start_bus,
 };
 pub use charges::{EXECUTION, Free, POINT, Payment};
 pub use delivery::{Delivery, SelectionKey, SharingKey};

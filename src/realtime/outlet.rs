@@ -1,9 +1,9 @@
-//! Where a subscription's results go: the one thing that delivery knows of a transport.
+//! Where a subscription's results go: all that delivery knows of a transport.
 //!
 //! Each transport implements [`Outlet`] for its subscriptions. Nothing here waits: a group offers results to a thousand
-//! outlets one after the other, and a reader that is slow must cost the others nothing. An outlet that has no room says
-//! so; its subscription then leaves the group and catches up by itself, from the ring or the log, as its reader takes
-//! what waits ([`Feed::catch_up`](super::Feed::catch_up)).
+//! outlets one after the other, and a slow reader must not delay the others. An outlet without room says so; its
+//! subscription then leaves the group and catches up by itself, from the ring or the log, as its reader takes what is
+//! queued ([`Feed::catch_up`](super::Feed::catch_up)).
 
 use std::sync::Arc;
 

@@ -1,8 +1,7 @@
-//! The last events in memory, so that catching up seldom asks the database.
+//! The latest events in memory, so that catching up seldom needs the database.
 //!
-//! Contiguous in positions and capped in bytes: the oldest leave first. What a slow reader missed a moment ago, or a
-//! client that comes back after a restart of its Wi-Fi, is served from here, and with the very deliveries that everybody
-//! else got, encodings included.
+//! Contiguous in positions and bounded in bytes: the oldest leave first. A slow reader, or a client that reconnects
+//! after a short disconnect, is served from here, with the same deliveries that all others got, encodings included.
 
 use std::{
     collections::VecDeque,

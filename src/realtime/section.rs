@@ -1,8 +1,9 @@
-//! Those of a group who ask for the same events.
+//! The members of a group with the same arguments.
 //!
-//! A section is an interest with its members: the unit of matching, where a group is the unit of execution. Ten thousand
-//! filters of one selection are ten thousand sections of one group, and an event that all of them want is executed once.
-//! A section is made by its first subscription and ends with its last; it has no task and no backlog of its own.
+//! A section is an interest with its members: the unit of matching, where a group is the unit of execution. Ten
+//! thousand filters of one selection are ten thousand sections of one group, and an event that matches all of them is
+//! executed once. A section starts with its first subscription and ends with its last; it has no task and no backlog of
+//! its own.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,

@@ -1,27 +1,28 @@
 //! Follows the log as it grows and hands each event to the hub, in order.
 //!
-//! One a process. It wakes when a transaction of this process has committed, when the [`bus`](super::bus) says that
-//! another node has got further, and by a timer in case nothing was said at all. It alone publishes in the hub, and only
-//! the event after the last one: positions are contiguous, so a hole is seen and never skipped.
+//! One task a process. It wakes when a transaction of this process has committed, when the [`bus`](super::bus) says
+//! that another node has published more, and by a timer in case no message arrived. It alone publishes in the hub, and
+//! only the event after the last one: positions are contiguous, so a hole is seen and never skipped.
 //!
 //! Where events come from:
 //! - After a commit here, and at each poll, it has committed events numbered and reads all that follow the last one
-//!   ([`EventLog::advance`](crate::events::EventLog::advance)), and tells the bus of those that this process has numbered.
-//! - Events that the bus brings are published without a read as far as they are contiguous. Several nodes number, so
-//!   theirs may come in another order: what comes early waits for what is missing, for [`Pace::hold`], and then the log
-//!   is read. So it is where the bus speaks of a position whose event does not come, which is how a lost last message is
-//!   found, and for a private event without its body that somebody here may hear of.
+//!   ([`EventLog::advance`](crate::events::EventLog::advance)), and tells the bus of those that this process has
+//!   numbered.
+//! - Events from the bus are published without a read as far as they are contiguous. Several nodes number, so theirs
+//!   may arrive in another order: an early one waits for what is missing, for [`Pace::hold`], and then the log is read.
+//!   The log is also read when the bus names a position whose event does not arrive, so that a lost last message is
+//!   noticed, and for a private event without its body that a subscriber here may receive.
 //!
-//! **When it must not go on.** Each read says what stands where the tail stands, and what was published last is compared
-//! with that. Then the process fails and is started anew by whoever supervises it: sockets are sent home with 1012, and
-//! the new process has no ring and no caches of before, and authorises everybody again.
-//! - The log has lost events that this process has read in it (a fail-over, a restore), whether or not new ones stand in
-//!   their places: the log gets another identity, which ends all cursors.
-//! - The log lacks an event that only the bus has brought, from a node on another database, say: cursors stay as they are,
-//!   since each names its event. Nothing that only the bus has said gives up a history.
-//! - Retention has removed events before this process came to them. They may have been about anything, the ends of sessions
-//!   included, so what this process knows of anybody's rights is no longer good. Who missed something gets
-//!   `CURSOR_EXPIRED` when they resume.
+//! **When it must not continue.** Each read returns what stands at the tail's position, and that is compared with what
+//! was published last. On a difference the process fails, to be restarted by its supervisor: sockets are closed with
+//! 1012, and the new process starts with an empty ring and empty caches, and authorises all clients again.
+//! - The log has lost events that this process has read in it (a fail-over, a restore), whether or not new ones have
+//!   their positions: the log gets a new identity, which invalidates all cursors.
+//! - The log lacks an event that only the bus has brought, for example from a node on another database: cursors stay
+//!   valid, since each names its event. What only the bus has said never changes the log's identity.
+//! - Retention has removed events before this process read them. They may have been about anything, the ends of
+//!   sessions included, so the rights that this process has cached are no longer valid. A client that missed something
+//!   gets `CURSOR_EXPIRED` when it resumes.
 
 use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
@@ -337,7 +338,7 @@ impl Tail {
                 return Ok(false);
             }
             if page.is_empty() {
-                // Nothing behind a full page, or a reader with an older snapshot than whoever spoke of the head.
+                // Nothing behind a full page, or a reader with an older snapshot than the node that announced the head.
                 return Ok(!numbered.is_empty());
             }
             let mut follows = self.mark;

@@ -1,8 +1,8 @@
-//! Every metric that the server keeps, with what it means: the one home of their descriptions.
+//! Every metric of the server with its meaning: the one home of their descriptions.
 //!
-//! The recorder is told of them once, so that each has a HELP line from the first scrape on. `tests/api/metrics.rs` reads
-//! the sources, what `/metrics` prints and `docs/operations.md`, and fails where a metric stands in one of them alone.
-//! Names follow Prometheus' rules: base units, `_total` for counters and for them alone.
+//! The recorder gets them once, so that each has a HELP line from the first scrape on. `tests/api/metrics.rs` compares
+//! the sources, the output of `/metrics` and `docs/operations.md`, and fails if a metric is in one of them alone. Names
+//! follow Prometheus' rules: base units, `_total` for counters and for them alone.
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 

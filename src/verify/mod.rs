@@ -1,9 +1,9 @@
 //! `lancewire verify`: reads a database and proves that its books and its log are right.
 //!
-//! Each domain brings its share (`verify.rs` there): queries for the rows that break an invariant, of which no row is the
-//! proof, and what compares an event with the rows that it is about. Here they run, beside the walk over the log, the
-//! chains of the ledger, the seals of both and the database's own guards ([`guards`]). The numbers are those of the
-//! project's list of invariants.
+//! Each part that owns tables brings its share ([`Part`], in its `verify.rs`): queries for the rows that break an
+//! invariant, of which no row is the proof, what compares an event with the rows that it is about, and what has to be
+//! computed anew. Here they run, beside the walk over the log and the database's own guards ([`guards`]). The numbers are
+//! those of the project's list of invariants.
 //!
 //! Nothing is written, and a live database may be checked: all of it sees one snapshot. What is read row by row is read in
 //! pages, and of what is broken [`MOST`] rows are named, so memory is bounded whatever the size.
@@ -15,41 +15,26 @@ use crate::{
     claims,
     db::{Backend, Db, Transaction},
     error::Fault,
-    events, jobs, notifications, wallet,
+    events, jobs, notifications,
+    proof::{MOST, Part, Progress, hex},
+    wallet,
 };
 
 pub mod guards;
 
-/// Rows that are named of each invariant; how many more there are is not said.
-const MOST: usize = 1_000;
+pub use crate::proof::{Finding, Report};
+
+/// All who have a share, in the order in which they are asked.
+const PARTS: [&dyn Part; 5] = [
+    &wallet::verify::Proof,
+    &jobs::verify::Proof,
+    &claims::verify::Proof,
+    &notifications::verify::Proof,
+    &events::verify::Proof,
+];
 
 /// Whether retention has taken the beginning of the log: what is older than what is kept has no events any more.
 const FORGOTTEN: &str = "((SELECT forgotten_position FROM event_log WHERE id = 1) > 0)";
-
-/// What a check found.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// What should hold.
-    pub invariant: &'static str,
-    /// The rows that break it, in words; none if it holds.
-    pub broken: Vec<String>,
-}
-
-/// What was found, and what an operator should know beside it.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// One for each invariant.
-    pub findings: Vec<Finding>,
-    /// Lines to keep: the last seals, and what could not be compared.
-    pub notes: Vec<String>,
-}
-
-impl Report {
-    /// Whether everything holds.
-    pub fn is_sound(&self) -> bool {
-        self.findings.iter().all(|finding| finding.broken.is_empty())
-    }
-}
 
 /// Runs every check on one snapshot.
 pub async fn verify(db: &Db) -> Result<Vec<Finding>, Fault> {
@@ -57,19 +42,12 @@ pub async fn verify(db: &Db) -> Result<Vec<Finding>, Fault> {
 }
 
 /// The same with all there is to say, and with `progress`, which is told what is looked at.
-pub async fn examine(db: &Db, progress: &(dyn Fn(&str) + Sync)) -> Result<Report, Fault> {
+pub async fn examine(db: &Db, progress: Progress<'_>) -> Result<Report, Fault> {
     let backend = db.backend();
     let snapshot = db.snapshot().await?;
     let mut report = Report::default();
     settle(&snapshot, backend, "jit = off; SET LOCAL work_mem = '64MB'").await?;
-    let checks = [
-        wallet::verify::checks(),
-        jobs::verify::checks(),
-        claims::verify::checks(),
-        notifications::verify::checks(),
-        events::verify::checks(backend),
-    ];
-    for (invariant, sql) in checks.into_iter().flatten() {
+    for (invariant, sql) in PARTS.iter().flat_map(|part| part.checks(backend)) {
         progress(invariant);
         let broken = rows(&snapshot, db, &sql).await?;
         report.findings.push(Finding { invariant, broken });
@@ -82,7 +60,9 @@ pub async fn examine(db: &Db, progress: &(dyn Fn(&str) + Sync)) -> Result<Report
     )
     .await?;
     walk(&snapshot, &mut report, progress).await?;
-    ledger(&snapshot, backend, &mut report, progress).await?;
+    for part in PARTS {
+        part.examine(&snapshot, backend, &mut report, progress).await?;
+    }
     settle(&snapshot, backend, "enable_hashjoin = on; SET LOCAL enable_mergejoin = on; SET LOCAL enable_seqscan = on")
         .await?;
     progress("the database's own guards");
@@ -123,9 +103,12 @@ async fn rows(snapshot: &Transaction, db: &Db, sql: &str) -> Result<Vec<String>,
 }
 
 /// Reads the log once, and compares each event with itself, with its rows and with its seal.
-async fn walk(snapshot: &Transaction, report: &mut Report, progress: &(dyn Fn(&str) + Sync)) -> Result<(), Fault> {
+async fn walk(snapshot: &Transaction, report: &mut Report, progress: Progress<'_>) -> Result<(), Fault> {
     let mut walk = events::verify::Walk::begin(snapshot).await?;
-    let (mut wallets, mut jobs, mut claims, mut inboxes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut found: Vec<(&dyn Part, Finding)> = PARTS
+        .iter()
+        .filter_map(|part| Some((*part, Finding { invariant: part.agreement()?, broken: Vec::new() })))
+        .collect();
     let mut count = 0;
     loop {
         let events = walk.next(snapshot).await?;
@@ -134,53 +117,16 @@ async fn walk(snapshot: &Transaction, report: &mut Report, progress: &(dyn Fn(&s
         }
         count += events.len();
         progress(&format!("the event log: {count} events"));
-        wallet::verify::events_agree(snapshot, &events, &mut wallets).await?;
-        jobs::verify::events_agree(snapshot, &events, &mut jobs).await?;
-        claims::verify::events_agree(snapshot, &events, &mut claims).await?;
-        notifications::verify::events_agree(snapshot, &events, &mut inboxes).await?;
-        for broken in [&mut wallets, &mut jobs, &mut claims, &mut inboxes] {
+        for (part, Finding { broken, .. }) in &mut found {
+            part.events_agree(snapshot, &events, broken).await?;
             broken.truncate(MOST);
         }
     }
     if let Some(hash) = walk.anchor() {
         report.notes.push(format!("last seal of the event log: {}", hex(hash)));
     }
-    let findings = [
-        ("7 what an event says of a wallet is what happened to it", wallets),
-        ("7 what an event says of a job is what happened to it", jobs),
-        ("7 what an event says of a claim is what happened to it", claims),
-        ("7 what an event says of an inbox is what came into it", inboxes),
-        ("12 the events are those that were sealed", walk.broken),
-    ];
-    report.findings.extend(findings.map(|(invariant, broken)| Finding { invariant, broken }));
+    report.findings.extend(found.into_iter().map(|(_, finding)| finding));
+    let broken = walk.broken;
+    report.findings.push(Finding { invariant: "12 the events are those that were sealed", broken });
     Ok(())
-}
-
-/// Computes the ledger's chains and seals anew.
-async fn ledger(
-    snapshot: &Transaction,
-    backend: Backend,
-    report: &mut Report,
-    progress: &(dyn Fn(&str) + Sync),
-) -> Result<(), Fault> {
-    let told = |entries| progress(&format!("the chains of the ledger: {entries} entries"));
-    let chains = wallet::verify::chains(snapshot, (backend, MOST), &told).await?;
-    if chains.unchained > 0 {
-        report.notes.push(format!(
-            "{} entries of the ledger have no hash yet; a node chains them in the background",
-            chains.unchained
-        ));
-    }
-    report.findings.push(Finding { invariant: "12 the chain of each account is unbroken", broken: chains.broken });
-    progress("the seals of the ledger");
-    let seals = wallet::verify::seals(snapshot, (backend, MOST)).await?;
-    if let Some((number, hash)) = &seals.anchor {
-        report.notes.push(format!("last seal of the ledger: {number} {}", hex(hash)));
-    }
-    report.findings.push(Finding { invariant: "12 the journals are those that were sealed", broken: seals.broken });
-    Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -19,6 +19,7 @@ pub mod model;
 pub mod sandbox;
 pub mod seal;
 pub mod service;
+pub mod settings;
 pub mod verify;
 
 pub use error::{HoldError, InsufficientFunds, WalletError};

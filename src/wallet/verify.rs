@@ -3,7 +3,10 @@
 //! Queries for rows that break an invariant, and [`chains`], which computes the hash of every entry anew. Nothing of a job
 //! is known here: what is held for one is compared by `jobs::verify`. Called by [`crate::verify`] alone, on one snapshot.
 
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryResult, Statement, prelude::Uuid};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryResult, Statement,
+    prelude::{Uuid, async_trait::async_trait},
+};
 
 use super::{
     chain::{self, Hash, Link},
@@ -13,12 +16,62 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    db::Backend,
+    db::{self, Backend},
     error::Fault,
     events::{EventKind, NewEvent},
     ids::{AccountId, JournalId, TransactionId, WalletId},
     money::Money,
+    proof::{Finding, MOST, Part, Progress, Report, hex},
 };
+
+/// This part's share of the proof.
+pub struct Proof;
+
+#[async_trait]
+impl Part for Proof {
+    fn checks(&self, _backend: Backend) -> Vec<(&'static str, String)> {
+        checks()
+    }
+
+    fn agreement(&self) -> Option<&'static str> {
+        Some("7 what an event says of a wallet is what happened to it")
+    }
+
+    async fn events_agree(
+        &self,
+        snapshot: &db::Transaction,
+        events: &[NewEvent],
+        wrong: &mut Vec<String>,
+    ) -> Result<(), Fault> {
+        events_agree(snapshot, events, wrong).await
+    }
+
+    /// Computes the ledger's chains and seals anew.
+    async fn examine(
+        &self,
+        snapshot: &db::Transaction,
+        backend: Backend,
+        report: &mut Report,
+        progress: Progress<'_>,
+    ) -> Result<(), Fault> {
+        let told = |entries| progress(&format!("the chains of the ledger: {entries} entries"));
+        let chains = chains(snapshot, (backend, MOST), &told).await?;
+        if chains.unchained > 0 {
+            report.notes.push(format!(
+                "{} entries of the ledger have no hash yet; a node chains them in the background",
+                chains.unchained
+            ));
+        }
+        report.findings.push(Finding { invariant: "12 the chain of each account is unbroken", broken: chains.broken });
+        progress("the seals of the ledger");
+        let seals = seals(snapshot, (backend, MOST)).await?;
+        if let Some((number, hash)) = &seals.anchor {
+            report.notes.push(format!("last seal of the ledger: {number} {}", hex(hash)));
+        }
+        report.findings.push(Finding { invariant: "12 the journals are those that were sealed", broken: seals.broken });
+        Ok(())
+    }
+}
 
 /// What a journal moved on one account of its wallet, or of its reference.
 fn moved(journal: &str, kind: &str, owner: &str) -> String {
@@ -30,7 +83,7 @@ fn moved(journal: &str, kind: &str, owner: &str) -> String {
 
 /// An invariant and the query for what breaks it: rows of `subject` (an id) and `detail` (a text).
 #[expect(clippy::too_many_lines, reason = "one entry an invariant")]
-pub fn checks() -> Vec<(&'static str, String)> {
+fn checks() -> Vec<(&'static str, String)> {
     let (taken, reserved) = (moved("j", "AVAILABLE", "t.wallet_id"), moved("j", "PENDING_OUT", "t.wallet_id"));
     let (given, settled) = (moved("s", "AVAILABLE", "t.wallet_id"), moved("s", "PENDING_OUT", "t.wallet_id"));
     let escrow = moved("j", "ESCROW", "t.reference_id");
@@ -172,7 +225,7 @@ struct Followed {
 
 /// What [`chains`] came to.
 #[derive(Debug, Default)]
-pub struct Chains {
+struct Chains {
     /// Entries with a hash.
     pub entries: u64,
     /// Entries that have none yet: from before there were chains, or of the version before this one.
@@ -182,7 +235,7 @@ pub struct Chains {
 }
 
 /// Computes every chain anew, in pages. `progress` is told of the entries so far.
-pub async fn chains(
+async fn chains(
     db: &impl ConnectionTrait,
     (backend, most): (Backend, usize),
     progress: &(dyn Fn(u64) + Sync),
@@ -310,7 +363,7 @@ impl Row {
 
 /// What [`seals`] came to.
 #[derive(Debug, Default)]
-pub struct Seals {
+struct Seals {
     /// Seals that were computed anew.
     pub seals: u64,
     /// The last one: its number and its hash, for somebody to keep elsewhere.
@@ -342,7 +395,7 @@ impl Resealed {
 }
 
 /// Computes every seal anew, in pages.
-pub async fn seals(db: &impl ConnectionTrait, (backend, most): (Backend, usize)) -> Result<Seals, Fault> {
+async fn seals(db: &impl ConnectionTrait, (backend, most): (Backend, usize)) -> Result<Seals, Fault> {
     let mut seals = Seals::default();
     let sql = format!(
         "SELECT s.seal, s.place, s.journal_id, e.chain_hash, l.journal_count, l.hash \
@@ -400,11 +453,7 @@ fn plain(db: &impl ConnectionTrait, sql: &str) -> Statement {
 }
 
 /// Compares events of wallets with themselves and with the rows that they are about.
-pub async fn events_agree(
-    db: &impl ConnectionTrait,
-    events: &[NewEvent],
-    wrong: &mut Vec<String>,
-) -> Result<(), Fault> {
+async fn events_agree(db: &impl ConnectionTrait, events: &[NewEvent], wrong: &mut Vec<String>) -> Result<(), Fault> {
     let mut told = Vec::new();
     for event in events.iter().filter(|event| event.kind == EventKind::WalletUpdated) {
         match serde_json::from_str::<WalletSnapshot>(&event.payload) {

@@ -183,7 +183,7 @@ on_both! {
         let signed_in = app.anonymous().mutate("signIn", input, "user { roles }").await.good();
         assert_eq!(signed_in["user"]["roles"], json!(["ADMIN"]));
 
-        // All else of the same request is for whoever sent it.
+        // All other fields of the same request belong to the sender.
         let query = "mutation($in: SignInInput!, $claim: ClaimJobInput!, $profile: UpdateProfileInput!) { \
                      before: updateProfile(input: $profile) { viewer { id email } } \
                      signIn(input: $in) { user { email } errors { __typename } } \
@@ -550,7 +550,7 @@ async fn guesses_at_one_account_take_longer_and_longer() {
         clock.advance(Duration::from_millis(1));
         wrong().await.refused("INVALID_CREDENTIALS");
     }
-    // Another account is not held up, whoever knocks; and the owner gets in once the wait is over.
+    // Other accounts are not delayed, and the owner can sign in once the wait is over.
     app.freelancer("Ben").await.sign_in_again().await;
     ada.run("{ viewer { id } }", json!({})).await.data();
     clock.advance(Duration::from_secs(16));

@@ -176,7 +176,7 @@ async fn a_stranger_without_budget_gets_no_replay_of_the_log_and_may_come_back()
     // Its socket goes on.
     socket.ping(Value::Null).await;
 
-    // Whoever can pay goes on from there.
+    // A subscriber with points continues from there.
     let ben = app.freelancer("Ben").await.at(&node);
     let socket = ben.socket().await;
     let whole = socket.subscribe(query, json!({ "after": start }));

@@ -529,7 +529,7 @@ async fn gossip_reaches_the_others_and_nobody_hears_themselves(ground: Ground) {
         ground.node(Treatment::Careful, QUICK).await,
         ground.node(Treatment::Careful, QUICK).await,
     ];
-    let said = [(Topic::Spending, vec![0, 255, 10, 13]), (Topic::Attempts, vec![7; Gossip::LIMIT])];
+    let said = [(Topic::SignUps, vec![0, 255, 10, 13]), (Topic::Attempts, vec![7; Gossip::LIMIT])];
     for (topic, body) in said.clone() {
         nodes[0].bus.tell(Gossip { topic, body });
     }
@@ -539,8 +539,8 @@ async fn gossip_reaches_the_others_and_nobody_hears_themselves(ground: Ground) {
         }
     }
     // What comes back to the first is what the second has said, and nothing before it.
-    nodes[1].bus.tell(Gossip { topic: Topic::Spending, body: vec![1] });
-    assert_eq!(soon(nodes[0].bus.told()).await, Gossip { topic: Topic::Spending, body: vec![1] });
+    nodes[1].bus.tell(Gossip { topic: Topic::SignUps, body: vec![1] });
+    assert_eq!(soon(nodes[0].bus.told()).await, Gossip { topic: Topic::SignUps, body: vec![1] });
     for node in nodes {
         node.stop().await;
     }

@@ -1,4 +1,4 @@
-//! Error codes listed are error codes sent: README's list, the code's own and what clients get are one list.
+//! Error codes listed are error codes sent: the list of `docs/api.md`, the code's own and what clients get are one list.
 //!
 //! That nothing else is ever sent is looked at in every story, by the clients of `support`.
 
@@ -31,7 +31,7 @@ use crate::{
 };
 
 #[test]
-fn readme_lists_the_codes_that_there_are() {
+fn the_document_lists_the_codes_that_there_are() {
     assert!(KNOWN.len() >= 14, "{:?}", *KNOWN);
     assert_eq!(listed(), *KNOWN);
 }

@@ -309,7 +309,7 @@ async fn one_fault_comes_upon_the_other() {
                 }
             }
             if faults.iter().any(|fault| matches!(fault, Cut | Unplug)) && faults.contains(&Crash) {
-                // Whoever comes back finds a server without its database.
+                // Clients that reconnect find a server without its database.
                 let tries = |records: &Records| records.connected + records.closed.values().sum::<usize>();
                 let before = fleet.look(tries);
                 proxy.set(Wire::Open);

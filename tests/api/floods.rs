@@ -80,7 +80,7 @@ fn hello() -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn whoever_floods_a_socket_with_frames_holds_nobody_and_is_cut_off() {
+async fn a_flood_of_frames_delays_nobody_and_is_cut_off() {
     let app = TestApp::start_with(Database::Sqlite, "", Clock::system()).await;
     let other = app.socket(None).await;
     for (what, first, again) in [
@@ -102,7 +102,7 @@ async fn whoever_floods_a_socket_with_frames_holds_nobody_and_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn whoever_sends_requests_one_after_the_other_holds_nobody() {
+async fn a_pipeline_of_requests_delays_nobody() {
     let app = TestApp::start_with(Database::Sqlite, "", Clock::system()).await;
     let other = app.socket(None).await;
     for request in ["GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n", "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"] {

@@ -25,7 +25,7 @@ fn position(cursor: &Value) -> i64 {
 }
 
 on_both! {
-    async fn whoever_subscribes_alike_shares_a_group_wherever_they_resume(app: TestApp) {
+    async fn equal_subscriptions_share_a_group_wherever_they_resume(app: TestApp) {
         let ada = app.client("Ada").await;
         let (early, _) = (cursor(&app).await, ada.post_job("First").await);
         let late = cursor(&app).await;

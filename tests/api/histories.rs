@@ -7,10 +7,10 @@ use chrono::TimeDelta;
 use lancewire::{
     app::App,
     clock::Clock,
-    config::BusKind,
     db::Backend,
     events::{EventCursor, EventKind},
     ids::Ids,
+    realtime::BusKind,
 };
 use serde_json::json;
 
@@ -108,7 +108,7 @@ async fn all_expired(app: &TestApp, cursors: &[String]) {
     }
 }
 
-/// Whoever begins anew is served as ever.
+/// A new subscription is served as before.
 async fn it_goes_on(app: &TestApp, ada: &Person) {
     let start = stream_cursor(ada).await;
     let socket = Socket::connect(app.addr, None).await;
@@ -287,7 +287,7 @@ on_both! {
         late.db.clone().close().await;
     }
 
-    /// An idle log is emptied in the end. Whoever stands at its end has missed nothing.
+    /// An idle log is emptied in the end. A cursor at its end has missed nothing.
     async fn an_empty_log_is_no_hole(app: TestApp) {
         let ada = app.client("Ada").await;
         let socket = app.socket(None).await;
@@ -304,7 +304,7 @@ on_both! {
         assert!(!app.app.lifecycle.has_failed());
     }
 
-    /// How old an event is says the database, not the clock of whoever asks or of whoever wrote it.
+    /// The database's clock decides how old an event is, not the clock of the reader or of the writer.
     async fn no_nodes_clock_empties_the_log(app: TestApp) {
         let ada = app.client("Ada").await;
         let start = stream_cursor(&ada).await;

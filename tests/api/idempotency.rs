@@ -131,7 +131,7 @@ on_both! {
             let key = fresh_key();
             let answers = join_all((0..100).map(async |_| keyed.send(1, &key).await.good())).await;
             for answer in &answers {
-                assert_eq!(*answer, answers[0], "{field} answers all the same");
+                assert_eq!(*answer, answers[0], "{field} gives one answer");
             }
             let stormed = footprint(&app).await;
             assert_eq!(difference(&stormed, &once), effect, "{field} a hundred times is {field} once");

@@ -95,7 +95,7 @@ async fn an_address_without_a_token_has_one_budget() {
     // What was refused for want of a token keeps the base price of mutations.
     anonymous.run(&mutations(4), json!({})).await;
     assert_eq!(anonymous.run(query, json!({})).await.status.as_u16(), 429);
-    // A document that cannot run has been read all the same.
+    // A document that cannot run has been read nevertheless.
     let before = number(&anonymous.run("{ skills { id } }", json!({})).await, "ratelimit-remaining");
     let after = number(&anonymous.run("{ nothing }", json!({})).await, "ratelimit-remaining");
     assert!(after <= before, "{after} of {before}");

@@ -36,7 +36,7 @@ async fn cursor(app: &TestApp) -> String {
 }
 
 on_both! {
-    async fn whoever_is_party_to_a_job_hears_all_that_happens_to_it_and_nobody_else(app: TestApp) {
+    async fn parties_of_a_job_receive_all_that_happens_to_it_and_nobody_else_does(app: TestApp) {
         let (ada, cleo, admin) = (app.client("Ada").await, app.client("Cleo").await, app.admin().await);
         let (eve, ben) = (app.freelancer("Eve").await, app.freelancer("Ben").await);
         // An admin who is a client too has a page of their own jobs, and no more than that.

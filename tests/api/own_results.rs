@@ -101,7 +101,7 @@ fn user(app: &TestApp, person: &Person) -> Actor {
 }
 
 on_both! {
-    async fn whoever_waits_for_a_result_of_their_own_holds_nobody(app: TestApp) {
+    async fn waiting_for_a_result_of_ones_own_delays_nobody(app: TestApp) {
         let (ada, ben) = (app.client("Ada").await, app.client("Ben").await);
         let jobs = [text(&ada.post_job("Hers").await, "/id"), text(&ben.post_job("His").await, "/id")];
         app.published().await;

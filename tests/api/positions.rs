@@ -56,7 +56,7 @@ pub(crate) async fn event_of(app: &TestApp, title: &str) -> NewEvent {
 }
 
 on_both! {
-    async fn positions_are_contiguous_and_versions_in_order_whoever_writes(app: TestApp) {
+    async fn positions_are_contiguous_and_versions_in_order_with_many_writers(app: TestApp) {
         let clients: Vec<Person> =
             join_all((0..16).map(|number| { let app = app.clone(); async move { app.client(&format!("Client{number}")).await } })).await;
         let freelancers: Vec<Person> =

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// The page of jobs of README, "Limits".
+/// The page of jobs of docs/api.md, "Limits".
 const PAGE: &str = "nodes { id title budget { amount } client { displayName } skills { name } }";
 
 fn left(headers: &HeaderMap) -> i64 {

@@ -234,7 +234,7 @@ async fn a_load_balancer_sees_that_a_server_is_about_to_stop_while_it_still_serv
     server.signal("TERM").await;
     let told = async { while ready().await != (503, json!(true)) {} };
     soon(told).await;
-    // Whoever has not heard of it yet is served as ever.
+    // Clients that have not noticed are served as before.
     Http::new(server.addr).graphql(None, "{ skills { slug } }", json!({})).await.data();
     let late = Socket::connect(server.addr, None).await;
     assert_eq!(early.ping(json!({ "here": true })).await, json!({ "here": true }));
@@ -301,7 +301,7 @@ async fn sockets_leave_one_after_the_other_and_a_mutation_under_way_is_answered(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_whose_database_is_away_ends_at_once_and_cleanly() {
     let database = postgres::shared().await.empty().await;
-    // Whoever waited for the end of the grace, or for a connection, would wait for hours.
+    // Waiting for the end of the grace, or for a connection, would take hours.
     let dress = |home: Home| {
         let home = home.with("LANCEWIRE_DATABASE__ACQUIRE_TIMEOUT_MS", "3600000");
         home.with("LANCEWIRE_SOCKETS__DRAIN_MS", "3600000").with("LANCEWIRE_PAYMENTS__PROVIDER", "sandbox")
@@ -347,7 +347,7 @@ async fn a_log_in_a_file_has_no_colours() {
 async fn why_postgres_cannot_be_reached_is_said() {
     let refused = Home::new()
         .with("LANCEWIRE_DATABASE__URL", "postgres://nobody@127.0.0.1:1/x")
-        // Whoever tried for as long as this would not be done in time.
+        // Trying for that long would not end in time.
         .with("LANCEWIRE_DATABASE__ACQUIRE_TIMEOUT_MS", "3600000");
     let output = refused.run(&["serve"]).await;
     let line = "lancewire: database.url: the database cannot be opened: nobody listens at 127.0.0.1:1: Connection refused \

@@ -17,12 +17,16 @@ const README: &str = include_str!("../../README.md");
 /// How long a shell may take for one block.
 const GUARD: Duration = Duration::from_secs(30);
 
-/// What stands in fences of this language between two headings.
+/// The part of README that tells the story.
+fn story() -> &'static str {
+    let (_, rest) = README.split_once("\n## The story in six operations\n").expect("the heading");
+    rest.split("\n## ").next().expect("a part")
+}
+
+/// The fenced blocks of a language in the story.
 fn blocks(language: &str, app: &TestApp) -> Vec<String> {
-    let section =
-        README.split_once("## The story in six operations").and_then(|(_, rest)| rest.split_once("## Subscribing"));
     let begin = format!("```{language}\n");
-    let blocks = section.expect("both headings").0.split(&begin).skip(1).filter_map(|block| block.split_once("```"));
+    let blocks = story().split(&begin).skip(1).filter_map(|block| block.split_once("```"));
     blocks.map(|(lines, _)| lines.replace("127.0.0.1:4000", &app.addr.to_string())).collect()
 }
 
@@ -170,9 +174,7 @@ fn heard_in_full(printed: &[u8]) -> usize {
 /// What bites at a prompt: zsh takes `#` for a command, and bash and zsh take `!` for something said before.
 #[test]
 fn nothing_in_the_story_bites_at_a_prompt() {
-    let section =
-        README.split_once("## The story in six operations").and_then(|(_, rest)| rest.split_once("## Subscribing"));
-    for block in section.expect("both headings").0.split("```sh\n").skip(1) {
+    for block in story().split("```sh\n").skip(1) {
         let block = block.split_once("```").expect("its end").0;
         for line in block.lines() {
             assert!(!line.contains('!') && !line.contains('\t'), "{line}");

@@ -190,7 +190,7 @@ async fn a_viewer_reads_their_own_writes_on_every_node_however_far_the_replica_i
     let query = format!("{{ node(id: \"{}\") {{ ... on User {{ displayName }} }} }}", ada.id);
     assert_eq!(ada.run(&query, json!({})).await.at("/data/node/displayName"), "Ada the Second");
     assert_eq!(ben.run(&query, json!({})).await.at("/data/node/displayName"), "Ada");
-    // Whoever has just signed up is there for themselves.
+    // A user who has just signed up can read their own account.
     let cleo = Person::sign_up(&pair.app, "Cleo", &["FREELANCER"]).await;
     let query = format!("{{ node(id: \"{}\") {{ id }} }}", cleo.id);
     assert_eq!(elsewhere(&cleo).run(&query, json!({})).await.at("/data/node/id"), &json!(cleo.id));

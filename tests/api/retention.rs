@@ -246,7 +246,7 @@ on_both! {
             let refresh = json!({ "refreshToken": other.refresh_token });
             assert_eq!(app.anonymous().mutate("refreshSession", refresh, "user { id }").await.code(), "INVALID_CREDENTIALS");
         }
-        // The session that asked goes on, with its old token and the new ones, and whoever signs in now comes in.
+        // The session that asked goes on, with its old token and the new ones, and new sign-ins work.
         let new = Person { token: Some(text(&changed, "/session/accessToken").into()), ..ada.clone() };
         for person in [&ada, &new] {
             assert_eq!(person.run(viewer, json!({})).await.data()["viewer"]["id"], json!(ada.id));

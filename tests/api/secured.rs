@@ -1,5 +1,5 @@
-//! TLS on the way to what lancewire stands on: all of it goes that way, and whoever cannot be trusted there is refused in
-//! one line that names the setting.
+//! TLS to the database and to Redis: every connection uses it, and an untrusted server is refused in one line that names
+//! the setting.
 
 use std::{fs, path::Path};
 

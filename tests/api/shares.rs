@@ -79,7 +79,7 @@ on_both! {
         let (mallory, ben) = (shares.enter("mallory").expect("free"), shares.enter("ben").expect("free"));
         let storm = join_all((0..20).map(|_| mallory.run(db.reader().query_one_raw(endless(db)))));
         let meanwhile = async {
-            // Whoever has a share of their own, and the server itself.
+            // Callers with a share of their own, and the server itself.
             for _ in 0..5 {
                 let one = ben.run(db.reader().query_one_raw(db.statement("SELECT 1", []))).await;
                 one.expect("answers").expect("a row");

@@ -1,5 +1,5 @@
 //! Connections that fall silent: bytes are lost both ways and nobody is told, as after a fail-over or behind a firewall that
-//! has forgotten them. New connections work, so whoever gives up on the old ones goes on.
+//! has forgotten them. New connections work, so giving up the old ones is the way on.
 
 use std::time::{Duration, Instant};
 

@@ -22,7 +22,7 @@ fn title(payload: &Value) -> &Value {
 }
 
 on_both! {
-    // A ring that keeps nothing: whoever has a cursor that it reaches back to needs no database at all.
+    // A ring that keeps nothing: a cursor that the ring reaches back to would need no database.
     with "[database]\nmax_connections = 2\nacquire_timeout_ms = 300\n[events]\nring_bytes = 1\n";
 
     async fn who_finds_no_free_connection_is_told_to_try_again_and_the_others_go_on(app: TestApp) {
@@ -58,7 +58,7 @@ on_both! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_subscribes_while_the_database_is_away_is_told_to_try_again() {
+async fn a_subscription_while_the_database_is_away_is_told_to_try_again() {
     let settings = "[database]\nacquire_timeout_ms = 1000\n[events]\nring_bytes = 1";
     let app = TestApp::start_with(Database::Postgres, settings, Clock::system()).await;
     let start = text(&app.anonymous().run("{ streamCursor }", json!({})).await.body, "/data/streamCursor");

@@ -38,7 +38,7 @@ const WRITERS: usize = 64;
 const EACH: usize = 6;
 /// Jobs, wallets or inboxes that they write about.
 const SUBJECTS: usize = 16;
-/// Whoever waits for a lock that a frozen one holds gives up after five seconds: nobody waits for so long.
+/// A writer that waits for a lock of a frozen one gives up after five seconds, so none waits longer.
 const PROMPT: Duration = Duration::from_secs(4);
 /// The id that the stuck writer's event is about.
 const STUCK: Uuid = Uuid::from_u128(99);
@@ -65,7 +65,7 @@ struct Writers<'a> {
     /// Seeded: delays, subjects and changes of mind are drawn from the same numbers each time.
     random: Ids,
     template: NewEvent,
-    /// The last version of each subject, moved on by whoever holds its lock.
+    /// The last version of each subject, incremented by the holder of its lock.
     versions: [AtomicI64; SUBJECTS],
     written: Mutex<Vec<Written>>,
 }
@@ -281,7 +281,7 @@ async fn nobody_waits_for_a_stuck_writer_or_a_frozen_stamper() {
     writers.prove(&heard).await;
     let last = heard.last().expect("heard");
     let (_, last) = log(&app).await.into_iter().find(|(position, _)| *position == last.position).expect("logged");
-    assert_eq!(last.subject, STUCK, "whoever commits last stands last");
+    assert_eq!(last.subject, STUCK, "the last commit has the last position");
     node.signal("KILL").await;
     node.ended().await;
     app.finish().await;

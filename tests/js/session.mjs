@@ -72,7 +72,7 @@ kept.setItem('lancewire', JSON.stringify({ ...JSON.parse(kept.getItem('lancewire
 assert.equal(await viewer(session), EMAIL);
 assert.deepEqual({ renewals, refused }, { renewals: 2, refused: 1 });
 
-// Whoever is signed out is told so once, and is nobody afterwards.
+// A signed-out user is told so once, and is anonymous afterwards.
 const elsewhere = createSession({ url, storage: storage() });
 await elsewhere.signIn(EMAIL, PASSWORD);
 const before = JSON.parse(kept.getItem('lancewire'));

@@ -122,9 +122,9 @@ fn people_do_what_they_like_and_everything_adds_up() {
 }
 
 #[test]
-fn whoever_listens_gets_what_the_log_has_for_them() {
+fn subscribers_get_what_the_log_has_for_them() {
     let sum = Mutex::new(delivery::Report::default());
-    let swept = sweep(DELIVERY_SEEDS, delivery::run, "whoever", |report| {
+    let swept = sweep(DELIVERY_SEEDS, delivery::run, "subscribers", |report| {
         let mut sum = sum.lock().expect("whole");
         sum.events += report.events;
         sum.deliveries += report.deliveries;
@@ -150,7 +150,7 @@ fn what_was_found_once_is_not_found_again() {
     }
     for (seed, what) in FOUND_IN_DELIVERY {
         if let Err(failure) = delivery::run(seed) {
-            panic!("{what}: {}", explain(seed, &failure, "whoever"));
+            panic!("{what}: {}", explain(seed, &failure, "subscribers"));
         }
     }
 }
@@ -162,7 +162,7 @@ type Hash<'a> = &'a dyn Fn(u64) -> Result<String, Failure>;
 fn the_same_seed_gives_the_same_history() {
     let market = |seed| market::run(seed).map(|report| report.hash);
     let delivery = |seed| delivery::run(seed).map(|report| report.hash);
-    let stories: [(&str, Hash<'_>); 2] = [("people", &market), ("whoever", &delivery)];
+    let stories: [(&str, Hash<'_>); 2] = [("people", &market), ("subscribers", &delivery)];
     for (story, run) in stories {
         let hash = |seed| run(seed).unwrap_or_else(|failure| panic!("{}", explain(seed, &failure, story)));
         let hashes = [71, 72, 71, 71].map(hash);

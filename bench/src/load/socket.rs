@@ -22,7 +22,7 @@ pub enum Protocol {
     Graphql,
     /// Engine.IO 4 and Socket.IO 5.
     SocketIo,
-    /// Whoever is connected gets everything.
+    /// Every connection gets every event.
     Plain,
 }
 

@@ -19,9 +19,8 @@ use crate::{
     backoff::BackOff,
     error::Fault,
     events::Hearing,
-    graphql::{
-        budget::Budget, classify::classify, context::Scope, errors::ErrorCode, language::ForEvents, limits::failure,
-    },
+    graphql::{classify::classify, context::Scope, errors::ErrorCode, language::ForEvents, limits::failure},
+    limits::budgets::Budget,
     realtime::{Delivery, EXECUTION, Executed, Execution, POINT, Together},
     schema::{Loads, Schema, event::Pinned},
 };

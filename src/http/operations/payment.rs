@@ -1,11 +1,11 @@
 //! From whose budget subscriptions pay for what they make necessary.
 //!
 //! The same budgets as those of operations, by the same rule of who pays
-//! ([`Payer`](crate::graphql::budget::Payer)). Made by the composition root, for the hub.
+//! ([`Payer`](crate::limits::budgets::Payer)). Made by the composition root, for the hub.
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{auth::actor::Origin, graphql::budget::Budgets, realtime::Payment};
+use crate::{auth::actor::Origin, limits::Budgets, realtime::Payment};
 
 /// The budgets, as delivery charges them.
 #[derive(Clone, Debug)]

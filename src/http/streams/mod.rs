@@ -1,32 +1,31 @@
 //! Subscriptions over HTTP, for where sockets are blocked: server-sent events and Apollo's multipart protocol.
 //!
 //! Owns the response from the admission of a subscription to the last byte of its body; called by the handler of
-//! `/graphql`. The same hub, execution, limits and identity as for sockets: a stream has a seat in the sockets'
-//! registry, so that one limit for an address and for a user holds for all that lasts, and is told to leave in the same
-//! batches. Cost and budget are the operation's, whatever it came by.
+//! `/graphql`. Hub, execution, limits and identity are those of sockets: a stream has a seat in the sockets' registry,
+//! so that one limit for an address and for a user covers both, and is closed in the same batches. Cost and budget are
+//! those of the operation on any transport.
 //!
-//! - [`sse`] and [`multipart`]: the two ways to write it down, pure
-//! - [`queue`]: what waits for the reader
-//! - [`subscription`]: the body, which drives the feed from hyper's own polling: no task, and so nothing that could
-//!   outlive the response
+//! - [`sse`] and [`multipart`]: the two formats, pure
+//! - [`queue`]: the results that wait for the reader
+//! - [`subscription`]: the body, which drives the feed when hyper polls it: no task, and so nothing that could outlive
+//!   the response
 //! - [`metrics`]: how many there are, and how they end
 //!
-//! **How a stream ends.** A client may come back by itself or not, and that is decided by what it is sent:
+//! **How a stream ends.** What is sent decides whether a client reconnects:
 //!
 //! | What happened | Server-sent events | Multipart |
 //! | --- | --- | --- |
-//! | the document or its arguments are refused, a cursor that is no place | `next` with the errors, `complete` | the errors as plain JSON if that is accepted, else a part with `errors` |
+//! | the document or its arguments are refused, an invalid cursor | `next` with the errors, `complete` | the errors as plain JSON if that is accepted, else a part with `errors` |
 //! | the token in the request is bad or expired | 401 | 401 |
-//! | over a limit or a budget; stopping, the database is away (`UNAVAILABLE`); a fault | 429; 503; 500 | the same |
+//! | over a limit or a budget; stopping, the database is unreachable (`UNAVAILABLE`); an internal error | 429; 503; 500 | the same |
 //! | the token expires, the session or the rights end | `next` with the error, then the end **without** `complete` | a part with `errors`, closing boundary |
 //! | the budget was spent for too long (`RATE_LIMITED`) | `next` with the error, then the end **without** `complete` | a part with `errors`, the end without closing boundary |
-//! | what comes next is no longer kept or too large | `next` with the error, `complete` | a part with `errors`, closing boundary |
+//! | the next event is no longer kept, or too large | `next` with the error, `complete` | a part with `errors`, closing boundary |
 //! | the process stops, the stream is too old, or the reader was too slow | the end without `complete` | the end without closing boundary |
 //!
-//! graphql-sse takes statuses that are no success and an end without `complete` for a failure of the network: it comes
-//! back, asks its application for headers again, and with `variables.after` or `Last-Event-ID` goes on where it stood.
-//! It takes `complete` for good. So what a client can mend by coming back never has it, as with the close codes of
-//! sockets.
+//! graphql-sse treats error statuses and an end without `complete` as network failures: it reconnects, asks its
+//! application for headers again, and with `variables.after` or `Last-Event-ID` continues from its position. After
+//! `complete` it stops. So `complete` is never sent for what a reconnect can solve, as with the close codes of sockets.
 
 use std::sync::Arc;
 
@@ -40,10 +39,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::subscription::Subscription;
 use super::{
+    GraphqlState,
     graphql::{encode, respond},
     negotiation::MediaType,
     operations::Ready,
-    router::Web,
     websocket::NoSeat,
 };
 use crate::{
@@ -121,23 +120,23 @@ pub struct Opening {
 }
 
 /// Opens a stream, or says why not.
-pub async fn open(web: &Web, opening: Opening) -> Response {
+pub async fn open(state: &GraphqlState, opening: Opening) -> Response {
     let Opening { transport, media, ready, origin, watch, resume, request_id } = opening;
-    let seat = web.sockets.seat(origin.address, || metrics::counted(transport));
+    let seat = state.sockets.seat(origin.address, || metrics::counted(transport));
     let seat =
         seat.and_then(|mut seat| origin.actor.user().map_or(Ok(()), |user| seat.belongs_to(user)).map(|()| seat));
     let seat = match seat {
         Ok(seat) => seat,
         Err(no_seat) => return crowded(no_seat),
     };
-    let settings = web.sockets.settings();
+    let settings = state.sockets.settings();
     let revoked = watch.as_ref().map_or_else(CancellationToken::new, Watch::ended);
     let capacity = usize::try_from(settings.queue_bytes.get()).unwrap_or(usize::MAX);
     let (outlet, reader) = queue::queue(capacity, revoked);
     // An empty id is that of a client that has seen nothing.
     let resume = resume.filter(|cursor| !cursor.is_empty());
     let resume = resume.map(|cursor| Resume { name: "Last-Event-ID", cursor: Some(cursor) });
-    let (feed, listening) = match web.operations.join(ready, resume, &request_id, outlet).await {
+    let (feed, listening) = match state.operations.join(ready, resume, &request_id, outlet).await {
         Ok(joined) => joined,
         Err(refused) => {
             let mut response = refuse(refused.response, transport, media);
@@ -152,8 +151,8 @@ pub async fn open(web: &Web, opening: Opening) -> Response {
         Actor::User(principal) => Some(principal.expires_at),
         Actor::Anonymous | Actor::System => None,
     };
-    let forbidden = subscription::forbidden(web.sockets.clock().clone(), expires_at, watch);
-    let log = web.hub.log().clone();
+    let forbidden = subscription::forbidden(state.sockets.clock().clone(), expires_at, watch);
+    let log = state.log.clone();
     let heartbeat = std::time::Duration::from_millis(settings.ping_interval_ms.get());
     let kept = (seat, listening);
     let subscription = Subscription::new(transport, feed, reader, forbidden, (log, heartbeat), kept, request_id);

@@ -1,9 +1,9 @@
 //! The parts of Apollo's multipart protocol for subscriptions.
 //!
-//! Pure. Each result is a part `{"payload": ..}`, a heartbeat an empty object, and a failure of the stream itself a part
-//! without a payload but with `errors`. The boundary stands right **after** each part: a client knows a part's end by the
-//! boundary behind it, and one that is written before the next part shows each event only when the next one comes. JSON
-//! escapes line ends, so no part can hold the boundary.
+//! Pure. Each result is a part `{"payload": ..}`, a heartbeat an empty object, and a failure of the stream itself a
+//! part without a payload but with `errors`. The boundary is written right **after** each part: a client knows a part's
+//! end by the boundary behind it, so a boundary before the next part would delay each event until the next one. JSON
+//! escapes line ends, so no part can contain the boundary.
 
 pub(super) const CONTENT_TYPE: &str = "multipart/mixed;boundary=\"graphql\";subscriptionSpec=\"1.0\"";
 

@@ -1,9 +1,9 @@
-//! What waits for one stream's reader: the outlet of its subscription, emptied by the body of its response.
+//! The results that wait for one stream's reader: the outlet of its subscription, emptied by the body of its response.
 //!
-//! Invariants: what waits is at most `capacity` bytes, but for one result that is alone; results leave in the order in
-//! which they came; word of having been let go comes after the last result that was taken before it; once the reader has
-//! gone nothing is taken. The group puts in from its own task and never waits; the body takes out when hyper asks for
-//! more, which it does as the client reads.
+//! Invariants: at most `capacity` bytes wait, except for one result that is alone; results leave in the order in which
+//! they arrived; the notice that the subscription has left its group comes after the last result that was accepted
+//! before it; nothing is accepted after the reader has gone. The group puts in from its own task and never waits; the
+//! body takes out when hyper asks for more, which it does as the client reads.
 
 use std::{
     collections::VecDeque,
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_for_whoever_may_hear_no_more() {
+    fn nothing_is_taken_after_the_rights_have_ended() {
         let revoked = CancellationToken::new();
         let (outlet, _reader) = queue(1_000, revoked.clone());
         let payloads = [Payload { response: "{}".into(), position: 1 }];

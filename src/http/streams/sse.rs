@@ -1,9 +1,9 @@
-//! The text of server-sent events, as graphql-sse's distinct connections mode has it.
+//! The format of server-sent events, as graphql-sse's distinct connections mode defines it.
 //!
-//! Pure. Each result is an event `next`, the end is an event `complete`, whose empty `data` lets browsers hear of it. The
-//! `id` of a result is its cursor. A heartbeat is a comment and an `id` without data: a browser takes over the id, as the
-//! standard says, before it finds that there is nothing to dispatch; graphql-sse skips both. What follows `data:` is
-//! JSON on one line, since JSON escapes line ends.
+//! Pure. Each result is an event `next`, the end is an event `complete`, whose empty `data` makes browsers dispatch it.
+//! The `id` of a result is its cursor. A heartbeat is a comment and an `id` without data: a browser takes the id, as
+//! the standard says, before it finds that there is nothing to dispatch; graphql-sse skips both. What follows `data:`
+//! is JSON on one line, since JSON escapes line ends.
 
 pub(super) const CONTENT_TYPE: &str = "text/event-stream; charset=utf-8";
 

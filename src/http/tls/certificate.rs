@@ -1,11 +1,11 @@
-//! The certificate and its key: two PEM files, read again and again.
+//! The certificate and its key: two PEM files that are read again and again.
 //!
-//! Whatever renews a certificate writes files and knows nothing of us, so their content is compared, not their dates:
-//! that works for renamed files, links and mounted secrets alike. The two may be caught half exchanged; then the pair
-//! does not fit, the one in use stays, and the next look finds both.
+//! Content is compared, not dates: that works for renamed files, links and mounted secrets alike. The two files may be
+//! read while they are being exchanged; then the pair does not match, the current one stays in use, and the next check
+//! finds both.
 //!
-//! Reading a file on a disk that does not answer takes a thread and cannot be ended. So one reading at a time is under way,
-//! however often is looked, and whoever looks next waits for the same one.
+//! Reading a file on a disk that does not answer takes a thread and cannot be cancelled. So only one read runs at a
+//! time; a check that is due meanwhile waits for the same one.
 
 use std::{
     fmt, io,
@@ -276,7 +276,7 @@ mod tests {
         let mut certificate = Certificate::load(&settings, provider).expect("usable");
         certificate.patience = Duration::from_millis(10);
 
-        // Whoever opens a pipe waits until somebody writes to it.
+        // Opening a pipe waits until somebody writes to it.
         fs::remove_file(&settings.certificate).expect("removed");
         let pipe = std::process::Command::new("mkfifo").arg(&settings.certificate).status().expect("mkfifo runs");
         assert!(pipe.success());

@@ -1,18 +1,17 @@
-//! TLS on the server's own port: who may connect how, and which certificate they see.
+//! TLS on the server's own port: handshakes, and the certificate in use.
 //!
-//! Owns the way from an accepted TCP connection to one that HTTP can be served on. Off unless a certificate is set:
-//! many let a load balancer do it. [`server`](super::server) calls [`Tls::accept`] in the connection's own task, so a
-//! slow handshake keeps nobody else waiting, and [`App`](crate::app::App) runs [`Tls::run_reload`].
+//! Owns the way from an accepted TCP connection to one that HTTP can be served on. Off unless a certificate is set,
+//! since a load balancer may terminate TLS. [`server`](super::server) calls [`Tls::accept`] in the connection's own
+//! task, so a slow handshake delays no other connection, and [`App`](crate::app::App) runs [`Tls::run_reload`].
 //!
-//! Invariants: a handshake ends within its time; what does not begin one is told so in plain HTTP; a new certificate
-//! holds for new connections, and one that cannot be used changes nothing.
+//! Invariants: a handshake ends within its time; a connection that does not begin one is answered in plain HTTP; a new
+//! certificate is used for new connections, and an invalid one changes nothing.
 //!
 //! - [`certificate`]: the files, and the exchange while connections are accepted
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use metrics::counter;
-use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -28,8 +27,9 @@ use super::{connections::Seated, impatient::Impatient};
 use crate::{clock::Clock, lifecycle::Lifecycle};
 
 mod certificate;
+mod settings;
 
-pub use self::certificate::TlsError;
+pub use self::{certificate::TlsError, settings::TlsSettings};
 
 /// Counter by `outcome` (done, failed, timeout, plain): TLS handshakes.
 pub const HANDSHAKES: &str = "lancewire_tls_handshakes_total";
@@ -42,24 +42,6 @@ pub const EXPIRY: &str = "lancewire_tls_certificate_expiry_timestamp_seconds";
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\
                        content-length: 39\r\n\r\nThis port speaks TLS: use https or wss\n";
 const PLAIN_BYTES: u64 = 64 * 1024;
-
-/// `[tls]`: see `config/default.toml`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "documented where users read it: config/default.toml")]
-pub struct TlsSettings {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
-    pub handshake_timeout_ms: u64,
-    pub reload_ms: u64,
-}
-
-impl TlsSettings {
-    /// Whether connections are secured here.
-    pub fn is_on(&self) -> bool {
-        !self.certificate.as_os_str().is_empty()
-    }
-}
 
 /// How connections are secured. Clones share the certificate.
 #[derive(Clone)]

@@ -1,10 +1,10 @@
 //! Every way in which the server ends a socket, with the code and the reason that its client sees.
 //!
-//! Pure. The codes are chosen by what graphql-ws 6 does with them: it comes back after 1012, 1013, 4403 and 4408 and
-//! gives up after 1002, 1008, 1009, 1011, 44xx and 4500. So what a client can mend by waiting, or with a fresh token,
-//! has one of the former, and only a mistake in the client's program has one of the latter. A message that is too large
-//! is 4400 and not 1009, so that it reads like every other refused message. A reason is at most 123 bytes (RFC 6455,
-//! 5.5.1): a longer one would drop the socket as 1006.
+//! Pure. The codes are chosen by the behaviour of graphql-ws 6: it reconnects after 1012, 1013, 4403 and 4408 and stops
+//! after 1002, 1008, 1009, 1011, 44xx and 4500. So everything that waiting or a fresh token can solve has one of the
+//! former, and only a mistake in the client's program has one of the latter. A message that is too large is 4400 and
+//! not 1009, like every other refused message. A reason is at most 123 bytes (RFC 6455, 5.5.1): a longer one would drop
+//! the socket as 1006.
 
 use tungstenite::{Utf8Bytes, protocol::CloseFrame};
 

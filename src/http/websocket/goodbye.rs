@@ -1,8 +1,8 @@
 //! How a socket ends, and its last seconds.
 //!
-//! The loop of the [`session`](super::session) is over when this is called: nothing is served any more, and each wait
-//! here has a limit of its own, so a peer that does not part properly is cut off. Also turns away the sockets that
-//! never get a session.
+//! Called when the loop of the [`session`](super::session) is over: nothing is served any more, and each wait here has
+//! a limit of its own, so a peer that does not close properly is cut off. Also refuses the sockets that never get a
+//! session.
 
 use std::{future::Future, pin::pin, time::Duration};
 

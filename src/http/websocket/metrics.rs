@@ -1,7 +1,7 @@
-//! The names of every metric that sockets keep, and the guards that keep the gauges exact.
+//! The names of all metrics of sockets, and the guards that keep the gauges exact.
 //!
-//! A gauge is only ever moved by a guard: it comes back down wherever the counted thing ends, a panic and an aborted
-//! task included. Labels have few and fixed values, never text of a client's.
+//! A gauge is only changed by a guard: it decreases wherever the counted thing ends, also after a panic or an aborted
+//! task. Labels have few and fixed values, never text of a client.
 
 use metrics::{Gauge, counter, gauge};
 

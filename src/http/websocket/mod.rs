@@ -1,45 +1,46 @@
 //! GraphQL over WebSocket: the subprotocol `graphql-transport-ws`.
 //!
 //! Owns every open socket from the upgrade to the last byte. [`Sockets::upgrade`] is called by the router and decides
-//! everything that can be decided before 101: the process is not stopping, the page may call, the address has not
-//! too many sockets. What needs the protocol is told by a close code afterwards, [`close`] lists them.
+//! everything that can be decided before 101: the process is not stopping, the page may call, the address does not have
+//! too many sockets. Later refusals are close codes, which [`close`] lists.
 //!
 //! - [`session`]: the loop of one socket, the only place where its state changes
 //! - [`goodbye`]: its last seconds
 //! - [`operation`]: what runs on it
-//! - [`wire`] and [`reader`]: the one seam for writing, and the library that reads; [`pipe`]: TCP or TLS below both
-//! - [`registry`]: who is connected, and how all are sent home
+//! - [`wire`] and [`reader`]: the only way to write, and the library that reads; [`pipe`]: TCP or TLS below both
+//! - [`registry`]: which sockets are open, and how all are closed
 //! - [`protocol`] and [`close`]: the messages and codes, pure
-//! - [`backend`]: what the rest of the server gives
+//! - [`backend`]: what a socket needs from the rest of the server
 //! - [`spelling`]: of the headers of an upgrade
 //!
-//! **From where a client goes on.** `connection_init` may carry `after`, a cursor: the client has seen everything up to
-//! there, of all that it is going to subscribe to on this socket. Each subscription begins after the later one of it and
-//! its own `after`, for as long as the socket lives. Stock clients ask for this payload at each connection, where they
-//! send the same variables again. What a client may hand over:
+//! **Where a client resumes.** `connection_init` may carry `after`, a cursor: the client has seen everything up to
+//! there, of all that it is going to subscribe to on this socket. Each subscription starts after the later one of it
+//! and its own `after`, for as long as the socket lives. Stock clients create this payload for each connection, while
+//! they send the same variables again. Which cursors a client may send there:
 //!
-//! - The cursor of an *event* holds for its own subscription: everything before it was sent. It says nothing of others,
-//!   which may be catching up. With one subscription on the socket it is a good `after`.
-//! - The cursor of a *ping* of ours (`{"type":"ping","payload":{"cursor":".."}}`) holds for every subscription of the
-//!   socket: everything up to there was put in before the ping. They never go back; while a subscription is behind the
-//!   last one, or a ping is not answered, pings carry none. So of a subscription that was sent before the previous ping
-//!   came in, the server knew when it sent this one.
-//! - Before a close that is planned (1012, 4403) a last ping says how far everything has come, unless something that
-//!   waited had to be thrown away.
+//! - The cursor of an *event* is valid for its own subscription: everything before it was sent. It says nothing of
+//!   others, which may be catching up. With one subscription on the socket it is a good `after`.
+//! - The cursor of a server's *ping* (`{"type":"ping","payload":{"cursor":".."}}`) is valid for every subscription of
+//!   the socket: everything up to there was put in before the ping. These cursors never decrease; while a subscription
+//!   is behind the last one, or a ping is not answered, pings carry none. So the server knew of a subscription that was
+//!   sent before the previous ping arrived when it sent this one.
+//! - Before a planned close (1012, 4403) a last ping says how far everything has come, unless queued results had to be
+//!   thrown away.
 //!
-//! So the rule for several subscriptions is: hand over the cursor of the latest ping; and whoever begins one more after a
-//! cursor that is earlier than that goes back to it, until the second ping from then on.
+//! So the rule for several subscriptions is: send the cursor of the latest ping. A client that starts one more
+//! subscription after an earlier cursor sends that one, until the second ping from then on.
 //!
-//! What is no cursor is refused to each subscription with `BAD_USER_INPUT`, which a person can read, and not by a close.
-//! One that is too old, or of a log that was replaced, is `CURSOR_EXPIRED` unless the subscription's own is good.
+//! An invalid cursor is refused to each subscription with `BAD_USER_INPUT`, which a person can read, and not by a
+//! close. One that is too old, or of a log that was replaced, is `CURSOR_EXPIRED` unless the subscription's own is
+//! valid.
 //!
-//! **How a viewer's end is told.** When a token expires, or its session ends, nothing more begins and nothing that waits
-//! is sent, but for answers to mutations that run: one of them may be what ended the session. Then it is 4403.
+//! **When a viewer's rights end.** When a token expires or its session ends, nothing more starts and nothing queued is
+//! sent, except answers to running mutations: one of them may be what ended the session. Then the socket closes with
+//! 4403.
 //!
-//! Own code instead of async-graphql's socket, which closes with codes that end graphql-ws clients for good, has no
-//! timeout before `connection_init`, replaces a duplicate id, never sends `error`, never pings, has no limits, cannot
-//! be closed from outside, and takes 143 KB a connection and 36.5 CPU-seconds a million deliveries. The connection is
-//! taken over whole after the upgrade, since axum's socket has a buffer of its own and no way to write without it.
+//! Own code instead of async-graphql's socket; docs/adr/0001-own-socket.md has the reasons and the measurements. The
+//! connection is taken over whole after the upgrade, since axum's socket has a buffer of its own and no way to write
+//! without it.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -93,6 +94,9 @@ mod spelling;
 #[cfg(test)]
 mod tests;
 mod wire;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::reader::fuzz as fuzz_frames;
 
 pub use self::{
     backend::{

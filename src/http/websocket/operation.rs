@@ -1,14 +1,13 @@
 //! The operations of one socket, owned by its session.
 //!
-//! A query, a mutation, and a subscription that begins or catches up is a task; a subscription that is live is an entry
-//! in its group and here, and nothing else. When its group lets it go it becomes a task again.
+//! A query, a mutation, and a subscription that starts or catches up is a task; a live subscription is an entry in its
+//! group and here, and nothing else. When it leaves its group it becomes a task again.
 //!
-//! Invariants: an id is live from its `subscribe` until the client completes it or its last frame is in the wire, so
-//! a client that has seen the last frame can use the id again; the last frame is put in here and not by the task, which
-//! only brings the room for it, because only then is there no moment in which the client knows of an end that the
-//! session does not. Subscriptions and queries are ended when the client completes them or goes; mutations run to
-//! their end unheard, and count against the limit until then. A panic of a stream is that operation's `error` and
-//! nobody else's.
+//! Invariants: an id is live from its `subscribe` until the client completes it or its last frame is in the wire, so a
+//! client that has seen the last frame can use the id again. The last frame is put in here and not by the task, which
+//! only reserves room for it: otherwise the client could know of an end before the session does. Subscriptions and
+//! queries end when the client completes them or disconnects; mutations run to their end without an answer, and count
+//! against the limit until then. A panic of a stream is that operation's `error` and affects no other.
 //!
 //! Own code: the stock socket silently replaces a duplicate id, never sends `error`, has no limit, and a panic in a
 //! resolver ends it.

@@ -1,9 +1,9 @@
-//! The connection under a socket once HTTP has let go of it: plain TCP, or TLS over it.
+//! The connection under a socket after the upgrade: plain TCP, or TLS over it.
 //!
 //! Both can be read and written through a shared reference and never wait: that is what lets a group of the hub write
-//! to all its members by itself, as [`wire`](super::wire) does. The plain kind is the system call and nothing else. Of
-//! the other kind the library's connection stands behind a lock, which is held to encrypt or decrypt and to hand bytes
-//! to the kernel, never across an await.
+//! to all its members by itself, as [`wire`](super::wire) does. The plain kind is the system call and nothing else. For
+//! TLS the library's connection is behind a lock, which is held to encrypt or decrypt and to hand bytes to the kernel,
+//! never across an await.
 //!
 //! Invariants: a write takes nothing while bytes that were encrypted earlier wait ([`Pipe::has_unsent`]), so at most
 //! [`UNSENT`] bytes of plaintext do; those are flushed by the wire's pump before anything else.
@@ -48,7 +48,7 @@ impl Pipe {
         Self::Secured(Box::new(Secured { tcp, session: Mutex::new(session) }))
     }
 
-    /// The connection to the peer's machine. Whoever writes to it breaks it.
+    /// The connection to the peer's machine. Writing to it directly breaks it.
     pub(super) const fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(seated) => seated.tcp(),
@@ -66,7 +66,7 @@ impl Pipe {
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             // The system call alone: what the runtime remembers of the socket is one more place in memory to wait for.
-            // It learns that there is no room from whoever then waits for some.
+            // It learns that there is no room when somebody waits for some.
             Self::Plain(seated) => SockRef::from(seated.tcp()).send(bytes),
             Self::Secured(secured) => secured.try_write(&[IoSlice::new(bytes)]),
         }
@@ -95,7 +95,7 @@ impl Pipe {
         }
     }
 
-    /// Ends the connection, whoever still holds on to it.
+    /// Ends the connection, even if others still hold a reference.
     pub(super) fn shut_down(&self) {
         if let Self::Secured(secured) = self {
             let mut session = secured.session();

@@ -3,7 +3,7 @@
 //! Pure: what a client's text means, what a server's message looks like, and in which phase each is allowed. Called by
 //! [`session`](super::session) for what arrives and by [`wire`](super::wire) for what leaves. The checks are those
 //! of graphql-ws' `validateMessage`, and every refusal names the field at fault. An [`OperationId`] is kept as the JSON
-//! literal it will be sent as, so that what comes before the payload of a `next` is made once an operation.
+//! literal that is sent, so that the part before the payload of a `next` is made once an operation.
 
 use std::{fmt, sync::Arc};
 

@@ -1,14 +1,14 @@
-//! The reading half of a socket: bytes from the kernel, messages from tungstenite.
+//! The reading half of a socket: bytes from the kernel, messages from tungstenite. Owned by the session.
 //!
 //! The library reads frames, unmasks, joins fragments, checks UTF-8 and answers pings and close frames; what it writes
-//! by itself goes through the [`Wire`] like everything else. Its buffer is small: it is filled with zeros at each read
-//! and held by every idle socket, and a larger message makes it grow for itself.
+//! by itself goes through the [`Wire`] like everything else. Its buffer is small, because it is filled with zeros at each
+//! read and held by every idle socket; a larger message makes it grow.
 //!
-//! **Invariant: no peer keeps a thread busy.** The library reads on by itself while bytes come and no message is whole, and
-//! answers pings without a word to us. So it is given bytes in turns: after [`TURN`] reads from the kernel the task lets
-//! others run, and each message takes part in the runtime's budget. Frames are bounded by their bytes, of which each
-//! takes six or more: between two messages come at most twice as many as a message may have, and after our close frame at
-//! most [`AFTER_CLOSE`].
+//! **Invariant: no peer keeps a thread busy.** The library continues to read while bytes arrive and no message is complete,
+//! and answers pings without returning. Therefore it gets bytes in turns: after [`TURN`] reads from the kernel the task
+//! yields, and each message consumes the runtime's budget. Frames are bounded by their bytes, of which each takes six or
+//! more: between two messages at most twice the size of the largest message is read, and after our close frame at most
+//! [`AFTER_CLOSE`].
 
 use std::{
     io::{self, Read, Write},
@@ -33,88 +33,131 @@ const READ_BUFFER: usize = 128;
 
 /// Reads from the kernel until other tasks have a turn.
 const TURN: u32 = 32;
-/// What frames may take beside the bytes of a message that has the largest size.
+/// What frames may take beside the bytes of a message of the largest size.
 const FRAMING: usize = 4096;
 /// How many bytes are read to find the peer's answer to our close frame.
 const AFTER_CLOSE: usize = 256 * 1024;
 
+/// Where frames come from, and where the library's own answers go.
+pub(super) trait Source {
+    /// Reads what is there, without waiting.
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Takes whole frames: pongs and the close frame.
+    fn control(&self, frames: &[u8]) -> io::Result<()>;
+}
+
+impl Source for Arc<Wire> {
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.pipe().try_read(buffer)
+    }
+
+    fn control(&self, frames: &[u8]) -> io::Result<()> {
+        Wire::control(self, frames)
+    }
+}
+
 /// Reads the messages of one peer.
 pub(super) struct Reader {
-    socket: WebSocket<Io>,
+    frames: Frames<Arc<Wire>>,
+}
+
+/// The library with its limits. Nothing in it waits, so that it can be tested and fuzzed without a connection.
+pub(super) struct Frames<S> {
+    socket: WebSocket<Io<S>>,
     /// Bytes that may come from one message to the next.
     between: usize,
 }
 
+/// What came of one turn.
+pub(super) enum Turn {
+    /// A message, or the end.
+    Read(Result<Message, WireError>),
+    /// The turn is over: others should run first.
+    Over,
+    /// There are no bytes.
+    Dry,
+}
+
 /// The connection as the library sees it: reading never waits, and writing always succeeds.
-struct Io {
-    wire: Arc<Wire>,
+struct Io<S> {
+    source: S,
     /// Reads that are left in this turn.
     turn: u32,
     /// Bytes that may still come before the next message.
     left: usize,
 }
 
-impl Io {
-    /// Whether it has stopped the library for the sake of others, and not for want of bytes.
-    const fn has_had_its_turn(&self) -> bool {
-        self.turn == 0
-    }
-}
-
-impl Reader {
-    /// A reader of what comes over `wire`, `early` first: what came with the request for the upgrade.
-    pub(super) fn new(wire: Arc<Wire>, early: Vec<u8>, largest: usize) -> Self {
+impl<S: Source> Frames<S> {
+    /// Frames from `source`, after the bytes in `early`. No message may be larger than `largest` bytes.
+    pub(super) fn new(source: S, early: Vec<u8>, largest: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
             .max_message_size(Some(largest))
             .max_frame_size(Some(largest));
         let between = largest.saturating_mul(2).saturating_add(FRAMING);
-        let io = Io { wire, turn: TURN, left: between };
+        let io = Io { source, turn: TURN, left: between };
         Self { socket: WebSocket::from_partially_read(io, early, Role::Server, Some(config)), between }
     }
 
-    /// The next message; fails with [`TOO_MANY_BYTES`] where too many come without one. Cancel safe: what has been read of it
+    /// Reads until there is a message, but for at most one turn.
+    pub(super) fn turn(&mut self) -> Turn {
+        self.socket.get_mut().turn = TURN;
+        match self.socket.read() {
+            Err(WireError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                if self.socket.get_ref().turn == 0 { Turn::Over } else { Turn::Dry }
+            }
+            read => Turn::Read(read),
+        }
+    }
+
+    /// Allows as many bytes again before the next message.
+    pub(super) fn message_is_over(&mut self) {
+        self.socket.get_mut().left = self.between;
+    }
+}
+
+impl Reader {
+    /// A reader of what comes over `wire`, after the bytes in `early`, which came with the request for the upgrade.
+    pub(super) fn new(wire: Arc<Wire>, early: Vec<u8>, largest: usize) -> Self {
+        Self { frames: Frames::new(wire, early, largest) }
+    }
+
+    /// The next message; fails with [`TOO_MANY_BYTES`] if too many arrive without one. Cancel safe: what has been read of it
     /// stays in the library's buffer.
     pub(super) async fn next(&mut self) -> Result<Message, WireError> {
         let read = self.read().await;
-        self.socket.get_mut().left = self.between;
+        self.frames.message_is_over();
         read
     }
 
     async fn read(&mut self) -> Result<Message, WireError> {
         loop {
-            // A message is an event like those of the runtime's own: who has had many of them lets others run.
+            // A message counts like an event of the runtime: after many of them other tasks get a turn.
             consume_budget().await;
-            self.socket.get_mut().turn = TURN;
-            match self.socket.read() {
-                Err(WireError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let io = self.socket.get_ref();
-                    if io.has_had_its_turn() {
-                        yield_now().await;
-                    } else {
-                        io.wire.pipe().tcp().readable().await?;
-                    }
-                }
-                read => return read,
+            match self.frames.turn() {
+                Turn::Read(read) => return read,
+                Turn::Over => yield_now().await,
+                Turn::Dry => self.frames.socket.get_ref().source.pipe().tcp().readable().await?,
             }
         }
     }
 
     /// Puts a close frame in the wire, as the last of our frames.
     pub(super) fn close(&mut self, frame: CloseFrame) {
-        // What fails here has failed for good: the connection is gone.
-        let _ = self.socket.close(Some(frame));
+        // An error here means that the connection is gone.
+        let _ = self.frames.socket.close(Some(frame));
     }
 
-    /// Reads until the peer has closed its side, too, or has sent so much that it does not mean to.
+    /// Reads until the peer has closed its side as well, or has sent too much to wait for that.
     pub(super) async fn drain(&mut self) {
-        self.socket.get_mut().left = AFTER_CLOSE;
+        self.frames.socket.get_mut().left = AFTER_CLOSE;
         while self.read().await.is_ok() {}
     }
 }
 
-impl Read for Io {
+impl<S: Source> Read for Io<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.turn == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -122,7 +165,7 @@ impl Read for Io {
         if self.left == 0 {
             return Err(TOO_MANY_BYTES.into());
         }
-        let read = match self.wire.pipe().try_read(buffer) {
+        let read = match self.source.try_read(buffer) {
             // There may be more, and nothing tells when.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.turn = 0;
@@ -136,13 +179,74 @@ impl Read for Io {
     }
 }
 
-impl Write for Io {
+impl<S: Source> Write for Io<S> {
     fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
-        self.wire.control(frames)?;
+        self.source.control(frames)?;
         Ok(frames.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Feeds the bytes of a stranger to the frame reader and its messages to the parser of the protocol.
+///
+/// # Panics
+///
+/// When a message is larger than it may be, or more bytes are read between two messages than may be.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    use std::cell::RefCell;
+
+    use super::protocol::Incoming;
+
+    const LARGEST: usize = 512;
+
+    /// Gives its bytes in pieces, and notes how many were taken.
+    struct Memory<'a> {
+        rest: RefCell<&'a [u8]>,
+        piece: usize,
+    }
+
+    impl Source for Memory<'_> {
+        fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+            let mut rest = self.rest.borrow_mut();
+            let (now, later) = rest.split_at(rest.len().min(self.piece).min(buffer.len()));
+            buffer[..now.len()].copy_from_slice(now);
+            *rest = later;
+            if now.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(now.len()) }
+        }
+
+        fn control(&self, frames: &[u8]) -> io::Result<()> {
+            assert!(!frames.is_empty(), "an answer has a frame");
+            Ok(())
+        }
+    }
+
+    let Some((piece, bytes)) = bytes.split_first() else { return };
+    let piece = usize::from(*piece).max(1);
+    let (early, rest) = bytes.split_at(bytes.len().min(piece % 8));
+    let mut frames = Frames::new(Memory { rest: RefCell::new(rest), piece }, early.to_vec(), LARGEST);
+    let mut since_message = 0;
+    loop {
+        let left = |frames: &Frames<Memory<'_>>| frames.socket.get_ref().source.rest.borrow().len();
+        let before = left(&frames);
+        let turn = frames.turn();
+        since_message += before - left(&frames);
+        // The last read before the limit may take one piece more.
+        assert!(since_message <= frames.between + piece, "{since_message} bytes without a message");
+        match turn {
+            Turn::Read(Ok(message)) => {
+                assert!(message.len() <= LARGEST, "{} bytes", message.len());
+                if let Message::Text(text) = &message {
+                    let _ = Incoming::parse(text);
+                }
+                frames.message_is_over();
+                since_message = 0;
+            }
+            Turn::Read(Err(_)) | Turn::Dry => break,
+            Turn::Over => {}
+        }
     }
 }

@@ -1,12 +1,12 @@
-//! Which sockets are open, whose they are, and how they are all sent home.
+//! Which sockets are open, whose they are, and how all are closed.
 //!
 //! Invariants: a socket is counted from before its 101 until its [`Seat`] is dropped, once for its address and, after
-//! its `connection_init`, once for its user; no count outlives its seats; after [`Registry::close_all`] has begun, no
+//! its `connection_init`, once for its user; no count outlives its seats; after [`Registry::close_all`] has started, no
 //! seat is given. axum runs upgraded sockets in detached tasks, so its graceful shutdown neither waits for nor closes
-//! them: this is what does. Also draws how old each may get (`max_age_ms`, give or take a tenth), so that after a
-//! deploy clients spread over the nodes again; whoever serves a seat asks [`Seat::is_too_old`] when it wakes anyway.
-//! Called by the upgrade and by the session. Streams over HTTP take seats here too, so that one limit holds for all
-//! that lasts, and are told to leave in the same batches.
+//! them: this does. Also draws the maximum age of each (`max_age_ms`, plus or minus a tenth), so that after a deploy
+//! clients spread over the nodes again; the owner of a seat asks [`Seat::is_too_old`] when it wakes anyway. Called by
+//! the upgrade and by the session. Streams over HTTP take seats here too, so that one limit covers both, and are closed
+//! in the same batches.
 
 use std::{
     collections::{HashMap, hash_map::Entry},

@@ -1,17 +1,17 @@
 //! The loop of one socket: the only place where the state of a connection changes.
 //!
-//! Invariants: nothing in the loop waits for the peer to take bytes, so that reading, keep-alive, expiry and the order
-//! to leave go on whatever the peer does; whichever way the loop ends, its operations end with it (mutations run to
+//! Invariants: nothing in the loop waits for the peer to take bytes, so that reading, keep-alive, expiry and a request
+//! to close are handled whatever the peer does; however the loop ends, its operations end with it (mutations run to
 //! their end first), the queue is closed and the seat is given back. Runs as a task of the lifecycle, started by
 //! [`Sockets::upgrade`](super::Sockets::upgrade).
 //!
 //! **Cancel safety.** Every branch of the `select` can be dropped and polled again without losing anything: `next` of
 //! the reader keeps partial frames in tungstenite's buffer, `JoinSet` and the semaphores are documented as cancel
-//! safe, and the timers and the pending look at a token are owned by the session and polled by reference. Events are
+//! safe, and the timers and the pending check of a token are owned by the session and polled by reference. Events are
 //! handled after the `select`, without awaiting.
 //!
 //! One task serves a socket, reading and writing: what the kernel does not take at once waits in the [`Wire`], and the
-//! loop hands it on as the peer takes it.
+//! loop passes it on as the peer takes it.
 
 use std::{net::IpAddr, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
@@ -240,7 +240,7 @@ impl<B: SocketBackend> Session<B> {
             Pumped::Broken => return Err(End::Gone),
             Pumped::Progress => {
                 self.patience = None;
-                // Whoever takes what was sent is there. Our pings wait behind it.
+                // A peer that takes what was sent is alive. Our pings wait behind it.
                 self.heard = Instant::now();
             }
             Pumped::Woken => {}
@@ -451,7 +451,7 @@ impl<B: SocketBackend> Session<B> {
         self.unanswered += 1;
     }
 
-    /// Says how far everything has come, behind all of it: whoever comes back from there gets nothing twice.
+    /// Says how far everything has come, behind all of it: a client that resumes there gets nothing twice.
     fn say_how_far(&mut self) {
         if let Some(position) = self.position_to_tell().filter(|position| *position > self.told) {
             self.ping(Some(position));

@@ -1,9 +1,8 @@
 //! What an operator may set about sockets.
 //!
-//! Every bound of the session has a key here, and a zero that would disable a limit or stop a timer does not parse, but
-//! for the age, which need not have one.
-//! Times are milliseconds. `config/default.toml` documents the keys for operators; `Default` holds the same values for
-//! whoever builds a server without a file.
+//! Every bound of the session has a key here. A zero that would disable a limit or stop a timer does not parse, except
+//! for the age, which is optional. Times are milliseconds. `config/default.toml` documents the keys for operators;
+//! `Default` holds the same values for a server that is built without a file.
 
 use std::{
     num::{NonZeroU32, NonZeroU64},

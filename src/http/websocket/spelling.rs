@@ -1,10 +1,10 @@
 //! The names of an upgrade's headers, as RFC 6455 spells them.
 //!
-//! HTTP does not tell `Sec-WebSocket-Protocol` from `sec-websocket-protocol`, but clients do: Python's gql looks for the
-//! former, and takes a server that writes the latter for one of an older protocol. hyper writes the names of an answer as
-//! a request had them, where the answer carries what the parser noted of the request; the type of that note is hyper's
-//! own. So one request with all the names is parsed here, in memory, and what was noted goes with each answer to an
-//! upgrade. All other answers, and the parsing of all other requests, cost what they did.
+//! HTTP does not distinguish `Sec-WebSocket-Protocol` from `sec-websocket-protocol`, but clients do: Python's gql looks
+//! for the former, and takes a server that writes the latter for one of an older protocol. hyper writes the names of an
+//! answer as the request had them, if the answer carries the parser's record of the request; the type of that record is
+//! private to hyper. So one request with all the names is parsed here, in memory, and its record is attached to each
+//! answer to an upgrade. No other answer and no other request pays for that.
 
 use std::{
     convert::Infallible,

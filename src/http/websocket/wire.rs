@@ -1,22 +1,21 @@
-//! The one seam through which anything is written to a socket.
+//! The only place that writes to a socket.
 //!
-//! A frame goes straight to the kernel if nothing waits before it; otherwise it waits in a bounded queue that the
+//! A frame goes straight to the kernel if nothing is queued before it; otherwise it waits in a bounded queue that the
 //! session empties as the peer takes it ([`Wire::pump`]), as much at a time as the kernel accepts. So a quiet socket
 //! costs one system call a result, and one that is behind gets many results in one.
 //!
-//! Invariants: what waits for a peer is at most `queue_bytes` of results and [`ANSWERS`] answers of the session's own;
-//! frames leave whole and in the order in which they were put in; after [`Wire::retire`] or [`Wire::close`] no frame of
-//! the operations concerned is put in, so an id can be used again without meeting its past. Nothing here waits while it
-//! holds the lock. Answers never wait for results: the session takes a place for the answer *before* it reads the next
-//! message.
+//! Invariants: at most `queue_bytes` of results and [`ANSWERS`] answers of the session's own wait for a peer; frames
+//! leave whole and in the order in which they were put in; after [`Wire::retire`] or [`Wire::close`] no frame of the
+//! operations concerned is put in, so a frame of an earlier operation cannot reach a later one with the same id.
+//! Nothing here waits while it holds the lock. Answers never wait for results: the session takes a place for the answer
+//! *before* it reads the next message.
 //!
-//! Own code instead of a sink of frames: at 2,000 subscribers a task and a flush for each cost 8.9 CPU-seconds a
-//! million deliveries and a direct write 5.4, where writing a prebuilt frame alone costs 4.65; in bursts one flush for
-//! all that waits costs 1.05. And the stock socket of async-graphql stops reading, pinging and every other operation
-//! while one write is blocked.
+//! Own code instead of a sink of frames, which costs a task and a flush for each subscriber:
+//! docs/adr/0001-own-socket.md has the measurements. And the stock socket of async-graphql stops reading, pinging and
+//! every other operation while one write is blocked.
 //!
-//! Longer than most files: whatever changes the queue stands in one place, where the invariants can be checked by
-//! reading.
+//! Longer than most files, so that everything that changes the queue is in one place and its invariants can be checked
+//! by reading.
 
 #[cfg(target_os = "linux")]
 use std::time::Duration;
@@ -428,7 +427,7 @@ impl Wire {
         true
     }
 
-    /// Ends the connection, whoever still holds on to this.
+    /// Ends the connection, even if others still hold a reference.
     pub(super) fn shut_down(&self) {
         self.pipe.shut_down();
     }

@@ -1,4 +1,4 @@
-//! What has come over a bus and was not looked at yet: bounded, and honest about what it dropped.
+//! Messages that a bus has received and the tail has not read: bounded, and it says when it had to drop some.
 
 use std::{
     collections::VecDeque,

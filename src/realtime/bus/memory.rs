@@ -1,5 +1,5 @@
-//! The bus of a single process. Alone it has nobody to talk to; several of one [`MemoryNetwork`] hear each other, which
-//! is how the behaviour of several nodes is tested without a wire.
+//! The bus of a single process. Alone it delivers nothing; several of one [`MemoryNetwork`] deliver to each other, so
+//! that tests can run several nodes without a network.
 
 use std::{
     collections::HashSet,

@@ -1,24 +1,25 @@
-//! What makes delivery fast between nodes; the log is what makes it right.
+//! What makes delivery between nodes fast. Its correctness rests on the log alone.
 //!
-//! A bus tells the tails of other nodes that the log has grown, and may carry the events themselves. It may drop, double,
-//! reorder and delay what it carries, or be away, and nothing is lost by it: positions are contiguous, so the
-//! [`tail`](super::tail) sees every hole and reads it from the log, and it polls in case nothing came at all.
+//! A bus wakes the tails of other nodes when the log has grown, and may carry the events themselves. It may lose,
+//! duplicate, reorder and delay messages, or be unreachable, and no event is lost by that: positions are contiguous, so
+//! the [`tail`](super::tail) sees every hole and reads it from the log, and it polls in case no message arrives.
 //!
-//! Beside the log a bus carries [`Gossip`]: counts of what callers have spent and tried, so that limits hold for all nodes
+//! Beside the log a bus carries [`Gossip`]: counts of sign-ins and sign-ups, so that their limits hold for all nodes
 //! together. That is soft state; what gets lost makes a limit a little wider for a moment.
 //!
 //! | Bus | Nodes | Carries |
 //! | --- | --- | --- |
 //! | [`MemoryBus`] | one process | nothing on its own; several hubs of one process, in tests |
-//! | [`PostgresBus`] | a few | who has numbered up to where, by NOTIFY; the events are read from the log |
-//! | [`RedisBus`] | many | the events: headers and public bodies to all, private bodies to whom they concern |
+//! | [`PostgresBus`] | a few | the position up to which a node has numbered, by NOTIFY; the events are read from the log |
+//! | [`RedisBus`] | many | the events: headers and public bodies to all, private bodies to the nodes that need them |
 //!
-//! **Who is believed.** What travels is sealed ([`Seal`]) with a key that all nodes of one log have and nobody else, so
-//! whoever else may publish on a Redis or call `pg_notify` can make a node drop a message and no more. And a node that is
-//! wrong itself, on the old database after a fail-over for instance, is not believed against the log: an event says which
-//! one it [`follows`](Heard::follows), and the [`tail`](super::tail) gives up nothing for what only the bus has said.
+//! **Authentication.** Messages are authenticated ([`Seal`]) with a key that only nodes of the same log have. Others
+//! who may publish on Redis or call `pg_notify` can make a node drop a message, and no more. A node that is itself
+//! wrong, for example on the old database after a fail-over, is not trusted against the log: an event names the one
+//! that it [`follows`](Heard::follows), and the [`tail`](super::tail) discards nothing because of what only the bus has
+//! said.
 //!
-//! What a client sees is the same with each of them (`tests/api/bus.rs`).
+//! Clients see the same results with each bus (`tests/api/bus.rs`).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -36,12 +37,16 @@ mod message;
 mod postgres;
 mod redis;
 mod seal;
+mod settings;
+mod start;
 
 use inbox::Inbox;
 pub use memory::{MemoryBus, MemoryNetwork};
 pub use postgres::{PostgresBus, PostgresBusError};
 pub use redis::{RedisBus, RedisBusError};
 pub use seal::Seal;
+pub use settings::{BusKind, BusSettings};
+pub use start::{BusError, start};
 
 /// What a bus says of the log.
 #[derive(Clone, Debug)]
@@ -77,14 +82,8 @@ pub struct Announced {
 /// What a piece of gossip is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
-    /// Points that callers have spent.
-    Spending,
-    /// Points that callers were given back.
-    GivenBack,
     /// Failed and successful sign-ins.
     Attempts,
-    /// Points spent from addresses, or given back.
-    Addresses,
     /// Accounts that were opened.
     SignUps,
 }

@@ -1,13 +1,14 @@
 //! The bus of a few nodes that share nothing but `PostgreSQL`: LISTEN and NOTIFY.
 //!
 //! A NOTIFY takes a lock of the whole database when its transaction commits, so it is never part of a business
-//! transaction: it is sent after the commit and the numbering, as a statement of its own on a connection of its own, and
-//! as many as come while one is under way become one. It says who speaks and up to where positions have been given out,
-//! nothing else: a node that has read as far does not read again, and a node does not wake itself. The events are read
-//! from the log. Every role that may connect to the database may send notifications, so they are sealed ([`Seal`]).
+//! transaction: it is sent after the commit and the numbering, as a statement of its own on a connection of its own,
+//! and those that arrive while one is being sent are merged into one. It names the sender and the position up to which
+//! events have been numbered, nothing else: a node that has read that far does not read again, and a node does not wake
+//! itself. Events are read from the log. Every role that may connect to the database may send notifications, so they
+//! are authenticated ([`Seal`]).
 //!
-//! Two tasks: the speaker sends what waits in the outbox, the listener fills the inbox. Each connects again by itself;
-//! since notifications sent meanwhile are gone, the first thing then is to ask the log.
+//! Two tasks: the speaker sends what is in the outbox, the listener fills the inbox. Each reconnects by itself.
+//! Notifications sent meanwhile are lost, so the first step after that is to read the log.
 
 use std::{
     collections::VecDeque,

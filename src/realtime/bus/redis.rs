@@ -1,21 +1,21 @@
 //! The bus of many nodes: Redis Pub/Sub carries the events themselves.
 //!
-//! Whoever has numbered events publishes them: the body of a private one to the channels of those whom it concerns, then
-//! the headers of all with the public bodies to everybody. A node subscribes to the channel of a user while that user
-//! listens there, so private bodies reach the nodes that want them and no others. A node whose positions are contiguous
-//! needs no read; a hole, or a private event without its body that somebody has just come for, is read from the log.
-//! Channels carry the name of the log and of the database that it is in: several installations may share one Redis, copies
-//! of each other included.
+//! The node that has numbered events publishes them: the body of a private one to the channels of the users that it
+//! concerns, then the headers of all with the public bodies to all nodes. A node subscribes to the channel of a user
+//! while that user has a subscription there, so private bodies reach only the nodes that need them. A node whose
+//! positions are contiguous needs no read; a hole, or a private event without its body for a user who has just
+//! subscribed, is read from the log. Channel names include the log and its database, so several installations, and
+//! copies of one, may share a Redis.
 //!
-//! **Strangers.** Whoever else may use the Redis reads what travels, private bodies included, and can hold messages back.
-//! What they publish is not believed ([`Seal`]).
+//! **Other users of Redis** can read messages, private bodies included, and can delay them. What they publish is
+//! dropped ([`Seal`]).
 //!
-//! Two tasks: the publisher sends what waits in the outbox, one pipeline at a time; the subscriber fills the inbox and
-//! keeps the subscriptions as [`Bus::follow`] wants them. Each connects again by itself, and a subscriber that does first
-//! has the log asked. Redis away costs the time of a poll, and nothing else; it keeps no state of ours.
+//! Two tasks: the publisher sends what is in the outbox, one pipeline at a time; the subscriber fills the inbox and
+//! subscribes as [`Bus::follow`] asks. Each reconnects by itself, and after that the log is read first. Without Redis
+//! events are late by a poll, and nothing else happens; it keeps no state of ours.
 //!
-//! The crate's `PubSub` hands messages over by an unbounded channel. The subscriber empties it into an inbox that is
-//! bounded, and waits for nothing else but, for two seconds at most, the answer to a change of subscriptions.
+//! The crate's `PubSub` delivers messages by an unbounded channel. The subscriber empties it into a bounded inbox and
+//! waits for nothing else but, for at most two seconds, the answer to a change of subscriptions.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -75,7 +75,7 @@ pub enum RedisBusError {
     /// Somebody answers there, but not as a Redis that lets us in.
     #[error("bus.redis_url: the Redis there refuses: {0}")]
     Refused(#[source] RedisError),
-    /// Whoever answers there cannot be trusted.
+    /// The server's certificate is not trusted.
     #[error(
         "bus.redis_url: the connection cannot be secured: {0}; bus.redis_ca names the file (PEM) of the authority to trust"
     )]
@@ -189,7 +189,7 @@ impl Bus for RedisBus {
         for event in events.iter().filter(|event| travels_privately(event.delivery.event())) {
             Party::all_of(event.delivery.event()).for_each(|party| private.entry(party).or_default().push(event));
         }
-        // The bodies first: whoever gets the headers then has what it wants.
+        // Bodies first, so that a node that gets the headers has the bodies already.
         for (party, events) in private {
             let bodies = encode_events(&shared.seal, events.into_iter(), |_| true);
             shared.send(shared.channel_of(party), bodies, "events");

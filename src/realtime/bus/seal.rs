@@ -1,16 +1,16 @@
-//! What makes the nodes believe each other, and nobody else.
+//! Authentication of messages between nodes.
 //!
 //! A sealed message is one byte of format, 16 bytes of HMAC-SHA-256 over the format and the content, and the content,
-//! which begins with who says it, the how-manieth word of theirs it is, and when. The key is made of a secret that is in
-//! the database and of the log's identity ([`EventLog::shared_key`](crate::events::EventLog::shared_key)): whoever has the
-//! database is a node, whoever has only the Redis is not, and a word of another log is a stranger's.
+//! which begins with its sender, the sender's sequence number, and the time. The key is derived from a secret in the
+//! database and from the log's identity ([`EventLog::shared_key`](crate::events::EventLog::shared_key)): a process with
+//! access to the database is a node, one with access to Redis alone is not, and a message of another log is refused.
 //!
-//! **Old words.** What was sealed once could be said again by whoever has listened: events that are known already do
-//! nothing, but a user's spending counted twice does. So of each node only a word later than the last one is taken, and
-//! none that is more than [`WINDOW_MS`] old or ahead, by the database's time, which is the one clock that all nodes share.
-//! What is dropped by mistake, after a jump of that clock for instance, costs the time of a poll.
+//! **Replays.** A recorded message could be sent again. Known events have no effect, but a user's spending would be
+//! counted twice. So of each sender only a sequence number higher than the last is accepted, and none more than
+//! [`WINDOW_MS`] old or ahead, by the database's time, which is the one clock that all nodes share. A message dropped
+//! by mistake, for example after a jump of that clock, costs the time of a poll.
 //!
-//! It says nothing of who may *read*: the content is not encrypted.
+//! The content is not encrypted: this does not limit who may *read* it.
 
 use std::{
     collections::HashMap,

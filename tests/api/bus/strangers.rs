@@ -117,7 +117,7 @@ async fn what_a_stranger_says_is_not_believed(ground: Ground) {
         one.record(EventKind::JobPosted, audience(true, eve, None)).await;
         one.record(EventKind::WalletUpdated, audience(false, ada, None)).await;
     }
-    let spent = Gossip { topic: Topic::Spending, body: vec![1, 2, 3] };
+    let spent = Gossip { topic: Topic::SignUps, body: vec![1, 2, 3] };
     one.bus.tell(spent.clone());
     assert_eq!(soon(two.bus.told()).await, spent);
     all_hear(&one, &listening.each_ref()).await;

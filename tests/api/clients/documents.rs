@@ -1,4 +1,4 @@
-//! What README and `docs/clients.md` show is what the tests run: each block of `docs/clients.md` that has a file's name
+//! What `docs/api.md` and `docs/clients.md` show is what the tests run: each block of `docs/clients.md` that has a file's name
 //! before it is that file of `examples/clients`, and its commands run as they stand.
 
 use std::{
@@ -22,7 +22,7 @@ use crate::support::{
 };
 
 const DOCUMENT: &str = include_str!("../../../docs/clients.md");
-const README: &str = include_str!("../../../README.md");
+const API: &str = include_str!("../../../docs/api.md");
 
 fn examples() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/clients")
@@ -117,9 +117,9 @@ impl Running {
     }
 }
 
-/// A part of README as a module, as it stands but for the address.
+/// A block of `docs/api.md` as a module, unchanged but for the address.
 fn module(app: &TestApp, start: &str) -> Command {
-    let block = README.split("```js\n").skip(1).find(|block| block.starts_with(start)).expect("a block");
+    let block = API.split("```js\n").skip(1).find(|block| block.starts_with(start)).expect("a block");
     let code = block.split("```").next().expect("a part").replace("127.0.0.1:4000", &app.addr.to_string());
     let mut command = Command::new("node");
     command.args(["--experimental-eventsource", "--no-warnings", "--input-type=module", "--eval", &code]);
@@ -127,7 +127,7 @@ fn module(app: &TestApp, start: &str) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readmes_clients_run_as_they_stand() {
+async fn the_clients_of_the_api_page_run_as_they_stand() {
     let app = TestApp::start_with(Database::Sqlite, "[sockets]\nping_interval_ms = 100", Clock::system()).await;
     let ada = app.client("Ada").await;
     let mut socket = Running::start(module(&app, "// jobs.mjs"));

@@ -152,7 +152,7 @@ impl Load {
         self.diary().posted.clone()
     }
 
-    /// Whether somebody may see what is private about a job: its client, whoever asked to work on it, the admin.
+    /// Whether somebody may see what is private about a job: its client, everyone who claimed it, the admin.
     pub fn is_party(&self, who: usize, job: &str, title: &str) -> bool {
         let (name, admin) = (self.people[who].name, self.people.len() - 1);
         let own = title.strip_suffix(name).is_some_and(|title| title.ends_with(" of "));

@@ -47,7 +47,7 @@ pub struct Readiness {
 
 impl Readiness {
     /// Begins to ask nodes that are ready.
-    #[expect(clippy::disallowed_methods, reason = "whoever asks is aborted with this value")]
+    #[expect(clippy::disallowed_methods, reason = "the task is aborted with this value")]
     pub fn of(nodes: impl IntoIterator<Item = SocketAddr>) -> Self {
         let begin = |node: SocketAddr| {
             let (asked, unready) = (Instant::now(), Duration::ZERO);

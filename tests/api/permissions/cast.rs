@@ -61,7 +61,7 @@ pub struct Cast {
     /// Was shut out; still has the token.
     pub shut_out: Person,
     pub jobs: Jobs,
-    /// Whoever came later.
+    /// Accounts that were added later.
     newcomers: Mutex<Vec<Person>>,
 }
 

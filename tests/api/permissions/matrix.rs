@@ -128,7 +128,7 @@ impl Look<'_> {
         self.read("query", "rateLimit { cost limit remaining }", json!({})).await;
     }
 
-    /// `events` shows objects as they were, so only what is private in them is compared: whoever may not see a field now
+    /// `events` shows objects as they were, so only what is private in them is compared: a viewer who may not see a field now
     /// may not see what it was, and money and inbox are told to their owner alone.
     async fn events(&self, steps: &mut Steps) {
         let job = "job { id escrow { amount } activeClaim { id } deliverables(first: 1) { nodes { id } } }";

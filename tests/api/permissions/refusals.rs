@@ -1,4 +1,4 @@
-//! The objects that expected failures carry, for whoever is refused: the job as it is now, without what is between its
+//! The objects that expected failures carry for the caller who is refused: the job as it is now, without what is between its
 //! parties. And a request repeated under its key after the right to the answer was lost.
 
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ on_both! {
             input
         };
 
-        // Whoever comes too late or with old terms gets the job, and only its claimant the rest.
+        // A caller who is late or has old terms gets the job, and only its claimant the rest.
         for freelancer in [ben, eve, pia, fay, duo] {
             for job in [&jobs.claimed, &jobs.in_review, &jobs.completed, &jobs.cancelled] {
                 refused(freelancer, "claimJob", with_key(json!({ "jobId": job })), "JOB_NOT_CLAIMABLE").await;

@@ -35,7 +35,7 @@ on_both! {
                 let reply = deed.run(&schema, &doer.person, &input).await;
                 assert_eq!(reply.data()[deed.name]["errors"], json!([]), "{} by {}: {reply}", deed.name, doer.part);
                 let answer = without_newcomers(&judge, reply.data());
-                // Who proves who they are is shown their own account, whoever sent it.
+                // Who proves who they are is shown their own account, whatever token was sent.
                 let proves = ["signIn", "refreshSession"].contains(&deed.name);
                 let seer = if proves { &cast.viewer(&cast.fay) } else { doer };
                 judge.check_change(seer, deed.name, &answer, &cast.concerned_by(seer), &mut steps).await;

@@ -205,7 +205,7 @@ impl TestApp {
         Self { app: Arc::new(app), addr, http: Http::new(addr), ..self.clone() }
     }
 
-    /// Waits until all that was committed so far is published: whoever subscribes then hears nothing of it.
+    /// Waits until all that was committed so far is published: a subscription that starts then does not receive it.
     pub async fn published(&self) {
         let hub = &self.app.services.hub;
         // A database that is away has nothing to publish.
@@ -252,7 +252,7 @@ impl TestApp {
         self.tampered.lock().await.push(invariant);
     }
 
-    /// Back door: a copy of the database, for whoever wants to break something. The server must have stopped.
+    /// Back door: a copy of the database, for stories that break something. The server must have stopped.
     ///
     /// # Panics
     ///

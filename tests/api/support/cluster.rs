@@ -44,7 +44,7 @@ impl Cluster {
         Self { nodes: [first, second], balancer, redis, _keys: keys }
     }
 
-    /// The servers, for whoever ends them before the rest of the cluster.
+    /// The servers, for a story that ends them before the rest of the cluster.
     pub fn take_servers(&mut self) -> Vec<Server> {
         self.nodes.iter_mut().filter_map(|node| node.server.take()).collect()
     }

@@ -1,11 +1,11 @@
-//! Error codes: those that the code knows, those that README lists, and that nothing else is ever sent.
+//! Error codes: those that the code knows, those that `docs/api.md` lists, and that nothing else is ever sent.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
 use serde_json::Value;
 
 const SOURCE: &str = include_str!("../../../src/graphql/errors.rs");
-const README: &str = include_str!("../../../README.md");
+const API: &str = include_str!("../../../docs/api.md");
 
 /// The codes of `ErrorCode`, read from the one place where it names them.
 pub static KNOWN: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
@@ -13,9 +13,9 @@ pub static KNOWN: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
     named.map(|(code, _)| code).filter(|code| is_code(code)).collect()
 });
 
-/// The codes that README lists.
+/// The codes that `docs/api.md` lists.
 pub fn listed() -> BTreeSet<&'static str> {
-    let section = README.split_once("`extensions.code` from this list:").expect("the list").1;
+    let section = API.split_once("`extensions.code` from this list:").expect("the list").1;
     let section = section.split_once("\n\nWriting to").expect("its end").0;
     section.split('`').skip(1).step_by(2).filter(|code| is_code(code)).collect()
 }

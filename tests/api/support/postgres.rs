@@ -134,7 +134,7 @@ struct Keeper {
     directory: Option<TempDir>,
 }
 
-/// A test's own database, dropped with this value, whoever is still connected.
+/// A test's own database, dropped with this value, even with open connections.
 #[derive(Debug)]
 pub struct Database {
     url: Url,
@@ -412,7 +412,7 @@ fn try_start_server(
     source: Option<&Url>,
     disk: Option<SmallDisk>,
 ) -> Result<(Url, Keeper), String> {
-    // PostgreSQL refuses to run as root; whoever runs it instead must get at the directory.
+    // PostgreSQL refuses to run as root; the user that runs it instead needs the directory.
     let user = is_root().then(unprivileged);
     let parent = if user.is_some() { PathBuf::from("/tmp") } else { env::temp_dir() };
     let directory =
@@ -495,7 +495,7 @@ fn major_version(initdb: &Path) -> Option<u32> {
     text.split_whitespace().find_map(|word| word.split('.').next()?.parse().ok())
 }
 
-/// Gives a file to whoever runs PostgreSQL.
+/// Gives a file to the user that runs PostgreSQL.
 fn give_away(path: &Path) {
     if is_root() {
         let (user, group) = unprivileged();

@@ -26,7 +26,7 @@ pub enum Wire {
     Unplugged,
 }
 
-/// The wire, and how often connections were taken away or fell silent: whoever looks late must not miss it.
+/// The wire, and how often connections were taken away or fell silent: a late look must not miss it.
 #[derive(Clone, Copy, Debug)]
 struct State {
     wire: Wire,

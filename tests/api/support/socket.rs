@@ -160,7 +160,7 @@ impl Socket {
         payload(message)
     }
 
-    /// The one answer of a query or mutation, as it would come over HTTP, be it refused or not.
+    /// The one answer of a query or mutation, as it would come over HTTP, refused or not.
     pub async fn answer(&self, id: &Subscription) -> Value {
         let message = self.take(&key_of(id)).await;
         if message["type"] == "error" {

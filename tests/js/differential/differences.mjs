@@ -1,7 +1,7 @@
 // Where this server and graphql-js 16 may differ, and why. All of it; whatever is not here is a fault.
 //
 // Beside these, documents leave out what would be refused by a rule of ours that is no rule of GraphQL: two mutations of
-// which a request may hold one (README, "Limits"), and mutations that end the session they are sent with.
+// which a request may hold one (docs/api.md, "Limits"), and mutations that end the session they are sent with.
 
 const validation = (expected) => expected.phase === 'validation';
 // One is enough: a document may break several rules, and the server names the first that it comes to.
@@ -11,7 +11,7 @@ export const DIFFERENCES = [
   {
     name: 'limits',
     reason:
-      'An operation may hold so many tokens, levels, fields, aliases and points (README, "Limits"); graphql-js has no such limits. Bounded below: few documents may meet them.',
+      'An operation may hold so many tokens, levels, fields, aliases and points (docs/api.md, "Limits"); graphql-js has no such limits. Bounded below: few documents may meet them.',
     applies: (expected, actual) => actual.phase === 'limit',
   },
   {

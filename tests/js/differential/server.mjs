@@ -37,7 +37,7 @@ export class Server {
     return this.tokens.get(name);
   }
 
-  // { phase, data, errors, codes, status }; `phase` is `executed` for what has data, be it null.
+  // { phase, data, errors, codes, status }; `phase` is `executed` for an answer with data, null included.
   async ask({ body, viewer, begins, transport, again = false }) {
     const answer = await this.transports.send(transport, body, await this.token(viewer), begins);
     // The token's end, or a document that should have been refused signed the viewer out. Once more is enough.

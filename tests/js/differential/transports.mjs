@@ -4,7 +4,7 @@ import { Pool } from 'undici';
 import WebSocket from 'ws';
 
 // How long a subscription that is to begin may stay silent, in milliseconds: an event that its filter lets through is
-// replayed at once, and one that nothing passes has begun all the same. One that is to be refused is waited for longer.
+// replayed at once, and one whose filter nothing passes has begun nevertheless. One that is to be refused is waited for longer.
 const SILENCE = 1000;
 // How long anything else may take.
 const PATIENCE = 30_000;

@@ -270,7 +270,7 @@ impl Play {
                 }
             });
             self.log.commit(events.collect());
-            // Whoever committed may be gone before it rings.
+            // The committing task may end before it rings.
             if let Some((_, node)) = self.any_node().filter(|_| !self.chance.once_in(10)) {
                 node.doorbell.notify_one();
             }

@@ -17,11 +17,9 @@ use lancewire::{
     app::open_database,
     auth::{
         actor::{Actor, Principal, Roles},
-        attempts::Attempts,
         keys::{KeyPolicy, Keyring},
         passwords::Passwords,
         sessions::Sessions,
-        sign_ups::SignUps,
         tokens::AccessTokens,
     },
     claims::{
@@ -42,6 +40,7 @@ use lancewire::{
         service::{JobPatch, NewJob},
     },
     lifecycle::Lifecycle,
+    limits::{Attempts, SignUps, attempts::AttemptSettings},
     notifications::Notifications,
     wallet::{
         WalletError, Wallets,
@@ -113,7 +112,7 @@ fn at(folder: &Path) -> String {
 }
 
 impl Template {
-    /// The one of this process, made by whoever comes first. Not within a runtime.
+    /// The one of this process, made by the first caller. Not within a runtime.
     pub(crate) fn get() -> &'static Self {
         static TEMPLATE: OnceLock<Template> = OnceLock::new();
         TEMPLATE.get_or_init(|| super::runtime().block_on(Self::make()))
@@ -201,7 +200,10 @@ fn accounts(config: &Config, keyring: &Arc<Keyring>, db: &Db, clock: &Clock, ids
     let lifetimes = config.auth.lifetimes();
     let sessions = Sessions::new(db.clone(), Arc::new(tokens), clock.clone(), ids.clone(), lifetimes);
     let passwords = Passwords::new(&config.auth.passwords(), ids.clone()).expect("settings");
-    let attempts = Attempts::new(clock.clone(), config.auth.attempts());
+    let attempts = Attempts::new(
+        clock.clone(),
+        AttemptSettings::new(config.auth.free_attempts_per_account, config.auth.free_attempts_per_address),
+    );
     let sign_ups = SignUps::new(config.auth.sign_ups_per_address);
     Accounts::new(db.clone(), clock.clone(), ids.clone(), sessions, passwords, (attempts, sign_ups))
 }

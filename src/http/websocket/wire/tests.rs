@@ -174,7 +174,7 @@ async fn no_more_waits_than_may_and_room_comes_back() {
 }
 
 #[tokio::test]
-async fn nothing_is_taken_for_whoever_may_hear_no_more() {
+async fn nothing_is_taken_after_the_rights_have_ended() {
     for kind in KINDS {
         let (wire, _peer) = wire(kind, 1_000_000).await;
         let revoked = CancellationToken::new();
@@ -255,7 +255,7 @@ async fn room_for_more_than_half_is_waited_for() {
     }
 }
 
-/// A session that sleeps in the pump is woken by whoever writes, also when what is left waits in TLS alone.
+/// A session that sleeps in the pump is woken by any writer, also when what is left waits in TLS alone.
 #[tokio::test]
 async fn what_the_kernel_does_not_take_wakes_the_pump() {
     for kind in KINDS {
