@@ -232,6 +232,13 @@ connection! {
     DeliverableObject,
 }
 
+impl ClaimEdge {
+    /// A new claim as a row of its freelancer's list.
+    fn newest(claim: &ClaimObject) -> Self {
+        Self { cursor: Cursor::by_id(claim.0.id.into()).encode(), node: claim.clone() }
+    }
+}
+
 impl DeliverableEdge {
     fn new(deliverable: Deliverable) -> Self {
         Self { cursor: Cursor::by_id(deliverable.id.into()).encode(), node: deliverable.into() }
@@ -718,9 +725,8 @@ impl ClaimMutation {
         let done = claims.claim(ctx.actor(), &job_id, expected_version.map(Into::into), &idempotency_key).await;
         Ok(Some(match done {
             Ok(Stepped { job, claim, .. }) => {
-                let cursor = Cursor::by_id(claim.id.into()).encode();
                 let claim = ClaimObject::from(claim);
-                let claim_edge = Some(ClaimEdge { cursor, node: claim.clone() });
+                let claim_edge = Some(ClaimEdge::newest(&claim));
                 ClaimJobPayload { claim: Some(claim), claim_edge, job: Some(job.into()), errors: Vec::new() }
             }
             Err(error) => {
@@ -752,8 +758,8 @@ impl ClaimMutation {
         let SubmitDeliverableInput { claim_id, note, idempotency_key } = input;
         let done = ctx.get::<Claims>().submit(ctx.actor(), &claim_id, &note, &idempotency_key).await;
         let Step { deliverable, claim, job, errors } = step(done)?;
-        let deliverable_edge = deliverable.map(DeliverableEdge::new);
-        let deliverable = deliverable_edge.as_ref().map(|edge| edge.node.clone());
+        let deliverable_edge = deliverable.clone().map(DeliverableEdge::new);
+        let deliverable = deliverable.map(Into::into);
         Ok(Some(SubmitDeliverablePayload { deliverable, deliverable_edge, claim, job, errors }))
     }
 

@@ -235,20 +235,79 @@ pub mod job_skills {
 mod tests {
     use chrono::TimeDelta;
     use migration::{Migrator, MigratorTrait};
-    use sea_orm::{ConnectOptions, ConnectionTrait, Database, EntityTrait, IntoActiveModel};
+    use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, EntityTrait, IntoActiveModel};
 
-    use super::jobs::{Entity, Model, Placed};
-    use crate::{clock::Clock, ids::Ids, jobs::model::Job, money::Money};
+    use super::jobs::{ActiveModel, Entity, Finders as _, Model, Placed};
+    use crate::{
+        auth::actor::{Actor, Principal, Roles},
+        clock::Clock,
+        ids::Ids,
+        jobs::model::{Job, JobRecord, JobStatus, Terms},
+        money::Money,
+    };
 
-    /// In a database that the migrations have made, with another value in each column.
-    #[tokio::test]
-    async fn a_row_that_is_read_by_places_is_the_one_that_is_read_by_names() {
+    /// A database that the migrations have made. The parties are no part of it.
+    async fn empty() -> DatabaseConnection {
         let mut options = ConnectOptions::new("sqlite::memory:");
         options.max_connections(1).sqlx_logging(false);
         let db = Database::connect(options).await.expect("opens");
         Migrator::up(&db, None).await.expect("migrated");
-        // The parties are no part of this.
         db.execute_unprepared("PRAGMA foreign_keys = OFF").await.expect("set");
+        db
+    }
+
+    #[tokio::test]
+    async fn what_a_finder_shows_is_what_the_model_shows() {
+        let db = empty().await;
+        let (ids, now) = (Ids::seeded(Clock::system(), 2), Clock::system().now());
+        let user = |roles| {
+            let (user, session) = (ids.next(), ids.next());
+            Actor::User(Principal { user, session, roles, expires_at: now, commits: None })
+        };
+        let (client, stranger) = (user(Roles { client: true, ..Roles::default() }), user(Roles::default()));
+        let admin = user(Roles { admin: true, ..Roles::default() });
+        let own = client.user().expect("a user");
+        let terms = || Terms {
+            title: "Logo".into(),
+            description: "A logo".into(),
+            budget: Money::from_minor(1),
+            deadline: None,
+        };
+        let mut jobs = Vec::new();
+        for status in JobStatus::ALL {
+            let claimed = [JobStatus::Claimed, JobStatus::InReview, JobStatus::Completed, JobStatus::Disputed];
+            for (posted, withheld) in [(false, false), (true, false), (true, true)] {
+                let record = JobRecord {
+                    status: *status,
+                    posted_at: posted.then_some(now),
+                    claimant_id: claimed.contains(status).then(|| ids.next()),
+                    withheld,
+                    ..Job::draft(ids.next(), own, terms(), now).into()
+                };
+                // Not every status can be either.
+                let Ok(job) = Job::try_from(record) else { continue };
+                Entity::insert(ActiveModel::from(job.clone())).exec_without_returning(&db).await.expect("written");
+                jobs.push(job);
+            }
+        }
+        assert!(jobs.len() > JobStatus::ALL.len());
+        for actor in [client, stranger, admin, Actor::Anonymous] {
+            for job in &jobs {
+                let found = Entity::find_by_id(job.id).visible_to(&actor).one(&db).await.expect("read");
+                assert_eq!(found.is_some(), job.is_visible_to(&actor), "{:?} to {actor:?}", job.status());
+                let found = Entity::find_by_id(job.id).of_client(own).one(&db).await.expect("read");
+                assert!(found.is_some());
+            }
+        }
+        let of_another = stranger.user().expect("a user");
+        let found = Entity::find().of_client(of_another).one(&db).await.expect("read");
+        assert!(found.is_none(), "nobody else's");
+    }
+
+    /// With another value in each column.
+    #[tokio::test]
+    async fn a_row_that_is_read_by_places_is_the_one_that_is_read_by_names() {
+        let db = empty().await;
         let ids = Ids::seeded(Clock::system(), 1);
         let now = Clock::system().now();
         let at = |minutes| now + TimeDelta::minutes(minutes);

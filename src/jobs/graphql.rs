@@ -301,6 +301,11 @@ impl JobConnection {
 }
 
 impl JobEdge {
+    /// A draft as a row of its author's own list, which is sorted by id.
+    fn written(job: &JobObject) -> Self {
+        Self { cursor: Cursor::by_id(job.job.id.into()).encode(), node: job.clone() }
+    }
+
     fn newest(job: &Job) -> Self {
         Self { cursor: list::JobOrder::NEWEST.cursor(job).encode(), node: job.clone().into() }
     }
@@ -817,11 +822,8 @@ impl JobMutation {
         let job = NewJob { title, description, budget: budget.into(), skills, deadline };
         Ok(Some(match ctx.get::<Jobs>().draft(ctx.actor(), job, &idempotency_key).await {
             Ok(job) => {
-                // A draft stands in its author's own list, which is sorted by id.
-                let cursor = Cursor::by_id(job.id.into()).encode();
-                let node = JobObject::from(job);
-                let job_edge = Some(JobEdge { cursor, node: node.clone() });
-                DraftJobPayload { job: Some(node), job_edge, errors: Vec::new() }
+                let job = JobObject::from(job);
+                DraftJobPayload { job_edge: Some(JobEdge::written(&job)), job: Some(job), errors: Vec::new() }
             }
             Err(error) => DraftJobPayload { job: None, job_edge: None, errors: vec![PostJobError::of(error)?] },
         }))

@@ -85,6 +85,9 @@ fn a_claim_carries_what_its_status_has_and_nothing_else() {
     }
 }
 
+/// A decision on a submission.
+type Judge = fn(&Deliverable, Timestamp) -> Result<Deliverable, InvalidTransition<DeliverableStatus>>;
+
 #[test]
 fn only_what_waits_is_reviewed() {
     let (claim, now) = claim();
@@ -92,7 +95,7 @@ fn only_what_waits_is_reviewed() {
     let work = Deliverable::after(None, ids.next(), claim.id, "Done".into(), now);
     let next = Deliverable::after(Some(&work), ids.next(), claim.id, "Done again".into(), now);
     assert_eq!((work.number, next.number), (1, 2));
-    let reviews: [fn(&Deliverable, Timestamp) -> Result<Deliverable, InvalidTransition<DeliverableStatus>>; 3] =
+    let reviews: [Judge; 3] =
         [|work, now| work.approve(now), |work, now| work.send_back(now, "Bigger"), |work, _| work.supersede()];
     for review in reviews {
         let done = review(&work, now).expect("it waits");
