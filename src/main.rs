@@ -244,7 +244,7 @@ async fn serve(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<ExitCod
     let development = config.environment == Environment::Development;
     let app = App::build(config, clock, ids).await?;
     let listen = app.config.http.listen;
-    let listener = app.listen().await.with_context(|| format!("http.listen: cannot listen on {listen}"))?;
+    let listener = app.listen().with_context(|| format!("http.listen: cannot listen on {listen}"))?;
     if !development {
         let known = app.services.accounts.with_password(&seed::PEOPLE.map(|(email, ..)| email), seed::PASSWORD).await?;
         if let Some(email) = known.first() {

@@ -254,7 +254,7 @@ impl App {
     }
 
     /// Listens where the settings say, or says why it cannot.
-    pub async fn listen(&self) -> std::io::Result<TcpListener> {
+    pub fn listen(&self) -> std::io::Result<TcpListener> {
         let address = self.config.http.listen;
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // As a plain `bind` has it: a restart must not wait for the ends of old connections.

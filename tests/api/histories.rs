@@ -222,7 +222,7 @@ async fn apart(app: &TestApp, clock: Clock) -> (App, SocketAddr) {
     (config.events.poll_ms, config.http.listen) = (600_000, "127.0.0.1:0".parse().expect("an address"));
     config.bus.kind = BusKind::Memory;
     let node = App::build(config, clock.clone(), Ids::from_entropy(clock)).await.expect("builds");
-    let addr = node.serve(node.listen().await.expect("a port")).expect("an address");
+    let addr = node.serve(node.listen().expect("a port")).expect("an address");
     (node, addr)
 }
 

@@ -287,6 +287,6 @@ async fn second_node(app: &TestApp, poll_ms: u64) -> (App, SocketAddr) {
     (config.events.poll_ms, config.http.listen) = (poll_ms, "127.0.0.1:0".parse().expect("an address"));
     config.auth.keys_reload_ms = 600_000;
     let node = App::build(config, Clock::system(), Ids::from_entropy(Clock::system())).await.expect("builds");
-    let addr = node.serve(node.listen().await.expect("a port")).expect("an address");
+    let addr = node.serve(node.listen().expect("a port")).expect("an address");
     (node, addr)
 }

@@ -97,7 +97,7 @@ impl Pair {
     /// Another server on the same pair.
     async fn second_node(&self) -> (App, SocketAddr) {
         let node = node(self.app.app.config.clone()).await.expect("builds");
-        let addr = node.serve(node.listen().await.expect("a port")).expect("an address");
+        let addr = node.serve(node.listen().expect("a port")).expect("an address");
         let replica = node.replica.clone().expect("a replica");
         until("the replica serves the second node", || replica.serves()).await;
         (node, addr)
@@ -355,7 +355,7 @@ async fn a_replica_of_something_else_stops_the_start_and_one_that_is_away_does_n
     // One that is away, or is the primary itself, is not read.
     for replica in ["postgres://postgres@127.0.0.1:1/postgres", pair.primary.url()] {
         let node = with(pair.primary.url(), replica).await.expect("starts");
-        let http = Http::new(node.serve(node.listen().await.expect("a port")).expect("an address"));
+        let http = Http::new(node.serve(node.listen().expect("a port")).expect("an address"));
         http.graphql(None, FEED, json!({})).await.data();
         assert_eq!(node.replica.as_ref().map(lancewire::db::replica::Replica::statements), Some(0));
         assert!(node.shut_down().await, "a task did not leave by itself");

@@ -340,7 +340,7 @@ impl TestApp {
 async fn serve(config: Config, clock: Clock) -> (App, SocketAddr) {
     let ids = Ids::from_entropy(clock.clone());
     let app = App::build(config, clock, ids).await.expect("the server can be built");
-    let listener = app.listen().await.expect("a free port");
+    let listener = app.listen().expect("a free port");
     let addr = app.serve(listener).expect("an address");
     (app, addr)
 }
