@@ -5,9 +5,9 @@
 //! plain statement cannot do both, since an outer query has a snapshot from before the numbering that it calls; each
 //! statement *inside* a function has its own.
 //!
-//! A function also keeps its plan from what the planner takes a young table for. A statement that was prepared while the
-//! log had few events keeps a scan of all of it, which took 1.2 ms for 20 events after 10,000, until the statistics are
-//! made; along the index it takes 0.05 ms from the first day. `PostgreSQL` only: `SQLite` needs neither.
+//! A function can also say which plan it wants. A statement that was prepared while the log had few events keeps a scan
+//! of all of it until there are statistics (docs/scaling.md, "Delivery and mutations", has the difference). `PostgreSQL`
+//! only: `SQLite` needs neither.
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 

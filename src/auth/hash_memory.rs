@@ -2,7 +2,8 @@
 //!
 //! A hash takes 19 MiB by default. Taken from the allocator in the usual way it stays with the process: glibc raises its
 //! threshold for mapped allocations to the size of the first one that is freed, serves the next ones out of an arena for
-//! each thread, and gives nothing of those back (88 sign-ups left 771 MiB resident, 288 left 1.5 GiB). So:
+//! each thread, and gives nothing of those back. What stays now is measured by
+//! `cargo test --test api -- memory:: --include-ignored --nocapture --test-threads=1`. So:
 //!
 //! - a block of memory is asked for in a size above [`MAPPED`], from which glibc always maps and unmaps; the part that no
 //!   hash touches is never resident;

@@ -56,8 +56,8 @@ pub(super) async fn sqlite(settings: &DatabaseSettings, read_only: bool) -> Resu
             .pragma("recursive_triggers", "on")
             .pragma("temp_store", "memory")
             .pragma("wal_autocheckpoint", CHECKPOINT)
-        // No mmap_size: each commit unmaps the file for whoever reads next, which costs a mutation a twentieth, and an error
-        // of the disk would be a signal that ends the process.
+        // No mmap_size: each commit unmaps the file for the next reader, which costs more than it saves (bench/README.md,
+        // "What made lancewire cheaper"), and an error of the disk would be a signal that ends the process.
     });
     options.max_connections(if read_only { settings.max_connections } else { 1 });
     options.min_connections(1);

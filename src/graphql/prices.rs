@@ -20,7 +20,7 @@ pub(super) const TEXT: u64 = POINT;
 pub(super) const TEXT_BYTES: usize = 1024;
 /// What a root field of a mutation costs beyond its payload: a transaction.
 pub(super) const CHANGE: u64 = 10 * POINT;
-/// The same where a password is hashed, which takes some 20 ms of one core.
+/// The same where a password is hashed, which costs more CPU than any other change.
 pub(super) const PASSWORD: u64 = 20 * POINT;
 /// A statement that counts up to 10,000 rows.
 pub(super) const COUNT: u64 = 10 * POINT;

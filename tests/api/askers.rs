@@ -1,4 +1,4 @@
-//! How much one caller may ask of delivery: different selections, different filters, and bytes in memory; on every
+//! Limits of one caller's subscriptions: different selections, different filters, and bytes in memory; on every
 //! transport, and each refusal names the limit and the fix.
 
 use std::num::NonZeroU32;

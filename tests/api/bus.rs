@@ -1,11 +1,11 @@
-//! Several nodes on one log: whatever a bus does to what it carries, each node's listeners hear of everything once, in
-//! order, and nobody's private events travel where nobody wants them. The same stories for every bus.
+//! Several nodes on one log: whatever a bus does to its messages, each node's subscribers receive every event once, in
+//! order, and private events travel only to nodes that need them. The same stories for every bus.
 //!
-//! A node here is a log, a hub and a tail on connections of their own, without the rest of a server, so that a story can
-//! mistreat what comes over the bus ([`Mistreated`]) and knows who has read what. The polls are an hour apart: what gets
-//! through does so by the bus, or because the tail has noticed that something is missing.
+//! A node here is a log, a hub and a tail on connections of their own, without the rest of a server, so that a story
+//! can mistreat the messages of the bus ([`Mistreated`]) and knows which node has read what. The polls are an hour
+//! apart: an event arrives by the bus, or because the tail has noticed that it is missing.
 //!
-//! Longer than most files: half of it is the node and its listener, which nothing else has a use for.
+//! Longer than most files: half of it is the node and its subscriber, which nothing else uses.
 
 use std::{
     collections::VecDeque,

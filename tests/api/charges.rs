@@ -1,7 +1,7 @@
-//! What subscriptions make necessary is paid by those who made it necessary, and nothing is lost by it.
+//! The work of subscriptions is paid by those who cause it, and no event is lost by that.
 //!
-//! A node here is a log, a hub and a tail without the rest of a server, so that a story holds the purse from which
-//! subscriptions pay: it knows each millionth of a point, and says when there is something again.
+//! A node here is a log, a hub and a tail without the rest of a server, so that a story holds the budgets from which
+//! subscriptions pay: it knows each millionth of a point, and decides when there are points again.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! Every way in which the server ends a socket, end to end: the code, and who is spared.
+//! Every way in which the server ends a socket, end to end: the code, and which sockets stay open.
 
 use std::time::{Duration, Instant};
 

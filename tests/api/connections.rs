@@ -1,4 +1,4 @@
-//! What a server that closes connections, and a request that is dropped, leave to those who come after: nothing.
+//! Connections that the server closes and requests that are dropped leave nothing behind for later ones.
 
 use std::future::pending;
 

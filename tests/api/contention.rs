@@ -1,5 +1,5 @@
-//! Payments of different people wait for nobody, cost few statements, and mean the same whatever the database's default
-//! isolation is.
+//! Payments of different users never wait for each other, cost few statements, and do not depend on the database's
+//! default isolation level.
 
 use futures_util::future::join_all;
 use lancewire::{clock::Clock, db::Db};

@@ -1,5 +1,5 @@
-//! What one address may take of the door itself: connections, time for a head, bytes of a head and of a body. And that
-//! those who run the service get an answer while strangers take all that there is.
+//! Limits of one address before any request is served: connections, time for a head, bytes of a head and of a body. And
+//! that operators get an answer while strangers use all of it.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
 //! An answer to a mutation names the cursor of its own events, so that a client knows when its stream has passed them;
-//! and an answer arrives even if it is the last thing that its session is told.
+//! and an answer arrives even if it is the last message of its session.
 
 use std::time::{Duration, Instant};
 

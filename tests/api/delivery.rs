@@ -1,4 +1,4 @@
-//! Between the commit of a change and the sockets of all who listen no event is lost, doubled or out of order.
+//! Between the commit of a change and the sockets of all subscribers no event is lost, doubled or out of order.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! Versions of the program and of the schema beside each other: who migrates, who serves, and who keeps off.
+//! Versions of the program and of the schema side by side: which migrates, which serves, and which refuses to start.
 
 use std::{fs, process::Stdio};
 

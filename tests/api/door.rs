@@ -1,5 +1,5 @@
-//! At the door: what clients really send in the heads of their requests, and what they are told where it cannot be
-//! taken. By every way in: POST, GET, server-sent events, multipart, sockets.
+//! What clients really send in the heads of their requests, and how it is refused where it cannot be accepted. Over
+//! every transport: POST, GET, server-sent events, multipart, sockets.
 
 use lancewire::clock::Clock;
 use reqwest::{

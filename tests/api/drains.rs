@@ -1,4 +1,4 @@
-//! While a server stops: who has not been sent home yet gets what happens.
+//! While a server stops, clients that are still connected receive events.
 
 use futures_util::future::{join, join_all};
 use lancewire::clock::Clock;

@@ -1,7 +1,7 @@
 //! Two steps on one thing at the same moment: one order or the other, never half of both.
 //!
-//! Each duel is fought many times, with turns in who is sent first. After each round the job, its claim and its escrow
-//! must be what one of the possible orders leaves, with one version for each step that was taken.
+//! Each pair runs many times, and takes turns in which is sent first. After each round the job, its claim and its
+//! escrow must be in a state that one of the possible orders leaves, with one version for each step that was taken.
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};

@@ -1,13 +1,13 @@
 //! Servers, databases, connections and readers that fail under load: on real processes, with stock graphql-ws clients.
 //!
-//! Each story breaks one thing again and again while a crowd works, and in the end every client's record is what
-//! `events` says, nothing acknowledged is missing, and `lancewire verify` is content ([`Stage::prove`]). `make test`
-//! tells them in seconds; with `LANCEWIRE_SOAK_SECONDS` (and `LANCEWIRE_SOAK_CLIENTS`) the same stories last, which is
-//! `make soak`. Each leaves a report in `target/tmp/faults`, and its row in the table of all of them
+//! Each story injects one fault again and again under load, and in the end every client's record equals what `events`
+//! returns, no acknowledged change is missing, and `lancewire verify` finds nothing ([`Stage::prove`]). `make test`
+//! runs them in seconds; with `LANCEWIRE_SOAK_SECONDS` (and `LANCEWIRE_SOAK_CLIENTS`) the same stories last longer,
+//! which is `make soak`. Each leaves a report in `target/tmp/faults`, and its row in the table of all of them
 //! ([`mod@report`]); `docs/faults.md` has that of a long run.
 //!
 //! Here it is one server. The modules below do the same to two nodes behind a balancer: [`nodes`] to one of them,
-//! [`services`] to what they share, [`mod@clock`] to a clock, [`disk`] to a disk, [`crowd`] to everybody's connections.
+//! [`services`] to what they share, [`mod@clock`] to a clock, [`disk`] to a disk, [`crowd`] to all connections.
 
 mod clock;
 mod crowd;

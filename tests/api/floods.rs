@@ -1,5 +1,5 @@
-//! Peers that send as fast as they can: whatever they send, the server's one worker answers others meanwhile, and who sends
-//! what no client sends is cut off, past the close frame, too.
+//! Peers that send as fast as they can: the server's one worker answers others meanwhile, and a peer that sends what no
+//! client sends is cut off, also after the close frame.
 
 use std::{
     io::{Read, Write},

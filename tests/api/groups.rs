@@ -1,4 +1,5 @@
-//! Those who select the same are served as one, whatever they resume from, and see what is theirs alone.
+//! Subscriptions with the same selection are one group, whatever they resume from, and each sees its own private
+//! results.
 
 use lancewire::events::{EventCursor, EventKind};
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! What the database refuses by itself, whatever the code above believes: CHECKs, unique indexes, foreign keys and the
-//! triggers that make books and log append-only. Tried through the back door.
+//! What the database refuses, whatever the code above does: CHECKs, unique indexes, foreign keys and the triggers that
+//! make books and log append-only. Tried through the back door.
 
 use lancewire::{db::Backend, error::DbErrorKind};
 use sea_orm::ConnectionTrait;

@@ -1,5 +1,5 @@
-//! Positions are compared by what stands there: a log that has lost events and put others in their places, events that
-//! were forgotten before a node came to them, and the clocks that nobody should go by.
+//! Positions are compared by the event that stands there: a log that has lost events and has others in their places,
+//! events that were deleted before a node read them, and clocks that must not be trusted.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
-//! What a subscription keeps in memory is no more than was sent for it: undeclared variables and extensions leave nothing,
-//! and of those that are declared only what its events need is kept, as text.
+//! A subscription keeps no more memory than what was sent for it: undeclared variables and extensions are dropped, and
+//! of the declared variables only what its events need is kept, as text.
 
 use serde_json::{Value, json};
 

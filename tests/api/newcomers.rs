@@ -1,5 +1,5 @@
-//! What accounts that cost nothing may bring: sign-ups of an address, points of all its users together, drafts. And that
-//! nobody pays for what was not their mistake, nor stays signed in for ever.
+//! Limits of accounts, which cost nothing: sign-ups of an address, points of all its users together, drafts. And that
+//! failures of the server never count against a user, and that sessions end.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What stands in an inbox: worded for its reader, and the same wherever it is read.
+//! The entries of an inbox: worded for their reader, and the same wherever they are read.
 
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The commands of `docs/backups.md` and `docs/upgrades.md`, run as they stand there.
+//! The commands of `docs/backups.md` and `docs/upgrades.md`, run unchanged.
 
 use std::{fs, path::Path, process::Output};
 

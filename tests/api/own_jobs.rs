@@ -1,5 +1,5 @@
-//! `jobUpdated(mine: true)`: the page of one's own jobs hears all that happens to them, drafts included, and nobody else hears
-//! more of them than before.
+//! `jobUpdated(mine: true)`: parties receive all that happens to their jobs, drafts included, and other users receive
+//! no more of them than before.
 
 use serde_json::{Value, json};
 

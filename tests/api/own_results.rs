@@ -1,5 +1,5 @@
-//! A result that is one viewer's own is waited for by nobody else, made once for all of that viewer's sockets, and its
-//! loads are those of all who are shown the same event.
+//! A result for one viewer alone delays no other viewer, is made once for all of that viewer's sockets, and its loads
+//! are batched with those of other viewers of the same event.
 
 use std::sync::{
     Arc, Mutex,

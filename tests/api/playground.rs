@@ -1,5 +1,5 @@
-//! What a browser is shown: the first page, whose lines of shell run as they stand, and the playground, played from its
-//! first tab to its last in a real Chromium that reaches no other host.
+//! What a browser is shown: the first page, whose shell lines run unchanged, and the playground, played from its first
+//! tab to its last in a real Chromium that reaches no other host.
 
 use std::{process::Stdio, time::Duration};
 

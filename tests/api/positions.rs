@@ -1,4 +1,4 @@
-//! Where events stand in the log when many write at once, commit late, or lose the database in between.
+//! Positions in the log when many write at once, commit late, or lose the database in between.
 
 use std::{
     collections::HashMap,

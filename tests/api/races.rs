@@ -1,4 +1,5 @@
-//! A crowd after one thing: exactly as many get it as may, everybody else is told, and no cent is moved twice.
+//! Many callers compete for one thing: exactly as many succeed as may, the others are refused, and no money moves
+//! twice.
 
 use futures_util::{StreamExt, future::join_all, stream};
 use serde_json::json;

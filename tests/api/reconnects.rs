@@ -1,4 +1,4 @@
-//! Sockets that come back: from where they go on, what a cursor promises, and what the server says before it closes.
+//! Sockets that reconnect: where they resume, what a cursor promises, and what the server says before it closes.
 
 use std::time::Duration;
 

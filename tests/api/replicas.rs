@@ -1,4 +1,4 @@
-//! Reads on a streaming replica: who is answered by it, what they see while it lags, and what happens when it is gone.
+//! Reads on a streaming replica: which callers it answers, what they see while it lags, and what happens when it fails.
 //!
 //! Each story has two PostgreSQL servers of its own. The replica's replay is paused where a story needs it to lag.
 

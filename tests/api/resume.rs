@@ -1,5 +1,5 @@
-//! Nobody who was away misses a thing: subscriptions resume after a cursor, `events` shows the same stream over HTTP,
-//! and `streamCursor` closes the gap between a list and its stream.
+//! A client that was away misses nothing: subscriptions resume after a cursor, `events` shows the same stream over
+//! HTTP, and `streamCursor` closes the gap between a list and its stream.
 
 use lancewire::events::{Audience, EventCursor, EventKind, Mark, NewEvent, record};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What is past its time goes, in steps along an index, and nothing else does.
+//! Rows past their time are deleted, in steps along an index, and no others.
 
 use chrono::TimeDelta;
 use lancewire::{

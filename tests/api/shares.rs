@@ -1,4 +1,4 @@
-//! No caller holds more of the database than its share, and nothing goes on for which nobody waits.
+//! No caller uses more of the database than its share, and statements whose callers have given up are stopped.
 
 use std::collections::HashSet;
 

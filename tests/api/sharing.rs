@@ -1,5 +1,5 @@
-//! Who selects the same is executed as one, whatever they filter by and however they spell it; and an answer to an event
-//! does not depend on the arguments by which it was chosen.
+//! Subscriptions with the same selection are executed as one, whatever they filter by and however they spell it; and an
+//! answer to an event does not depend on the arguments by which it was chosen.
 
 use std::collections::BTreeSet;
 

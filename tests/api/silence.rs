@@ -1,5 +1,5 @@
-//! Connections that fall silent: bytes are lost both ways and nobody is told, as after a fail-over or behind a firewall that
-//! has forgotten them. New connections work, so giving up the old ones is the way on.
+//! Connections that fall silent: bytes are lost both ways without an error, as after a fail-over or behind a firewall
+//! that dropped its state. New connections work.
 
 use std::time::{Duration, Instant};
 

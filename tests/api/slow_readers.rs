@@ -1,4 +1,4 @@
-//! Readers that take little at a time stay; readers that take nothing are sent away, and find out why when they read again.
+//! Readers that take little at a time stay; readers that take nothing are closed, and learn why when they read again.
 //! The same over plain TCP and over TLS.
 
 use std::{

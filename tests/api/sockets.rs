@@ -1,4 +1,4 @@
-//! What runs over a socket: the same operations, limits and refusals as over HTTP, and nothing that stays behind.
+//! Operations over a socket: the same operations, limits and refusals as over HTTP, and nothing that stays behind.
 
 use serde_json::{Value, json};
 

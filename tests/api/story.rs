@@ -1,4 +1,4 @@
-//! The whole main story: deposit, post, race for the claim, deliver, revise, approve, and everybody is told.
+//! The whole main story: deposit, post, race for the claim, deliver, revise, approve, with all notifications.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! What rests on an account that is shut out or loses a role: its jobs leave the feed and come back, nobody claims them,
-//! and nothing is left without somebody who can move it.
+//! What depends on an account that is suspended or loses a role: its jobs leave the feed and come back, cannot be
+//! claimed, and never end in a state that no one can change.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! TLS at the server's own port: everything works over it, what is not TLS is told so, and a certificate is exchanged
-//! while clients stay connected.
+//! TLS at the server's own port: everything works over it, plain HTTP gets an answer that says so, and a certificate is
+//! exchanged while clients stay connected.
 
 use std::{fs, time::Duration};
 

@@ -1,5 +1,5 @@
-//! A subscription that cannot begin while the database is away ends by itself: an error that says to try again, while the
-//! rest of its socket goes on.
+//! A subscription that cannot start while the database is unreachable ends with an error that says to try again, while
+//! the other operations of its socket continue.
 
 use lancewire::clock::Clock;
 use reqwest::StatusCode;

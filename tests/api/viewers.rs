@@ -1,4 +1,4 @@
-//! Reading the log costs what lies for the viewer, and not what lies between.
+//! Reading the log costs what belongs to the viewer, and not what lies between.
 
 use lancewire::{clock::Clock, db::Backend, events::Listener, ids::UserId};
 use sea_orm::{ConnectionTrait, Statement};

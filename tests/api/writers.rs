@@ -1,5 +1,5 @@
-//! Sixty-four writers at once that take their time before they commit, one of them stuck, several that number what was
-//! committed, one of them frozen: nothing is missing, nothing is out of order, and nobody waits for anybody else.
+//! Sixty-four writers at once that take their time before they commit, one of them stuck, and several that number what
+//! was committed, one of them frozen: nothing is missing or out of order, and no writer waits for another.
 
 use std::{
     collections::{HashMap, HashSet},

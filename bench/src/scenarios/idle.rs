@@ -1,4 +1,4 @@
-//! Many who are connected, signed in and subscribed, and to whom nothing happens.
+//! Many connections that are signed in, subscribed and idle.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Events that one person alone may hear of: does a delivery cost more when others are connected?
+//! Events that one user alone may receive: does a delivery cost more when others are connected?
 
 use std::{rc::Rc, time::Duration};
 

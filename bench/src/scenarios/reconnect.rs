@@ -1,4 +1,4 @@
-//! Everybody is cut off, misses something, and comes back at once.
+//! All clients are cut off, miss something, and reconnect at once.
 
 use std::{
     rc::Rc,

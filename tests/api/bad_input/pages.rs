@@ -1,5 +1,5 @@
-//! Arguments of pages: sizes out of bounds, both ends at once, and cursors of another list, of another order or of
-//! nobody.
+//! Arguments of pages: sizes out of bounds, both ends at once, and cursors of another list, of another order or of no
+//! list.
 
 use lancewire::page::Cursor;
 use serde_json::{Value, json};

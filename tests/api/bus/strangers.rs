@@ -1,5 +1,5 @@
-//! Somebody who has the wire and not the database: they hear everything, and say it again, say it otherwise, and say what
-//! nobody has said. And a node of ours that is on another database than the others.
+//! A stranger with access to the bus and not to the database: reads everything, replays it, changes it, and forges
+//! more. And a node that is on another database than the others.
 
 use ::redis::{Client, aio::MultiplexedConnection};
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};

@@ -1,4 +1,4 @@
-//! Everybody comes back at once: the balancer starts anew, and then one of two nodes dies below half of them.
+//! All clients reconnect at once: the balancer restarts, and then one of two nodes with half of them dies.
 
 use std::{env, time::Instant};
 

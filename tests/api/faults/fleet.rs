@@ -1,4 +1,4 @@
-//! Many stock graphql-ws clients in one Node process, and what each of their subscriptions has heard.
+//! Many stock graphql-ws clients in one Node process, and what each of their subscriptions has received.
 
 use std::{
     collections::{BTreeMap, HashSet},

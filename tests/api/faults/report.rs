@@ -1,7 +1,7 @@
-//! What a story leaves behind: its own words, and one row of the table of all of them.
+//! What a story leaves behind: its own report, and one row of the table of all of them.
 //!
 //! Both are in `target/tmp/faults`. Each report writes the whole table again from the rows that exist, so that it is
-//! whole whichever stories were told and in whichever order.
+//! complete whichever stories ran and in whichever order.
 
 use std::{fmt::Write, fs, path::PathBuf, time::Duration};
 

@@ -1,7 +1,7 @@
 //! How SQLite reads the feed: each of its orders has an index that is walked, whatever page is asked for.
 //!
-//! The statements are those of the service. What is asked of SQLite's planner here it decides without statistics, as it
-//! does in a database that nobody has analysed.
+//! The statements are those of the service. SQLite's planner decides here without statistics, as it does in a database
+//! that was never analysed.
 
 use lancewire::{
     clock::Clock,

@@ -1,6 +1,6 @@
-//! Who receives each event, and what of it: the table of that name, with every viewer listening at once.
+//! Which viewers receive each event, and what of it: the table of that name, with every viewer subscribed at once.
 //!
-//! That nothing comes is never waited for. Each story ends with an event that everybody hears, and what came before it
+//! A story never waits for nothing to arrive. It ends with an event that every viewer receives, and what came before it
 //! is all that there was.
 
 use serde_json::{Value, json};

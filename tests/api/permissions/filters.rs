@@ -1,5 +1,5 @@
-//! A filter matches the job before or after the change, so that one hears a job leave, and with a job's id both must
-//! hold.
+//! A filter matches the job before or after the change, so that a subscriber learns that a job leaves, and with a job's
+//! id both must hold.
 
 use serde_json::{Value, json};
 

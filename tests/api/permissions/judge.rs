@@ -1,7 +1,7 @@
-//! Compares what a viewer was shown with what the policy says they should be.
+//! Compares what a viewer was shown with what the policy says.
 //!
-//! An admin may read everything: what an admin reads of an object is the truth, and what anybody else should read of it
-//! follows by the policy. What is so between people, an admin's *census* of all that everybody has tells.
+//! An admin may read everything: what an admin reads of an object is the truth, and what another viewer should read of
+//! it follows by the policy. An admin's *census* of all objects tells how users are related.
 
 use std::collections::{BTreeMap, BTreeSet};
 

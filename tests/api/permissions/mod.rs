@@ -1,8 +1,8 @@
-//! Who sees what, who may do what, and who is told: every cell of the tables "Who may do what" and "Who receives each
-//! event".
+//! Who sees what, who may do what, and who is notified: every cell of the tables "Who may do what" and "Who receives
+//! each event".
 //!
 //! Nothing here lists paths by hand. [`schema`] reads the API's own description and writes the queries from it;
-//! [`policy`] says in the words of the table what each viewer should find, knowing nothing of the server's code; a
+//! [`policy`] says in the words of the table what each viewer should find, without knowledge of the server's code; a
 //! [`judge`] compares. A type, field, mutation or event that is added to the API and not to the policy fails.
 
 #![expect(clippy::missing_panics_doc, reason = "to panic is how a test says no")]

@@ -1,5 +1,5 @@
-//! Wallets and inboxes are heard by their owners alone, and claims by their two sides, whatever role anybody else has, and
-//! by them completely.
+//! Wallets and inboxes are received by their owners alone, and claims by their two sides, whatever role another user
+//! has; and those receive all of it.
 
 use serde_json::{Value, json};
 

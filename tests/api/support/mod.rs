@@ -1,4 +1,4 @@
-//! What stories are told with: a server of their own, people who use it, and a back door for what no API shows.
+//! What stories are written with: a server of their own, people who use it, and a back door for what no API shows.
 
 pub mod app;
 pub mod balancer;

@@ -1,7 +1,7 @@
 //! Runs one use case at a time from one [`Point`] to the next.
 //!
-//! Between two points a use case runs to the end of what it does, waiting for the database included, while nobody else
-//! does anything: so what happens depends on the order in which the scheduler asks, and on nothing else.
+//! Between two points a use case runs alone, waiting for the database included: so what happens depends only on the
+//! order in which the scheduler resumes them.
 
 use std::{
     future::poll_fn,
