@@ -63,7 +63,7 @@ impl Clock {
             },
             Source::Manual(now) => {
                 let mut now = now.subscribe();
-                // An error means the clock is gone, and with it whoever could move it: nothing left to wait for.
+                // An error means that the clock was dropped, so nothing can move it any more.
                 let _ = now.wait_for(|now| *now >= deadline).await;
             }
         }

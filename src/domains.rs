@@ -5,7 +5,7 @@
 
 use uuid::Uuid;
 
-use crate::{auth, claims, error::Fault, events::Kinds, jobs, notifications, realtime::Delivery, wallet};
+use crate::{auth, claims, error::InternalError, events::Kinds, jobs, notifications, realtime::Delivery, wallet};
 
 /// Every kind of event that this version records.
 pub const KINDS: Kinds = Kinds::of(&[
@@ -18,7 +18,7 @@ pub const KINDS: Kinds = Kinds::of(&[
 
 /// What an event can be found by, in the terms of the interests that the domains describe. The events of a domain without
 /// terms are found by who receives them alone.
-pub fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, Fault> {
+pub fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, InternalError> {
     if jobs::events::KINDS.contains(&delivery.kind()) { jobs::events::terms(delivery) } else { Ok(Vec::new()) }
 }
 

@@ -1,8 +1,8 @@
 //! The two kinds of failure that every domain shares.
 //!
-//! [`Invalid`] is the caller's to mend: it names the input and the fix and is shown as it is. [`Fault`] is ours: it is
-//! logged once at the boundary and masked outside, so that no SQL, path or type name ever reaches a client. What a
-//! failure means is decided where it happens; nothing is ever classified by its text.
+//! [`Invalid`] is the caller's to mend: it names the input and the fix and is shown as it is. [`InternalError`] is
+//! ours: it is logged once at the boundary and masked outside, so that no SQL, path or type name ever reaches a client.
+//! What a failure means is decided where it happens; nothing is ever classified by its text.
 
 use std::borrow::Cow;
 
@@ -74,7 +74,7 @@ pub struct InvalidTransition<Status: std::fmt::Debug> {
 
 /// A failure that is nobody's business outside.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum InternalError {
     /// The database refused or could not be reached.
     #[error(transparent)]
     Database(#[from] DbErr),
@@ -89,7 +89,7 @@ pub enum Fault {
     Unavailable(String),
 }
 
-impl Fault {
+impl InternalError {
     /// A stored value that cannot be read back.
     pub fn corrupt(what: impl std::fmt::Display) -> Self {
         Self::Corrupt(what.to_string())
@@ -189,7 +189,7 @@ pub trait AsDbError {
     fn as_db_error(&self) -> Option<&DbErr>;
 }
 
-impl AsDbError for Fault {
+impl AsDbError for InternalError {
     fn as_db_error(&self) -> Option<&DbErr> {
         match self {
             Self::Database(error) => Some(error),
@@ -204,19 +204,19 @@ impl AsDbError for DbErr {
     }
 }
 
-/// Gives a domain's error enum, which has a `Fault(Fault)` variant, its conversions: `?` on database calls and sums.
+/// Gives a domain's error enum, which has a `InternalError(InternalError)` variant, its conversions: `?` on database calls and sums.
 #[macro_export]
 macro_rules! faults_into {
     ($error:ty) => {
         impl From<sea_orm::DbErr> for $error {
             fn from(error: sea_orm::DbErr) -> Self {
-                Self::Fault($crate::error::Fault::from(error))
+                Self::InternalError($crate::error::InternalError::from(error))
             }
         }
 
         impl From<$crate::money::Overflow> for $error {
             fn from(error: $crate::money::Overflow) -> Self {
-                Self::Fault($crate::error::Fault::from(error))
+                Self::InternalError($crate::error::InternalError::from(error))
             }
         }
     };

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     clock::Timestamp,
     db::{Backend, Db, Tx, receipt::Left},
-    error::{DbErrorKind, Fault, Invalid},
+    error::{DbErrorKind, InternalError, Invalid},
     ids::UserId,
     retention::Prune,
 };
@@ -85,9 +85,9 @@ where
     I: Serialize,
     T: Serialize + DeserializeOwned,
     F: Future<Output = Result<(T, V), E>>,
-    E: From<DbErr> + From<Fault> + From<KeyConflict>,
+    E: From<DbErr> + From<InternalError> + From<KeyConflict>,
 {
-    let hash = Sha256::digest(serde_json::to_vec(input).map_err(Fault::corrupt)?).to_vec();
+    let hash = Sha256::digest(serde_json::to_vec(input).map_err(InternalError::corrupt)?).to_vec();
     let scope = || [Value::from(user), Value::from(mutation), Value::from(key.0.as_str())];
     let [owner, name, text] = scope();
     let inserted = tx
@@ -115,10 +115,10 @@ where
         }
         let stored: String = row.try_get("", "effect")?;
         tx.leaves(Left::Earlier);
-        return Ok(Once::Before(serde_json::from_str(&stored).map_err(Fault::corrupt)?));
+        return Ok(Once::Before(serde_json::from_str(&stored).map_err(InternalError::corrupt)?));
     }
     let (made, outcome) = effect().await?;
-    let text = serde_json::to_string(&made).map_err(Fault::corrupt)?;
+    let text = serde_json::to_string(&made).map_err(InternalError::corrupt)?;
     let [owner, name, key] = scope();
     let sql = "UPDATE idempotency_keys SET effect = ? WHERE user_id = ? AND mutation = ? AND key = ?";
     tx.defer(sql, [text.into(), owner, name, key]).await?;
@@ -138,7 +138,7 @@ where
     I: Serialize,
     T: Serialize + DeserializeOwned,
     F: Future<Output = Result<(T, V), E>>,
-    E: From<DbErr> + From<Fault> + From<KeyConflict>,
+    E: From<DbErr> + From<InternalError> + From<KeyConflict>,
 {
     match key {
         Some(key) => once_in(tx, now, user, (mutation, key), input, effect).await,

@@ -17,7 +17,7 @@
 //! | [`limits`] | how much each caller and each address may do |
 //! | [`domains`] | what the domains bring to those who know none |
 //! | [`app`] [`config`] [`lifecycle`] [`migrations`] [`telemetry`] | the process |
-//! | [`db`] [`settings`] [`proof`] [`clock`] [`demo`] [`ids`] [`backoff`] [`money`] [`text`] [`page`] [`trust`] [`idempotency`] [`error`] | leaves |
+//! | [`db`] [`settings`] [`proof`] [`clock`] [`demo`] [`ids`] [`backoff`] [`money`] [`text`] [`page`] [`tls_roots`] [`idempotency`] [`error`] | leaves |
 //! | `fuzzing` | entry points for the targets in `fuzz/` and for their seeds; not built into the server |
 //! | [`backup`] [`seed`] [`verify`] | what the command line does besides serving |
 //!
@@ -28,9 +28,10 @@
 //!
 //! # The one rule of direction
 //!
-//! `main -> app -> http -> operations -> schema + domain::graphql -> domain::service -> {entity, model, error} -> leaves`, and among
-//! the domains `claims -> jobs -> {wallet, notifications} -> accounts`, never back; reads the other way stand in
-//! `graphql.rs`. A domain records events, only [`realtime`] delivers them. `tests/api/architecture.rs` holds these fences.
+//! `main -> app -> http -> operations -> schema + domain::graphql -> domain::service -> {entity, model, error} ->
+//! leaves`, and among the domains `claims -> jobs -> {wallet, notifications} -> accounts`, never back; reads the other
+//! way stand in `graphql.rs`. A domain records events, only [`realtime`] delivers them. `tests/api/architecture.rs`
+//! holds these fences.
 
 pub mod accounts;
 pub mod app;
@@ -71,6 +72,6 @@ pub mod seed;
 pub mod settings;
 pub mod telemetry;
 pub mod text;
-pub mod trust;
+pub mod tls_roots;
 pub mod verify;
 pub mod wallet;

@@ -257,7 +257,7 @@ async fn serve(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<ExitCod
     } else if app.services.accounts.is_empty().await? {
         seed::seed(&app).await.context("cannot seed the empty database")?;
     }
-    // Before anybody is told that it serves: whoever hears of it may ask it to stop at once.
+    // Before the process announces that it serves: it may be asked to stop immediately after that.
     let mut stop = StopSignals::listen()?;
     let address = app.serve(listener)?;
     tracing::info!(%address, "serving");

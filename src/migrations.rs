@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long a node waits for another one's migrations on `SQLite`, in milliseconds: they are its own, too.
-const PATIENCE_MS: u64 = 600_000;
+const TIME_LIMIT_MS: u64 = 600_000;
 /// Of the advisory lock; known to every version.
 const LOCK: &str = "SELECT pg_try_advisory_xact_lock(4721001)";
 /// Between two tries to get it.
@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// What keeps this program from the database, in one line.
 #[derive(Debug, thiserror::Error)]
-pub enum Misfit {
+pub enum SchemaMismatch {
     /// A newer version has taken away what this one uses.
     #[error(
         "database.url: the database is for a lancewire that knows {needed}, and this one knows nothing after {ours}: \
@@ -79,7 +79,7 @@ enum Fit {
 }
 
 /// Brings the schema up to date, or says why this program must not use the database.
-pub async fn bring_up(db: &Db, settings: &DatabaseSettings) -> Result<(), Misfit> {
+pub async fn bring_up(db: &Db, settings: &DatabaseSettings) -> Result<(), SchemaMismatch> {
     // Reads only: a node whose schema is as it should be needs no right to change it.
     match found(db.migrator()).await?.judge(&known())? {
         Fit::UpToDate => Ok(()),
@@ -87,11 +87,11 @@ pub async fn bring_up(db: &Db, settings: &DatabaseSettings) -> Result<(), Misfit
             tracing::info!("the database was migrated by a newer version, which this one is compatible with");
             Ok(())
         }
-        Fit::Older(missing) if !settings.migrate => Err(Misfit::TooOld(missing)),
+        Fit::Older(missing) if !settings.migrate => Err(SchemaMismatch::TooOld(missing)),
         Fit::Older(_) => {
             // Connections of its own: a step may take longer than a request, and one of them holds the lock.
             let sqlite = db.backend() == Backend::Sqlite;
-            let lock_timeout_ms = if sqlite { PATIENCE_MS } else { settings.lock_timeout_ms };
+            let lock_timeout_ms = if sqlite { TIME_LIMIT_MS } else { settings.lock_timeout_ms };
             let patient =
                 DatabaseSettings { max_connections: 2, statement_timeout_ms: 0, lock_timeout_ms, ..settings.clone() };
             let own = Db::connect(&patient, db.ids().clone(), Lifecycle::new()).await?;
@@ -102,7 +102,7 @@ pub async fn bring_up(db: &Db, settings: &DatabaseSettings) -> Result<(), Misfit
     }
 }
 
-async fn migrate_sqlite(db: &Db) -> Result<(), Misfit> {
+async fn migrate_sqlite(db: &Db) -> Result<(), SchemaMismatch> {
     // The write lock, before the first look: a transaction that began by reading could not get it any more.
     let options = TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
@@ -115,7 +115,7 @@ async fn migrate_sqlite(db: &Db) -> Result<(), Misfit> {
     Ok(lock.commit().await?)
 }
 
-async fn migrate_postgres(db: &Db) -> Result<(), Misfit> {
+async fn migrate_postgres(db: &Db) -> Result<(), SchemaMismatch> {
     // Tried for however long the other node takes: its steps are ours, too. Not waited for: a statement that waits has
     // a snapshot, and the other node's `CREATE INDEX CONCURRENTLY` would wait for the end of that.
     let lock = loop {
@@ -164,7 +164,7 @@ async fn texts(connection: &impl ConnectionTrait, sql: &str) -> Result<Vec<Strin
 }
 
 impl Found {
-    fn judge(&self, known: &[String]) -> Result<Fit, Misfit> {
+    fn judge(&self, known: &[String]) -> Result<Fit, SchemaMismatch> {
         too_new(self.needed.as_deref(), known)?;
         let missing = known.iter().find(|step| !self.applied.contains(step));
         let unknown = self.applied.iter().find(|step| !known.contains(step));
@@ -173,28 +173,30 @@ impl Found {
             (None, Some(_)) => Ok(Fit::Newer),
             (Some(missing), None) => Ok(Fit::Older(missing.clone())),
             (Some(missing), Some(unknown)) => {
-                Err(Misfit::Diverged { unknown: unknown.clone(), missing: missing.clone() })
+                Err(SchemaMismatch::Diverged { unknown: unknown.clone(), missing: missing.clone() })
             }
         }
     }
 }
 
 /// Names begin with their date, so that they are in order.
-fn too_new(needed: Option<&str>, known: &[String]) -> Result<(), Misfit> {
+fn too_new(needed: Option<&str>, known: &[String]) -> Result<(), SchemaMismatch> {
     let ours = known.last().map_or("", String::as_str);
     match needed {
-        Some(needed) if needed > ours => Err(Misfit::TooNew { needed: needed.to_owned(), ours: ours.to_owned() }),
+        Some(needed) if needed > ours => {
+            Err(SchemaMismatch::TooNew { needed: needed.to_owned(), ours: ours.to_owned() })
+        }
         _ => Ok(()),
     }
 }
 
 /// Notices that the schema was taken away from under a running node.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct SchemaWatch {
     told: AtomicBool,
 }
 
-impl Watch {
+impl SchemaWatch {
     /// Whether this program may still use the database. A change is logged once.
     pub async fn fits(&self, db: &Db) -> Result<bool, DbErr> {
         let needed = texts(db.reader(), NEEDED).await?.pop();
@@ -232,9 +234,9 @@ mod tests {
         assert_eq!(judge(&["m1", "m2"], Some("m1")).expect("fits"), Fit::UpToDate);
         assert_eq!(judge(&["m1", "m2", "m3"], Some("m1")).expect("fits"), Fit::Newer);
         assert_eq!(judge(&["m1", "m2", "m3"], Some("m2")).expect("fits"), Fit::Newer);
-        assert!(matches!(judge(&["m1", "m2", "m3"], Some("m3")), Err(Misfit::TooNew { .. })));
-        assert!(matches!(judge(&["m1", "m3"], Some("m1")), Err(Misfit::Diverged { .. })));
-        assert!(matches!(judge(&["m1", "m3"], Some("m3")), Err(Misfit::TooNew { .. })));
+        assert!(matches!(judge(&["m1", "m2", "m3"], Some("m3")), Err(SchemaMismatch::TooNew { .. })));
+        assert!(matches!(judge(&["m1", "m3"], Some("m1")), Err(SchemaMismatch::Diverged { .. })));
+        assert!(matches!(judge(&["m1", "m3"], Some("m3")), Err(SchemaMismatch::TooNew { .. })));
     }
 
     #[test]

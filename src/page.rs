@@ -54,7 +54,7 @@ impl Cursor {
 pub struct PageRequest {
     /// How many, 1 to 100.
     pub size: u8,
-    /// From the end of the list backwards, as `last` asks, though rows come in the list's order all the same.
+    /// From the end of the list backwards, as `last` asks, although rows come in the list's order.
     pub backward: bool,
     /// Only rows after this one.
     pub after: Option<Cursor>,

@@ -6,8 +6,8 @@
 use sea_orm::prelude::async_trait::async_trait;
 
 use crate::{
-    db::{Backend, Transaction},
-    error::Fault,
+    db::{Backend, DbTransaction},
+    error::InternalError,
     events::NewEvent,
 };
 
@@ -58,21 +58,21 @@ pub trait Part: Sync {
     /// differs. Called for each page of the log, oldest first.
     async fn events_agree(
         &self,
-        _snapshot: &Transaction,
+        _snapshot: &DbTransaction,
         _events: &[NewEvent],
         _wrong: &mut Vec<String>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), InternalError> {
         Ok(())
     }
 
     /// What no query shows, such as a chain of hashes that is computed anew.
     async fn examine(
         &self,
-        _snapshot: &Transaction,
+        _snapshot: &DbTransaction,
         _backend: Backend,
         _report: &mut Report,
         _progress: Progress<'_>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), InternalError> {
         Ok(())
     }
 }

@@ -42,10 +42,10 @@ macro_rules! named_enum {
             }
 
             /// Reads back what [`Self::as_str`] wrote into a column.
-            pub fn from_column(text: &str) -> Result<Self, $crate::error::Fault> {
+            pub fn from_column(text: &str) -> Result<Self, $crate::error::InternalError> {
                 match text {
                     $($text => Ok(Self::$variant),)+
-                    other => Err($crate::error::Fault::corrupt(format!(concat!(stringify!($name), " {:?}"), other))),
+                    other => Err($crate::error::InternalError::corrupt(format!(concat!(stringify!($name), " {:?}"), other))),
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! Reading and locking users for the domains above, which see no more of them than a [`UserCard`].
 //!
 //! The one place from which other domains learn about a row of `users`; `tests/api/architecture.rs` holds that no other
-//! domain names the table. What is read `_in` a transaction is read on its connection, the rest from a replica where there is one.
+//! domain names the table. What is read `_in` a transaction is read on its connection, the rest from a replica where
+//! there is one.
 
 use std::collections::HashMap;
 
@@ -16,7 +17,7 @@ use crate::{
     auth::actor::Roles,
     clock::Timestamp,
     db::Tx,
-    error::Fault,
+    error::InternalError,
     ids::{SkillId, UserId},
 };
 
@@ -45,35 +46,35 @@ pub struct CardAndSkills {
 
 impl Accounts {
     /// The public card of a user.
-    pub async fn card(&self, user: UserId) -> Result<Option<UserCard>, Fault> {
+    pub async fn card(&self, user: UserId) -> Result<Option<UserCard>, InternalError> {
         Ok(users::Entity::find_by_id(user).one(self.db.reader()).await?.map(Into::into))
     }
 
     /// Locks a user's row until the transaction ends, for a rule about all that they have, and returns their card. Rows that merely refer to the
     /// user may be written meanwhile.
-    pub async fn lock_in(&self, tx: &Tx, user: UserId) -> Result<UserCard, Fault> {
+    pub async fn lock_in(&self, tx: &Tx, user: UserId) -> Result<UserCard, InternalError> {
         let row = users::Entity::find_by_id(user).lock(LockType::NoKeyUpdate).one(&**tx).await?;
-        row.map(Into::into).ok_or_else(|| Fault::corrupt(format!("{user} is missing")))
+        row.map(Into::into).ok_or_else(|| InternalError::corrupt(format!("{user} is missing")))
     }
 
     /// The public card of a user who must exist, inside a transaction.
-    pub async fn card_in(&self, tx: &Tx, user: UserId) -> Result<UserCard, Fault> {
+    pub async fn card_in(&self, tx: &Tx, user: UserId) -> Result<UserCard, InternalError> {
         let row = users::Entity::find_by_id(user).one(&**tx).await?;
-        row.map(Into::into).ok_or_else(|| Fault::corrupt(format!("{user} is missing")))
+        row.map(Into::into).ok_or_else(|| InternalError::corrupt(format!("{user} is missing")))
     }
 
     /// The public cards of two users who must exist, inside a transaction.
-    pub async fn cards_in(&self, tx: &Tx, [one, two]: [UserId; 2]) -> Result<[UserCard; 2], Fault> {
+    pub async fn cards_in(&self, tx: &Tx, [one, two]: [UserId; 2]) -> Result<[UserCard; 2], InternalError> {
         let rows = users::Entity::find().filter(users::Column::Id.is_in([one, two])).all(&**tx).await?;
         let card = |user: UserId| {
             let row = rows.iter().find(|row| row.id == user);
-            row.cloned().map(Into::into).ok_or_else(|| Fault::corrupt(format!("{user} is missing")))
+            row.cloned().map(Into::into).ok_or_else(|| InternalError::corrupt(format!("{user} is missing")))
         };
         Ok([card(one)?, card(two)?])
     }
 
     /// The public cards of many users.
-    pub async fn cards(&self, users: &[UserId]) -> Result<HashMap<UserId, UserCard>, Fault> {
+    pub async fn cards(&self, users: &[UserId]) -> Result<HashMap<UserId, UserCard>, InternalError> {
         // A tuple is read by the places of its columns, at a fraction of what names cost.
         let rows: Vec<CardRow> = users::Entity::find()
             .select_only()
@@ -93,14 +94,14 @@ impl Accounts {
     }
 
     /// Whether a user who must exist is suspended, inside a transaction.
-    pub async fn is_suspended_in(&self, tx: &Tx, user: UserId) -> Result<bool, Fault> {
+    pub async fn is_suspended_in(&self, tx: &Tx, user: UserId) -> Result<bool, InternalError> {
         let row = users::Entity::find_by_id(user)
             .select_only()
             .column(users::Column::SuspendedAt)
             .into_tuple::<Option<Timestamp>>()
             .one(&**tx)
             .await?;
-        Ok(row.ok_or_else(|| Fault::corrupt(format!("{user} is missing")))?.is_some())
+        Ok(row.ok_or_else(|| InternalError::corrupt(format!("{user} is missing")))?.is_some())
     }
 
     /// A user who must exist and the skills that something of theirs lists, in one statement: a row for each skill, or one
@@ -111,7 +112,7 @@ impl Accounts {
         user: UserId,
         SkillList { table, of }: SkillList,
         id: Value,
-    ) -> Result<CardAndSkills, Fault> {
+    ) -> Result<CardAndSkills, InternalError> {
         let sql = format!(
             "SELECT u.display_name, u.avatar_url, u.is_client, u.is_freelancer, u.is_admin, u.completed_job_count, \
              u.created_at, u.suspended_at IS NOT NULL AS suspended, s.id AS skill_id, s.slug, s.name, \
@@ -120,7 +121,7 @@ impl Accounts {
              WHERE u.id = ? ORDER BY l.place"
         );
         let rows = tx.query(&sql, [id, user.into()]).await?;
-        let first = rows.first().ok_or_else(|| Fault::corrupt(format!("{user} is missing")))?;
+        let first = rows.first().ok_or_else(|| InternalError::corrupt(format!("{user} is missing")))?;
         let role = |column| first.try_get::<bool>("", column);
         let card = UserCard {
             id: user,
@@ -142,7 +143,7 @@ impl Accounts {
     }
 }
 
-fn skill_of(row: &QueryResult) -> Result<Option<Skill>, Fault> {
+fn skill_of(row: &QueryResult) -> Result<Option<Skill>, InternalError> {
     let id: Option<SkillId> = row.try_get("", "skill_id")?;
     let Some(id) = id else { return Ok(None) };
     let (slug, name) = (row.try_get("", "slug")?, row.try_get("", "name")?);

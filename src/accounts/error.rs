@@ -2,7 +2,7 @@
 
 use crate::{
     auth::actor::Denied,
-    error::{AsDbError, Fault, Invalid},
+    error::{AsDbError, InternalError, Invalid},
     faults_into,
 };
 
@@ -25,7 +25,7 @@ pub enum AccountError {
     },
     /// Ours.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    InternalError(#[from] InternalError),
 }
 
 /// What there was too much of.
@@ -54,7 +54,7 @@ faults_into!(AccountError);
 impl AsDbError for AccountError {
     fn as_db_error(&self) -> Option<&sea_orm::DbErr> {
         match self {
-            Self::Fault(fault) => fault.as_db_error(),
+            Self::InternalError(fault) => fault.as_db_error(),
             Self::Denied(_) | Self::Invalid(_) | Self::TooMany { .. } => None,
         }
     }

@@ -20,7 +20,7 @@ use crate::{
         graphql::{ClaimConnection, ClaimStatus},
         list::{ClaimScope, ClaimsIn},
     },
-    error::Fault,
+    error::InternalError,
     graphql::{
         connections::PageArguments,
         context::{ContextExt, denied},
@@ -251,9 +251,9 @@ struct EmailOf(UserId);
 
 impl Loader<EmailOf> for AccountLoader {
     type Value = String;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[EmailOf]) -> Result<HashMap<EmailOf, String>, Arc<Fault>> {
+    async fn load(&self, keys: &[EmailOf]) -> Result<HashMap<EmailOf, String>, Arc<InternalError>> {
         let users: Vec<UserId> = keys.iter().map(|key| key.0).collect();
         let emails = self.0.emails(&users).await.map_err(Arc::new)?;
         Ok(emails.into_iter().map(|(user, email)| (EmailOf(user), email)).collect())
@@ -262,27 +262,27 @@ impl Loader<EmailOf> for AccountLoader {
 
 impl Loader<SkillId> for AccountLoader {
     type Value = Skill;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[SkillId]) -> Result<HashMap<SkillId, Skill>, Arc<Fault>> {
+    async fn load(&self, keys: &[SkillId]) -> Result<HashMap<SkillId, Skill>, Arc<InternalError>> {
         self.0.skills_by_id(keys).await.map_err(Arc::new)
     }
 }
 
 impl Loader<UserId> for AccountLoader {
     type Value = UserCard;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[UserId]) -> Result<HashMap<UserId, UserCard>, Arc<Fault>> {
+    async fn load(&self, keys: &[UserId]) -> Result<HashMap<UserId, UserCard>, Arc<InternalError>> {
         self.0.cards(keys).await.map_err(Arc::new)
     }
 }
 
 impl Loader<SkillsOf> for AccountLoader {
     type Value = Vec<Skill>;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[SkillsOf]) -> Result<HashMap<SkillsOf, Vec<Skill>>, Arc<Fault>> {
+    async fn load(&self, keys: &[SkillsOf]) -> Result<HashMap<SkillsOf, Vec<Skill>>, Arc<InternalError>> {
         let users: Vec<UserId> = keys.iter().map(|key| key.0).collect();
         let skills = self.0.skills_of(&users).await.map_err(Arc::new)?;
         Ok(skills.into_iter().map(|(user, skills)| (SkillsOf(user), skills)).collect())
@@ -292,7 +292,7 @@ impl Loader<SkillsOf> for AccountLoader {
 /// A user who must exist, since something refers to them.
 pub(crate) async fn user(ctx: &Context<'_>, id: UserId) -> Result<UserObject> {
     let card = Box::pin(ctx.get::<Loaders>().accounts().load_one(id)).await?;
-    Ok(card.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))?.into())
+    Ok(card.ok_or_else(|| InternalError::corrupt(format!("{id} is missing")))?.into())
 }
 
 /// A user by id, if there is one.
@@ -320,7 +320,7 @@ impl AuthError {
             AccountError::TooMany { retry_after_ms, .. } => {
                 Ok(TooManyAttemptsError::new(message, retry_after_ms).into())
             }
-            AccountError::Fault(failed) => Err(fault(failed)),
+            AccountError::InternalError(failed) => Err(fault(failed)),
         }
     }
 }

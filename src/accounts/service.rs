@@ -28,7 +28,7 @@ use crate::{
     },
     clock::Clock,
     db::{Db, Tx},
-    error::{Fault, Invalid, InvalidKind},
+    error::{InternalError, Invalid, InvalidKind},
     ids::{Ids, UserId},
     limits::{
         Attempts, SignUps,
@@ -82,7 +82,7 @@ pub struct ProfilePatch {
 pub trait RoleDependents: Send + Sync {
     /// What would be stuck if `user`, whose row is locked, lost these roles: the end of a sentence that begins with
     /// `roles` and says what to do. None if nothing would be.
-    async fn of_in(&self, tx: &Tx, user: UserId, lost: Roles) -> Result<Option<String>, Fault>;
+    async fn of_in(&self, tx: &Tx, user: UserId, lost: Roles) -> Result<Option<String>, InternalError>;
 }
 
 impl Accounts {
@@ -236,7 +236,7 @@ impl Accounts {
                     return Err(refused());
                 }
             };
-            let row = row.ok_or_else(|| Fault::corrupt("a right password of nobody"))?;
+            let row = row.ok_or_else(|| InternalError::corrupt("a right password of nobody"))?;
             let stronger = if rehash { self.passwords.hash(&candidate).await.ok() } else { None };
             let (user, verified, stronger) = (row.id, &row.password_hash, &stronger);
             let opened = self
@@ -272,7 +272,8 @@ impl Accounts {
         let refresh = self.db.transact(|tx| async move { self.sessions.refresh_in(&tx, token).await }).await?;
         match refresh {
             Refresh::Rotated(user, session, refresh) => {
-                let card = self.card(user).await?.ok_or_else(|| Fault::corrupt("a session without its user"))?;
+                let card =
+                    self.card(user).await?.ok_or_else(|| InternalError::corrupt("a session without its user"))?;
                 Ok((card, self.sessions.pair(user, session, refresh)?))
             }
             Refresh::Reused(session) => {
@@ -313,9 +314,9 @@ impl Accounts {
     ) -> Result<(UserCard, TokenPair), AccountError> {
         let Actor::User(Principal { user, session, .. }) = actor else { return Err(Denied::Unauthenticated.into()) };
         let row = users::Entity::find_by_id(user).one(self.db.reader()).await?;
-        let row = row.ok_or_else(|| Fault::corrupt("a session without its user"))?;
+        let row = row.ok_or_else(|| InternalError::corrupt("a session without its user"))?;
         let new = Password::parse(new).map_err(|rule| Invalid::value("newPassword", rule))?;
-        let email = Email::parse(&row.email).map_err(Fault::corrupt)?;
+        let email = Email::parse(&row.email).map_err(InternalError::corrupt)?;
         if new.resembles(email.local_part()) {
             return Err(Invalid::value("newPassword", "must not contain the name in your email address").into());
         }
@@ -386,7 +387,7 @@ impl Accounts {
                         user_skills::Entity::insert_many(rows).exec_without_returning(&*tx).await?;
                     }
                 }
-                row.map(UserCard::from).ok_or_else(|| Fault::corrupt("a session without its user").into())
+                row.map(UserCard::from).ok_or_else(|| InternalError::corrupt("a session without its user").into())
             })
             .await
     }
@@ -472,7 +473,7 @@ impl Accounts {
                 // Their OPEN jobs follow (`jobs::withholding`), from the first one on, however far that had got before.
                 let due = "INSERT INTO withholding_due (user_id, after_job) VALUES (?, ?) \
                            ON CONFLICT (user_id) DO UPDATE SET after_job = excluded.after_job";
-                tx.later(due, [user.into(), Uuid::nil().into()]).await?;
+                tx.pipeline(due, [user.into(), Uuid::nil().into()]).await?;
                 let action = if suspended { "suspend" } else { "reinstate" };
                 self.audit_in(&tx, admin, action, &user.to_string(), reason).await?;
                 Ok::<UserCard, AccountError>(row.into())
@@ -490,14 +491,14 @@ impl Accounts {
         action: &str,
         subject: &str,
         detail: &str,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), InternalError> {
         let sql = "INSERT INTO admin_actions (actor_id, action, subject, detail, occurred_at) VALUES (?, ?, ?, ?, ?)";
         tx.defer(sql, [admin.into(), action.into(), subject.into(), detail.into(), self.clock.now().into()]).await?;
         Ok(())
     }
 
     /// The emails of many users, for a loader whose caller checked who may know them.
-    pub async fn emails(&self, users: &[UserId]) -> Result<HashMap<UserId, String>, Fault> {
+    pub async fn emails(&self, users: &[UserId]) -> Result<HashMap<UserId, String>, InternalError> {
         let rows: Vec<(UserId, String)> = users::Entity::find()
             .select_only()
             .columns([users::Column::Id, users::Column::Email])
@@ -509,7 +510,7 @@ impl Accounts {
     }
 
     /// The skills of many users, by name.
-    pub async fn skills_of(&self, users: &[UserId]) -> Result<HashMap<UserId, Vec<Skill>>, Fault> {
+    pub async fn skills_of(&self, users: &[UserId]) -> Result<HashMap<UserId, Vec<Skill>>, InternalError> {
         let rows = user_skills::Entity::find()
             .find_also_related(skills::Entity)
             .filter(user_skills::Column::UserId.is_in(users.to_vec()))
@@ -521,14 +522,14 @@ impl Accounts {
     }
 
     /// One more completed job for each of these users.
-    pub async fn count_completed_job_in(&self, tx: &Tx, users: [UserId; 2]) -> Result<(), Fault> {
+    pub async fn count_completed_job_in(&self, tx: &Tx, users: [UserId; 2]) -> Result<(), InternalError> {
         // In no order of their own: the wallets of both, which the payment has locked in order, stand before these rows.
         let sql = "UPDATE users SET completed_job_count = completed_job_count + 1 WHERE id IN (?, ?)";
         Ok(tx.defer(sql, users.map(Value::from)).await?)
     }
 
     /// Whether nobody has an account yet.
-    pub async fn is_empty(&self) -> Result<bool, Fault> {
+    pub async fn is_empty(&self) -> Result<bool, InternalError> {
         Ok(users::Entity::find()
             .select_only()
             .column(users::Column::Id)
@@ -601,7 +602,7 @@ fn too_much(what: TooMuch, retry_after: Duration) -> AccountError {
 fn password_fault(fault: PasswordFault) -> AccountError {
     match fault {
         PasswordFault::Busy => too_much(TooMuch::Hashing, Duration::from_secs(1)),
-        other => Fault::Unavailable(other.to_string()).into(),
+        other => InternalError::Unavailable(other.to_string()).into(),
     }
 }
 

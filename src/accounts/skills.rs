@@ -21,7 +21,7 @@ use super::{
 use crate::{
     auth::actor::Actor,
     db::Backend,
-    error::{Fault, Invalid, InvalidKind},
+    error::{InternalError, Invalid, InvalidKind},
     ids::SkillId,
     text,
 };
@@ -62,7 +62,7 @@ pub struct Imported {
 
 impl Accounts {
     /// The vocabulary without retired words, by name; `prefix` matches the beginning of the name or the slug, in any case.
-    pub async fn skills(&self, prefix: Option<&str>, limit: u64) -> Result<Vec<Skill>, Fault> {
+    pub async fn skills(&self, prefix: Option<&str>, limit: u64) -> Result<Vec<Skill>, InternalError> {
         let in_use = skills::Entity::find().filter(skills::Column::RetiredAt.is_null());
         let rows = in_use.order_by_asc(skills::Column::Name).all(self.db.reader()).await?;
         // The vocabulary is curated and small; matching here treats every script alike on both databases.
@@ -74,7 +74,7 @@ impl Accounts {
     }
 
     /// Many skills by id, retired or not.
-    pub async fn skills_by_id(&self, ids: &[SkillId]) -> Result<HashMap<SkillId, Skill>, Fault> {
+    pub async fn skills_by_id(&self, ids: &[SkillId]) -> Result<HashMap<SkillId, Skill>, InternalError> {
         let rows = skills::Entity::find().filter(skills::Column::Id.is_in(ids.to_vec())).all(self.db.reader()).await?;
         Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
     }
@@ -166,7 +166,7 @@ impl Accounts {
     }
 
     /// Adds words to the vocabulary, slug and name each; one that is there by its slug gets the name. All or nothing.
-    pub async fn import_skills(&self, words: &[(String, String)]) -> Result<Imported, Fault> {
+    pub async fn import_skills(&self, words: &[(String, String)]) -> Result<Imported, InternalError> {
         self.db
             .transact(|tx| async move {
                 let rows = skills::Entity::find().all(&*tx).await?;
@@ -178,18 +178,18 @@ impl Accounts {
                         Some(known) if known == name => imported.kept += 1,
                         Some(_) => {
                             let sql = "UPDATE skills SET name = ? WHERE slug = ?";
-                            tx.later(sql, [name.as_str().into(), slug.as_str().into()]).await?;
+                            tx.pipeline(sql, [name.as_str().into(), slug.as_str().into()]).await?;
                             imported.renamed += 1;
                         }
                         None => {
                             let id: SkillId = self.ids.next();
                             let sql = "INSERT INTO skills (id, slug, name) VALUES (?, ?, ?)";
-                            tx.later(sql, [id.into(), slug.as_str().into(), name.as_str().into()]).await?;
+                            tx.pipeline(sql, [id.into(), slug.as_str().into(), name.as_str().into()]).await?;
                             imported.added += 1;
                         }
                     }
                 }
-                Ok::<_, Fault>(imported)
+                Ok::<_, InternalError>(imported)
             })
             .await
     }
@@ -219,7 +219,7 @@ impl Accounts {
         &self,
         connection: &C,
         found: Vec<(K, skills::Model)>,
-    ) -> Result<HashMap<K, Vec<Skill>>, Fault> {
+    ) -> Result<HashMap<K, Vec<Skill>>, InternalError> {
         let merged: HashSet<SkillId> = found.iter().filter_map(|(_, skill)| skill.merged_into).collect();
         let mut targets: HashMap<SkillId, skills::Model> = HashMap::new();
         if !merged.is_empty() {

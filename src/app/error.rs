@@ -5,10 +5,10 @@ use sea_orm::DbErr;
 use crate::{
     auth::{keys::KeyError, passwords::PasswordFault, rotation::RotationError},
     db::replica::ReplicaError,
-    error::{Fault, cause},
+    error::{InternalError, cause},
     graphql::language::InvalidSchema,
     http::tls::TlsError,
-    migrations::Misfit,
+    migrations::SchemaMismatch,
     realtime::BusError,
     settings::ConfigError,
     wallet::currency::CurrencyError,
@@ -36,7 +36,7 @@ pub enum StartError {
     },
     /// The tables do not fit.
     #[error(transparent)]
-    Schema(#[from] Misfit),
+    Schema(#[from] SchemaMismatch),
     /// The books are in another currency.
     #[error(transparent)]
     Currency(#[from] CurrencyError),
@@ -63,7 +63,7 @@ pub enum StartError {
     Replica(#[from] ReplicaError),
     /// The event log.
     #[error("the event log cannot be opened: {0}")]
-    Log(#[from] Fault),
+    Log(#[from] InternalError),
     /// What connects the nodes.
     #[error(transparent)]
     Bus(#[from] BusError),

@@ -370,8 +370,8 @@ async fn start_delivery(
     let poll = if config.database.backend() == Backend::Sqlite { poll.max(LONE_POLL) } else { poll };
     let pace = Pace { poll, heartbeat: HEARTBEAT, hold: HOLD };
     let sessions = sessions.clone();
-    let witness = move |event: &events::NewEvent| sessions.hear(event);
-    let tail = Tail::begin(hub.clone(), Arc::clone(bus), doorbell, pace, lifecycle.clone(), witness).await?;
+    let observer = move |event: &events::NewEvent| sessions.hear(event);
+    let tail = Tail::begin(hub.clone(), Arc::clone(bus), doorbell, pace, lifecycle.clone(), observer).await?;
     if config.events.delivery {
         drop(lifecycle.until_drained().spawn(tail.run()));
         lifecycle.spawn_until_stopping(hub.lag().clone().watch());

@@ -2,8 +2,9 @@
 //!
 //! Owns a directory of Ed25519 private keys (RFC 8032), each a PKCS#8 PEM file (RFC 8410) named `<kid>.pem`; the file's
 //! name is the key's id in a token's header and in the published key set. Read at the start and every few seconds by
-//! [`super::rotation`]; [`super::tokens`] signs and verifies with it and `/.well-known/jwks.json` publishes it. Private bytes leave neither
-//! this module nor the signing call: only the signing key's are kept, and no error, log line or `Debug` shows any.
+//! [`super::rotation`]; [`super::tokens`] signs and verifies with it and `/.well-known/jwks.json` publishes it. Private
+//! bytes leave neither this module nor the signing call: only the signing key's are kept, and no error, log line or
+//! `Debug` shows any.
 //!
 //! # Rotation
 //!
@@ -259,8 +260,8 @@ fn list_or_create(dir: &Path, ids: &Ids) -> Result<BTreeMap<String, PathBuf>, Ke
     if !files.is_empty() {
         return Ok(files);
     }
-    // Whoever starts at the same time waits here and then finds the key of the first. The system lets go of the lock
-    // when the file is closed, at the latest with the process: no stale lock can be left behind.
+    // Another process that starts at the same time waits here and then finds the first one's key. The system releases
+    // the lock when the file is closed, at the latest with the process, so no stale lock can remain.
     let lock = private_file().create(true).truncate(false).open(dir.join(".lock")).map_err(unwritable)?;
     lock.lock().map_err(unwritable)?;
     if list(dir)?.is_empty() {

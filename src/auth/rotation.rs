@@ -1,15 +1,15 @@
 //! Which key signs, where there are several nodes.
 //!
 //! A token is of use only where its key is known. So every node says in the database which keys it knows (`node_keys`),
-//! and signs with the newest one that all live nodes know: a new key may be put into the folders in any order, by a rolling
-//! restart or while the nodes run, and no token is refused on the way. [`Rotation::step`] reads the folder again, says what
-//! is in it, looks at what the others say, and hands the outcome to [`AccessTokens`]. `app` calls it once before the server
-//! listens and then has it [run](Rotation::run) every `auth.keys_reload_ms`.
+//! and signs with the newest one that all live nodes know: a new key may be put into the folders in any order, by a
+//! rolling restart or while the nodes run, and no token is refused on the way. [`Rotation::step`] reads the folder
+//! again, says what is in it, looks at what the others say, and hands the outcome to [`AccessTokens`]. `app` calls it
+//! once before the server listens and then has it [run](Rotation::run) every `auth.keys_reload_ms`.
 //!
 //! - `auth.signing_kid` names the key that is to sign; without it that is the last by name. It signs as soon as all live
 //!   nodes know it. Until then the last by name does that all of them know.
-//! - A node that begins without the key with which another one signs would refuse that one's tokens. In production it does
-//!   not start ([`RotationError::Behind`]); one that runs says so in the log.
+//! - A node that begins without the key with which another one signs would refuse that one's tokens. In production it
+//!   does not start ([`RotationError::Behind`]); one that runs says so in the log.
 //! - A node is live while it has said something within [`LIVE`]; one that stops takes its row away.
 //! - On `SQLite` there is one node: the folder is read again, and that is all.
 //!
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     clock::Clock,
     db::{Backend, Db},
-    error::Fault,
+    error::InternalError,
     ids::Ids,
     lifecycle::Lifecycle,
 };
@@ -60,7 +60,7 @@ pub enum RotationError {
     Keys(#[from] KeyError),
     /// The database.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    InternalError(#[from] InternalError),
     /// Another node signs with a key that is not in the folder.
     #[error(
         "auth.keys_dir: another node signs with {kid}, which is not in {}: put {kid}.pem there too, or this node would refuse \
@@ -126,7 +126,7 @@ impl Rotation {
             }
             match self.step().await {
                 Ok(()) => {}
-                Err(RotationError::Fault(fault)) => {
+                Err(RotationError::InternalError(fault)) => {
                     self.say(format!("signing keys cannot be compared with those of the other nodes: {fault}"));
                 }
                 Err(error) => self.say(error.to_string()),
@@ -192,8 +192,8 @@ impl Rotation {
         tokio::task::spawn_blocking(read).await.map_err(interrupted)?
     }
 
-    async fn tell(&self, keys: &PublicKeys, signing: &str) -> Result<(), Fault> {
-        let keys = serde_json::to_string(keys).map_err(Fault::corrupt)?;
+    async fn tell(&self, keys: &PublicKeys, signing: &str) -> Result<(), InternalError> {
+        let keys = serde_json::to_string(keys).map_err(InternalError::corrupt)?;
         let sql = "INSERT INTO node_keys (node_id, keys, signing_kid, seen_at) VALUES (?, ?, ?, clock_timestamp()) \
                    ON CONFLICT ON CONSTRAINT node_keys_pkey DO UPDATE SET keys = excluded.keys, \
                    signing_kid = excluded.signing_kid, seen_at = excluded.seen_at";
@@ -202,7 +202,7 @@ impl Rotation {
         Ok(())
     }
 
-    async fn hear(&self) -> Result<Vec<Word>, Fault> {
+    async fn hear(&self) -> Result<Vec<Word>, InternalError> {
         let live = i64::try_from(self.live().as_millis()).unwrap_or(i64::MAX);
         let sql = "SELECT keys, signing_kid FROM node_keys WHERE node_id <> ? AND seen_at > clock_timestamp() - \
                    CAST(? AS bigint) * interval '1 millisecond'";
@@ -211,14 +211,14 @@ impl Rotation {
         let rows = self.db.writer().query_all_raw(statement).await?;
         let word = |row: &sea_orm::QueryResult| {
             let keys: String = row.try_get("", "keys")?;
-            let keys: BTreeMap<String, String> = serde_json::from_str(&keys).map_err(Fault::corrupt)?;
+            let keys: BTreeMap<String, String> = serde_json::from_str(&keys).map_err(InternalError::corrupt)?;
             Ok(Word { keys, signing: row.try_get("", "signing_kid")? })
         };
         rows.iter().map(word).collect()
     }
 
     /// Takes the word of this node back, and those of nodes that are long gone.
-    async fn forget(&self) -> Result<(), Fault> {
+    async fn forget(&self) -> Result<(), InternalError> {
         if self.db.backend() == Backend::Sqlite {
             return Ok(());
         }

@@ -6,8 +6,8 @@
 //!
 //! But for [`GRACE_SECONDS`] after its first use, and while the next one has not been used, a token gives that same next
 //! one again: two tabs refresh at the same moment, and an answer can be lost. The next token is made of the one that was
-//! presented and a salt that is stored beside the latter's hash, so that it can be made again by whoever has the token
-//! and by nobody who has only the table. The next refresh after that time takes the salt away. The time is the
+//! presented and a salt that is stored beside the latter's hash, so that it can be derived again with the token, but
+//! not from the table alone. The next refresh after that time takes the salt away. The time is the
 //! database's, and counts from the first use.
 //!
 //! A session has a greatest age, which no refresh extends: neither of its tokens is good for longer, and then its user
@@ -17,10 +17,10 @@
 //! of it and closes what is open for it ([`Sessions::hear`]): in order with everything else that happens, and never
 //! lost.
 //!
-//! All sessions of a user end together by a change of password and by a suspension, and there may be any number of them.
-//! Up to [`ENDED_BY_ROW`] end each in its own row, with an event each. Where there are more, the user's *epoch* is counted
-//! up: a session that began in an earlier one is over, which one row says, and all that is open for the user is closed, to
-//! come back with a session that lives. `old_sessions` tidies the rows afterwards.
+//! All sessions of a user end together by a change of password and by a suspension, and there may be any number of
+//! them. Up to [`ENDED_BY_ROW`] end each in its own row, with an event each. Where there are more, the user's *epoch*
+//! is counted up: a session that began in an earlier one is over, which one row says, and all that is open for the user
+//! is closed, to come back with a session that lives. `old_sessions` tidies the rows afterwards.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     db::{Backend, Db, Tx},
-    error::Fault,
+    error::InternalError,
     events::{self, NewEvent},
     ids::{Ids, RefreshTokenId, SessionId, UserId},
 };
@@ -83,7 +83,7 @@ pub enum Unauthenticated {
     Invalid,
     /// Nobody can tell now.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    InternalError(#[from] InternalError),
 }
 
 /// What a refresh token is made of.
@@ -192,19 +192,19 @@ impl Sessions {
              {marks} WHERE s.id = ? AND s.user_id = ? AND s.ended_at IS NULL AND {IN_EPOCH} AND u.suspended_at IS NULL"
         );
         let statement = self.db.statement(&sql, [claims.session.into(), claims.user.into()]);
-        let row = self.db.reader().query_one_raw(statement).await.map_err(Fault::from)?;
+        let row = self.db.reader().query_one_raw(statement).await.map_err(InternalError::from)?;
         let row = row.ok_or(Unauthenticated::Invalid)?;
-        let role = |column| row.try_get::<bool>("", column).map_err(Fault::from);
+        let role = |column| row.try_get::<bool>("", column).map_err(InternalError::from);
         let roles = Roles { client: role("is_client")?, freelancer: role("is_freelancer")?, admin: role("is_admin")? };
         let commits =
-            if self.db.marks_commits() { Some(row.try_get("", "commits").map_err(Fault::from)?) } else { None };
+            if self.db.marks_commits() { Some(row.try_get("", "commits").map_err(InternalError::from)?) } else { None };
         Ok(Principal { user: claims.user, session: claims.session, roles, expires_at: claims.expires_at, commits })
     }
 
     /// The same for something that stays open: it also learns when the session ends.
     pub async fn authenticate_and_watch(&self, token: &str) -> Result<(Principal, Watch), Unauthenticated> {
         let claims = self.verify(token)?;
-        // Before the session is looked up, or an end in between were missed.
+        // Register first: otherwise a revocation between lookup and registration is missed.
         let watch = self.revocations.watch(claims.session, claims.user);
         Ok((self.stands_for(&claims).await?, watch))
     }
@@ -279,8 +279,8 @@ impl Sessions {
         let forget = "UPDATE refresh_tokens SET successor_salt = NULL \
                       WHERE session_id = ? AND successor_salt IS NOT NULL AND used_at <= ";
         match tx.backend() {
-            Backend::Postgres => tx.later(&format!("{forget}{GRACE_BEGAN}"), [session.into()]).await,
-            Backend::Sqlite => tx.later(&format!("{forget}?"), [session.into(), self.grace_began().into()]).await,
+            Backend::Postgres => tx.pipeline(&format!("{forget}{GRACE_BEGAN}"), [session.into()]).await,
+            Backend::Sqlite => tx.pipeline(&format!("{forget}?"), [session.into(), self.grace_began().into()]).await,
         }
     }
 
@@ -361,11 +361,11 @@ impl Sessions {
         let next = "UPDATE users SET session_epoch = session_epoch + 1 WHERE id = ? RETURNING session_epoch";
         let row = tx.query(next, [user.into()]).await?;
         let epoch: i64 = row.first().map_or(Ok(0), |row| row.try_get("", "session_epoch"))?;
-        tx.later("UPDATE sessions SET epoch = ? WHERE id = ?", [epoch.into(), kept.into()]).await?;
+        tx.pipeline("UPDATE sessions SET epoch = ? WHERE id = ?", [epoch.into(), kept.into()]).await?;
         // Of a version that knows no epochs: few, since they were opened while both ran.
         let without = "UPDATE sessions SET ended_at = ?, end_reason = ? \
                        WHERE user_id = ? AND id <> ? AND epoch IS NULL AND ended_at IS NULL";
-        tx.later(without, [now.into(), reason.into(), user.into(), kept.into()]).await?;
+        tx.pipeline(without, [now.into(), reason.into(), user.into(), kept.into()]).await?;
         self.rights_changed_in(tx, user).await
     }
 
@@ -395,11 +395,11 @@ impl Sessions {
 
     /// The pair for a session just opened or refreshed. Called after the commit: an access token must not outlive a
     /// rolled-back session.
-    pub fn pair(&self, user: UserId, session: SessionId, refresh: NewRefreshToken) -> Result<TokenPair, Fault> {
+    pub fn pair(&self, user: UserId, session: SessionId, refresh: NewRefreshToken) -> Result<TokenPair, InternalError> {
         let access = self
             .tokens
             .issue(user, session, refresh.session_ends_at)
-            .map_err(|fault| Fault::Unavailable(fault.to_string()))?;
+            .map_err(|fault| InternalError::Unavailable(fault.to_string()))?;
         Ok(TokenPair {
             session,
             access: access.text,

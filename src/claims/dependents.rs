@@ -1,5 +1,5 @@
-//! What would be stuck if an account lost a role: money in escrow without the client who reviews the work, a claim without
-//! the freelancer who does it.
+//! What would be stuck if an account lost a role: money in escrow without the client who reviews the work, a claim
+//! without the freelancer who does it.
 
 use sea_orm::prelude::async_trait::async_trait;
 
@@ -8,7 +8,7 @@ use crate::{
     accounts::service::RoleDependents,
     auth::actor::Roles,
     db::Tx,
-    error::Fault,
+    error::InternalError,
     ids::{JobId, UserId},
     jobs::model::JobStatus,
     money::Money,
@@ -16,7 +16,7 @@ use crate::{
 
 #[async_trait]
 impl RoleDependents for Claims {
-    async fn of_in(&self, tx: &Tx, user: UserId, lost: Roles) -> Result<Option<String>, Fault> {
+    async fn of_in(&self, tx: &Tx, user: UserId, lost: Roles) -> Result<Option<String>, InternalError> {
         if lost.client {
             let statuses = listed(JobStatus::ALL.iter().filter(|status| status.holds_escrow()).map(|s| s.as_str()));
             let sql = format!(
@@ -24,7 +24,7 @@ impl RoleDependents for Claims {
                  WHERE client_id = ? AND status IN ({statuses})"
             );
             let rows = tx.query(&sql, [user.into()]).await?;
-            let row = rows.first().ok_or_else(|| Fault::corrupt("a count without a row"))?;
+            let row = rows.first().ok_or_else(|| InternalError::corrupt("a count without a row"))?;
             let (jobs, held): (i64, i64) = (row.try_get("", "jobs")?, row.try_get("", "held")?);
             if jobs > 0 {
                 let currency = self.escrow.currency();

@@ -15,7 +15,7 @@ pub mod claims {
     use crate::{
         claims::model::{Claim, ClaimRecord, ClaimStatus},
         clock::Timestamp,
-        error::Fault,
+        error::InternalError,
         ids::{ClaimId, JobId, UserId},
     };
 
@@ -82,16 +82,16 @@ pub mod claims {
     }
 
     impl TryFrom<Model> for Claim {
-        type Error = Fault;
+        type Error = InternalError;
 
-        fn try_from(row: Model) -> Result<Self, Fault> {
+        fn try_from(row: Model) -> Result<Self, InternalError> {
             ClaimRecord {
                 id: row.id,
                 version: row.version,
                 job_id: row.job_id,
                 freelancer_id: row.freelancer_id,
                 status: ClaimStatus::from_column(&row.status)?,
-                fee_basis_points: u16::try_from(row.fee_basis_points).map_err(Fault::corrupt)?,
+                fee_basis_points: u16::try_from(row.fee_basis_points).map_err(InternalError::corrupt)?,
                 created_at: row.created_at,
                 expires_at: row.expires_at,
                 auto_approve_at: row.auto_approve_at,
@@ -102,8 +102,8 @@ pub mod claims {
         }
     }
 
-    /// What may change about a claim. A column that is set to what it holds already is written all the same on
-    /// `SQLite`, and with it each index that it stands in.
+    /// What may change about a claim. A column that is set to the value that it has is written on `SQLite`, and with it
+    /// each index that it stands in.
     pub fn changes(claim: Claim) -> ActiveModel {
         ActiveModel {
             id: NotSet,
@@ -145,7 +145,7 @@ pub mod deliverables {
     use crate::{
         claims::model::{Deliverable, DeliverableRecord, DeliverableStatus},
         clock::Timestamp,
-        error::Fault,
+        error::InternalError,
         ids::{ClaimId, DeliverableId},
     };
 
@@ -172,9 +172,9 @@ pub mod deliverables {
     impl ActiveModelBehavior for ActiveModel {}
 
     impl TryFrom<Model> for Deliverable {
-        type Error = Fault;
+        type Error = InternalError;
 
-        fn try_from(row: Model) -> Result<Self, Fault> {
+        fn try_from(row: Model) -> Result<Self, InternalError> {
             let record = DeliverableRecord {
                 id: row.id,
                 claim_id: row.claim_id,

@@ -5,7 +5,7 @@ use sea_orm::DbErr;
 use super::model::Claim;
 use crate::{
     auth::actor::Denied,
-    error::{AsDbError, Fault, Invalid},
+    error::{AsDbError, InternalError, Invalid},
     errors_through, faults_into,
     idempotency::KeyConflict,
     jobs::{
@@ -45,7 +45,7 @@ pub enum ClaimError {
     Key(#[from] KeyConflict),
     /// Ours.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    InternalError(#[from] InternalError),
 }
 
 faults_into!(ClaimError);
@@ -53,7 +53,7 @@ faults_into!(ClaimError);
 impl AsDbError for ClaimError {
     fn as_db_error(&self) -> Option<&DbErr> {
         match self {
-            Self::Fault(fault) => fault.as_db_error(),
+            Self::InternalError(fault) => fault.as_db_error(),
             Self::Denied(_)
             | Self::Invalid(_)
             | Self::NotClaimable(_)
@@ -84,7 +84,7 @@ pub enum StepError {
     },
 }
 
-errors_through!(StepError, Job: Denied, Invalid, KeyConflict, Fault, DbErr, Overflow);
+errors_through!(StepError, Job: Denied, Invalid, KeyConflict, InternalError, DbErr, Overflow);
 
 impl AsDbError for StepError {
     fn as_db_error(&self) -> Option<&DbErr> {

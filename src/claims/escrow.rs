@@ -7,7 +7,7 @@ use super::model::Claim;
 use crate::{
     accounts::model::UserCard,
     db::{Db, Tx},
-    error::Fault,
+    error::InternalError,
     jobs::model::Job,
     money::Currency,
     wallet::{Wallets, model::Transaction},
@@ -35,7 +35,7 @@ impl Escrow {
     }
 
     /// Gives the job's budget back to its client.
-    pub async fn refund_in(&self, tx: &Tx, client: &UserCard, job: &Job) -> Result<(), Fault> {
+    pub async fn refund_in(&self, tx: &Tx, client: &UserCard, job: &Job) -> Result<(), InternalError> {
         self.0.refund_in(tx, client, job.budget, job.id.into()).await
     }
 
@@ -47,7 +47,7 @@ impl Escrow {
         (client, freelancer): (&UserCard, &UserCard),
         job: &Job,
         claim: &Claim,
-    ) -> Result<Transaction, Fault> {
+    ) -> Result<Transaction, InternalError> {
         let fee = job.budget.share(claim.fee_basis_points);
         self.0.release_in(tx, (client, freelancer), job.budget, fee, job.id.into()).await
     }

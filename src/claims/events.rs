@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::model::{Claim, ClaimStatus};
 use crate::{
     clock::Timestamp,
-    error::Fault,
+    error::InternalError,
     events::{Audience, EventKind, NewEvent},
     ids::{EventId, UserId},
     jobs::events::JobSnapshot,
@@ -31,14 +31,14 @@ pub struct ClaimUpdate {
 }
 
 /// `CLAIM_UPDATED`.
-pub(super) fn updated(id: EventId, update: &ClaimUpdate, occurred_at: Timestamp) -> Result<NewEvent, Fault> {
+pub(super) fn updated(id: EventId, update: &ClaimUpdate, occurred_at: Timestamp) -> Result<NewEvent, InternalError> {
     Ok(NewEvent {
         id,
         kind: CLAIM_UPDATED,
         subject: update.claim.id.into(),
         subject_version: update.claim.version,
         audience: audience(update.job.job.client_id, &update.claim),
-        payload: serde_json::to_string(update).map_err(Fault::corrupt)?,
+        payload: serde_json::to_string(update).map_err(InternalError::corrupt)?,
         occurred_at,
     })
 }

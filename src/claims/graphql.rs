@@ -13,7 +13,7 @@ use super::{
 use crate::{
     accounts::graphql::{UserObject, user},
     connection,
-    error::Fault,
+    error::InternalError,
     graphql::{
         connections::{PageArguments, PageInfo, edges},
         context::{ContextExt, denied, signed_in},
@@ -104,7 +104,7 @@ impl ClaimObject {
     async fn job(&self, ctx: &Context<'_>) -> Result<JobObject> {
         // A job that was claimed has been posted, and is public.
         let job = Box::pin(ctx.get::<Loaders>().jobs().load_one(self.0.job_id)).await?;
-        Ok(job.ok_or_else(|| Fault::corrupt(format!("{} is missing", self.0.job_id)))?.into())
+        Ok(job.ok_or_else(|| InternalError::corrupt(format!("{} is missing", self.0.job_id)))?.into())
     }
 
     /// Who holds or held it.
@@ -200,7 +200,7 @@ impl DeliverableObject {
     async fn claim(&self, ctx: &Context<'_>) -> Result<ClaimObject> {
         // A viewer who may see the work may see the claim.
         let claim = Box::pin(ctx.get::<Loaders>().claims().load_one(self.0.claim_id)).await?;
-        Ok(claim.ok_or_else(|| Fault::corrupt(format!("{} is missing", self.0.claim_id)))?.into())
+        Ok(claim.ok_or_else(|| InternalError::corrupt(format!("{} is missing", self.0.claim_id)))?.into())
     }
 
     /// What the freelancer says about it. Plain text: render it as untrusted.
@@ -258,18 +258,18 @@ struct LatestOf(UserId, JobId);
 
 impl Loader<ClaimId> for ClaimLoader {
     type Value = Claim;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[ClaimId]) -> Result<HashMap<ClaimId, Claim>, Arc<Fault>> {
+    async fn load(&self, keys: &[ClaimId]) -> Result<HashMap<ClaimId, Claim>, Arc<InternalError>> {
         self.0.by_id(keys).await.map_err(Arc::new)
     }
 }
 
 impl Loader<LiveOn> for ClaimLoader {
     type Value = Claim;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[LiveOn]) -> Result<HashMap<LiveOn, Claim>, Arc<Fault>> {
+    async fn load(&self, keys: &[LiveOn]) -> Result<HashMap<LiveOn, Claim>, Arc<InternalError>> {
         let jobs: Vec<JobId> = keys.iter().map(|key| key.0).collect();
         let claims = self.0.live_of(&jobs).await.map_err(Arc::new)?;
         Ok(claims.into_iter().map(|(job, claim)| (LiveOn(job), claim)).collect())
@@ -278,9 +278,9 @@ impl Loader<LiveOn> for ClaimLoader {
 
 impl Loader<LatestOf> for ClaimLoader {
     type Value = Claim;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[LatestOf]) -> Result<HashMap<LatestOf, Claim>, Arc<Fault>> {
+    async fn load(&self, keys: &[LatestOf]) -> Result<HashMap<LatestOf, Claim>, Arc<InternalError>> {
         // One job for many freelancers, or many jobs for one: of both together no more than they have claimed.
         let (mut freelancers, mut jobs): (Vec<UserId>, Vec<JobId>) = keys.iter().map(|key| (key.0, key.1)).unzip();
         freelancers.sort_unstable();
@@ -294,9 +294,9 @@ impl Loader<LatestOf> for ClaimLoader {
 
 impl Loader<DeliverableId> for ClaimLoader {
     type Value = Deliverable;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[DeliverableId]) -> Result<HashMap<DeliverableId, Deliverable>, Arc<Fault>> {
+    async fn load(&self, keys: &[DeliverableId]) -> Result<HashMap<DeliverableId, Deliverable>, Arc<InternalError>> {
         self.0.deliverables_by_id(keys).await.map_err(Arc::new)
     }
 }
@@ -307,9 +307,9 @@ struct AllOn(JobId);
 
 impl Loader<AllOn> for ClaimLoader {
     type Value = Vec<Claim>;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[AllOn]) -> Result<HashMap<AllOn, Vec<Claim>>, Arc<Fault>> {
+    async fn load(&self, keys: &[AllOn]) -> Result<HashMap<AllOn, Vec<Claim>>, Arc<InternalError>> {
         let jobs: Vec<JobId> = keys.iter().map(|key| key.0).collect();
         let claims = self.0.all_of(&jobs).await.map_err(Arc::new)?;
         Ok(claims.into_iter().map(|(job, claims)| (AllOn(job), claims)).collect())
@@ -318,9 +318,9 @@ impl Loader<AllOn> for ClaimLoader {
 
 impl Loader<ClaimsIn> for ClaimLoader {
     type Value = Page<Claim>;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[ClaimsIn]) -> Result<HashMap<ClaimsIn, Page<Claim>>, Arc<Fault>> {
+    async fn load(&self, keys: &[ClaimsIn]) -> Result<HashMap<ClaimsIn, Page<Claim>>, Arc<InternalError>> {
         let pages = self.0.pages(keys).await.map_err(Arc::new)?;
         Ok(keys.iter().cloned().zip(pages).collect())
     }
@@ -328,9 +328,9 @@ impl Loader<ClaimsIn> for ClaimLoader {
 
 impl Loader<WorkFor> for ClaimLoader {
     type Value = Page<Deliverable>;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[WorkFor]) -> Result<HashMap<WorkFor, Page<Deliverable>>, Arc<Fault>> {
+    async fn load(&self, keys: &[WorkFor]) -> Result<HashMap<WorkFor, Page<Deliverable>>, Arc<InternalError>> {
         let pages = self.0.pages_of_work(keys).await.map_err(Arc::new)?;
         Ok(keys.iter().cloned().zip(pages).collect())
     }
@@ -444,7 +444,7 @@ impl ClaimJobError {
             }
             ClaimError::VersionConflict(conflict) => VersionConflictError::from(conflict).into(),
             ClaimError::Key(conflict) => IdempotencyError::from(conflict).into(),
-            ClaimError::Fault(failed) => return Err(fault(failed)),
+            ClaimError::InternalError(failed) => return Err(fault(failed)),
         })
     }
 }

@@ -1,9 +1,9 @@
 //! What an admin does about a job that its two sides cannot move any more: a suspended freelancer holds it, or a client
 //! who has lost the role would have to review it.
 //!
-//! An intervention is possible while the job is CLAIMED or IN_REVIEW, needs a reason, is written to the audit log and told
-//! to both sides. Nobody intervenes where they are a party. Work that waits for its review is reviewed by it: paid for, or
-//! sent back with the reason.
+//! An intervention is possible while the job is CLAIMED or IN_REVIEW, needs a reason, is written to the audit log and
+//! told to both sides. Nobody intervenes where they are a party. Work that waits for its review is reviewed by it: paid
+//! for, or sent back with the reason.
 
 use super::{
     error::StepError,
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     auth::actor::Actor,
     db::Tx,
-    error::{Fault, Invalid},
+    error::{InternalError, Invalid},
     idempotency::{IdempotencyKey, once_in},
     jobs::{
         events::JobSnapshot,
@@ -106,7 +106,7 @@ impl Claims {
             .await
     }
 
-    async fn reopen_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, Fault> {
+    async fn reopen_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, InternalError> {
         let Ended { before, job, claim, was, deliverable } = ended;
         let changes = changes(&[JobChange::Status, JobChange::Claim], deliverable.as_ref());
         let (job, snapshot) = self.jobs.change_in(tx, &before, job, &changes).await?;
@@ -117,7 +117,7 @@ impl Claims {
         Ok(Stepped { job, claim, deliverable })
     }
 
-    async fn refund_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, Fault> {
+    async fn refund_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, InternalError> {
         let Ended { before, job, claim, was, deliverable } = ended;
         let client = self.accounts.card_in(tx, before.client_id).await?;
         self.escrow.refund_in(tx, &client, &before).await?;
@@ -128,7 +128,7 @@ impl Claims {
         Ok(Stepped { job, claim, deliverable })
     }
 
-    async fn pay_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, Fault> {
+    async fn pay_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, InternalError> {
         let Ended { before, job, claim, was, deliverable } = ended;
         let freelancer = claim.freelancer_id;
         let [client_card, freelancer_card] = self.accounts.cards_in(tx, [before.client_id, freelancer]).await?;
@@ -152,7 +152,7 @@ impl Claims {
         claim: &Claim,
         step: JobIntervention,
         reason: &str,
-    ) -> Result<Option<Deliverable>, Fault> {
+    ) -> Result<Option<Deliverable>, InternalError> {
         let (latest, at) = (latest_deliverable_in(tx, claim.id).await?, self.clock.now());
         let review = |work: Deliverable| match step {
             JobIntervention::Pay => work.approve(at).ok(),
@@ -169,7 +169,7 @@ impl Claims {
         before: &Job,
         job: Job,
         deliverable: Option<&Deliverable>,
-    ) -> Result<(Job, JobSnapshot), Fault> {
+    ) -> Result<(Job, JobSnapshot), InternalError> {
         let changes = changes(&[JobChange::Status, JobChange::Claim, JobChange::Escrow], deliverable);
         self.jobs.change_in(tx, before, job, &changes).await
     }
@@ -183,7 +183,7 @@ impl Claims {
         kind: NotificationKind,
         amounts: [Option<Money>; 2],
         reason: &str,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), InternalError> {
         let both = [(job.client_id, Part::Client), (claim.freelancer_id, Part::Freelancer)];
         for ((user, part), amount) in both.into_iter().zip(amounts) {
             let mut details = Details::new(part, &job.title);

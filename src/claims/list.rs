@@ -17,14 +17,14 @@ use super::{
 };
 use crate::{
     auth::actor::Actor,
-    error::Fault,
+    error::InternalError,
     ids::{ClaimId, JobId, UserId},
     page::{Page, PageRequest, read_all},
 };
 
 impl Claims {
     /// What a list of claims shows the actor, who is the user `viewer`: those on a job of their own (or any job, for admins), or else their own.
-    pub async fn scope(&self, actor: &Actor, viewer: UserId, job: Option<JobId>) -> Result<ClaimScope, Fault> {
+    pub async fn scope(&self, actor: &Actor, viewer: UserId, job: Option<JobId>) -> Result<ClaimScope, InternalError> {
         let Some(job) = job else { return Ok(ClaimScope { freelancer: Some(viewer), job: None }) };
         let owner = self.jobs.find(actor, job).await?.is_some_and(|found| found.is_own(actor) || actor.is_admin());
         Ok(ClaimScope { freelancer: (!owner).then_some(viewer), job: Some(job) })
@@ -36,13 +36,13 @@ impl Claims {
         scope: ClaimScope,
         statuses: &[ClaimStatus],
         request: PageRequest,
-    ) -> Result<Page<Claim>, Fault> {
+    ) -> Result<Page<Claim>, InternalError> {
         let rows = scope.page(statuses, request).all(self.db.reader()).await?;
         request.page(rows).try_map(Claim::try_from)
     }
 
     /// The same for several lists.
-    pub async fn pages(&self, lists: &[ClaimsIn]) -> Result<Vec<Page<Claim>>, Fault> {
+    pub async fn pages(&self, lists: &[ClaimsIn]) -> Result<Vec<Page<Claim>>, InternalError> {
         let select = |list: &ClaimsIn| list.scope.page(&list.statuses, list.request).into_query();
         let found = read_all(self.db.reader(), lists.iter().map(select).collect()).await?;
         let pages = found.into_iter().zip(lists).map(|(rows, list)| {
@@ -53,12 +53,12 @@ impl Claims {
     }
 
     /// How many claims [`Claims::page`] pages through.
-    pub async fn count(&self, scope: ClaimScope, statuses: &[ClaimStatus]) -> Result<u64, Fault> {
+    pub async fn count(&self, scope: ClaimScope, statuses: &[ClaimStatus]) -> Result<u64, InternalError> {
         Ok(scope.select(statuses).count(self.db.reader()).await?)
     }
 
     /// Pages of the work handed in for claims, newest first. The caller has been let to see it.
-    pub async fn pages_of_work(&self, lists: &[WorkFor]) -> Result<Vec<Page<Deliverable>>, Fault> {
+    pub async fn pages_of_work(&self, lists: &[WorkFor]) -> Result<Vec<Page<Deliverable>>, InternalError> {
         let id = Expr::col(deliverables::Column::Id);
         let select = |list: &WorkFor| {
             deliverables::Entity::find()
@@ -77,7 +77,7 @@ impl Claims {
     }
 
     /// All claims there ever were on many jobs, for a loader whose caller checks who may see them.
-    pub async fn all_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Vec<Claim>>, Fault> {
+    pub async fn all_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Vec<Claim>>, InternalError> {
         let rows = claims::Entity::find().filter(claims::Column::JobId.is_in(jobs.to_vec()));
         let mut found: HashMap<JobId, Vec<Claim>> = HashMap::new();
         for row in rows.all(self.db.reader()).await? {

@@ -1,14 +1,14 @@
 //! A claim and its deliverables. Pure.
 //!
-//! A status carries what a claim or a submission has only there ([`State`], [`Review`], both private). Only the methods that
-//! return an [`InvalidTransition`] lead from one to another; nothing outside of this file can write a state.
+//! A status carries what a claim or a submission has only there ([`State`], [`Review`], both private). Only the methods
+//! that return an [`InvalidTransition`] lead from one to another; nothing outside of this file can write a state.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     auth::actor::Actor,
     clock::Timestamp,
-    error::{Fault, InvalidTransition},
+    error::{InternalError, InvalidTransition},
     ids::{ClaimId, DeliverableId, JobId, UserId},
     jobs::model::Job,
     named_enum,
@@ -127,13 +127,14 @@ pub struct ClaimRecord {
 }
 
 impl TryFrom<ClaimRecord> for Claim {
-    type Error = Fault;
+    type Error = InternalError;
 
-    fn try_from(record: ClaimRecord) -> Result<Self, Fault> {
+    fn try_from(record: ClaimRecord) -> Result<Self, InternalError> {
         let ended = |ending| {
-            let lacks = || Fault::corrupt(format!("{} is {} without an end", record.id, record.status.as_str()));
+            let lacks =
+                || InternalError::corrupt(format!("{} is {} without an end", record.id, record.status.as_str()));
             let (at, reason) = (record.ended_at.ok_or_else(lacks)?, record.end_reason.clone());
-            Ok::<_, Fault>(State::Ended { ending, at, reason, expires_at: record.expires_at })
+            Ok::<_, InternalError>(State::Ended { ending, at, reason, expires_at: record.expires_at })
         };
         let state = match record.status {
             ClaimStatus::Active => State::Active { expires_at: record.expires_at },

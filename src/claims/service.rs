@@ -27,7 +27,7 @@ use crate::{
     auth::actor::Actor,
     clock::Clock,
     db::{Backend, Db, Tx},
-    error::{Fault, Invalid, InvalidKind},
+    error::{InternalError, Invalid, InvalidKind},
     events,
     idempotency::{IdempotencyKey, Once, once_if_in, once_in},
     ids::{ClaimId, DeliverableId, Ids, JobId, UserId},
@@ -183,7 +183,7 @@ impl Claims {
 
     /// Whether a job may not be claimed any more, by the clock that all nodes share: on `SQLite` the process's, of which
     /// there is one.
-    async fn is_past_deadline_in(&self, tx: &Tx, job: &Job) -> Result<bool, Fault> {
+    async fn is_past_deadline_in(&self, tx: &Tx, job: &Job) -> Result<bool, InternalError> {
         if job.deadline.is_none() {
             return Ok(false);
         }
@@ -191,7 +191,7 @@ impl Claims {
             Backend::Sqlite => self.clock.now(),
             Backend::Postgres => {
                 let rows = tx.query("SELECT clock_timestamp() AS now", []).await?;
-                rows.first().ok_or_else(|| Fault::corrupt("the database's time"))?.try_get("", "now")?
+                rows.first().ok_or_else(|| InternalError::corrupt("the database's time"))?.try_get("", "now")?
             }
         };
         Ok(job.is_past_deadline(now))
@@ -322,7 +322,7 @@ impl Claims {
                     let was = claim.status();
                     let claim = self.save_in(&tx, sent_back).await?;
                     let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable];
-                    let (job, snapshot) = self.jobs.change_knowing_in(&tx, &before, job, changes, around).await?;
+                    let (job, snapshot) = self.jobs.change_with_in(&tx, &before, job, changes, around).await?;
                     self.record_in(&tx, &claim, Some(was), snapshot).await?;
                     let mut details = Details::new(Part::Freelancer, &job.title).by(job.client_id, &name);
                     details.reason = Some(note.clone());
@@ -365,7 +365,7 @@ impl Claims {
                         (around.client().display_name.clone(), freelancer_card.display_name);
                     let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable, JobChange::Escrow];
                     let around = around.with_completed_job();
-                    let (job, snapshot) = self.jobs.change_knowing_in(&tx, &before, job, changes, around).await?;
+                    let (job, snapshot) = self.jobs.change_with_in(&tx, &before, job, changes, around).await?;
                     self.record_in(&tx, &claim, Some(was), snapshot).await?;
                     let for_client = Details::new(Part::Client, &job.title).by(freelancer, &freelancer_name);
                     let approved = Details::new(Part::Freelancer, &job.title).by(job.client_id, &client_name);
@@ -408,9 +408,9 @@ impl Claims {
     }
 
     /// Locks the claim that holds a locked job.
-    pub(super) async fn lock_live_in(&self, tx: &Tx, job: JobId) -> Result<Claim, Fault> {
+    pub(super) async fn lock_live_in(&self, tx: &Tx, job: JobId) -> Result<Claim, InternalError> {
         let row = claims::Entity::find().on_job(job).live().locked().one(&**tx).await?;
-        row.ok_or_else(|| Fault::corrupt(format!("{job} has no live claim")))?.try_into()
+        row.ok_or_else(|| InternalError::corrupt(format!("{job} has no live claim")))?.try_into()
     }
 
     /// Locks the one claim that is meant, after its job, which must be the client's if one is named. Which job that is
@@ -420,7 +420,7 @@ impl Claims {
         tx: &Tx,
         meant: Select<claims::Entity>,
         client: Option<UserId>,
-    ) -> Result<Option<(Job, Claim)>, Fault> {
+    ) -> Result<Option<(Job, Claim)>, InternalError> {
         let of_claim = meant.clone().select_only().column(claims::Column::JobId).into_query();
         let Some(job) = self.jobs.lock_where_in(tx, of_claim, client).await? else { return Ok(None) };
         let row = meant.locked().one(&**tx).await?;
@@ -428,14 +428,14 @@ impl Claims {
     }
 
     /// Writes the next version of a locked claim, as a step has made it.
-    pub(super) async fn save_in(&self, tx: &Tx, claim: Claim) -> Result<Claim, Fault> {
+    pub(super) async fn save_in(&self, tx: &Tx, claim: Claim) -> Result<Claim, InternalError> {
         let saved = claims::Entity::update_many()
             .set(claims::changes(claim.clone()))
             .filter(claims::Column::Id.eq(claim.id))
             .filter(claims::Column::Version.eq(claim.version - 1))
             .exec(&**tx)
             .await?;
-        let changed = || Fault::corrupt(format!("{} changed under its lock", claim.id));
+        let changed = || InternalError::corrupt(format!("{} changed under its lock", claim.id));
         if saved.rows_affected == 1 { Ok(claim) } else { Err(changed()) }
     }
 
@@ -447,7 +447,7 @@ impl Claims {
         claim: &Claim,
         previous_status: Option<ClaimStatus>,
         job: JobSnapshot,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), InternalError> {
         let previous_status = previous_status.filter(|previous| *previous != claim.status());
         let update = ClaimUpdate { claim: claim.clone(), job, previous_status };
         Ok(events::record(tx, updated(self.ids.next(), &update, self.clock.now())?).await?)
@@ -460,12 +460,12 @@ impl Claims {
         tx: &Tx,
         actor: &Actor,
         outcome: Once<Made, Stepped>,
-    ) -> Result<Stepped, Fault> {
+    ) -> Result<Stepped, InternalError> {
         let made = match outcome {
             Once::Now(stepped) => return Ok(stepped),
             Once::Before(made) => made,
         };
-        let missing = |what: &dyn std::fmt::Display| Fault::corrupt(format!("{what} is missing"));
+        let missing = |what: &dyn std::fmt::Display| InternalError::corrupt(format!("{what} is missing"));
         let row = claims::Entity::find_by_id(made.claim).one(&**tx).await?;
         let claim = Claim::try_from(row.ok_or_else(|| missing(&made.claim))?)?;
         let job = self.jobs.find_in(tx, claim.job_id).await?.ok_or_else(|| missing(&claim.job_id))?;
@@ -482,20 +482,20 @@ impl Claims {
     pub async fn deliverables_by_id(
         &self,
         ids: &[DeliverableId],
-    ) -> Result<HashMap<DeliverableId, Deliverable>, Fault> {
+    ) -> Result<HashMap<DeliverableId, Deliverable>, InternalError> {
         let select = deliverables::Entity::find().filter(deliverables::Column::Id.is_in(ids.to_vec()));
         let rows = select.all(self.db.reader()).await?;
         rows.into_iter().map(|row| Ok((row.id, row.try_into()?))).collect()
     }
 
     /// Many claims by id, for a loader whose caller checked who may see them.
-    pub async fn by_id(&self, ids: &[ClaimId]) -> Result<HashMap<ClaimId, Claim>, Fault> {
+    pub async fn by_id(&self, ids: &[ClaimId]) -> Result<HashMap<ClaimId, Claim>, InternalError> {
         let rows = claims::Entity::find().filter(claims::Column::Id.is_in(ids.to_vec())).all(self.db.reader()).await?;
         rows.into_iter().map(|row| Ok((row.id, row.try_into()?))).collect()
     }
 
     /// The live claims of many jobs, for a loader whose caller checked who may see them.
-    pub async fn live_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Claim>, Fault> {
+    pub async fn live_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Claim>, InternalError> {
         let select = claims::Entity::find().filter(claims::Column::JobId.is_in(jobs.to_vec())).live();
         let rows = select.all(self.db.reader()).await?;
         rows.into_iter().map(|row| Ok((row.job_id, row.try_into()?))).collect()
@@ -506,7 +506,7 @@ impl Claims {
         &self,
         freelancers: &[UserId],
         jobs: &[JobId],
-    ) -> Result<HashMap<(UserId, JobId), Claim>, Fault> {
+    ) -> Result<HashMap<(UserId, JobId), Claim>, InternalError> {
         let rows = claims::Entity::find()
             .filter(claims::Column::FreelancerId.is_in(freelancers.to_vec()))
             .filter(claims::Column::JobId.is_in(jobs.to_vec()))
@@ -518,21 +518,21 @@ impl Claims {
     }
 }
 
-pub(super) async fn latest_deliverable_in(tx: &Tx, claim: ClaimId) -> Result<Option<Deliverable>, Fault> {
+pub(super) async fn latest_deliverable_in(tx: &Tx, claim: ClaimId) -> Result<Option<Deliverable>, InternalError> {
     let select = deliverables::Entity::find().filter(deliverables::Column::ClaimId.eq(claim));
     let row = select.order_by_desc(deliverables::Column::Number).one(&**tx).await?;
     row.map(Deliverable::try_from).transpose()
 }
 
 /// Writes what the client decided on a submission.
-pub(super) async fn update_in(tx: &Tx, deliverable: Deliverable) -> Result<(), Fault> {
+pub(super) async fn update_in(tx: &Tx, deliverable: Deliverable) -> Result<(), InternalError> {
     Ok(tx.defer_built(&update(deliverable)).await?)
 }
 
 /// The same for one that a newer one takes the place of. Not deferred: before the newer one is written, of which there
 /// may be one.
-async fn supersede_in(tx: &Tx, deliverable: Deliverable) -> Result<(), Fault> {
-    Ok(tx.later_built(&update(deliverable)).await?)
+async fn supersede_in(tx: &Tx, deliverable: Deliverable) -> Result<(), InternalError> {
+    Ok(tx.pipeline_built(&update(deliverable)).await?)
 }
 
 fn update(deliverable: Deliverable) -> UpdateMany<deliverables::Entity> {

@@ -15,7 +15,7 @@ use super::{
     events::{CLAIM_UPDATED, ClaimUpdate, audience},
     model::Claim,
 };
-use crate::{db::Transaction, error::Fault, events::NewEvent, ids::ClaimId, proof::Part};
+use crate::{db::DbTransaction, error::InternalError, events::NewEvent, ids::ClaimId, proof::Part};
 
 /// This domain's share of the proof.
 pub struct Proof;
@@ -32,10 +32,10 @@ impl Part for Proof {
 
     async fn events_agree(
         &self,
-        snapshot: &Transaction,
+        snapshot: &DbTransaction,
         events: &[NewEvent],
         wrong: &mut Vec<String>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), InternalError> {
         events_agree(snapshot, events, wrong).await
     }
 }
@@ -134,7 +134,11 @@ fn checks() -> Vec<(&'static str, String)> {
 }
 
 /// Compares events of claims with themselves and with the rows that they are about.
-async fn events_agree(db: &impl ConnectionTrait, events: &[NewEvent], wrong: &mut Vec<String>) -> Result<(), Fault> {
+async fn events_agree(
+    db: &impl ConnectionTrait,
+    events: &[NewEvent],
+    wrong: &mut Vec<String>,
+) -> Result<(), InternalError> {
     let mut told: Vec<(&NewEvent, ClaimUpdate)> = Vec::new();
     for event in events.iter().filter(|event| event.kind == CLAIM_UPDATED) {
         match serde_json::from_str(&event.payload) {

@@ -2,12 +2,13 @@
 //!
 //! Called by [`Db::connect`](super::Db::connect) and by [`replica`](super::replica). A pool tells little: it tries on for
 //! as long as a request may wait, and then says that time is over. So a `PostgreSQL` is first connected to once without
-//! one ([`knock`]), and what is wrong is said at once, in one line. What follows from the settings alone is refused
+//! one ([`probe`]), and what is wrong is said at once, in one line. What follows from the settings alone is refused
 //! before that.
 //!
-//! `sslmode`, `sslrootcert`, `sslcert` and `sslkey` in the URL mean what they mean to `libpq`, with two differences of the
-//! library: the authorities that the system trusts are trusted beside those of `sslrootcert`, and `require` never looks
-//! at the certificate. The second would hide that a certificate which is named is not looked at, so that is refused.
+//! `sslmode`, `sslrootcert`, `sslcert` and `sslkey` in the URL mean what they mean to `libpq`, with two differences of
+//! the library: the authorities that the system trusts are trusted beside those of `sslrootcert`, and `require` never
+//! looks at the certificate. The second would hide that a certificate which is named is not looked at, so that is
+//! refused.
 
 use std::{io, path::Path, time::Duration};
 
@@ -25,7 +26,7 @@ use tokio_rustls::rustls;
 use super::DatabaseSettings;
 use crate::{
     error::sqlx_cause,
-    trust::{authorities, tls_failure},
+    tls_roots::{authorities, tls_failure},
 };
 
 /// What `sslmode` may be.
@@ -69,7 +70,7 @@ pub(super) async fn sqlite(settings: &DatabaseSettings, read_only: bool) -> Resu
 
 pub(super) async fn postgres(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbErr> {
     let (mut options, connect) = primary_options(settings)?;
-    knock(&connect, Duration::from_millis(settings.acquire_timeout_ms)).await?;
+    probe(&connect, Duration::from_millis(settings.acquire_timeout_ms)).await?;
     options.map_sqlx_postgres_opts(move |_| connect.clone());
     options.max_connections(settings.max_connections);
     // None that sqlx keeps by itself: it would try it without a deadline when it hands it out.
@@ -109,12 +110,12 @@ fn primary_options(settings: &DatabaseSettings) -> Result<(ConnectOptions, PgCon
 /// Whether the server lets us in now, and if not, why.
 pub(super) async fn reach(settings: &DatabaseSettings, patience: Duration) -> Result<(), DbErr> {
     let (_, connect) = postgres_options(settings, &settings.url)?;
-    knock(&connect.application_name("lancewire"), patience).await
+    probe(&connect.application_name("lancewire"), patience).await
 }
 
 /// Connects once. One that starts, or has no connection to spare for the moment, is waited for; whatever else is wrong
 /// is said at once.
-async fn knock(connect: &PgConnectOptions, patience: Duration) -> Result<(), DbErr> {
+async fn probe(connect: &PgConnectOptions, patience: Duration) -> Result<(), DbErr> {
     let deadline = Instant::now() + patience;
     loop {
         let error = match timeout_at(deadline, Box::pin(connect.connect())).await {

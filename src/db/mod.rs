@@ -1,9 +1,9 @@
 //! The database: its pools, transactions that retry, and the doorbell.
 //!
-//! Knows no table but those of commit marks and of itself. `SQLite` gets one writing connection (`BEGIN IMMEDIATE`, so that
-//! a transaction holds the write lock before it reads) and a pool of read-only ones; `PostgreSQL` gets one pool at READ
-//! COMMITTED, where each decision is made on rows locked with `FOR UPDATE`. Both have a connection beside those for the
-//! event tail.
+//! Knows no table but those of commit marks and of itself. `SQLite` gets one writing connection (`BEGIN IMMEDIATE`, so
+//! that a transaction holds the write lock before it reads) and a pool of read-only ones; `PostgreSQL` gets one pool at
+//! READ COMMITTED, where each decision is made on rows locked with `FOR UPDATE`. Both have a connection beside those
+//! for the event tail.
 //!
 //! - [`transaction`]: transactions and the writes that wait for their end; [`receipt`]: what they leave in the event log
 //! - [`pool`]: connections, how they are given out, and what stops a statement; [`share`]: a caller's part of them
@@ -42,13 +42,13 @@ pub mod share;
 mod statement;
 mod transaction;
 
-pub use pool::{Pool, Transaction};
+pub use pool::{DbTransaction, Pool};
 pub use reader::{ReadSource, Reader};
 pub use settings::DatabaseSettings;
 pub use transaction::{Running, Tx};
 
 use health::Writes;
-use points::{Points, Witness};
+use points::{CommitObserver, Points};
 use pool::{Common, Deadlines, Purpose};
 use receipt::{Arrivals, Receipt};
 use share::ShareSizes;
@@ -102,14 +102,14 @@ impl Db {
         Self::open(settings, ids, lifecycle, Points::default()).await
     }
 
-    /// The same for a simulation, whose `witness` is asked at each [`Point`].
+    /// The same for a simulation, whose `observer` is asked at each [`Point`].
     pub async fn simulated(
         settings: &DatabaseSettings,
         ids: Ids,
         lifecycle: Lifecycle,
-        witness: Arc<dyn Witness>,
+        observer: Arc<dyn CommitObserver>,
     ) -> Result<Self, DbErr> {
-        Self::open(settings, ids, lifecycle, Points::new(witness)).await
+        Self::open(settings, ids, lifecycle, Points::new(observer)).await
     }
 
     async fn open(settings: &DatabaseSettings, ids: Ids, lifecycle: Lifecycle, points: Points) -> Result<Self, DbErr> {
@@ -158,7 +158,7 @@ impl Db {
 
     /// The same database with its reads answered by `source`.
     #[must_use]
-    pub fn at(&self, source: Arc<impl ReadSource + 'static>) -> Self {
+    pub fn with_snapshot(&self, source: Arc<impl ReadSource + 'static>) -> Self {
         Self { reader: Arc::new(Reader::Elsewhere(source)), ..self.clone() }
     }
 
@@ -198,7 +198,7 @@ impl Db {
     }
 
     /// A read-only look at one state of everything on the primary. Dropped, it ends.
-    pub async fn snapshot(&self) -> Result<Transaction, DbErr> {
+    pub async fn snapshot(&self) -> Result<DbTransaction, DbErr> {
         match (&*self.reader, self.shared.backend) {
             // A read transaction of SQLite is a snapshot.
             (Reader::Pool(reader), Backend::Sqlite) => reader.begin("BEGIN").await,

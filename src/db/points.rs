@@ -1,9 +1,9 @@
 //! The places at which somebody else may get ahead of a use case, or at which it may never go on.
 //!
-//! In production nothing stands there: [`Points::reach`] is one look at an empty option. A simulation
-//! (`tests/sim`) hands in a [`Witness`] with [`Db::simulated`](super::Db::simulated), which stops each use case at each
-//! place, and lets another one run or drops the future for good, as its seed says. Everything between two places runs
-//! to its end, waits for the database included: that is what makes a history the same each time.
+//! In production nothing stands there: [`Points::reach`] is one look at an empty option. A simulation (`tests/sim`)
+//! hands in a [`CommitObserver`] with [`Db::simulated`](super::Db::simulated), which stops each use case at each place,
+//! and lets another one run or drops the future for good, as its seed says. Everything between two places runs to its
+//! end, waits for the database included: that is what makes a history the same each time.
 //!
 //! Invariant: a place is reached while no statement runs, so that a copy of the file taken there is what a process
 //! leaves behind that is killed.
@@ -30,25 +30,25 @@ pub enum Point {
 }
 
 /// Decides what happens at a place; given by a simulation.
-pub trait Witness: Send + Sync {
+pub trait CommitObserver: Send + Sync {
     /// Completes when the use case may go on. It may be dropped instead.
     fn reach(&self, point: Point) -> BoxFuture<'static, ()>;
 }
 
-/// The places of one database. Clones share the witness, if there is one.
+/// The places of one database. Clones share the observer, if there is one.
 #[derive(Clone, Default)]
-pub(super) struct Points(Option<Arc<dyn Witness>>);
+pub(super) struct Points(Option<Arc<dyn CommitObserver>>);
 
 impl Points {
-    pub(super) fn new(witness: Arc<dyn Witness>) -> Self {
-        Self(Some(witness))
+    pub(super) fn new(observer: Arc<dyn CommitObserver>) -> Self {
+        Self(Some(observer))
     }
 
     /// Comes by `point`.
     #[inline]
     pub(super) async fn reach(&self, point: Point) {
-        if let Some(witness) = &self.0 {
-            witness.reach(point).await;
+        if let Some(observer) = &self.0 {
+            observer.reach(point).await;
         }
     }
 }

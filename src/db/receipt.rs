@@ -1,12 +1,12 @@
-//! Where the events of an operation's commits stand in the log, for whoever waits to name that place.
+//! Where the events of an operation's commits stand in the log, for an answer that names that place.
 //!
 //! On `PostgreSQL` an event gets its place after the commit that recorded it, from whichever node numbers it. Asking for
 //! that costs a numbering of its own at each commit. But the tail of this process comes to every event anyway, a moment
 //! after its commit: it says so here ([`Arrivals::arrived`]), and an operation that wants to know ([`Receipt`]) has put
 //! down the event before the commit, so the answer cannot be missed.
 //!
-//! Invariants: what is put down is taken away with the [`Arrival`] that waits for it, so nothing stays; while no tail runs
-//! or its database is away nothing is put down and nobody waits.
+//! Invariants: what is put down is taken away with the [`Arrival`] that waits for it, so nothing stays; while no tail
+//! runs or its database is away nothing is put down and nobody waits.
 
 use std::{
     collections::HashMap,
@@ -40,7 +40,7 @@ impl Arrivals {
         self.0.open.store(true, Ordering::Release);
     }
 
-    /// It does not, and nobody knows when it will: whoever waits is told at once.
+    /// It is not connected, for an unknown time: waiting callers are released at once.
     pub fn close(&self) {
         self.0.open.store(false, Ordering::Release);
         let mut waiting = self.waiting();
@@ -56,7 +56,7 @@ impl Arrivals {
         let mut waiting = self.waiting();
         for (event, position) in events {
             if let Some(sender) = waiting.remove(&event) {
-                // Whoever does not wait any more needs no answer.
+                // A caller that has given up needs no answer.
                 let _ = sender.send(position);
             }
         }

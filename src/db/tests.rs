@@ -39,7 +39,7 @@ async fn notes_of(lifecycle: Lifecycle) -> (Db, TempDir) {
 }
 
 async fn add(tx: &Tx, id: i64, text: &str) -> Result<(), DbErr> {
-    tx.later("INSERT INTO notes (id, text) VALUES (?, ?)", [id.into(), text.into()]).await
+    tx.pipeline("INSERT INTO notes (id, text) VALUES (?, ?)", [id.into(), text.into()]).await
 }
 
 fn texts(rows: &[QueryResult]) -> Vec<String> {
@@ -58,7 +58,7 @@ async fn what_is_put_off_runs_in_order_before_what_comes_after_it() {
     let db = &db;
     let outcome = db.transact(|tx| async move {
         add(&tx, 1, "a").await?;
-        tx.later("UPDATE notes SET text = text || ? WHERE id = ?", ["b".into(), 1_i64.into()]).await?;
+        tx.pipeline("UPDATE notes SET text = text || ? WHERE id = ?", ["b".into(), 1_i64.into()]).await?;
         // And before both, the BEGIN.
         assert_eq!(tx.waiting().len(), 3);
         // The values of each statement are its own, and the rows are those of the last one.

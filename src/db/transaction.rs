@@ -7,9 +7,9 @@
 //! is rolled back unless it was committing; then the commit may be done, and its events are found like any others.
 //!
 //! On `SQLite` each statement is handed to the connection's thread and its answer handed back, which costs more than
-//! most statements do. Writes whose answer nobody needs therefore wait ([`Tx::later`]) and go over together with the
-//! next statement, or with the commit; so does the transaction's `BEGIN`. Rows that a transaction does not read again wait
-//! for its end on both databases ([`Tx::defer`]) and are written as one statement.
+//! most statements do. Writes whose answer nobody needs therefore wait ([`Tx::pipeline`]) and go over together with the
+//! next statement, or with the commit; so does the transaction's `BEGIN`. Rows that a transaction does not read again
+//! wait for its end on both databases ([`Tx::defer`]) and are written as one statement.
 //!
 //! Each `BEGIN` on `PostgreSQL` names its isolation level, and so does each connection for what runs outside of one: a
 //! server or a role with another default changes nothing here.
@@ -23,7 +23,7 @@ use sea_orm::{
 };
 
 use super::{
-    Backend, Db, Transaction, deferred,
+    Backend, Db, DbTransaction, deferred,
     points::{Point, Points},
     receipt::{Left, Receipt},
     statement::{command, joined, statement},
@@ -128,7 +128,7 @@ pub struct Tx(Arc<Running>);
 /// What the clones of a [`Tx`] share, and what runs the queries of sea-orm.
 #[derive(Debug)]
 pub struct Running {
-    transaction: Transaction,
+    transaction: DbTransaction,
     /// `BEGIN` and writes that go over with the next statement, in order. Always empty on `PostgreSQL`, whose protocol
     /// takes one prepared statement at a time.
     waiting: Mutex<Vec<Statement>>,
@@ -171,20 +171,20 @@ impl Tx {
     ///
     /// It runs before whatever comes after it, at the latest before the commit; what is wrong with it may come to light
     /// only then. So nothing that a caller must tell apart may rest on it, such as a key that may be taken.
-    pub async fn later<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<(), DbErr> {
-        self.put_off(statement(self.backend(), sql, values)).await
+    pub async fn pipeline<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<(), DbErr> {
+        self.pipeline_statement(statement(self.backend(), sql, values)).await
     }
 
     /// The same for a write that sea-orm builds.
-    pub async fn later_built(&self, write: &impl QueryTrait) -> Result<(), DbErr> {
-        self.put_off(write.build(self.get_database_backend())).await
+    pub async fn pipeline_built(&self, write: &impl QueryTrait) -> Result<(), DbErr> {
+        self.pipeline_statement(write.build(self.get_database_backend())).await
     }
 
     /// A write at the end of the transaction, together with the others like it; `?` stands for each value.
     ///
     /// For rows that this transaction does not read again: no statement of it sees them. It must not depend on another
     /// deferred write, and each row may be written by one of them only. Rows of one table that come by the same statement
-    /// are inserted in their order. What is wrong with one comes to light at the commit, as with [`Tx::later`].
+    /// are inserted in their order. What is wrong with one comes to light at the commit, as with [`Tx::pipeline`].
     pub async fn defer<const N: usize>(&self, sql: &str, values: [Value; N]) -> Result<(), DbErr> {
         self.defer_statement(statement(self.backend(), sql, values)).await
     }
@@ -204,7 +204,7 @@ impl Tx {
         if many { self.write_deferred().await } else { Ok(()) }
     }
 
-    async fn put_off(&self, write: Statement) -> Result<(), DbErr> {
+    async fn pipeline_statement(&self, write: Statement) -> Result<(), DbErr> {
         match self.backend() {
             Backend::Sqlite => {
                 self.waiting().push(write);

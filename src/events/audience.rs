@@ -1,8 +1,8 @@
 //! Who may receive an event, as the log stores it.
 //!
-//! Decided when the event happens and never changed: today's rights decide only the private fields in it, when those are
-//! resolved. The log has it in the columns `is_public`, `recipients` (a JSON list of user ids, 32 hexadecimal digits each)
-//! and `for_admins`.
+//! Decided when the event happens and never changed: today's rights decide only the private fields in it, when those
+//! are resolved. The log has it in the columns `is_public`, `recipients` (a JSON list of user ids, 32 hexadecimal
+//! digits each) and `for_admins`.
 //!
 //! **Two versions.** The version before knows one owner and at most one claimant in place of a list. While it runs beside
 //! this one, the first two users of the list are written to its columns as well, and of its events, which have no list,
@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::EventKind;
-use crate::{error::Fault, ids::UserId};
+use crate::{error::InternalError, ids::UserId};
 
 /// Users whom one event may name.
 pub const MOST_USERS: usize = 64;
@@ -99,7 +99,7 @@ impl Audience {
     }
 
     /// What the columns of a row say, by name; with the list of a row of the version before.
-    pub(super) fn of_row(row: &QueryResult, kind: EventKind) -> Result<Self, Fault> {
+    pub(super) fn of_row(row: &QueryResult, kind: EventKind) -> Result<Self, InternalError> {
         let columns = Columns {
             public: row.try_get("", "is_public")?,
             owner: row.try_get("", "owner_id")?,
@@ -142,13 +142,13 @@ impl Columns {
     }
 
     /// The list that is stored; none in a row of the version before.
-    pub(super) fn stored(&self) -> Result<Option<Audience>, Fault> {
+    pub(super) fn stored(&self) -> Result<Option<Audience>, InternalError> {
         let Some(list) = &self.list else { return Ok(None) };
-        let ids: Vec<Uuid> = serde_json::from_str(list).map_err(|_| Fault::corrupt("events.recipients"))?;
+        let ids: Vec<Uuid> = serde_json::from_str(list).map_err(|_| InternalError::corrupt("events.recipients"))?;
         Ok(Some(Audience::of(ids.into_iter().map(UserId::from))))
     }
 
-    pub(super) fn audience(&self, kind: EventKind) -> Result<Audience, Fault> {
+    pub(super) fn audience(&self, kind: EventKind) -> Result<Audience, InternalError> {
         let users = self.stored()?.unwrap_or_else(|| self.pair());
         Ok(users.public(self.public).admins(self.admins.unwrap_or_else(|| kind.is_told_to_admins())))
     }

@@ -1,22 +1,23 @@
 //! Named consumers of the log: what reacts to every event once, or at least once, on whichever node.
 //!
-//! A consumer has a row in `event_consumers`: how far it has come (`position`), and a *lease*, by which one node at a time
-//! works for it. Each taking of the lease is one *attempt*, with a number of its own, and only the attempt that holds the
-//! lease may write the position. A node that was frozen or cut off, and goes on after another one has taken over, finds that
-//! its attempt is not the last one, and what it did in the transaction of its position is rolled back with it.
+//! A consumer has a row in `event_consumers`: how far it has come (`position`), and a *lease*, by which one node at a
+//! time works for it. Each taking of the lease is one *attempt*, with a number of its own, and only the attempt that
+//! holds the lease may write the position. A node that was frozen or cut off, and goes on after another one has taken
+//! over, finds that its attempt is not the last one, and what it did in the transaction of its position is rolled back
+//! with it.
 //!
-//! **No gap.** Positions are contiguous, and the position moves over an event in the transaction that ends the work on it;
-//! so an event is passed over by nobody, whichever node dies at whichever moment. An effect inside the database
-//! ([`Consumer::act_in`]) happens exactly once; one outside of it ([`Consumer::act`]) at least once, and in order, since the
-//! next batch begins after this one has ended.
+//! **No gap.** Positions are contiguous, and the position moves over an event in the transaction that ends the work on
+//! it; so an event is passed over by nobody, whichever node dies at whichever moment. An effect inside the database
+//! ([`Consumer::act_in`]) happens exactly once; one outside of it ([`Consumer::act`]) at least once, and in order,
+//! since the next batch begins after this one has ended.
 //!
 //! **Retention** does not wait for a consumer. One that it has overtaken is told what it has missed
 //! ([`Consumer::missed_in`]), in the transaction in which it goes on behind that: nothing is lost without a word.
 //!
-//! **Time.** The lease runs by the database's clock. An attempt works on a batch for at most two thirds of it, then gives up
-//! that batch, and renews the lease before each batch; so work that was not frozen never overlaps with that of another
-//! attempt. What fails is tried again after a pause, from the same event on: a consumer that must go on past one that it
-//! cannot work on records that itself and returns `Ok`.
+//! **Time.** The lease runs by the database's clock. An attempt works on a batch for at most two thirds of it, then
+//! gives up that batch, and renews the lease before each batch; so work that was not frozen never overlaps with that of
+//! another attempt. What fails is tried again after a pause, from the same event on: a consumer that must go on past
+//! one that it cannot work on records that itself and returns `Ok`.
 //!
 //! Whoever owns a reaction implements [`Consumer`], and the composition runs [`run`] for it on every node. A new consumer
 //! begins at the oldest event that is kept.
@@ -33,7 +34,7 @@ use super::{Event, EventLog};
 use crate::{
     backoff::BackOff,
     db::{Backend, Db, Tx},
-    error::{AsDbError, Fault},
+    error::{AsDbError, InternalError},
     lifecycle::Lifecycle,
 };
 
@@ -50,18 +51,18 @@ pub trait Consumer: fmt::Debug + Send + Sync {
 
     /// What it does outside of the database, with the next events, in order. May be asked for the same events again, also
     /// with more or fewer behind them.
-    async fn act(&self, _events: &[Event]) -> Result<(), Fault> {
+    async fn act(&self, _events: &[Event]) -> Result<(), InternalError> {
         Ok(())
     }
 
     /// What it does in the database, after [`Consumer::act`] with the same events: committed with its position, or not at
     /// all. May be run again in another transaction.
-    async fn act_in(&self, _tx: &Tx, _events: &[Event]) -> Result<(), Fault> {
+    async fn act_in(&self, _tx: &Tx, _events: &[Event]) -> Result<(), InternalError> {
         Ok(())
     }
 
     /// Retention has removed these positions before they were worked on. Committed with the position behind them.
-    async fn missed_in(&self, tx: &Tx, missed: RangeInclusive<i64>) -> Result<(), Fault>;
+    async fn missed_in(&self, tx: &Tx, missed: RangeInclusive<i64>) -> Result<(), InternalError>;
 }
 
 /// How a consumer is run.
@@ -97,12 +98,12 @@ enum StepError {
     #[error("the work has taken longer than its lease allows")]
     Late,
     #[error(transparent)]
-    Fault(#[from] Fault),
+    InternalError(#[from] InternalError),
 }
 
 impl From<DbErr> for StepError {
     fn from(error: DbErr) -> Self {
-        Self::Fault(error.into())
+        Self::InternalError(error.into())
     }
 }
 
@@ -110,7 +111,7 @@ impl AsDbError for StepError {
     fn as_db_error(&self) -> Option<&DbErr> {
         match self {
             Self::Lost | Self::Late => None,
-            Self::Fault(fault) => fault.as_db_error(),
+            Self::InternalError(fault) => fault.as_db_error(),
         }
     }
 }
@@ -214,7 +215,7 @@ impl Runner {
                 return Ok(true);
             }
             if first.is_some() {
-                return Err(Fault::Unavailable("the event log has a hole".into()).into());
+                return Err(InternalError::Unavailable("the event log has a hole".into()).into());
             }
             return Ok(false);
         }
@@ -248,7 +249,7 @@ impl Runner {
     /// Writes the position with what `work` does, if this attempt still holds the lease, and renews it.
     async fn move_to<F>(&self, held: &Held, position: i64, work: impl Fn(Tx) -> F) -> Result<(), StepError>
     where
-        F: Future<Output = Result<(), Fault>>,
+        F: Future<Output = Result<(), InternalError>>,
     {
         let work = &work;
         self.db

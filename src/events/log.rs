@@ -7,16 +7,16 @@
 //! wallet or inbox the order of positions is that of commits: the subject's row lock is held from before the insert
 //! until commit.
 //!
-//! **A position is compared by what stands there.** A fail-over that lost commits, or a restore, gives positions that were
-//! delivered to other events, and a head that has passed them says nothing of it. So a reader knows the event there by its
-//! [`Mark`]: the tail compares it at each read ([`Advance::stands`]), a cursor carries it ([`EventLog::resume_point`]), and
-//! a subscription that catches up compares each page with what this process has published. The event just before the
-//! oldest one that is kept is known too, by `event_log`; a reader that stands further back, or where nobody can say what
-//! stood, cannot resume.
+//! **A position is compared by what stands there.** A fail-over that lost commits, or a restore, gives positions that
+//! were delivered to other events, and a head that has passed them says nothing of it. So a reader knows the event
+//! there by its [`Mark`]: the tail compares it at each read ([`Advance::stands`]), a cursor carries it
+//! ([`EventLog::resume_point`]), and a subscription that catches up compares each page with what this process has
+//! published. The event just before the oldest one that is kept is known too, by `event_log`; a reader that stands
+//! further back, or where nobody can say what stood, cannot resume.
 //!
-//! **Retention** goes by how long an event has had its position, by the database's clock: [`EventLog::note_age`] puts down
-//! now and then how far the log goes, and [`EventLog::forget`] removes what it went to long enough ago. `occurred_at` is
-//! the time of the node that wrote the event, and decides nothing.
+//! **Retention** goes by how long an event has had its position, by the database's clock: [`EventLog::note_age`] puts
+//! down now and then how far the log goes, and [`EventLog::forget`] removes what it went to long enough ago.
+//! `occurred_at` is the time of the node that wrote the event, and decides nothing.
 
 use std::{
     ops::RangeInclusive,
@@ -43,7 +43,7 @@ use crate::{
         Backend, Db, Tx,
         receipt::{self, Arrivals, Left, Receipt},
     },
-    error::Fault,
+    error::InternalError,
     ids::{Ids, UserId},
     schedule::DatabaseTime,
 };
@@ -97,7 +97,7 @@ pub enum ResumeError {
     NotOurs(&'static str),
     /// Nobody can tell now.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    InternalError(#[from] InternalError),
 }
 
 /// Ranges of positions that may wait for the tail.
@@ -205,9 +205,9 @@ pub struct EventLog {
 
 impl EventLog {
     /// Opens the log, of which events of other kinds than these are passed over as [`EventKind::UNKNOWN`].
-    pub async fn open(db: Db, kinds: Kinds) -> Result<Self, Fault> {
+    pub async fn open(db: Db, kinds: Kinds) -> Result<Self, InternalError> {
         let row = db.reader().query_one_raw(db.statement("SELECT log_id FROM event_log WHERE id = 1", [])).await?;
-        let row = row.ok_or_else(|| Fault::corrupt("event_log has no row; run `lancewire migrate`"))?;
+        let row = row.ok_or_else(|| InternalError::corrupt("event_log has no row; run `lancewire migrate`"))?;
         let identity = row.try_get("", "log_id")?;
         let time = DatabaseTime::asked(&db).await?;
         let (numbered, replaced, marks) = Default::default();
@@ -275,7 +275,7 @@ impl EventLog {
 
     /// Numbers what has been committed, and reads up to `limit` events after `position` and what stands there: one
     /// statement, and on `SQLite` another where more than one follows. For the tail, over its own connection.
-    pub async fn advance(&self, position: i64, limit: u32) -> Result<Advance, Fault> {
+    pub async fn advance(&self, position: i64, limit: u32) -> Result<Advance, InternalError> {
         if let Some(source) = &self.source {
             let (advance, numbered) = source.advance(position, limit).await?;
             self.note_numbered(numbered, advance.head);
@@ -287,7 +287,7 @@ impl EventLog {
         let statement = self.db.statement(FOLLOW, [position.into(), i64::from(limit).into(), i64::from(BATCH).into()]);
         // All rows, and with them the word that the numbering is committed: before that nobody may hear of it.
         let rows = self.db.tail().query_all_raw(statement).await?;
-        let first = rows.first().ok_or_else(|| Fault::corrupt("event_log has no row"))?;
+        let first = rows.first().ok_or_else(|| InternalError::corrupt("event_log has no row"))?;
         let Place { head, stands, unnumbered } = self.stamped(first)?;
         let follows = first.try_get::<Option<i64>>("", "position")?.is_some();
         let rows = if follows { rows.as_slice() } else { &[] };
@@ -295,10 +295,10 @@ impl EventLog {
     }
 
     /// One row for one event, which is the usual number: each further one is handed over by itself.
-    async fn advance_sqlite(&self, position: i64, limit: u32) -> Result<Advance, Fault> {
+    async fn advance_sqlite(&self, position: i64, limit: u32) -> Result<Advance, InternalError> {
         let statement = self.db.statement(FOLLOW_ONE, [position.into(), position.into(), position.into()]);
         let row = self.db.tail().query_one_raw(statement).await?;
-        let row = row.ok_or_else(|| Fault::corrupt("event_log has no row"))?;
+        let row = row.ok_or_else(|| InternalError::corrupt("event_log has no row"))?;
         let Place { head, stands, unnumbered } = self.stamped(&row)?;
         if row.try_get::<Option<i64>>("", "position")?.is_none() {
             return Ok(Advance { head, stands, events: Vec::new(), unnumbered });
@@ -312,7 +312,7 @@ impl EventLog {
         Ok(Advance { head, stands, events, unnumbered })
     }
 
-    fn events(&self, rows: &[QueryResult]) -> Result<Vec<Event>, Fault> {
+    fn events(&self, rows: &[QueryResult]) -> Result<Vec<Event>, InternalError> {
         rows.iter().map(|row| event(row, self.kinds)).collect()
     }
 
@@ -358,12 +358,12 @@ impl EventLog {
 
     /// Names this log and the place where it is: a copy of the database, though it has the same log, has another name.
     /// `PostgreSQL` only.
-    pub async fn installation(&self) -> Result<String, Fault> {
+    pub async fn installation(&self) -> Result<String, InternalError> {
         let sql = "SELECT CAST(system_identifier AS text) || '-' || \
                    (SELECT CAST(oid AS text) FROM pg_database WHERE datname = current_database()) AS place \
                    FROM pg_control_system()";
         let row = self.db.writer().query_one_raw(self.db.statement(sql, [])).await?;
-        let place: String = row.ok_or_else(|| Fault::corrupt("pg_control_system"))?.try_get("", "place")?;
+        let place: String = row.ok_or_else(|| InternalError::corrupt("pg_control_system"))?.try_get("", "place")?;
         Ok(format!("{}:{place}", self.identity.simple()))
     }
 
@@ -379,14 +379,14 @@ impl EventLog {
     }
 
     /// Up to `limit` events after `position`, in order, if they go on from what this process has published.
-    pub async fn after(&self, position: i64, limit: u32) -> Result<Vec<Event>, Fault> {
+    pub async fn after(&self, position: i64, limit: u32) -> Result<Vec<Event>, InternalError> {
         let page = self.read(self.db.reader(), position, limit).await?;
         let known = |position| self.marks.at(position).unwrap_or(Mark::NONE);
         let other = page.stands.is_some_and(|stands| stands.contradicts(known(position)))
             || page.events.iter().any(|event| Mark::of(event.recorded.id).contradicts(known(event.position)));
         if other {
             // The tail finds out within a poll, and this process begins anew.
-            return Err(Fault::Unavailable("the event log has another history".into()));
+            return Err(InternalError::Unavailable("the event log has another history".into()));
         }
         page.events.iter().filter(|event| self.marks.at(event.position).is_none()).for_each(|event| {
             self.note(Point { position: event.position, mark: Mark::of(event.recorded.id) });
@@ -395,12 +395,12 @@ impl EventLog {
     }
 
     /// The same for the tail, over its own connection; with what stands at `position`.
-    pub async fn next(&self, position: i64, limit: u32) -> Result<Page, Fault> {
+    pub async fn next(&self, position: i64, limit: u32) -> Result<Page, InternalError> {
         self.read(self.db.tail(), position, limit).await
     }
 
     /// Reads the event at `position` along, to see that it is the one that the caller knows.
-    async fn read(&self, db: &impl ConnectionTrait, position: i64, limit: u32) -> Result<Page, Fault> {
+    async fn read(&self, db: &impl ConnectionTrait, position: i64, limit: u32) -> Result<Page, InternalError> {
         if let Some(source) = &self.source {
             return Ok(source.page(position, limit).await?);
         }
@@ -433,7 +433,7 @@ impl EventLog {
         bounds: (i64, i64),
         limit: u32,
         backward: bool,
-    ) -> Result<Vec<Event>, Fault> {
+    ) -> Result<Vec<Event>, InternalError> {
         let select = self.select_heard_by(listener, bounds, limit, backward);
         let rows = self.db.reader().query_all_raw(select).await?;
         let mut events = self.events(&rows)?;
@@ -468,7 +468,7 @@ impl EventLog {
         kinds: &[EventKind],
         after: i64,
         head: i64,
-    ) -> Result<Option<i64>, Fault> {
+    ) -> Result<Option<i64>, InternalError> {
         let (candidates, values) = viewers::positions(listener, kinds, (after, head + 1), 1, false);
         if candidates.is_empty() {
             return Ok(None);
@@ -495,7 +495,7 @@ impl EventLog {
             return Err(ResumeError::Expired);
         }
         let EventCursor { position, mark, .. } = cursor;
-        let Place { head, stands, .. } = self.place(position).await.map_err(Fault::from)?;
+        let Place { head, stands, .. } = self.place(position).await.map_err(InternalError::from)?;
         let holds = if position > head {
             false
         } else if mark == Mark::NONE {
@@ -512,7 +512,7 @@ impl EventLog {
     }
 
     /// The oldest position that is kept.
-    pub async fn oldest(&self) -> Result<Option<i64>, Fault> {
+    pub async fn oldest(&self) -> Result<Option<i64>, InternalError> {
         if let Some(source) = &self.source {
             return Ok(source.oldest().await?);
         }
@@ -550,7 +550,7 @@ impl EventLog {
         let work = |tx: Tx| async move {
             if tx.backend() == Backend::Postgres {
                 // The plan stays what it is for a young table, of which reading all costs the least.
-                tx.later("SET LOCAL enable_seqscan = off", []).await?;
+                tx.pipeline("SET LOCAL enable_seqscan = off", []).await?;
             }
             let rows = tx.query(FORGOTTEN_SO_FAR, [long_ago.into()]).await?;
             let bounds = rows.first().ok_or_else(|| DbErr::RecordNotFound("event_log has no row".into()))?;
@@ -565,7 +565,7 @@ impl EventLog {
             let noted: [Value; 3] = [position.into(), event.into(), position.into()];
             if tx.backend() == Backend::Sqlite {
                 // First: the guard against early deletion remembers each event that is deleted before that is said.
-                tx.later(note, noted).await?;
+                tx.pipeline(note, noted).await?;
                 return tx.execute(FORGET_STEP, [gone.into(), position.into()]).await;
             }
             let forgotten = tx.execute(FORGET_STEP, [gone.into(), position.into()]).await?;
@@ -639,13 +639,13 @@ impl EventLog {
     }
 
     /// A key for `purpose` that all nodes on this database can make, and nobody who cannot read `node_secret` there.
-    pub async fn shared_key(&self, purpose: &str) -> Result<[u8; 32], Fault> {
+    pub async fn shared_key(&self, purpose: &str) -> Result<[u8; 32], InternalError> {
         let sql = "SELECT secret FROM node_secret WHERE id = 1";
         let row = self.db.reader().query_one_raw(self.db.statement(sql, [])).await?;
-        let row = row.ok_or_else(|| Fault::corrupt("node_secret has no row; run `lancewire migrate`"))?;
+        let row = row.ok_or_else(|| InternalError::corrupt("node_secret has no row; run `lancewire migrate`"))?;
         let secret: Vec<u8> = row.try_get("", "secret")?;
         // HMAC takes keys of any length.
-        let mut key = Hmac::<Sha256>::new_from_slice(&secret).map_err(|_| Fault::corrupt("node_secret"))?;
+        let mut key = Hmac::<Sha256>::new_from_slice(&secret).map_err(|_| InternalError::corrupt("node_secret"))?;
         key.update(self.identity.as_bytes());
         key.update(purpose.as_bytes());
         Ok(key.finalize().into_bytes().into())
@@ -658,7 +658,7 @@ async fn first_after(tx: &Tx, gone: i64) -> Result<Option<i64>, DbErr> {
     rows.first().map_or(Ok(None), |row| row.try_get("", "first"))
 }
 
-fn event(row: &QueryResult, kinds: Kinds) -> Result<Event, Fault> {
+fn event(row: &QueryResult, kinds: Kinds) -> Result<Event, InternalError> {
     let kind = kinds.recorded_as(&row.try_get::<String>("", "kind")?);
     Ok(Event {
         position: row.try_get("", "position")?,

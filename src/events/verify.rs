@@ -12,7 +12,7 @@ use super::{
     audience::{AUDIENCE, Columns},
     seal::{Hash, Sealing},
 };
-use crate::{db::Backend, error::Fault};
+use crate::{db::Backend, error::InternalError};
 
 /// What a seal is made of, by place.
 pub(super) const COLUMNS: &str = "position, event_id, kind, subject_id, subject_version, is_public, owner_id, claimant_id, \
@@ -118,10 +118,10 @@ struct Seal {
 
 impl Walk {
     /// From the first event that is kept; what is not of these kinds is unknown.
-    pub async fn begin(db: &impl ConnectionTrait, kinds: Kinds) -> Result<Self, Fault> {
+    pub async fn begin(db: &impl ConnectionTrait, kinds: Kinds) -> Result<Self, InternalError> {
         let sql = "SELECT forgotten_position FROM event_log WHERE id = 1";
         let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
-        let row = row.ok_or_else(|| Fault::corrupt("event_log has no row"))?;
+        let row = row.ok_or_else(|| InternalError::corrupt("event_log has no row"))?;
         Ok(Self {
             kinds,
             position: row.try_get_by_index(0)?,
@@ -136,7 +136,7 @@ impl Walk {
     }
 
     /// The next events; none at the end.
-    pub async fn next(&mut self, db: &impl ConnectionTrait) -> Result<Vec<NewEvent>, Fault> {
+    pub async fn next(&mut self, db: &impl ConnectionTrait) -> Result<Vec<NewEvent>, InternalError> {
         let sql =
             format!("SELECT {COLUMNS} FROM events WHERE position > {} ORDER BY position LIMIT {PAGE}", self.position);
         let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
@@ -168,7 +168,7 @@ impl Walk {
 
     /// Who an event is for. Where the list is another one than the two columns of the version before say, these count, so
     /// that whose event it is will not agree; and it is told here, too.
-    fn audience(&mut self, row: &QueryResult, kind: EventKind) -> Result<Audience, Fault> {
+    fn audience(&mut self, row: &QueryResult, kind: EventKind) -> Result<Audience, InternalError> {
         let columns = Columns::at(row, AUDIENCE)?;
         let audience = columns.audience(kind)?;
         let pair = columns.pair();

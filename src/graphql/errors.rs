@@ -5,7 +5,7 @@
 
 use async_graphql::{Error, ErrorExtensions};
 
-use crate::error::{DbErrorKind, Fault};
+use crate::error::{DbErrorKind, InternalError};
 
 /// Why an operation, or a field of it, has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,11 +75,16 @@ impl ErrorCode {
 
 /// A fault of ours as a resolver's error. One that is only about the moment says so, and the caller may try again; every
 /// other has no code, and `classify` masks it.
-pub fn fault(fault: Fault) -> Error {
+pub fn fault(fault: InternalError) -> Error {
     match &fault {
-        Fault::Database(error) if matches!(DbErrorKind::of(error), DbErrorKind::LockTimeout | DbErrorKind::Retry) => {
+        InternalError::Database(error)
+            if matches!(DbErrorKind::of(error), DbErrorKind::LockTimeout | DbErrorKind::Retry) =>
+        {
             ErrorCode::Timeout.error("Others are changing the same thing right now. Nothing was changed; try again.")
         }
-        Fault::Database(_) | Fault::Corrupt(_) | Fault::Overflow(_) | Fault::Unavailable(_) => fault.into(),
+        InternalError::Database(_)
+        | InternalError::Corrupt(_)
+        | InternalError::Overflow(_)
+        | InternalError::Unavailable(_) => fault.into(),
     }
 }

@@ -4,8 +4,8 @@
 //! object of the API, and returns the stream that it gets. Where the events come from is decided by the [`Source`] in the
 //! context of the execution, of which resolvers know nothing:
 //!
-//! - Without any, for anybody's `Schema::execute_stream`, it is a [`Follower`](crate::realtime::Follower): a stream on its
-//!   own behind a broadcast channel, which goes back to ring or log when it lags.
+//! - Without any, for anybody's `Schema::execute_stream`, it is a [`Follower`](crate::realtime::Follower): a stream on
+//!   its own behind a broadcast channel, which goes back to ring or log when it lags.
 //! - [`Source::Group`]: one of our transports takes the viewer into the group that executes and encodes each event once.
 //!   The stream of this execution is empty: the group's own executions bring the events.
 //! - [`Source::One`]: such an execution of a group, whose stream is the one event. It has no arguments, so nothing is
@@ -159,7 +159,7 @@ pub(crate) fn refused_cursor(error: ResumeError) -> Error {
     match error {
         ResumeError::Expired => ErrorCode::CursorExpired.error(error.to_string()),
         ResumeError::NotOurs(_) => ErrorCode::BadUserInput.error(error.to_string()),
-        ResumeError::Fault(fault) => fault.into(),
+        ResumeError::InternalError(fault) => fault.into(),
     }
 }
 

@@ -1,13 +1,13 @@
-//! What the log says of a request: one line each, from which an operator can tell what was asked, by whom, and what came of
-//! it.
+//! What the log says of a request: one line each, from which an operator can tell what was asked, by whom, and what
+//! came of it.
 //!
-//! Owns the fields of that line and how a document is named in it. Filled in where operations are admitted and run; written
-//! by [`middleware`](super::middleware) for requests over HTTP, and here for operations over sockets ([`Access::log`]). All
-//! lines below a request carry its id, by the span around it ([`span`]).
+//! Owns the fields of that line and how a document is named in it. Filled in where operations are admitted and run;
+//! written by [`middleware`](super::middleware) for requests over HTTP, and here for operations over sockets
+//! ([`Access::log`]). All lines below a request carry its id, by the span around it ([`span`]).
 //!
-//! Invariant: nothing that a client sent as a value is in it. A document is named by its operation's name, which is part
-//! of the program that sent it, and by a hash of the document without the values in it ([`shape`]): a password that somebody
-//! wrote into a document cannot be guessed from that.
+//! Invariant: nothing that a client sent as a value is in it. A document is named by its operation's name, which is
+//! part of the program that sent it, and by a hash of the document without the values in it ([`shape`]): a password
+//! that somebody wrote into a document cannot be guessed from that.
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     auth::actor::Origin,
     graphql::{classify::code, language::shape},
     ids::UserId,
-    operations::Ready,
+    operations::PreparedOperation,
 };
 
 /// The most characters of an operation's name.
@@ -70,7 +70,7 @@ impl Access {
     }
 
     /// It was understood and paid for.
-    pub(super) fn admitted(&mut self, ready: &Ready) {
+    pub(super) fn admitted(&mut self, ready: &PreparedOperation) {
         self.name = ready.name().map(|name| name.chars().take(LONGEST_NAME).collect());
         self.kind = match ready.kind {
             OperationType::Query => "query",

@@ -1,14 +1,15 @@
 //! How many connections there may be: in all, and from one address.
 //!
-//! Owns the count that [`server`](super::server) asks before anything is read from a connection, TLS included. A connection
-//! keeps its [`Seat`] until it is closed, a socket or a stream too, so the number of open files is bounded by it.
+//! Owns the count that [`server`](super::server) asks before anything is read from a connection, TLS included. A
+//! connection keeps its [`ConnectionSeat`] until it is closed, a socket or a stream too, so the number of open files is
+//! bounded by it.
 //!
 //! - From one IPv4 address, or one /64, `http.connections_per_address`, with more for a /56 and a /48
 //!   ([`network`](crate::network)). Trusted proxies bring everybody's connections and are exempt.
 //! - In all `http.connections`, or what the limit of open files leaves when the database, the listener and files have
 //!   theirs ([`ceiling`]).
-//! - Above the ceiling in all, [`RESERVE`] more for trusted proxies and this machine itself, so that those who ask whether
-//!   the server is ready get an answer while strangers hold all the others.
+//! - Above the ceiling in all, [`RESERVE`] more for trusted proxies and this machine itself, so that those who ask
+//!   whether the server is ready get an answer while strangers hold all the others.
 //! - One too many is not simply cut: so long as few are, it is told why (429 or 503), or whether the server is ready; see
 //!   [`Lane`]. The rest is closed at once.
 //!
@@ -88,9 +89,9 @@ struct State {
 /// What becomes of a connection.
 pub(super) enum Admission {
     /// It is served.
-    Served(Seat),
+    Served(ConnectionSeat),
     /// There is no room for it, and it is told so.
-    TurnedAway(Seat, Lane),
+    TurnedAway(ConnectionSeat, Lane),
     /// There is no room to say so.
     Closed,
 }
@@ -105,7 +106,7 @@ pub(super) enum Lane {
 }
 
 /// One open connection; dropping it gives its place back.
-pub(super) struct Seat {
+pub(super) struct ConnectionSeat {
     connections: Connections,
     network: Network,
     kind: Kind,
@@ -160,7 +161,7 @@ impl Connections {
             None
         };
         let network = Network::of(peer);
-        let seat = |kind| Seat { connections: self.clone(), network, kind };
+        let seat = |kind| ConnectionSeat { connections: self.clone(), network, kind };
         let Some(lane) = refused else {
             state.open += 1;
             drop(state);
@@ -192,7 +193,7 @@ impl Lane {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSeat {
     fn drop(&mut self) {
         let mut state = self.connections.state();
         let address = self.network.address();
@@ -237,11 +238,11 @@ fn count_down(counts: &mut HashMap<Network, u32>, address: IpAddr) {
 /// A TCP connection with the place that it takes.
 pub(super) struct Seated {
     tcp: TcpStream,
-    _seat: Option<Seat>,
+    _seat: Option<ConnectionSeat>,
 }
 
 impl Seated {
-    pub(super) const fn new(tcp: TcpStream, seat: Seat) -> Self {
+    pub(super) const fn new(tcp: TcpStream, seat: ConnectionSeat) -> Self {
         Self { tcp, _seat: Some(seat) }
     }
 
@@ -300,7 +301,7 @@ mod tests {
     }
 
     /// So many as are served, with their seats.
-    fn fill(connections: &Connections, from: &str) -> Vec<Seat> {
+    fn fill(connections: &Connections, from: &str) -> Vec<ConnectionSeat> {
         let from = from.parse().expect("an address");
         std::iter::from_fn(|| match connections.admit(from) {
             Admission::Served(seat) => Some(seat),

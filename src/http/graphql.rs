@@ -2,16 +2,17 @@
 //!
 //! Owns the protocol (the GraphQL-over-HTTP draft) as plain functions; the handler in the router strings them together:
 //! [`negotiate`](super::negotiation::negotiate), [`read_body`], [`parse_get`] or [`parse_post`],
-//! [`Documents::prepare`](crate::graphql::language::Documents::prepare), [`check_transport`], the budget, the schema, [`respond`]. The
-//! npm package graphql-http audits the result (`tests/js/audit.mjs`): all 61 audits, optional ones included, pass.
+//! [`Documents::prepare`](crate::graphql::language::Documents::prepare), [`check_transport`], the budget, the schema,
+//! [`respond`]. The npm package graphql-http audits the result (`tests/js/audit.mjs`): all 61 audits, optional ones
+//! included, pass.
 //!
 //! Invariants: mutations run by POST with `application/json` only, which a foreign page cannot send without asking
 //! first (the defence against forged requests); nothing is parsed before its size is known; each answer is JSON with
 //! `errors` and/or `data`, and one for a request that never ran has no `data`.
 //!
-//! Own code: async-graphql-axum runs mutations by GET and from `text/plain`, has no limit on the size of a body, and answers
-//! 200 with one media type whatever happens. (Batches would be no reason: its `GraphQLRequest` refuses them.) It is mounted
-//! beside this, with what it lacks in front of it: [`stock`](super::stock).
+//! Own code: async-graphql-axum runs mutations by GET and from `text/plain`, has no limit on the size of a body, and
+//! answers 200 with one media type whatever happens. (Batches would be no reason: its `GraphQLRequest` refuses them.)
+//! It is mounted beside this, with what it lacks in front of it: [`stock`](super::stock).
 
 use async_graphql::{Response as Outcome, ServerError, parser::types::OperationType};
 use axum::{
@@ -154,7 +155,7 @@ pub(super) fn unauthenticated(error: &Unauthenticated) -> Outcome {
     let code = match error {
         Unauthenticated::Expired => ErrorCode::TokenExpired,
         Unauthenticated::Invalid => ErrorCode::Unauthenticated,
-        Unauthenticated::Fault(_) => ErrorCode::InternalServerError,
+        Unauthenticated::InternalError(_) => ErrorCode::InternalServerError,
     };
     Outcome::from_errors(vec![failure(code, error.to_string(), None)])
 }

@@ -12,14 +12,14 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::{db::Db, lifecycle::Lifecycle, migrations::Watch, realtime::Hub};
+use crate::{db::Db, lifecycle::Lifecycle, migrations::SchemaWatch, realtime::Hub};
 
 /// How many committed events may wait for delivery before the node says it is not ready.
 const MAX_BEHIND: i64 = 10_000;
 
 /// How long the database may take to answer: less than probes and balancers wait, so that they are told and do not
 /// guess.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIME_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long what the database said is good for everybody who asks meanwhile: nobody pays for a probe, so however many come,
 /// the database is asked no more often than this.
@@ -32,7 +32,7 @@ pub struct Probes {
     hub: Hub,
     lifecycle: Lifecycle,
     metrics: Option<PrometheusHandle>,
-    schema: Arc<Watch>,
+    schema: Arc<SchemaWatch>,
     readiness: Arc<Readiness>,
 }
 
@@ -59,7 +59,7 @@ struct Found {
 impl Readiness {
     async fn look(&self, probes: &Probes) -> Found {
         // Silence is no answer, and neither is a long wait for somebody else's.
-        let looked = tokio::time::timeout(PATIENCE, async {
+        let looked = tokio::time::timeout(TIME_LIMIT, async {
             let mut last = self.0.lock().await;
             if let Some((_, found)) = last.filter(|(at, _)| at.elapsed() < FRESH) {
                 return found;

@@ -27,7 +27,7 @@ use crate::{graphql::errors::ErrorCode, operations::Operations};
 /// Carries the id of a request, both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id given to a request by [`around`].
+/// The id given to a request by [`request_middleware`].
 #[derive(Clone, Debug)]
 struct RequestId(String);
 
@@ -37,7 +37,7 @@ pub fn request_id(parts: &Parts) -> String {
 }
 
 /// Gives the request an id, the response its headers, and the log a line.
-pub async fn around(
+pub async fn request_middleware(
     State(operations): State<Operations>,
     State(proxies): State<Arc<Proxies>>,
     State(arrivals): State<Arrivals>,

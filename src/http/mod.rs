@@ -1,8 +1,9 @@
 //! The server's face: routes, transports, and what stands around every request.
 //!
-//! The only layer that knows axum. [`router`] puts the routes together over what handlers share ([`HttpState`]); [`server`] accepts connections, as many as
-//! [`connections`] allows, over [`tls`] if there is a certificate; [`client_address`] says whose they are behind a proxy. What a document is
-//! answered with is decided by [`operations`](crate::operations), whatever transport it came by; [`stock`] mounts async-graphql-axum over the same.
+//! The only layer that knows axum. [`router`] puts the routes together over what handlers share ([`HttpState`]);
+//! [`server`] accepts connections, as many as [`connections`] allows, over [`tls`] if there is a certificate;
+//! [`client_address`] says whose they are behind a proxy. What a document is answered with is decided by
+//! [`operations`](crate::operations), whatever transport it came by; [`stock`] mounts async-graphql-axum over the same.
 //! [`origins`] says which web pages may call, and [`cors`] tells their browsers. [`pages`] and [`assets`] are what a
 //! browser is shown.
 
@@ -17,7 +18,6 @@ pub mod cors;
 pub mod graphql;
 mod header_values;
 pub mod health;
-mod impatient;
 pub mod json;
 pub mod middleware;
 pub mod negotiation;
@@ -33,5 +33,6 @@ mod stock;
 pub mod streams;
 pub mod tls;
 pub mod websocket;
+mod write_timeout;
 
 pub use state::{GraphqlState, HttpState};

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     auth::{actor::Origin, sessions::Sessions},
     graphql::classify::classify,
-    operations::{Admitted, Document, Stopped},
+    operations::{Admission, Document, Stopped},
 };
 
 /// Everything the server answers. With `has_operators`, those who run the service have a listener of their own, which alone
@@ -65,7 +65,7 @@ pub fn router(state: HttpState, has_operators: bool) -> Router {
         .method_not_allowed_fallback(pages::method_not_allowed)
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(from_fn_with_state(state.clone(), cors))
-        .layer(from_fn_with_state(state.clone(), middleware::around))
+        .layer(from_fn_with_state(state.clone(), middleware::request_middleware))
         .with_state(state)
 }
 
@@ -78,7 +78,7 @@ pub fn operators(state: HttpState) -> Router {
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)
         .layer(CatchPanicLayer::custom(middleware::panicked))
-        .layer(from_fn_with_state(state.clone(), middleware::around))
+        .layer(from_fn_with_state(state.clone(), middleware::request_middleware))
         .with_state(state)
 }
 
@@ -200,7 +200,7 @@ async fn answer(
         _ => check_transport(method, kind),
     };
     let (mut response, budget) = match (state.operations.admit(origin, document, may_run)?, many) {
-        (Admitted::Ready(ready), Some(transport)) if ready.kind == OperationType::Subscription => {
+        (Admission::Ready(ready), Some(transport)) if ready.kind == OperationType::Subscription => {
             let budget = ready.budget;
             access.admitted(&ready);
             let resume = headers.get(streams::LAST_EVENT_ID);
@@ -211,7 +211,7 @@ async fn answer(
             access.opened(response.status());
             (response, Some(budget))
         }
-        (Admitted::Ready(ready), _) => {
+        (Admission::Ready(ready), _) => {
             access.admitted(&ready);
             let (outcome, budget) = state.operations.run(ready, request_id).await;
             access.answered(&outcome, budget.cost);
@@ -221,7 +221,7 @@ async fn answer(
             };
             (response, Some(budget))
         }
-        (Admitted::Refused(mut refused, budget), _) => {
+        (Admission::Refused(mut refused, budget), _) => {
             classify(&mut refused, request_id);
             access.answered(&refused, budget.as_ref().map_or(0, |budget| budget.cost));
             let response = match once {

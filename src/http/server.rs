@@ -1,14 +1,14 @@
 //! Accepts connections and serves them, each in a task that the lifecycle owns.
 //!
-//! How many there may be is asked of [`connections`](super::connections) before anything is read. The first head must come
-//! within [`Timeouts::head`], since nobody who opens a connection has a reason to wait; later ones within
+//! How many there may be is asked of [`connections`](super::connections) before anything is read. The first head must
+//! come within [`Timeouts::head`], since nobody who opens a connection has a reason to wait; later ones within
 //! [`Timeouts::idle`].
 //!
 //! Own accept loop instead of `axum::serve`, which has no timeout for the head of a request (a client that sends one
-//! byte a minute holds its connection for ever) or for a client that takes nothing of its answer, knows no TLS and no limit on
-//! connections of an address, and detaches what it spawns. (`TCP_NODELAY` would be no reason: its `ListenerExt::tap_io` sets
-//! it.) When the process stops, the listener closes at once, requests in flight
-//! are answered, idle connections end.
+//! byte a minute holds its connection for ever) or for a client that takes nothing of its answer, knows no TLS and no
+//! limit on connections of an address, and detaches what it spawns. (`TCP_NODELAY` would be no reason: its
+//! `ListenerExt::tap_io` sets it.) When the process stops, the listener closes at once, requests in flight are
+//! answered, idle connections end.
 
 use std::{
     convert::Infallible,
@@ -37,10 +37,10 @@ use super::{
     arrivals::Arrivals,
     bad_heads::{BadHeads, MAX_HEAD, MAX_HEADERS},
     connections::{self, Admission, Connections, Lane, Seated},
-    impatient::Impatient,
     middleware,
     origins::OverTls,
     tls::Tls,
+    write_timeout::WriteTimeout,
 };
 use crate::{graphql::errors::ErrorCode, lifecycle::Lifecycle};
 
@@ -59,7 +59,7 @@ pub struct Timeouts {
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What HTTP is served on, and what a socket gets after the upgrade: TCP, or TLS over it.
-pub(super) type Connection = Either<Impatient<Seated>, Box<TlsStream<Impatient<Seated>>>>;
+pub(super) type Connection = Either<WriteTimeout<Seated>, Box<TlsStream<WriteTimeout<Seated>>>>;
 
 /// What hyper holds: it gives words to hyper's own refusals.
 pub(super) type Served = BadHeads<Connection>;
@@ -180,7 +180,7 @@ async fn secure(stream: Seated, timeouts: Timeouts, tls: Option<Tls>, lifecycle:
     let _ = stream.tcp().set_nodelay(true);
     give_up_on_the_absent(stream.tcp(), timeouts.write * 2);
     keep_near_the_wire(stream.tcp());
-    let stream = Impatient::new(stream, timeouts.write);
+    let stream = WriteTimeout::new(stream, timeouts.write);
     let Some(tls) = tls else { return Some(Either::Left(stream)) };
     tokio::select! {
         () = lifecycle.stopping() => None,
@@ -247,7 +247,7 @@ const HELD_BACK: u32 = 16 * 1024;
 
 /// Has the kernel take little more than it can send at once. By itself it takes megabytes for one reader, and says that
 /// there is room again only when a third of them has gone: a reader that takes a little at a time then looks like one
-/// that takes nothing. So whatever is taken here is near the wire, and whoever takes bytes is seen to.
+/// that takes nothing. So what is taken here has nearly left, and a peer that takes bytes is noticed.
 #[cfg(target_os = "linux")]
 fn keep_near_the_wire(stream: &TcpStream) {
     // Without it a slow reader is closed sooner than it should be.

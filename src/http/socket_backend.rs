@@ -1,7 +1,7 @@
 //! The server behind the sockets: operations, as a socket sees them.
 //!
-//! Reads a socket's token and its documents, and writes the line of each operation in the log. The operations themselves are
-//! [`operations`](crate::operations)' affair.
+//! Reads a socket's token and its documents, and writes the line of each operation in the log. The operations
+//! themselves are [`operations`](crate::operations)' affair.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -28,7 +28,7 @@ use crate::{
         classify::{classify, is_request_error},
         subscriptions::Resume,
     },
-    operations::{Admitted, Document, Operations, errors, next},
+    operations::{Admission, Document, Operations, errors, next},
 };
 
 /// Who is at the other end of a socket. The watch lives as long as anything that runs for them.
@@ -57,7 +57,7 @@ impl SocketBackend for Operations {
                 Ok(Identity { viewer, user, expires_at, revoked })
             }
             Err(Unauthenticated::Expired | Unauthenticated::Invalid) => Err(Refused::Forbidden),
-            Err(Unauthenticated::Fault(fault)) => {
+            Err(Unauthenticated::InternalError(fault)) => {
                 tracing::error!(error = %fault, "a socket's token cannot be looked at");
                 Err(Refused::Unavailable)
             }
@@ -77,7 +77,7 @@ impl SocketBackend for Operations {
         let span = access::span(&request_id);
         let Ok(admitted) = self.admit(viewer.origin, document, |_| Ok::<_, std::convert::Infallible>(()));
         match admitted {
-            Admitted::Refused(mut response, budget) => {
+            Admission::Refused(mut response, budget) => {
                 span.in_scope(|| {
                     classify(&mut response, &request_id);
                     access.answered(&response, budget.map_or(0, |budget| budget.cost));
@@ -86,7 +86,7 @@ impl SocketBackend for Operations {
                 let refused = Outcome::Errors(errors(*response));
                 Operation::Outcomes(OperationKind::Query, stream::once(future::ready(refused)).boxed())
             }
-            Admitted::Ready(ready) if ready.kind == OperationType::Subscription => {
+            Admission::Ready(ready) if ready.kind == OperationType::Subscription => {
                 let operations = self.clone();
                 access.admitted(&ready);
                 let name = "connection_init payload.after";
@@ -113,7 +113,7 @@ impl SocketBackend for Operations {
                     .boxed()
                 }))
             }
-            Admitted::Ready(ready) => {
+            Admission::Ready(ready) => {
                 let kind = match ready.kind {
                     OperationType::Mutation => OperationKind::Mutation,
                     OperationType::Query | OperationType::Subscription => OperationKind::Query,

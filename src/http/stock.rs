@@ -1,16 +1,17 @@
 //! `/stock/graphql`: the same operations through async-graphql-axum's own handlers.
 //!
-//! A second way in, beside our own transports: to compare the two in tests and in the benchmark, and an example of how any
-//! GraphQL server for async-graphql mounts [`operations`](crate::operations). Off in production (`http.stock_mount`): it
-//! executes and encodes each event once for each subscription, where a group does so once for all.
+//! A second way in, beside our own transports: to compare the two in tests and in the benchmark, and an example of how
+//! any GraphQL server for async-graphql mounts [`operations`](crate::operations). Off in production
+//! (`http.stock_mount`): it executes and encodes each event once for each subscription, where a group does so once for
+//! all.
 //!
-//! - Queries and mutations by POST go to [`GraphQL`]. Subscriptions come by WebSocket to [`GraphQLWebSocket`], which is what
-//!   `GraphQLSubscription` runs: used by itself, since only so it takes a token from `connection_init`.
-//! - What stands in front is ours: the token of the request, budgets, the size of the body and the time for it, one content
-//!   type, origins, a seat among the sockets of an address and a user, the size and the pace of messages.
+//! - Queries and mutations by POST go to [`GraphQL`]. Subscriptions come by WebSocket to [`GraphQLWebSocket`], which is
+//!   what `GraphQLSubscription` runs: used by itself, since only so it takes a token from `connection_init`.
+//! - What stands in front is ours: the token of the request, budgets, the size of the body and the time for it, one
+//!   content type, origins, a seat among the sockets of an address and a user, the size and the pace of messages.
 //! - A socket is closed from outside by wrapping its halves: when the token or the session ends (4403), without
-//!   `connection_init` in time (4408), when the process stops or the socket is old (1012), with too many messages or sockets
-//!   (1013).
+//!   `connection_init` in time (4408), when the process stops or the socket is old (1012), with too many messages or
+//!   sockets (1013).
 //!
 //! What the library decides is as it is: a status of 200 for every answer that is JSON, `next` and `complete` in place of
 //! `error`, a duplicate id that replaces the older operation, a mutation that ends with its socket.
@@ -48,7 +49,7 @@ use super::{
     negotiation::MediaType,
     origins::{Origins, Target},
     state::GraphqlState,
-    websocket::{Counted, Credential, NoSeat, SUBPROTOCOL, Seat, crowded, refusal, stopping, wants_socket},
+    websocket::{Counted, Credential, NoSeat, SUBPROTOCOL, SocketSeat, crowded, refusal, stopping, wants_socket},
 };
 use crate::{
     auth::{actor::Origin, sessions::Unauthenticated},
@@ -170,7 +171,7 @@ async fn upgrade(state: &GraphqlState, origins: &Origins, client: IpAddr, parts:
 async fn serve(
     state: GraphqlState,
     client: IpAddr,
-    seat: Seat,
+    seat: SocketSeat,
     (socket, protocol): (WebSocket, GraphQLProtocol),
     credential: Credential,
 ) {
@@ -232,7 +233,7 @@ async fn requester(operations: &Operations, credential: Credential, client: IpAd
     match operations.authenticate_and_watch(authorization).await {
         Ok((actor, watch)) => Ok(Requester::new(Origin { actor, address: client }, watch)),
         Err(Unauthenticated::Expired | Unauthenticated::Invalid) => Err(FORBIDDEN),
-        Err(Unauthenticated::Fault(fault)) => {
+        Err(Unauthenticated::InternalError(fault)) => {
             tracing::error!(error = %fault, "a socket's token cannot be looked at");
             Err(UNAVAILABLE)
         }
@@ -240,7 +241,11 @@ async fn requester(operations: &Operations, credential: Credential, client: IpAd
 }
 
 /// Completes when the socket must be closed, and says how.
-async fn watch(state: &GraphqlState, mut seat: Seat, begins: oneshot::Receiver<Result<Requester, Close>>) -> Close {
+async fn watch(
+    state: &GraphqlState,
+    mut seat: SocketSeat,
+    begins: oneshot::Receiver<Result<Requester, Close>>,
+) -> Close {
     let settings = state.sockets.settings();
     let init_timeout = Duration::from_millis(settings.init_timeout_ms.get());
     let known = tokio::select! {

@@ -1,8 +1,8 @@
 //! The tables of jobs, the way from their rows to the domain, and finders that take the scope of whoever asks.
 //!
-//! A use case finds by [`jobs::Finders`] and never looks at a row that its caller may not see. Loaders, whose look-ups many
-//! viewers share, find by id alone; what they find is judged by [`Job::is_visible_to`](super::model::Job::is_visible_to),
-//! which says the same.
+//! A use case finds by [`jobs::Finders`] and never looks at a row that its caller may not see. Loaders, whose look-ups
+//! many viewers share, find by id alone; what they find is judged by
+//! [`Job::is_visible_to`](super::model::Job::is_visible_to), which says the same.
 
 /// `jobs`
 pub mod jobs {
@@ -15,7 +15,7 @@ pub mod jobs {
     use crate::{
         auth::actor::Actor,
         clock::Timestamp,
-        error::Fault,
+        error::InternalError,
         ids::{JobId, UserId},
         jobs::model::{Job, JobRecord, JobStatus},
         money::Money,
@@ -122,17 +122,17 @@ pub mod jobs {
     }
 
     impl TryFrom<Placed> for Job {
-        type Error = Fault;
+        type Error = InternalError;
 
-        fn try_from(row: Placed) -> Result<Self, Fault> {
+        fn try_from(row: Placed) -> Result<Self, InternalError> {
             row.0.try_into()
         }
     }
 
     impl TryFrom<Model> for Job {
-        type Error = Fault;
+        type Error = InternalError;
 
-        fn try_from(row: Model) -> Result<Self, Fault> {
+        fn try_from(row: Model) -> Result<Self, InternalError> {
             JobRecord {
                 id: row.id,
                 version: row.version,

@@ -6,7 +6,7 @@ use super::model::{InvalidTransition, Job, JobStatus};
 use crate::{
     accounts::AccountError,
     auth::actor::Denied,
-    error::{AsDbError, Fault, Invalid},
+    error::{AsDbError, InternalError, Invalid},
     errors_through, faults_into,
     idempotency::KeyConflict,
     money::Overflow,
@@ -35,7 +35,7 @@ pub enum JobError {
     Key(#[from] KeyConflict),
     /// Ours.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    InternalError(#[from] InternalError),
 }
 
 faults_into!(JobError);
@@ -55,7 +55,7 @@ pub(crate) fn listed(statuses: &[JobStatus]) -> String {
 impl AsDbError for JobError {
     fn as_db_error(&self) -> Option<&DbErr> {
         match self {
-            Self::Fault(fault) => fault.as_db_error(),
+            Self::InternalError(fault) => fault.as_db_error(),
             Self::Denied(_) | Self::Invalid(_) | Self::InvalidTransition { .. } | Self::Key(_) => None,
         }
     }
@@ -66,9 +66,9 @@ impl From<AccountError> for JobError {
         match error {
             AccountError::Denied(denied) => denied.into(),
             AccountError::Invalid(invalid) => invalid.into(),
-            AccountError::Fault(fault) => fault.into(),
+            AccountError::InternalError(fault) => fault.into(),
             // Skills are looked up without a limiter.
-            AccountError::TooMany { .. } => Fault::Unavailable(error.to_string()).into(),
+            AccountError::TooMany { .. } => InternalError::Unavailable(error.to_string()).into(),
         }
     }
 }
@@ -84,13 +84,13 @@ pub enum PostError {
     InsufficientFunds(#[from] InsufficientFunds),
 }
 
-errors_through!(PostError, Job: Denied, Invalid, KeyConflict, Fault, DbErr, Overflow, AccountError);
+errors_through!(PostError, Job: Denied, Invalid, KeyConflict, InternalError, DbErr, Overflow, AccountError);
 
 impl From<HoldError> for PostError {
     fn from(error: HoldError) -> Self {
         match error {
             HoldError::InsufficientFunds(missing) => missing.into(),
-            HoldError::Fault(fault) => fault.into(),
+            HoldError::InternalError(fault) => fault.into(),
         }
     }
 }
@@ -120,7 +120,7 @@ pub enum UpdateError {
     VersionConflict(#[from] VersionConflict),
 }
 
-errors_through!(UpdateError, Post: JobError, Denied, Invalid, KeyConflict, Fault, DbErr, Overflow, AccountError, HoldError);
+errors_through!(UpdateError, Post: JobError, Denied, Invalid, KeyConflict, InternalError, DbErr, Overflow, AccountError, HoldError);
 
 impl AsDbError for UpdateError {
     fn as_db_error(&self) -> Option<&DbErr> {

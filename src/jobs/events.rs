@@ -13,7 +13,7 @@ use super::model::{Job, JobChange, JobFacts, JobStatus};
 use crate::{
     accounts::model::{Skill, UserCard},
     clock::Timestamp,
-    error::Fault,
+    error::InternalError,
     events::{Audience, EventKind, NewEvent},
     ids::{EventId, SkillId, UserId},
     realtime::Delivery,
@@ -61,12 +61,12 @@ pub struct JobUpdate {
 }
 
 /// `JOB_POSTED`: the job opened, for the first time or again.
-pub(super) fn posted(id: EventId, snapshot: &JobSnapshot, occurred_at: Timestamp) -> Result<NewEvent, Fault> {
+pub(super) fn posted(id: EventId, snapshot: &JobSnapshot, occurred_at: Timestamp) -> Result<NewEvent, InternalError> {
     event(id, JOB_POSTED, &snapshot.job, (true, snapshot), occurred_at)
 }
 
 /// `JOB_UPDATED`, or `DRAFT_UPDATED` for a job that was never posted.
-pub(super) fn updated(id: EventId, update: &JobUpdate, occurred_at: Timestamp) -> Result<NewEvent, Fault> {
+pub(super) fn updated(id: EventId, update: &JobUpdate, occurred_at: Timestamp) -> Result<NewEvent, InternalError> {
     let job = &update.snapshot.job;
     let posted = job.posted_at().is_some();
     let kind = if posted { JOB_UPDATED } else { DRAFT_UPDATED };
@@ -80,14 +80,14 @@ fn event(
     job: &Job,
     (public, payload): (bool, &impl Serialize),
     occurred_at: Timestamp,
-) -> Result<NewEvent, Fault> {
+) -> Result<NewEvent, InternalError> {
     Ok(NewEvent {
         id,
         kind,
         subject: job.id.into(),
         subject_version: job.version,
         audience: audience(kind, job, public),
-        payload: serde_json::to_string(payload).map_err(Fault::corrupt)?,
+        payload: serde_json::to_string(payload).map_err(InternalError::corrupt)?,
         occurred_at,
     })
 }
@@ -98,7 +98,7 @@ pub(super) fn audience(kind: EventKind, job: &Job, public: bool) -> Audience {
 }
 
 /// What an event of a job can be found by: the job, its client, and its skills before and after.
-pub(crate) fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, Fault> {
+pub(crate) fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, InternalError> {
     let (snapshot, before): (_, &[SkillId]) = if delivery.kind() == JOB_POSTED {
         (delivery.payload::<JobSnapshot>()?, &[])
     } else {

@@ -21,7 +21,7 @@ use crate::{
     },
     claims::graphql::{ClaimObject, DeliverableConnection, active_claim, deliverables_of, viewer_claim},
     connection,
-    error::{Fault, Invalid},
+    error::{InternalError, Invalid},
     graphql::{
         connections::{PageArguments, edges},
         context::{ContextExt, denied},
@@ -396,18 +396,18 @@ struct SkillsOf(JobId);
 
 impl Loader<JobId> for JobLoader {
     type Value = Job;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[JobId]) -> Result<HashMap<JobId, Job>, Arc<Fault>> {
+    async fn load(&self, keys: &[JobId]) -> Result<HashMap<JobId, Job>, Arc<InternalError>> {
         self.0.by_id(keys).await.map_err(Arc::new)
     }
 }
 
 impl Loader<SkillsOf> for JobLoader {
     type Value = Vec<Skill>;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[SkillsOf]) -> Result<HashMap<SkillsOf, Vec<Skill>>, Arc<Fault>> {
+    async fn load(&self, keys: &[SkillsOf]) -> Result<HashMap<SkillsOf, Vec<Skill>>, Arc<InternalError>> {
         let jobs: Vec<JobId> = keys.iter().map(|key| key.0).collect();
         let skills = self.0.skills_of(&jobs).await.map_err(Arc::new)?;
         Ok(skills.into_iter().map(|(job, skills)| (SkillsOf(job), skills)).collect())
@@ -416,9 +416,9 @@ impl Loader<SkillsOf> for JobLoader {
 
 impl Loader<JobsOf> for JobLoader {
     type Value = Page<Job>;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[JobsOf]) -> Result<HashMap<JobsOf, Page<Job>>, Arc<Fault>> {
+    async fn load(&self, keys: &[JobsOf]) -> Result<HashMap<JobsOf, Page<Job>>, Arc<InternalError>> {
         let pages = self.0.pages_of_clients(keys).await.map_err(Arc::new)?;
         Ok(keys.iter().cloned().zip(pages).collect())
     }
@@ -483,7 +483,7 @@ impl JobStepError {
             }
             .into(),
             JobError::Key(conflict) => IdempotencyError::from(conflict).into(),
-            JobError::Fault(failed) => return Err(fault(failed)),
+            JobError::InternalError(failed) => return Err(fault(failed)),
         })
     }
 }
@@ -776,7 +776,7 @@ pub(super) fn top_level(error: JobError) -> Error {
         }
         JobError::Denied(refused) => denied(refused),
         JobError::InvalidTransition { .. } | JobError::Key(_) => ErrorCode::BadUserInput.error("Unusable arguments."),
-        JobError::Fault(failed) => fault(failed),
+        JobError::InternalError(failed) => fault(failed),
     }
 }
 

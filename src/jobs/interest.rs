@@ -4,9 +4,9 @@
 //! must carry one; its other conditions are looked at only for the events that do.
 //!
 //! **Whose jobs.** [`in_mine`] is what a page of one's own jobs asks for: all that happens to the jobs to which the
-//! listener is party, be it public or not. Its events are those of three kinds: changes of posted jobs, of drafts, and the
-//! first posting, which is a change too. Who the listener is decides the event's own audience, so listeners who ask in the
-//! same words share a group like all others.
+//! viewer is party, public or not. Its events are those of three kinds: changes of posted jobs, of drafts, and the
+//! first posting, which is a change too. Who the listener is decides the event's own audience, so listeners who ask in
+//! the same words share a group like all others.
 
 use super::{
     events::{DRAFT_UPDATED, JOB_POSTED, JOB_UPDATED, JobSnapshot, JobUpdate},

@@ -4,9 +4,9 @@
 //! text query is one function for FTS5 and tsvector. Relevance shifts with every job that comes or goes, so a page by
 //! relevance is cut from a window of the best [`WINDOW`] matches instead of a key range.
 //!
-//! On `SQLite` the window is read from the index of words outwards: FTS5 matches once, ranks each match as it comes to it, and
-//! the rows of the jobs are looked up after that. Ranking from the jobs inwards runs the match anew for each of them: 1,606 ms
-//! instead of 19 at 20,000 jobs, and no end instead of 262 ms at 300,000 (`bench/relevance.py`).
+//! On `SQLite` the window is read from the index of words outwards: FTS5 matches once, ranks each match as it comes to
+//! it, and the rows of the jobs are looked up after that. Ranking from the jobs inwards runs the match anew for each of
+//! them: 1,606 ms instead of 19 at 20,000 jobs, and no end instead of 262 ms at 300,000 (`bench/relevance.py`).
 
 use std::collections::HashMap;
 
@@ -30,7 +30,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     db::Backend,
-    error::{Fault, Invalid},
+    error::{InternalError, Invalid},
     ids::{JobId, SkillId, UserId},
     money::{Currency, Money},
     page::{Cursor, Page, PageRequest, read_all},
@@ -172,7 +172,7 @@ impl Jobs {
     }
 
     /// A page of the public jobs.
-    pub async fn page(&self, query: &JobQuery, request: PageRequest) -> Result<Page<Job>, Fault> {
+    pub async fn page(&self, query: &JobQuery, request: PageRequest) -> Result<Page<Job>, InternalError> {
         if query.order.field == JobOrderField::Relevance {
             return self.page_by_relevance(query, request).await;
         }
@@ -205,7 +205,7 @@ impl Jobs {
             .limit(request.limit())
     }
 
-    async fn page_by_relevance(&self, query: &JobQuery, request: PageRequest) -> Result<Page<Job>, Fault> {
+    async fn page_by_relevance(&self, query: &JobQuery, request: PageRequest) -> Result<Page<Job>, InternalError> {
         let rows = self.db.reader().query_all(&self.select_best(query)).await?;
         let mut window = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<Vec<JobId>, _>>()?;
         if query.order.ascending {
@@ -252,12 +252,12 @@ impl Jobs {
     }
 
     /// How many public jobs answer, counted up to 10,000.
-    pub async fn count(&self, query: &JobQuery) -> Result<u64, Fault> {
+    pub async fn count(&self, query: &JobQuery) -> Result<u64, InternalError> {
         count_capped(self.db.reader(), self.matching(query)).await
     }
 
     /// Pages of all that clients wrote, drafts included, newest first. The caller has been let to see them.
-    pub async fn pages_of_clients(&self, lists: &[JobsOf]) -> Result<Vec<Page<Job>>, Fault> {
+    pub async fn pages_of_clients(&self, lists: &[JobsOf]) -> Result<Vec<Page<Job>>, InternalError> {
         let select = |list: &JobsOf| Self::select_of_client(list.client, &list.statuses, list.request).into_query();
         let found = read_all(self.db.reader(), lists.iter().map(select).collect()).await?;
         let pages = found.into_iter().zip(lists).map(|(rows, list)| {
@@ -277,7 +277,7 @@ impl Jobs {
     }
 
     /// How many jobs a list of [`Jobs::pages_of_clients`] pages through, counted up to 10,000.
-    pub async fn count_of_client(&self, client: UserId, statuses: &[JobStatus]) -> Result<u64, Fault> {
+    pub async fn count_of_client(&self, client: UserId, statuses: &[JobStatus]) -> Result<u64, InternalError> {
         count_capped(self.db.reader(), of_client(client, statuses)).await
     }
 
@@ -363,10 +363,10 @@ fn has_skill(skills: &[SkillId]) -> SimpleExpr {
     Expr::col((jobs::Entity, jobs::Column::Id)).in_subquery(jobs_with)
 }
 
-async fn count_capped<C: ConnectionTrait>(connection: &C, select: Select<jobs::Entity>) -> Result<u64, Fault> {
+async fn count_capped<C: ConnectionTrait>(connection: &C, select: Select<jobs::Entity>) -> Result<u64, InternalError> {
     let rows = select.select_only().column(jobs::Column::Id).limit(COUNT_CAP).into_query();
     let count = Query::select().expr_as(Expr::cust("COUNT(*)"), "total").from_subquery(rows, "capped").to_owned();
-    let row = connection.query_one(&count).await?.ok_or_else(|| Fault::corrupt("a count without a row"))?;
+    let row = connection.query_one(&count).await?.ok_or_else(|| InternalError::corrupt("a count without a row"))?;
     Ok(u64::try_from(row.try_get::<i64>("", "total")?).unwrap_or_default())
 }
 

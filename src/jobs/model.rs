@@ -10,7 +10,7 @@ use crate::{
     accounts::model::Skill,
     auth::actor::Actor,
     clock::Timestamp,
-    error::Fault,
+    error::InternalError,
     ids::{JobId, SkillId, UserId},
     money::Money,
     named_enum,
@@ -225,11 +225,11 @@ pub struct JobRecord {
 }
 
 impl TryFrom<JobRecord> for Job {
-    type Error = Fault;
+    type Error = InternalError;
 
-    fn try_from(record: JobRecord) -> Result<Self, Fault> {
+    fn try_from(record: JobRecord) -> Result<Self, InternalError> {
         let (id, status) = (record.id, record.status);
-        let lacks = |what: &str| Fault::corrupt(format!("{id} is {} without {what}", status.as_str()));
+        let lacks = |what: &str| InternalError::corrupt(format!("{id} is {} without {what}", status.as_str()));
         let posted_at = || record.posted_at.ok_or_else(|| lacks("a time of its posting"));
         let claimant = || record.claimant_id.ok_or_else(|| lacks("a claimant"));
         let state = match status {

@@ -29,7 +29,7 @@ use crate::{
     auth::actor::{Actor, Denied},
     clock::{Clock, Timestamp},
     db::{Db, Tx},
-    error::{Fault, Invalid},
+    error::{InternalError, Invalid},
     events,
     idempotency::{IdempotencyKey, Once, once_if_in, once_in},
     ids::{Ids, JobId, SkillId, UserId},
@@ -172,7 +172,7 @@ impl Jobs {
                         self.quota.hold_in(&tx, &self.accounts, &job, now).await?;
                     }
                     // Not deferred: it holds the client's row before the role is looked at.
-                    tx.later_built(&jobs::Entity::insert(jobs::ActiveModel::from(job.clone()))).await?;
+                    tx.pipeline_built(&jobs::Entity::insert(jobs::ActiveModel::from(job.clone()))).await?;
                     insert_skills_in(&tx, job.id, &skills).await?;
                     let client = self.accounts.card_in(&tx, client).await?;
                     if !client.roles.client {
@@ -182,7 +182,7 @@ impl Jobs {
                     let around = Around { skills, client, suspended: false };
                     if posted {
                         self.wallets.hold_in(&tx, &around.client, job.budget, job.id.into()).await?;
-                        self.record_posted_knowing_in(&tx, &job, around).await?;
+                        self.record_posted_with_in(&tx, &job, around).await?;
                     } else {
                         let (facts, changes) =
                             (JobFacts::of(&job, &around.skills), &[JobChange::Details, JobChange::Status]);
@@ -212,7 +212,7 @@ impl Jobs {
                     check_deadline("id", before.deadline, now)?;
                     let around = self.around_in(&tx, &job).await?;
                     self.wallets.hold_in(&tx, &around.client, job.budget, id.into()).await?;
-                    self.record_posted_knowing_in(&tx, &job, around).await?;
+                    self.record_posted_with_in(&tx, &job, around).await?;
                     self.save_in(&tx, &before, &job).await?;
                     Ok::<_, PostError>((Made { job: id }, job))
                 })
@@ -281,7 +281,7 @@ impl Jobs {
                     }
                     let job = job.succeeding(&before, now);
                     if skills != skills_before {
-                        tx.later("DELETE FROM job_skills WHERE job_id = ?", [id.into()]).await?;
+                        tx.pipeline("DELETE FROM job_skills WHERE job_id = ?", [id.into()]).await?;
                         insert_skills_in(&tx, id, &skills).await?;
                     }
                     let mut changes = vec![JobChange::Details];
@@ -344,7 +344,7 @@ impl Jobs {
                     }
                     let changes: &[_] =
                         if posted { &[JobChange::Status, JobChange::Escrow] } else { &[JobChange::Status] };
-                    let (job, _) = self.change_knowing_in(&tx, &before, job, changes, around).await?;
+                    let (job, _) = self.change_with_in(&tx, &before, job, changes, around).await?;
                     if !own {
                         self.accounts
                             .audit_in(&tx, caller, "cancelJob", &id.to_string(), reason.as_deref().unwrap_or(""))
@@ -364,13 +364,13 @@ impl Jobs {
     }
 
     /// Locks a job until the transaction ends. Everything that changes a job begins here, so steps on one job queue.
-    pub async fn lock_in(&self, tx: &Tx, id: JobId) -> Result<Option<Job>, Fault> {
+    pub async fn lock_in(&self, tx: &Tx, id: JobId) -> Result<Option<Job>, InternalError> {
         let row = jobs::Entity::find_by_id(id).locked().one(&**tx).await?;
         row.map(Job::try_from).transpose()
     }
 
     /// The same for a job that the actor may see.
-    pub async fn lock_visible_in(&self, tx: &Tx, actor: &Actor, id: JobId) -> Result<Option<Job>, Fault> {
+    pub async fn lock_visible_in(&self, tx: &Tx, actor: &Actor, id: JobId) -> Result<Option<Job>, InternalError> {
         let row = jobs::Entity::find_by_id(id).visible_to(actor).locked().one(&**tx).await?;
         row.map(Job::try_from).transpose()
     }
@@ -381,7 +381,7 @@ impl Jobs {
         tx: &Tx,
         id: SelectStatement,
         client: Option<UserId>,
-    ) -> Result<Option<Job>, Fault> {
+    ) -> Result<Option<Job>, InternalError> {
         let mut select = jobs::Entity::find().filter(jobs::Column::Id.in_subquery(id));
         if let Some(client) = client {
             select = select.of_client(client);
@@ -403,9 +403,9 @@ impl Jobs {
         before: &Job,
         job: Job,
         changes: &[JobChange],
-    ) -> Result<(Job, JobSnapshot), Fault> {
+    ) -> Result<(Job, JobSnapshot), InternalError> {
         let around = self.around_in(tx, before).await?;
-        self.change_knowing_in(tx, before, job, changes, around).await
+        self.change_with_in(tx, before, job, changes, around).await
     }
 
     /// The same for a job that is being claimed; none if its client is suspended: then the caller must give up its
@@ -416,12 +416,12 @@ impl Jobs {
         before: &Job,
         job: Job,
         changes: &[JobChange],
-    ) -> Result<Option<(Job, JobSnapshot)>, Fault> {
+    ) -> Result<Option<(Job, JobSnapshot)>, InternalError> {
         let around = self.around_in(tx, before).await?;
         if around.suspended {
             return Ok(None);
         }
-        self.change_knowing_in(tx, before, job, changes, around).await.map(Some)
+        self.change_with_in(tx, before, job, changes, around).await.map(Some)
     }
 
     /// This process's time.
@@ -430,14 +430,14 @@ impl Jobs {
     }
 
     /// The same with what is around the job already read.
-    pub async fn change_knowing_in(
+    pub async fn change_with_in(
         &self,
         tx: &Tx,
         before: &Job,
         job: Job,
         changes: &[JobChange],
         around: Around,
-    ) -> Result<(Job, JobSnapshot), Fault> {
+    ) -> Result<(Job, JobSnapshot), InternalError> {
         let job = job.succeeding(before, self.clock.now()).withheld_if(around.suspended);
         let facts = JobFacts::of(before, &around.skills);
         let left = before.claimant().filter(|claimant| job.claimant() != Some(*claimant));
@@ -446,9 +446,9 @@ impl Jobs {
         Ok((job, snapshot))
     }
 
-    /// Writes a job whose row is locked. Last of all, since what was put off goes over with it; with `RETURNING`, since
-    /// rows that are merely counted are counted alone.
-    async fn save_in(&self, tx: &Tx, before: &Job, job: &Job) -> Result<(), Fault> {
+    /// Writes a job whose row is locked. Must be last: it sends the pipelined statements in the same round trip.
+    /// `RETURNING` makes the driver return rows, which allows that.
+    async fn save_in(&self, tx: &Tx, before: &Job, job: &Job) -> Result<(), InternalError> {
         let mut update = jobs::Entity::update_many()
             .set(jobs::changes(before, job))
             .filter(jobs::Column::Id.eq(job.id))
@@ -457,19 +457,23 @@ impl Jobs {
         QueryTrait::query(&mut update).returning_col(jobs::Column::Version);
         let saved = tx.query_all_raw(update.build(tx.get_database_backend())).await?;
         // The row is locked: nobody else can have changed it since.
-        if saved.len() == 1 { Ok(()) } else { Err(Fault::corrupt(format!("{} changed under its lock", job.id))) }
+        if saved.len() == 1 {
+            Ok(())
+        } else {
+            Err(InternalError::corrupt(format!("{} changed under its lock", job.id)))
+        }
     }
 
     /// Records that a change has made a job OPEN again, as that change's event has it. Nobody is told of one that is
     /// withheld.
-    pub async fn record_reposted_in(&self, tx: &Tx, snapshot: &JobSnapshot) -> Result<(), Fault> {
+    pub async fn record_reposted_in(&self, tx: &Tx, snapshot: &JobSnapshot) -> Result<(), InternalError> {
         if snapshot.job.is_withheld() {
             return Ok(());
         }
         Ok(events::record(tx, posted(self.ids.next(), snapshot, self.clock.now())?).await?)
     }
 
-    async fn record_posted_knowing_in(&self, tx: &Tx, job: &Job, around: Around) -> Result<(), Fault> {
+    async fn record_posted_with_in(&self, tx: &Tx, job: &Job, around: Around) -> Result<(), InternalError> {
         Ok(events::record(tx, posted(self.ids.next(), &around.snapshot(job), self.clock.now())?).await?)
     }
 
@@ -482,7 +486,7 @@ impl Jobs {
         job: &Job,
         changes: &[JobChange],
         around: Around,
-    ) -> Result<JobSnapshot, Fault> {
+    ) -> Result<JobSnapshot, InternalError> {
         let changes: Vec<JobChange> = changes.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         let previous_status = (before.status != job.status()).then_some(before.status);
         let snapshot = around.snapshot(job);
@@ -493,7 +497,7 @@ impl Jobs {
     }
 
     /// The skills and the client of a job, which are there.
-    pub async fn around_in(&self, tx: &Tx, job: &Job) -> Result<Around, Fault> {
+    pub async fn around_in(&self, tx: &Tx, job: &Job) -> Result<Around, InternalError> {
         const LIST: SkillList = SkillList { table: "job_skills", of: "job_id" };
 
         let found = self.accounts.card_and_skills_in(tx, job.client_id, LIST, job.id.into()).await?;
@@ -502,34 +506,34 @@ impl Jobs {
     }
 
     /// A job as the transaction sees it, whoever asks.
-    pub async fn find_in(&self, tx: &Tx, id: JobId) -> Result<Option<Job>, Fault> {
+    pub async fn find_in(&self, tx: &Tx, id: JobId) -> Result<Option<Job>, InternalError> {
         jobs::Entity::find_by_id(id).one(&**tx).await?.map(Job::try_from).transpose()
     }
 
     /// The job that a request made: as it made it, or as it is by now.
-    async fn outcome_in(&self, tx: &Tx, outcome: Once<Made, Job>) -> Result<Job, Fault> {
+    async fn outcome_in(&self, tx: &Tx, outcome: Once<Made, Job>) -> Result<Job, InternalError> {
         match outcome {
             Once::Now(job) => Ok(job),
             Once::Before(Made { job: id }) => {
-                self.find_in(tx, id).await?.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))
+                self.find_in(tx, id).await?.ok_or_else(|| InternalError::corrupt(format!("{id} is missing")))
             }
         }
     }
 
     /// A job, if the actor may see it.
-    pub async fn find(&self, actor: &Actor, id: JobId) -> Result<Option<Job>, Fault> {
+    pub async fn find(&self, actor: &Actor, id: JobId) -> Result<Option<Job>, InternalError> {
         let row = jobs::Entity::find_by_id(id).visible_to(actor).one(self.db.reader()).await?;
         row.map(Job::try_from).transpose()
     }
 
     /// Many jobs by id, for a loader whose caller asks [`Job::is_visible_to`].
-    pub async fn by_id(&self, ids: &[JobId]) -> Result<HashMap<JobId, Job>, Fault> {
+    pub async fn by_id(&self, ids: &[JobId]) -> Result<HashMap<JobId, Job>, InternalError> {
         let rows = jobs::Entity::find().filter(jobs::Column::Id.is_in(ids.to_vec())).all(self.db.reader()).await?;
         rows.into_iter().map(|row| Ok((row.id, row.try_into()?))).collect()
     }
 
     /// The skills of many jobs, as their clients listed them.
-    pub async fn skills_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Vec<Skill>>, Fault> {
+    pub async fn skills_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Vec<Skill>>, InternalError> {
         type Row = (JobId, SkillId, String, String, Option<Timestamp>, Option<SkillId>);
         let rows: Vec<Row> = job_skills::Entity::find()
             .select_only()
@@ -558,7 +562,7 @@ impl Jobs {
     }
 }
 
-async fn insert_skills_in(tx: &Tx, job: JobId, skills: &[Skill]) -> Result<(), Fault> {
+async fn insert_skills_in(tx: &Tx, job: JobId, skills: &[Skill]) -> Result<(), InternalError> {
     if skills.is_empty() {
         return Ok(());
     }

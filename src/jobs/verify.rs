@@ -14,7 +14,7 @@ use super::{
     events::{DRAFT_UPDATED, JOB_POSTED, JOB_UPDATED, JobSnapshot, JobUpdate, audience},
     model::Job,
 };
-use crate::{db::Transaction, error::Fault, events::NewEvent, ids::JobId, proof::Part};
+use crate::{db::DbTransaction, error::InternalError, events::NewEvent, ids::JobId, proof::Part};
 
 /// This domain's share of the proof.
 pub struct Proof;
@@ -31,10 +31,10 @@ impl Part for Proof {
 
     async fn events_agree(
         &self,
-        snapshot: &Transaction,
+        snapshot: &DbTransaction,
         events: &[NewEvent],
         wrong: &mut Vec<String>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), InternalError> {
         events_agree(snapshot, events, wrong).await
     }
 }
@@ -97,7 +97,11 @@ fn checks() -> Vec<(&'static str, String)> {
 }
 
 /// Compares events of jobs with themselves and with the rows that they are about.
-async fn events_agree(db: &impl ConnectionTrait, events: &[NewEvent], wrong: &mut Vec<String>) -> Result<(), Fault> {
+async fn events_agree(
+    db: &impl ConnectionTrait,
+    events: &[NewEvent],
+    wrong: &mut Vec<String>,
+) -> Result<(), InternalError> {
     let mut told: Vec<(&NewEvent, JobSnapshot, bool)> = Vec::new();
     for event in events {
         let read = match event.kind {

@@ -5,8 +5,8 @@
 //! transaction, and goes on after a restart. Any node may do so: the row that is noted is locked meanwhile. Each job that
 //! changes gets its next version and a `jobUpdated` event for everybody, and `jobPosted` when it comes back.
 //!
-//! No claim waits for the worker: [`Jobs::claimed_in`] looks at the client itself. And a job that becomes OPEN again while
-//! its client is suspended is withheld from that moment on by whoever changes it (`service`).
+//! No claim waits for the worker: [`Jobs::claimed_in`] looks at the client itself. And a job that becomes OPEN again
+//! while its client is suspended is withheld by the change itself (`service`).
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     db::{Backend, Tx},
-    error::Fault,
+    error::InternalError,
     ids::{JobId, UserId},
     lifecycle::Lifecycle,
 };
@@ -55,7 +55,7 @@ pub async fn run(jobs: Jobs, lifecycle: Lifecycle) {
 
 impl Jobs {
     /// Looks at a page of one client's jobs; false if no client is noted.
-    pub async fn withhold_some(&self) -> Result<bool, Fault> {
+    pub async fn withhold_some(&self) -> Result<bool, InternalError> {
         // Nearly always there is none, and on `SQLite` a transaction takes the only writer.
         let noted = self.db.statement("SELECT 1 FROM withholding_due LIMIT 1", []);
         if self.db.writer().query_one_raw(noted).await?.is_none() {
@@ -64,7 +64,7 @@ impl Jobs {
         self.db.transact(|tx| async move { self.withhold_some_in(&tx).await }).await
     }
 
-    async fn withhold_some_in(&self, tx: &Tx) -> Result<bool, Fault> {
+    async fn withhold_some_in(&self, tx: &Tx) -> Result<bool, InternalError> {
         let lock = if tx.backend() == Backend::Postgres { " FOR UPDATE SKIP LOCKED" } else { "" };
         let sql = format!("SELECT user_id, after_job FROM withholding_due LIMIT 1{lock}");
         let rows = tx.query(&sql, []).await?;
@@ -97,9 +97,9 @@ impl Jobs {
         match page.last() {
             Some(last) if page.len() == PAGE => {
                 let sql = "UPDATE withholding_due SET after_job = ? WHERE user_id = ?";
-                tx.later(sql, [(*last).into(), client.into()]).await?;
+                tx.pipeline(sql, [(*last).into(), client.into()]).await?;
             }
-            _ => tx.later("DELETE FROM withholding_due WHERE user_id = ?", [client.into()]).await?,
+            _ => tx.pipeline("DELETE FROM withholding_due WHERE user_id = ?", [client.into()]).await?,
         }
         Ok(true)
     }

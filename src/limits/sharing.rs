@@ -1,12 +1,12 @@
 //! What nodes tell each other of sign-ins and sign-ups.
 //!
-//! Owns how [`Attempts`](super::Attempts) and [`SignUps`](super::SignUps) of several nodes count together over the [`Bus`].
-//! Started by `app` where there is more than one node. No request waits for it: each node decides by itself, tells the
-//! others, and counts what they tell. While the bus is away the limits are those of each node; what it could not carry is
-//! not sent again.
+//! Owns how [`Attempts`](super::Attempts) and [`SignUps`](super::SignUps) of several nodes count together over the
+//! [`Bus`]. Started by `app` where there is more than one node. No request waits for it: each node decides by itself,
+//! tells the others, and counts what they tell. While the bus is away the limits are those of each node; what it could
+//! not carry is not sent again.
 //!
-//! An attempt is sent at once, since few guesses are many; accounts that were opened are sent four times a second. Budgets
-//! are not shared: see [`budgets`](super::budgets).
+//! An attempt is sent at once, since few guesses are many; accounts that were opened are sent four times a second.
+//! Budgets are not shared: see [`budgets`](super::budgets).
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -15,13 +15,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Limits, attempts::Word};
 use crate::{
     lifecycle::Lifecycle,
-    realtime::{Bus, Gossip, Topic},
+    realtime::{Bus, LimitUpdate, Topic},
 };
 
 /// How often accounts that were opened are sent.
 const PERIOD: Duration = Duration::from_millis(250);
 /// Entries of one message: the largest takes 45 bytes.
-const ENTRIES: usize = Gossip::LIMIT / 48;
+const ENTRIES: usize = LimitUpdate::LIMIT / 48;
 
 /// Sends and receives until the process stops.
 pub async fn run(bus: Arc<dyn Bus>, limits: Limits, lifecycle: Lifecycle) {
@@ -42,12 +42,12 @@ pub async fn run(bus: Arc<dyn Bus>, limits: Limits, lifecycle: Lifecycle) {
 
 fn send(bus: &dyn Bus, topic: Topic, entries: &impl Serialize) {
     match postcard::to_allocvec(entries) {
-        Ok(body) => bus.tell(Gossip { topic, body }),
+        Ok(body) => bus.tell(LimitUpdate { topic, body }),
         Err(error) => tracing::error!(error = %error, ?topic, "a message about limits cannot be written"),
     }
 }
 
-fn receive(message: &Gossip, limits: &Limits) {
+fn receive(message: &LimitUpdate, limits: &Limits) {
     match message.topic {
         Topic::Attempts => entries::<Word>(message).for_each(|word| limits.attempts.hear(word)),
         Topic::SignUps => entries::<IpAddr>(message).for_each(|from| limits.sign_ups.opened_elsewhere(from)),
@@ -55,7 +55,7 @@ fn receive(message: &Gossip, limits: &Limits) {
 }
 
 /// The entries of a message; none if another version wrote it.
-fn entries<T: DeserializeOwned>(message: &Gossip) -> impl Iterator<Item = T> + use<T> {
+fn entries<T: DeserializeOwned>(message: &LimitUpdate) -> impl Iterator<Item = T> + use<T> {
     postcard::from_bytes::<Vec<T>>(&message.body).unwrap_or_default().into_iter()
 }
 
@@ -77,9 +77,9 @@ mod tests {
     #[test]
     fn a_full_message_fits() {
         let words: Vec<Word> = (0..ENTRIES).map(|_| Word::Tried(AttemptKey::Account([255; 32]))).collect();
-        assert!(postcard::to_allocvec(&words).expect("written").len() <= Gossip::LIMIT);
+        assert!(postcard::to_allocvec(&words).expect("written").len() <= LimitUpdate::LIMIT);
         let addresses: Vec<IpAddr> = (0..ENTRIES).map(|_| [0xffff; 8].into()).collect();
-        assert!(postcard::to_allocvec(&addresses).expect("written").len() <= Gossip::LIMIT);
+        assert!(postcard::to_allocvec(&addresses).expect("written").len() <= LimitUpdate::LIMIT);
     }
 
     #[tokio::test]

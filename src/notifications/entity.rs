@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::model::{Notification, NotificationKind, Subject};
 use crate::{
     clock::Timestamp,
-    error::Fault,
+    error::InternalError,
     ids::{NotificationId, UserId},
 };
 
@@ -55,9 +55,9 @@ impl Finders for Select<Entity> {
 }
 
 impl TryFrom<Model> for Notification {
-    type Error = Fault;
+    type Error = InternalError;
 
-    fn try_from(row: Model) -> Result<Self, Fault> {
+    fn try_from(row: Model) -> Result<Self, InternalError> {
         Ok(Self {
             id: row.id,
             user_id: row.user_id,

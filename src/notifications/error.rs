@@ -2,7 +2,7 @@
 
 use crate::{
     auth::actor::Denied,
-    error::{AsDbError, Fault, Invalid},
+    error::{AsDbError, InternalError, Invalid},
     faults_into,
 };
 
@@ -17,7 +17,7 @@ pub enum NotificationError {
     Invalid(#[from] Invalid),
     /// Ours.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    InternalError(#[from] InternalError),
 }
 
 faults_into!(NotificationError);
@@ -25,7 +25,7 @@ faults_into!(NotificationError);
 impl AsDbError for NotificationError {
     fn as_db_error(&self) -> Option<&sea_orm::DbErr> {
         match self {
-            Self::Fault(fault) => fault.as_db_error(),
+            Self::InternalError(fault) => fault.as_db_error(),
             Self::Denied(_) | Self::Invalid(_) => None,
         }
     }

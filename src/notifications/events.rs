@@ -4,7 +4,7 @@
 
 use super::model::Notification;
 use crate::{
-    error::Fault,
+    error::InternalError,
     events::{Audience, EventKind, NewEvent},
     ids::{EventId, UserId},
 };
@@ -16,14 +16,14 @@ pub const NOTIFICATION_RECEIVED: EventKind = EventKind::named("NOTIFICATION_RECE
 pub const KINDS: &[EventKind] = &[NOTIFICATION_RECEIVED];
 
 /// `NOTIFICATION_RECEIVED`, at the moment at which the notification was made.
-pub(super) fn received(id: EventId, notification: &Notification) -> Result<NewEvent, Fault> {
+pub(super) fn received(id: EventId, notification: &Notification) -> Result<NewEvent, InternalError> {
     Ok(NewEvent {
         id,
         kind: NOTIFICATION_RECEIVED,
         subject: notification.user_id.into(),
         subject_version: 0,
         audience: audience(notification.user_id),
-        payload: serde_json::to_string(notification).map_err(Fault::corrupt)?,
+        payload: serde_json::to_string(notification).map_err(InternalError::corrupt)?,
         occurred_at: notification.created_at,
     })
 }

@@ -17,7 +17,7 @@ use crate::{
     accounts::graphql::{UserObject, user},
     claims::graphql::visible_claim,
     connection,
-    error::Fault,
+    error::InternalError,
     graphql::{
         connections::edges,
         context::{ContextExt, denied, signed_in},
@@ -192,18 +192,18 @@ pub(crate) struct NotificationLoader(pub(crate) Notifications);
 
 impl Loader<NotificationId> for NotificationLoader {
     type Value = Notification;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[NotificationId]) -> Result<HashMap<NotificationId, Notification>, Arc<Fault>> {
+    async fn load(&self, keys: &[NotificationId]) -> Result<HashMap<NotificationId, Notification>, Arc<InternalError>> {
         self.0.by_id(keys).await.map_err(Arc::new)
     }
 }
 
 impl Loader<Inbox> for NotificationLoader {
     type Value = Page<Notification>;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[Inbox]) -> Result<HashMap<Inbox, Page<Notification>>, Arc<Fault>> {
+    async fn load(&self, keys: &[Inbox]) -> Result<HashMap<Inbox, Page<Notification>>, Arc<InternalError>> {
         let pages = self.0.pages(keys).await.map_err(Arc::new)?;
         Ok(keys.iter().copied().zip(pages).collect())
     }
@@ -250,7 +250,7 @@ impl NotificationError {
         match self {
             Self::Denied(refused) => Err(denied(refused)),
             Self::Invalid(invalid) => Ok(invalid.into()),
-            Self::Fault(failed) => Err(fault(failed)),
+            Self::InternalError(failed) => Err(fault(failed)),
         }
     }
 }

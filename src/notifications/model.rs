@@ -1,15 +1,15 @@
 //! An entry in an inbox. Pure, and without words.
 //!
-//! Kept is what happened: the kind, and [`Details`] with the names as they were. The API words it (`graphql`), for the part
-//! that the inbox's owner has in it. [`Details`] only ever gets more fields that may be missing: the version before reads
-//! what this one writes.
+//! Kept is what happened: the kind, and [`Details`] with the names as they were. The API words it (`graphql`), for the
+//! part that the inbox's owner has in it. [`Details`] only ever gets more fields that may be missing: the version
+//! before reads what this one writes.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
     clock::Timestamp,
-    error::Fault,
+    error::InternalError,
     ids::{ClaimId, JobId, NotificationId, TransactionId, UserId},
     money::Money,
     named_enum,
@@ -67,12 +67,12 @@ impl Subject {
     }
 
     /// Reads back what [`Subject::to_columns`] wrote.
-    pub fn from_columns(kind: &str, id: Uuid) -> Result<Self, Fault> {
+    pub fn from_columns(kind: &str, id: Uuid) -> Result<Self, InternalError> {
         match kind {
             "JOB" => Ok(Self::Job(id.into())),
             "CLAIM" => Ok(Self::Claim(id.into())),
             "TRANSACTION" => Ok(Self::Transaction(id.into())),
-            other => Err(Fault::corrupt(format!("notification subject {other:?}"))),
+            other => Err(InternalError::corrupt(format!("notification subject {other:?}"))),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     auth::actor::Actor,
     clock::Clock,
     db::{Db, Tx},
-    error::{Fault, Invalid},
+    error::{InternalError, Invalid},
     events,
     ids::{Ids, NotificationId, UserId},
     page::{Page, PageRequest, read_all},
@@ -57,7 +57,7 @@ impl Notifications {
         kind: NotificationKind,
         details: Details,
         subject: Subject,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), InternalError> {
         let now = self.clock.now();
         let notification = Notification {
             id: self.ids.next(),
@@ -75,7 +75,7 @@ impl Notifications {
             user_id: Set(user),
             kind: Set(kind.as_str().to_owned()),
             title: Set(notification.title.clone()),
-            details: Set(Some(serde_json::to_string(&notification.details).map_err(Fault::corrupt)?)),
+            details: Set(Some(serde_json::to_string(&notification.details).map_err(InternalError::corrupt)?)),
             subject_kind: Set(subject_kind.to_owned()),
             subject_id: Set(subject_id),
             created_at: Set(now),
@@ -112,7 +112,7 @@ impl Notifications {
     }
 
     /// Pages of inboxes, newest first. The caller has been let to see them.
-    pub async fn pages(&self, lists: &[Inbox]) -> Result<Vec<Page<Notification>>, Fault> {
+    pub async fn pages(&self, lists: &[Inbox]) -> Result<Vec<Page<Notification>>, InternalError> {
         let id = Expr::col(Column::Id);
         let select = |list: &Inbox| {
             inbox(list.user, list.unread_only)
@@ -130,17 +130,17 @@ impl Notifications {
     }
 
     /// How many entries are not read, counted up to 10,000.
-    pub async fn unread_count(&self, user: UserId) -> Result<u64, Fault> {
+    pub async fn unread_count(&self, user: UserId) -> Result<u64, InternalError> {
         let sql = "SELECT COUNT(*) AS total FROM (SELECT id FROM notifications \
                    WHERE user_id = ? AND read_at IS NULL LIMIT ?) AS capped";
         let statement = self.db.statement(sql, [user.into(), COUNT_CAP.into()]);
         let row = self.db.reader().query_one_raw(statement).await?;
-        let total: i64 = row.ok_or_else(|| Fault::corrupt("a count without a row"))?.try_get("", "total")?;
+        let total: i64 = row.ok_or_else(|| InternalError::corrupt("a count without a row"))?.try_get("", "total")?;
         Ok(u64::try_from(total).unwrap_or_default())
     }
 
     /// Many notifications by id, for a loader whose caller checked who may see them.
-    pub async fn by_id(&self, ids: &[NotificationId]) -> Result<HashMap<NotificationId, Notification>, Fault> {
+    pub async fn by_id(&self, ids: &[NotificationId]) -> Result<HashMap<NotificationId, Notification>, InternalError> {
         let rows = Entity::find().filter(Column::Id.is_in(ids.to_vec())).all(self.db.reader()).await?;
         rows.into_iter().map(|row| Ok((row.id, row.try_into()?))).collect()
     }

@@ -14,7 +14,7 @@ use super::{
     events::{NOTIFICATION_RECEIVED, audience},
     model::Notification,
 };
-use crate::{db::Transaction, error::Fault, events::NewEvent, ids::NotificationId, proof::Part};
+use crate::{db::DbTransaction, error::InternalError, events::NewEvent, ids::NotificationId, proof::Part};
 
 /// This domain's share of the proof.
 pub struct Proof;
@@ -31,10 +31,10 @@ impl Part for Proof {
 
     async fn events_agree(
         &self,
-        snapshot: &Transaction,
+        snapshot: &DbTransaction,
         events: &[NewEvent],
         wrong: &mut Vec<String>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), InternalError> {
         events_agree(snapshot, events, wrong).await
     }
 }
@@ -53,7 +53,11 @@ fn checks() -> Vec<(&'static str, String)> {
 }
 
 /// Compares events of inboxes with themselves and with the entries that they are about.
-async fn events_agree(db: &impl ConnectionTrait, events: &[NewEvent], wrong: &mut Vec<String>) -> Result<(), Fault> {
+async fn events_agree(
+    db: &impl ConnectionTrait,
+    events: &[NewEvent],
+    wrong: &mut Vec<String>,
+) -> Result<(), InternalError> {
     let mut told: Vec<(&NewEvent, Notification)> = Vec::new();
     for event in events.iter().filter(|event| event.kind == NOTIFICATION_RECEIVED) {
         match serde_json::from_str(&event.payload) {
@@ -64,7 +68,7 @@ async fn events_agree(db: &impl ConnectionTrait, events: &[NewEvent], wrong: &mu
     let ids: Vec<NotificationId> = told.iter().map(|(_, notification)| notification.id).collect();
     let rows = Entity::find().filter(Column::Id.is_in(ids)).all(db).await?;
     let rows: HashMap<NotificationId, Notification> =
-        rows.into_iter().map(|row| Ok((row.id, Notification::try_from(row)?))).collect::<Result<_, Fault>>()?;
+        rows.into_iter().map(|row| Ok((row.id, Notification::try_from(row)?))).collect::<Result<_, InternalError>>()?;
     for (event, notification) in told {
         let owner = notification.user_id;
         let row = rows.get(&notification.id);

@@ -1,14 +1,14 @@
 //! Who may run what: callers, what they may spend, and documents that are read and weighed before anything runs.
 //!
-//! Called with the head of a request ([`Operations::look`]), with its token, and with its document ([`Operations::admit`]).
-//! Invariants: nothing is read that its caller cannot pay for; each document is charged for, one that cannot run included; a
-//! credential that is not good never stands for an anonymous viewer.
+//! Called with the head of a request ([`Operations::look`]), with its token, and with its document
+//! ([`Operations::admit`]). Invariants: nothing is read that its caller cannot pay for; each document is charged for,
+//! one that cannot run included; a credential that is not good never stands for an anonymous viewer.
 
 use std::net::IpAddr;
 
 use async_graphql::{Response, parser::types::OperationType};
 
-use super::{Admitted, Document, Operations, Ready, Shared, Stopped};
+use super::{Admission, Document, Operations, PreparedOperation, Shared, Stopped};
 use crate::{
     auth::{
         actor::{Actor, Origin},
@@ -31,9 +31,9 @@ fn payer(origin: &Origin, root_fields: &[String]) -> Payer {
     }
 }
 
-fn refuse(refused: &budgets::Refused) -> Admitted {
+fn refuse(refused: &budgets::Refused) -> Admission {
     metrics::counter!("lancewire_operations_rejected_total", "reason" => "budget").increment(1);
-    Admitted::Refused(Box::new(Response::from_errors(vec![unpaid(refused)])), refused.budget())
+    Admission::Refused(Box::new(Response::from_errors(vec![unpaid(refused)])), refused.budget())
 }
 
 impl Operations {
@@ -89,7 +89,7 @@ impl Operations {
         origin: Origin,
         document: Document,
         may_run: impl FnOnce(OperationType) -> Result<(), E>,
-    ) -> Result<Admitted, E> {
+    ) -> Result<Admission, E> {
         let shared = &self.shared;
         let Document { query, operation_name, variables } = document;
         // Before it is read: what cannot be paid for must not take our time again and again.
@@ -114,17 +114,17 @@ impl Operations {
         let budget = budget.map(|budget| Budget { cost: budget.cost.saturating_add(reading), ..budget });
         Ok(match (prepared, budget) {
             (_, Err(refused)) => {
-                // It was read all the same. Who has no point left by now is refused before that the next time.
+                // It was read nevertheless. A caller without points is refused before that the next time.
                 let _ = shared.budgets.spend(&origin, 1);
                 refuse(&refused)
             }
             (Err(errors), Ok(budget)) => {
                 metrics::counter!("lancewire_operations_rejected_total", "reason" => "document").increment(1);
-                Admitted::Refused(Box::new(Response::from_errors(errors)), Some(budget))
+                Admission::Refused(Box::new(Response::from_errors(errors)), Some(budget))
             }
             (Ok(prepared), Ok(budget)) => {
                 let kind = prepared.operation;
-                Admitted::Ready(Box::new(Ready { origin, payer, prepared, kind, budget }))
+                Admission::Ready(Box::new(PreparedOperation { origin, payer, prepared, kind, budget }))
             }
         })
     }

@@ -4,7 +4,7 @@
 //! others are answered together. Executions for several viewers at the same time share their loaders ([`Together`]), so
 //! that what each of them looks up is one statement for all.
 //!
-//! What fails on the swift schema is executed once more by the one that knows how to tell it; while the database is out of
+//! What fails on the fast schema is executed once more by the one that knows how to tell it; while the database is out of
 //! reach it is tried again: an event delivered with a database error would never be delivered again. Made by
 //! [`Operations::join`](super::Operations::join), called by the groups of the hub.
 
@@ -13,11 +13,11 @@ use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use async_graphql::{Response, ServerError};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 
-use super::{Operations, Ready, Shared, next};
+use super::{Operations, PreparedOperation, Shared, next};
 use crate::{
     auth::actor::{Actor, Origin},
     backoff::BackOff,
-    error::Fault,
+    error::InternalError,
     events::Hearing,
     graphql::{
         classify::classify, context::Scope, errors::ErrorCode, language::ForEvents, limits::failure,
@@ -53,7 +53,7 @@ struct SharedLoads<'e> {
 }
 
 impl EventExecution {
-    pub(super) fn new(operations: Operations, ready: &Ready) -> Self {
+    pub(super) fn new(operations: Operations, ready: &PreparedOperation) -> Self {
         let (operation, address) = (ready.prepared.for_events(), ready.origin.address);
         Self { operations, operation, address, budget: ready.budget, cost: event_cost(ready.prepared.cost) }
     }
@@ -85,8 +85,8 @@ impl EventExecution {
         hearing: Hearing,
         viewer: Option<Origin>,
     ) -> Option<Executed> {
-        let Shared { schema, swift, .. } = &*self.operations.shared;
-        let (mut response, mut scope) = self.run((swift, loads), delivery, hearing, viewer).await;
+        let Shared { schema, fast, .. } = &*self.operations.shared;
+        let (mut response, mut scope) = self.run((fast, loads), delivery, hearing, viewer).await;
         if !response.errors.is_empty() && !response.errors.iter().any(is_out_of_reach) {
             // What fails is told by the schema that knows how.
             (response, scope) = self.run((schema, loads), delivery, hearing, viewer).await;
@@ -141,8 +141,8 @@ pub(super) fn event_cost(price: u32) -> u64 {
 
 /// Whether the database could not be asked. Loaders share what went wrong among all who asked.
 pub(super) fn is_out_of_reach(error: &ServerError) -> bool {
-    let shared = || error.source::<Arc<Fault>>().map(AsRef::as_ref);
-    error.source::<Fault>().or_else(shared).is_some_and(Fault::is_out_of_reach)
+    let shared = || error.source::<Arc<InternalError>>().map(AsRef::as_ref);
+    error.source::<InternalError>().or_else(shared).is_some_and(InternalError::is_out_of_reach)
 }
 
 impl Execution for EventExecution {

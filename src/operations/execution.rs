@@ -1,14 +1,14 @@
 //! An admitted query or mutation, from its first resolver to its answer.
 //!
-//! In its caller's share of the database, on the replica where that may answer, within the time limit, with panics caught;
-//! every error gets its code, and what the answer did not use of its price is given back.
+//! In its caller's share of the database, on the replica where that may answer, within the time limit, with panics
+//! caught; every error gets its code, and what the answer did not use of its price is given back.
 
 use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use async_graphql::{Request, Response, ServerError, parser::types::OperationType};
 use futures_util::FutureExt;
 
-use super::{Operations, Ready, Shared};
+use super::{Operations, PreparedOperation, Shared};
 use crate::{
     auth::actor::{Actor, Principal},
     db::{
@@ -16,7 +16,7 @@ use crate::{
         replica::{Snapshot, Viewer},
         share::MAX_OPERATIONS,
     },
-    error::Fault,
+    error::InternalError,
     events::{Mark, Point},
     graphql::{
         classify::{classify, is_request_error},
@@ -31,18 +31,18 @@ use crate::{
 };
 
 /// How long an answer waits for the place of its events, which usually comes before the answer is made.
-const CURSOR_PATIENCE: Duration = Duration::from_millis(500);
+const CURSOR_TIME_LIMIT: Duration = Duration::from_millis(500);
 /// When a caller who has too many operations under way may send the next, in milliseconds.
 const RETRY_AFTER_MS: u64 = 1_000;
 
 impl Operations {
-    pub(super) fn scope(&self, ready: &Ready) -> Scope {
+    pub(super) fn scope(&self, ready: &PreparedOperation) -> Scope {
         Scope::new(ready.origin.actor, ready.origin.address, ready.budget, &self.shared.clock)
     }
 
     /// Runs a query or a mutation to its answer, and gives back what it cost less than was taken off the budget. Returns
     /// what is left of that, too.
-    pub async fn run(&self, ready: Box<Ready>, request_id: &str) -> (Response, Budget) {
+    pub async fn run(&self, ready: Box<PreparedOperation>, request_id: &str) -> (Response, Budget) {
         let began = tokio::time::Instant::now();
         let (kind, field) = (ready.kind, ready.field());
         let (payer, ceiling, reserved) = (ready.payer, ready.prepared.cost, ready.budget);
@@ -84,7 +84,11 @@ impl Operations {
     }
 
     /// Runs it in its caller's share of the database, unless too many of theirs run or wait already.
-    async fn execute_in_share(&self, ready: Box<Ready>, receipt: Option<Arc<Receipt>>) -> Result<Response, Fault> {
+    async fn execute_in_share(
+        &self,
+        ready: Box<PreparedOperation>,
+        receipt: Option<Arc<Receipt>>,
+    ) -> Result<Response, InternalError> {
         let Some(member) = self.shared.shares.enter(ready.payer.shared_caller()) else {
             metrics::counter!("lancewire_operations_rejected_total", "reason" => "share").increment(1);
             return Ok(Response::from_errors(vec![too_many()]));
@@ -94,7 +98,11 @@ impl Operations {
 
     /// Reads all of a public query on the replica, if there is one that may answer; else, or if it fails half way, on
     /// the primary.
-    async fn execute(&self, ready: Box<Ready>, receipt: Option<Arc<Receipt>>) -> Result<Response, Fault> {
+    async fn execute(
+        &self,
+        ready: Box<PreparedOperation>,
+        receipt: Option<Arc<Receipt>>,
+    ) -> Result<Response, InternalError> {
         let Shared { services, db, .. } = &*self.shared;
         let asks_cursor = ready.prepared.root_fields.iter().any(|field| field == "streamCursor");
         let log = services.hub.log();
@@ -102,7 +110,7 @@ impl Operations {
             let (position, stands) = snapshot.place();
             let place = Point { position, mark: stands.map_or(Mark::NONE, Mark::of) };
             let scope = self.scope(&ready).at(asks_cursor.then(|| log.cursor_at(place)));
-            let services = Arc::new(services.on(&db.at(Arc::clone(&snapshot))));
+            let services = Arc::new(services.on(&db.with_snapshot(Arc::clone(&snapshot))));
             let response = self.answer(ready.clone(), scope, |request| services.serve(request)).await;
             if snapshot.held() {
                 count_read("replica");
@@ -130,30 +138,35 @@ impl Operations {
     /// passed it has passed them. Left out where that cannot be had in a moment: the answer itself matters more.
     async fn tell_cursor(&self, response: &mut Response, receipt: &Receipt) {
         let cursor = self.shared.services.hub.log().cursor_of(receipt);
-        if let Ok(Some(cursor)) = tokio::time::timeout(CURSOR_PATIENCE, cursor).await {
+        if let Ok(Some(cursor)) = tokio::time::timeout(CURSOR_TIME_LIMIT, cursor).await {
             response.extensions.insert("cursor".to_owned(), cursor.into());
         }
     }
 
-    /// Executes on what `serve` gives. Nearly all queries fail nowhere and are done by the swift schema; what fails is
+    /// Executes on what `serve` gives. Nearly all queries fail nowhere and are done by the fast schema; what fails is
     /// told by the schema that knows how. Nothing but a query may run twice.
-    async fn answer(&self, ready: Box<Ready>, scope: Scope, serve: impl Fn(Request) -> (Request, Batches)) -> Response {
-        let Shared { schema, swift, .. } = &*self.shared;
+    async fn answer(
+        &self,
+        ready: Box<PreparedOperation>,
+        scope: Scope,
+        serve: impl Fn(Request) -> (Request, Batches),
+    ) -> Response {
+        let Shared { schema, fast, .. } = &*self.shared;
         let scope = Arc::new(scope);
         let run = async |schema: &Schema, request: Request| {
             let (request, batches) = serve(request);
             batches.drive(schema.execute(request.data(Arc::clone(&scope)))).await
         };
-        let Ready { prepared, kind, .. } = *ready;
+        let PreparedOperation { prepared, kind, .. } = *ready;
         if kind != OperationType::Query {
             return run(schema, prepared.request()).await;
         }
-        let response = run(swift, prepared.request()).await;
+        let response = run(fast, prepared.request()).await;
         if response.errors.is_empty() { response } else { run(schema, prepared.request()).await }
     }
 
     /// Where to read a query that need not be read on the primary.
-    async fn replica_for(&self, ready: &Ready) -> Option<Arc<Snapshot>> {
+    async fn replica_for(&self, ready: &PreparedOperation) -> Option<Arc<Snapshot>> {
         let replica = self.shared.replica.as_ref()?;
         if ready.kind != OperationType::Query || !is_public_read(&ready.prepared.root_fields) {
             return None;

@@ -1,9 +1,9 @@
 //! Operations as `async_graphql::Executor`: what any GraphQL server for async-graphql takes in place of a schema.
 //!
-//! [`Operations::executor`] gives one for one requester, with everything that stands in front of the schema: tokens and the
-//! ends of sessions, budgets, limits of depth and cost, shares of the database, time limits, codes of errors. A server finds
-//! out who asks ([`Operations::requester`]), makes an executor of it for a request, or for a socket whose `connection_init`
-//! may put another [`Requester`] into the session's data.
+//! [`Operations::executor`] gives one for one requester, with everything that stands in front of the schema: tokens and
+//! the ends of sessions, budgets, limits of depth and cost, shares of the database, time limits, codes of errors. A
+//! server finds out who asks ([`Operations::requester`]), makes an executor of it for a request, or for a socket whose
+//! `connection_init` may put another [`Requester`] into the session's data.
 //!
 //! What stays with the server: sizes of bodies and messages, origins of pages, counts of connections, and not to run
 //! mutations that come by GET.
@@ -19,7 +19,7 @@ use futures_util::{
 use serde_json::Map;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Admitted, Document, Operations, Ready};
+use super::{Admission, Document, Operations, PreparedOperation};
 use crate::{
     auth::{
         actor::{Actor, Origin},
@@ -115,7 +115,12 @@ impl Operations {
 
 impl OperationExecutor {
     /// Reads an operation and charges for it, or says why it does not run.
-    fn admit(&self, requester: &Requester, request: &Request, request_id: &str) -> Result<Box<Ready>, Response> {
+    fn admit(
+        &self,
+        requester: &Requester,
+        request: &Request,
+        request_id: &str,
+    ) -> Result<Box<PreparedOperation>, Response> {
         let document = Document {
             query: request.query.clone(),
             operation_name: request.operation_name.clone().filter(|name| !name.is_empty()),
@@ -123,8 +128,8 @@ impl OperationExecutor {
         };
         let Ok(admitted) = self.operations.admit(requester.origin, document, |_| Ok::<_, std::convert::Infallible>(()));
         match admitted {
-            Admitted::Ready(ready) => Ok(ready),
-            Admitted::Refused(mut response, _) => {
+            Admission::Ready(ready) => Ok(ready),
+            Admission::Refused(mut response, _) => {
                 classify(&mut response, request_id);
                 Err(*response)
             }

@@ -1,8 +1,8 @@
 //! Runs operations, whatever transport they came by: the application, below HTTP.
 //!
-//! The one path from a document to its answer: read and weigh it (`graphql::language`), charge the caller (`limits::budgets`),
-//! give it a scope and loaders, execute it within the time limit with panics caught, and give every error its code. Knows no
-//! transport and no HTTP library.
+//! The one path from a document to its answer: read and weigh it (`graphql::language`), charge the caller
+//! (`limits::budgets`), give it a scope and loaders, execute it within the time limit with panics caught, and give
+//! every error its code. Knows no transport and no HTTP library.
 //!
 //! - [`admission`]: callers and their tokens, what they may spend, documents that are read before anything runs
 //! - [`execution`]: a query or mutation, to its answer
@@ -64,7 +64,7 @@ struct Shared {
     db: Db,
     replica: Option<Replica>,
     /// For queries and events, nearly all of which fail nowhere.
-    swift: Schema,
+    fast: Schema,
     services: Arc<Services>,
     sessions: Sessions,
     documents: Documents,
@@ -115,9 +115,9 @@ pub struct Document {
 }
 
 /// An operation that was read and paid for, or the answer that says why not.
-pub enum Admitted {
+pub enum Admission {
     /// It may run.
-    Ready(Box<Ready>),
+    Ready(Box<PreparedOperation>),
     /// It may not.
     Refused(Box<Response>, Option<Budget>),
 }
@@ -133,7 +133,7 @@ pub(crate) enum Stopped {
 
 /// An operation that may run.
 #[derive(Clone)]
-pub struct Ready {
+pub struct PreparedOperation {
     origin: Origin,
     payer: Payer,
     prepared: Prepared,
@@ -143,7 +143,7 @@ pub struct Ready {
     pub budget: Budget,
 }
 
-impl Ready {
+impl PreparedOperation {
     /// The name of the operation, if it has one.
     pub(crate) fn name(&self) -> Option<&str> {
         self.prepared.operation_name.as_deref()
@@ -165,7 +165,7 @@ impl Operations {
     pub fn new(parts: Parts) -> Self {
         let Parts { db, replica, services, sessions, documents, limits, budgets, share_sizes, timeout, clock, ids } =
             parts;
-        let (schema, swift) = (services.prepared_schema(), services.swift_schema());
+        let (schema, fast) = (services.full_schema(), services.fast_schema());
         let services = Arc::new(services);
         let shares = Shares::new(share_sizes);
         Self {
@@ -173,7 +173,7 @@ impl Operations {
                 schema,
                 db,
                 replica,
-                swift,
+                fast,
                 services,
                 sessions,
                 documents,
@@ -202,7 +202,7 @@ impl Operations {
         self.shared.services.hub.log()
     }
 
-    fn request(&self, ready: &Ready) -> (Request, Batches) {
+    fn request(&self, ready: &PreparedOperation) -> (Request, Batches) {
         self.shared.services.load_for(ready.prepared.request())
     }
 }

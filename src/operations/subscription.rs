@@ -1,8 +1,8 @@
 //! An admitted subscription, from its root field to its place in a group or its own stream.
 //!
-//! [`Operations::join`] is for our own transports: the root field checks the viewer and says what is meant, and the viewer
-//! joins the group that executes and encodes each event once. [`Operations::stream`] is for anybody's: the schema's own
-//! stream of responses, executed for this subscription alone, under the same limits.
+//! [`Operations::join`] is for our own transports: the root field checks the viewer and says what is meant, and the
+//! viewer joins the group that executes and encodes each event once. [`Operations::stream`] is for anybody's: the
+//! schema's own stream of responses, executed for this subscription alone, under the same limits.
 
 use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc};
 
@@ -14,13 +14,13 @@ use futures_util::{
 };
 
 use super::{
-    Operations, Ready, Requester,
+    Operations, PreparedOperation, Requester,
     event_execution::{EventExecution, event_cost, is_out_of_reach},
     execution::too_many,
     sharing::sharing_key,
 };
 use crate::{
-    error::Fault,
+    error::InternalError,
     graphql::{
         classify::classify,
         errors::ErrorCode,
@@ -40,11 +40,11 @@ impl Operations {
     /// `resume` and the document's own cursor.
     pub(crate) async fn join(
         &self,
-        ready: Box<Ready>,
+        ready: Box<PreparedOperation>,
         resume: Option<Resume>,
         request_id: &str,
         outlet: Arc<dyn Outlet>,
-    ) -> Result<(Feed, Listening), Box<Refusal>> {
+    ) -> Result<(Feed, Listening), Box<SubscriptionRefusal>> {
         let Begun { interest, after } = self.begin(&ready, resume, request_id).await?;
         // Counted once it has begun: a document that was refused has any field names it likes, and they must not become labels.
         let field = ready.field();
@@ -53,13 +53,18 @@ impl Operations {
         let feed =
             self.shared.services.hub.join(key, interest, execution, after, viewer, outlet).map_err(|too_much| {
                 let refused = failure(ErrorCode::RateLimited, too_much.to_string(), None);
-                Box::new(Refusal { response: Response::from_errors(vec![refused]), unavailable: false })
+                Box::new(SubscriptionRefusal { response: Response::from_errors(vec![refused]), unavailable: false })
             })?;
         Ok((feed, Listening::begin(field)))
     }
 
     /// Has the root field check its arguments and the viewer, in the time that any operation has.
-    async fn begin(&self, ready: &Ready, resume: Option<Resume>, request_id: &str) -> Result<Begun, Box<Refusal>> {
+    async fn begin(
+        &self,
+        ready: &PreparedOperation,
+        resume: Option<Resume>,
+        request_id: &str,
+    ) -> Result<Begun, Box<SubscriptionRefusal>> {
         let beginning = Beginning::resuming(resume);
         let (mut responses, batches) = self.responses(ready, Source::Group(beginning.clone()));
         let first = self.in_time(ready, batches.drive(responses.next())).await?;
@@ -76,7 +81,7 @@ impl Operations {
     /// (`requester`), and where the database is out of reach: then the client goes on after its last cursor.
     pub(crate) fn stream(
         &self,
-        ready: Box<Ready>,
+        ready: Box<PreparedOperation>,
         resume: Option<Resume>,
         requester: &Requester,
         request_id: String,
@@ -87,7 +92,7 @@ impl Operations {
 
     async fn open(
         self,
-        ready: Box<Ready>,
+        ready: Box<PreparedOperation>,
         resume: Option<Resume>,
         requester: Requester,
         request_id: String,
@@ -128,17 +133,21 @@ impl Operations {
     }
 
     /// The responses of the schema that knows how to tell what failed, and what drives their loaders.
-    fn responses(&self, ready: &Ready, source: Source) -> (Responses, Batches) {
+    fn responses(&self, ready: &PreparedOperation, source: Source) -> (Responses, Batches) {
         let (request, batches) = self.request(ready);
         let request = request.data(Arc::new(self.scope(ready))).data(source);
         (AssertUnwindSafe(self.shared.schema.execute_stream(request)).catch_unwind().boxed(), batches)
     }
 
     /// What a subscription does to begin, in its caller's share of the database and in the time that any operation has.
-    async fn in_time<F: Future>(&self, ready: &Ready, beginning: F) -> Result<F::Output, Box<Refusal>> {
+    async fn in_time<F: Future>(
+        &self,
+        ready: &PreparedOperation,
+        beginning: F,
+    ) -> Result<F::Output, Box<SubscriptionRefusal>> {
         let Some(member) = self.shared.shares.enter_always(ready.payer.shared_caller()) else {
             let response = Response::from_errors(vec![too_many()]);
-            return Err(Box::new(Refusal { response, unavailable: false }));
+            return Err(Box::new(SubscriptionRefusal { response, unavailable: false }));
         };
         let beginning = tokio::time::timeout(self.shared.timeout, member.run(beginning)).await;
         beginning.map_err(|_| Box::new(not_now()))
@@ -190,21 +199,21 @@ impl Own {
 }
 
 /// What the root field gave in place of a beginning.
-fn refusal(first: Option<Result<Response, Panic>>, request_id: &str) -> Refusal {
+fn refusal(first: Option<Result<Response, Panic>>, request_id: &str) -> SubscriptionRefusal {
     let Some(Ok(mut response)) = first else {
         let message = "a subscription did not begin";
         let mut response = Response::from_errors(vec![failure(ErrorCode::InternalServerError, message, None)]);
         classify(&mut response, request_id);
-        return Refusal { response, unavailable: false };
+        return SubscriptionRefusal { response, unavailable: false };
     };
-    let faults = || response.errors.iter().filter_map(|error| error.source::<Fault>());
+    let faults = || response.errors.iter().filter_map(|error| error.source::<InternalError>());
     if let Some(fault) = faults().find(|fault| fault.is_out_of_reach()) {
         tracing::warn!(request.id = request_id, error = %fault, "a subscription cannot begin now");
         return not_now();
     }
     let unavailable = faults().next().is_some();
     classify(&mut response, request_id);
-    Refusal { response, unavailable }
+    SubscriptionRefusal { response, unavailable }
 }
 
 /// Why a viewer may listen no more.
@@ -217,7 +226,7 @@ fn no_more(code: ErrorCode) -> ServerError {
 }
 
 /// Why a subscription did not begin.
-pub(crate) struct Refusal {
+pub(crate) struct SubscriptionRefusal {
     pub(crate) response: Response,
     /// The database could not be asked: trying again later may help.
     pub(crate) unavailable: bool,
@@ -241,8 +250,8 @@ impl Drop for Listening {
 }
 
 /// The refusal of a subscription that could not be looked at in time.
-fn not_now() -> Refusal {
+fn not_now() -> SubscriptionRefusal {
     let message = "The database cannot be asked right now. Nothing has begun: subscribe again, in a moment.";
     let response = Response::from_errors(vec![failure(ErrorCode::Unavailable, message, None)]);
-    Refusal { response, unavailable: true }
+    SubscriptionRefusal { response, unavailable: true }
 }

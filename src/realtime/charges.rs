@@ -13,7 +13,7 @@
 //!
 //! **Invariant: no event is lost by it.** Nothing is executed for a subscriber without points: a live member leaves its
 //! group, a feed waits, and both continue from their position once there are points. A feed that would wait for longer
-//! than [`PATIENCE`] ends, and its client is told to resume after the last cursor.
+//! than [`TIME_LIMIT`] ends, and its client is told to resume after the last cursor.
 //!
 //! Pure but for [`Payment`], which the composition root provides: delivery knows no budgets.
 
@@ -32,7 +32,7 @@ pub(super) const READ_FROM_MEMORY: u64 = POINT / 1_000;
 /// A look for the next event that may be for the viewer, where that may be far: a tenth.
 pub(super) const SKIP: u64 = POINT / 10;
 /// How long a feed waits for its subscriber's budget before it ends.
-pub(super) const PATIENCE: Duration = Duration::from_mins(2);
+pub(super) const TIME_LIMIT: Duration = Duration::from_mins(2);
 /// Replays of one address that are worked on at the same time; more wait for their turn.
 pub(super) const REPLAYS: usize = 4;
 

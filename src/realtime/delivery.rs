@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use crate::{
     clock::Timestamp,
-    error::Fault,
+    error::InternalError,
     events::{Audience, Event, EventCursor, EventKind, Mark, NewEvent},
     ids::EventId,
 };
@@ -116,8 +116,8 @@ impl Delivery {
         Self { event, has_body: true, log, payload: OnceLock::new(), encodings: Mutex::default() }
     }
 
-    /// An event of which another node has told no more than that it happened: it keeps its place, and whoever may hear of
-    /// it reads it from the log.
+    /// An event of which another node has sent the header alone: it keeps its place, and its body is read from the log
+    /// for a subscriber that may see it.
     pub(super) fn without_body(event: Event, log: Uuid) -> Self {
         Self { has_body: false, ..Self::new(event, log) }
     }
@@ -205,7 +205,7 @@ impl Delivery {
     }
 
     /// The snapshot that the domain recorded for this kind of event.
-    pub fn payload<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<&T, Fault> {
+    pub fn payload<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<&T, InternalError> {
         let mut parsed_bytes = 0;
         let parsed = self.payload.get_or_init(|| {
             let text = &self.event.recorded.payload;
@@ -219,7 +219,7 @@ impl Delivery {
             self.weigh(parsed_bytes);
         }
         let payload = parsed.as_ref().and_then(|payload| payload.downcast_ref());
-        payload.ok_or_else(|| Fault::corrupt(format!("the payload of {}", self.id())))
+        payload.ok_or_else(|| InternalError::corrupt(format!("the payload of {}", self.id())))
     }
 
     /// The response to the selection under `key`, made by `encode` if nobody has made it yet. Of several who ask at the

@@ -6,8 +6,8 @@
 //! go, and its transport makes a feed of it again, from the position before the first result that was not taken: up to
 //! there it has been offered everything, however long ago its own last event was.
 //!
-//! What it reads and has executed for itself is charged to its subscriber ([`charges`](super::charges)): with nothing left
-//! it waits, whatever it is doing, and of the feeds of one address only some work at the same time.
+//! What it reads and has executed for itself is charged to its subscriber ([`charges`](super::charges)): with nothing
+//! left it waits, whatever it is doing, and of the feeds of one address only some work at the same time.
 //!
 //! A database that is away is waited for: the position says where to go on. A hole between the position and the oldest
 //! event that is kept is never skipped in silence.
@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Delivery,
-    hub::Seat,
+    hub::MemberSeat,
     members::{Member, Place},
     outlet::{Offer, Outlet, Payload},
     replay::{Progress, Replay},
@@ -55,7 +55,7 @@ impl FeedEnd {
 
 /// A subscription that catches up. Dropping it ends the subscription.
 pub struct Feed {
-    seat: Seat,
+    seat: MemberSeat,
     outlet: Arc<dyn Outlet>,
     replay: Replay,
 }
@@ -64,7 +64,7 @@ pub struct Feed {
 pub struct Live {
     // Before the seat: a member leaves its group before the group may end.
     membership: Membership,
-    seat: Seat,
+    seat: MemberSeat,
     viewer: Origin,
     outlet: Arc<dyn Outlet>,
 }
@@ -82,12 +82,12 @@ impl Drop for Membership {
 
 impl Feed {
     /// One that has just been paid for: the first page is in its price.
-    pub(super) fn begin(seat: Seat, viewer: Origin, outlet: Arc<dyn Outlet>, position: i64) -> Self {
+    pub(super) fn begin(seat: MemberSeat, viewer: Origin, outlet: Arc<dyn Outlet>, position: i64) -> Self {
         let Self { seat, outlet, replay } = Self::new(seat, viewer, outlet, position);
         Self { seat, outlet, replay: replay.paid() }
     }
 
-    fn new(seat: Seat, viewer: Origin, outlet: Arc<dyn Outlet>, position: i64) -> Self {
+    fn new(seat: MemberSeat, viewer: Origin, outlet: Arc<dyn Outlet>, position: i64) -> Self {
         let turns = outlet.runs_by_itself().then(|| Arc::clone(&seat.replays));
         let replay = Replay::new(seat.hub.clone(), viewer, position, turns);
         Self { seat, outlet, replay }

@@ -36,14 +36,14 @@ use super::{
 use crate::{
     auth::actor::Origin,
     clock::Clock,
-    error::Fault,
+    error::InternalError,
     events::{EventCursor, EventKind, EventLog, Mark, ResumeError},
     ids::UserId,
     lifecycle::Lifecycle,
 };
 
 /// Finds an event's terms; given by the domains.
-pub type TermsOf = fn(&Delivery) -> Result<Vec<Uuid>, Fault>;
+pub type TermsOf = fn(&Delivery) -> Result<Vec<Uuid>, InternalError>;
 
 /// What an operator may set about delivery.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +111,7 @@ struct Seated {
 }
 
 /// A subscription's hold on its section: the last one dropped ends the section, and the last section its group.
-pub(super) struct Seat {
+pub(super) struct MemberSeat {
     pub(super) hub: Hub,
     pub(super) section: Arc<Section>,
     /// Whose private events it may hear.
@@ -246,7 +246,12 @@ impl Hub {
         }
         let (noted, replays) = published.askers.note(asker, section.group().number(), section.number(), bytes);
         drop(published);
-        Ok(Feed::begin(Seat { hub: self.clone(), section, user, admin, noted, replays }, viewer, outlet, position))
+        Ok(Feed::begin(
+            MemberSeat { hub: self.clone(), section, user, admin, noted, replays },
+            viewer,
+            outlet,
+            position,
+        ))
     }
 
     /// A subscription on its own, from the event after the position `after`, or without it from what is published next.
@@ -323,7 +328,7 @@ impl Hub {
     ///
     /// Each says that its reader has seen everything up to there, so the latest is enough. One of another log, or older
     /// than what is kept, is earlier than any that is good: with a good one beside it, it does not matter. What is no
-    /// cursor is refused all the same: it is a mistake in the client's program.
+    /// cursor is refused nevertheless: it is a mistake in the client's program.
     pub async fn resume_point(&self, cursors: &[(&'static str, &str)]) -> Result<Option<i64>, ResumeError> {
         let resumed = match self.latest(cursors) {
             Ok(Some((name, cursor))) => {
@@ -345,7 +350,7 @@ impl Hub {
             Err(refused) => Err(refused),
         };
         let outcome = match &resumed {
-            Ok(_) | Err(ResumeError::Fault(_)) => None,
+            Ok(_) | Err(ResumeError::InternalError(_)) => None,
             Err(ResumeError::Expired) => Some("expired"),
             Err(ResumeError::NotOurs(_)) => Some("refused"),
         };
@@ -435,7 +440,7 @@ impl Hub {
         position: i64,
         most: usize,
         hears: impl Fn(&Delivery) -> bool,
-    ) -> Result<(Vec<Arc<Delivery>>, u64), Fault> {
+    ) -> Result<(Vec<Arc<Delivery>>, u64), InternalError> {
         let recent = self.lock().ring.after(position, most);
         let whole = |events: &Vec<Arc<Delivery>>| events.iter().all(|event| event.has_body() || !hears(event));
         if let Some(recent) = recent.filter(whole) {
@@ -459,7 +464,7 @@ impl Hub {
     }
 }
 
-impl Drop for Seat {
+impl Drop for MemberSeat {
     fn drop(&mut self) {
         let mut published = self.hub.lock();
         let over: Vec<Party> =

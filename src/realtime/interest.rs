@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{Delivery, section::Section};
 use crate::{
     auth::actor::Actor,
-    error::Fault,
+    error::InternalError,
     events::{EventKind, Hearing},
     ids::UserId,
 };
@@ -25,7 +25,7 @@ use crate::{
 const PLACE: usize = 128;
 
 /// Decides on what the terms leave open.
-type Predicate = Box<dyn Fn(&Delivery) -> Result<bool, Fault> + Send + Sync>;
+type Predicate = Box<dyn Fn(&Delivery) -> Result<bool, InternalError> + Send + Sync>;
 
 /// Of which terms an event must carry one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Interest {
     pub fn matching(
         kind: EventKind,
         terms: Terms,
-        predicate: impl Fn(&Delivery) -> Result<bool, Fault> + Send + Sync + 'static,
+        predicate: impl Fn(&Delivery) -> Result<bool, InternalError> + Send + Sync + 'static,
     ) -> Self {
         Self { kinds: smallvec![kind], terms, parties: None, predicate: Some(Box::new(predicate)), bytes: 0 }
     }
@@ -95,7 +95,7 @@ impl Interest {
         kinds: &[EventKind],
         terms: Terms,
         leaving: Leaving,
-        predicate: impl Fn(&Delivery) -> Result<bool, Fault> + Send + Sync + 'static,
+        predicate: impl Fn(&Delivery) -> Result<bool, InternalError> + Send + Sync + 'static,
     ) -> Self {
         Self { kinds: kinds.into(), terms, parties: Some(leaving), predicate: Some(Box::new(predicate)), bytes: 0 }
     }

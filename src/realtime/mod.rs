@@ -8,7 +8,8 @@
 //!
 //! - [`tail`]: follows the log, woken by the [`bus`]
 //! - [`hub`]: who listens, and the exact seam between what was and what comes
-//! - [`group`]: all who subscribe to the same selection; one execution and one encoding an event for all who hear the same
+//! - [`group`]: all who subscribe to the same selection; one execution and one encoding an event for all who hear the
+//!   same
 //! - [`section`]: those of a group who ask for the same events, by the same arguments
 //! - [`members`] and [`interest`]: bookkeeping of a section, and which section wants which event
 //! - [`lanes`]: results that are one viewer's own, beside what is done for all
@@ -40,8 +41,8 @@ mod tail;
 
 pub use askers::{AskingSettings, TooMuch, Whose};
 pub use bus::{
-    Announced, Bus, BusError, BusKind, BusSettings, Gossip, Heard, MemoryBus, MemoryNetwork, Party, PostgresBus,
-    PostgresBusError, RedisBus, RedisBusError, Seal, Signal, Topic, start as start_bus,
+    Announced, Bus, BusError, BusKind, BusSettings, LimitUpdate, MemoryBus, MemoryNetwork, Party, PostgresBus,
+    PostgresBusError, ReceivedEvent, RedisBus, RedisBusError, Seal, Signal, Topic, start as start_bus,
 };
 pub use charges::{EXECUTION, Free, POINT, Payment};
 pub use delivery::{Delivery, SelectionKey, SharingKey};

@@ -1,8 +1,8 @@
 //! Reading what was published before: what a feed and a follower have in common.
 //!
-//! Owns a subscription's position while it catches up: pages out of the ring or the log, the skip over what is not for its
-//! viewer, and what both cost ([`charges`](super::charges)). Used by [`Feed`](super::Feed), which gives the events to an
-//! outlet, and by [`Follower`](super::Follower), which gives them to whoever polls it.
+//! Owns a subscription's position while it catches up: pages out of the ring or the log, the skip over what is not for
+//! its viewer, and what both cost ([`charges`](super::charges)). Used by [`Feed`](super::Feed), which gives the events
+//! to an outlet, and by [`Follower`](super::Follower), which gives them to whoever polls it.
 //!
 //! Invariants: the position only moves over events that were read, or that a query says are not for the viewer; a hole
 //! between the position and the oldest event that is kept ends the subscription and is never passed over in silence; a
@@ -23,9 +23,14 @@ use tokio::{
 
 use super::{
     Delivery, FeedEnd, Hub, Interest,
-    charges::{self, PATIENCE, SKIP},
+    charges::{self, SKIP, TIME_LIMIT},
 };
-use crate::{auth::actor::Origin, backoff::BackOff, error::Fault, events::{Hearing, Listener}};
+use crate::{
+    auth::actor::Origin,
+    backoff::BackOff,
+    error::InternalError,
+    events::{Hearing, Listener},
+};
 
 /// The shortest wait for a budget: what comes back in less is too little to begin for.
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
@@ -40,7 +45,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// Events, with what each of them costs to read, in millionths of a point.
 type Page = (Vec<Arc<Delivery>>, u64);
 
-/// How far a feed has come, for whoever wants to know while it is busy.
+/// How far a feed has come; can be read while it is busy.
 #[derive(Clone, Debug)]
 pub struct Progress(Arc<AtomicI64>);
 
@@ -135,7 +140,7 @@ impl Replay {
             let jitter = self.hub.log().ids().below(u64::try_from(wait.as_micros() / 2).unwrap_or(u64::MAX).max(1));
             let wait = wait + Duration::from_micros(jitter);
             waited += wait;
-            if waited > PATIENCE {
+            if waited > TIME_LIMIT {
                 metrics::counter!("lancewire_recoveries_total", "outcome" => "unpaid").increment(1);
                 return Err(FeedEnd::Unpaid(wait));
             }
@@ -180,7 +185,7 @@ impl Replay {
             let next = log.next_for(listener, interest.kinds(), position, head).await?;
             // Afterwards: what was forgotten while it was looked for was not found.
             let kept = log.oldest().await?.is_some_and(|oldest| oldest <= position + 1);
-            Ok::<_, Fault>(kept.then_some(next))
+            Ok::<_, InternalError>(kept.then_some(next))
         };
         match found.await {
             // Forgotten in part: the page that is read next says so.
@@ -233,7 +238,7 @@ impl Replay {
         interest: &Interest,
         position: i64,
         most: usize,
-    ) -> Result<Option<Page>, Result<FeedEnd, Fault>> {
+    ) -> Result<Option<Page>, Result<FeedEnd, InternalError>> {
         let hub = &self.hub;
         let _turn = self.turn().await;
         let (page, price) = hub

@@ -31,10 +31,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Announced, Bus, Delivery, Heard, Hub, Lag, Signal};
+use super::{Announced, Bus, Delivery, Hub, Lag, ReceivedEvent, Signal};
 use crate::{
     backoff::BackOff,
-    error::Fault,
+    error::InternalError,
     events::{Advance, Arrivals, Event, Mark, NewEvent, Point},
     lifecycle::Lifecycle,
 };
@@ -72,7 +72,7 @@ pub struct Tail {
     /// Rung after each commit of this process.
     doorbell: Arc<Notify>,
     /// Hears every event before anybody else does.
-    witness: Box<dyn Fn(&NewEvent) + Send + Sync>,
+    observer: Box<dyn Fn(&NewEvent) + Send + Sync>,
     pace: Pace,
     lifecycle: Lifecycle,
     /// The last position published.
@@ -109,7 +109,7 @@ impl std::fmt::Debug for Tail {
 impl Tail {
     /// Begins where the log stands now; before anybody joins the hub.
     ///
-    /// The last events fill the ring, so that a crowd that comes back after a restart is served from memory. `witness`
+    /// The last events fill the ring, so that a crowd that comes back after a restart is served from memory. `observer`
     /// gets every event that follows, before any subscription does.
     pub async fn begin(
         hub: Hub,
@@ -117,8 +117,8 @@ impl Tail {
         doorbell: Arc<Notify>,
         pace: Pace,
         lifecycle: Lifecycle,
-        witness: impl Fn(&NewEvent) + Send + Sync + 'static,
-    ) -> Result<Self, Fault> {
+        observer: impl Fn(&NewEvent) + Send + Sync + 'static,
+    ) -> Result<Self, InternalError> {
         // Nothing comes after this; but the connection is open when the first event does.
         let Advance { head: last, stands, unnumbered, .. } = hub.log().advance(i64::MAX, 1).await?;
         let begin = Point { position: last, mark: stands.unwrap_or(Mark::NONE) };
@@ -129,7 +129,7 @@ impl Tail {
             hub,
             bus,
             doorbell,
-            witness: Box::new(witness),
+            observer: Box::new(observer),
             pace,
             lifecycle,
             last,
@@ -213,9 +213,9 @@ impl Tail {
     }
 
     /// Publishes what another node has read, as far as it goes on from what was published last.
-    async fn take(&mut self, events: Vec<Heard>) {
+    async fn take(&mut self, events: Vec<ReceivedEvent>) {
         let identity = self.hub.log().identity();
-        for Heard { event, follows, has_body } in events {
+        for ReceivedEvent { event, follows, has_body } in events {
             let position = event.position;
             let known = self.early.get(&position).is_some_and(|known| known.delivery.has_body() || !has_body);
             if position <= self.last || known {
@@ -305,7 +305,7 @@ impl Tail {
     }
 
     /// Returns whether this process had any to number. What must not be gone on from has ended the process then.
-    async fn advance(&mut self, stamp: bool) -> Result<bool, Fault> {
+    async fn advance(&mut self, stamp: bool) -> Result<bool, InternalError> {
         let log = self.hub.log().clone();
         let (stands, mut page) = if stamp {
             let Advance { head, stands, events, unnumbered } = log.advance(self.last, PAGE).await?;
@@ -367,7 +367,7 @@ impl Tail {
     }
 
     /// Whether the log has, where this process stands, what was published there.
-    async fn goes_on_from(&mut self, stands: Option<Mark>) -> Result<bool, Fault> {
+    async fn goes_on_from(&mut self, stands: Option<Mark>) -> Result<bool, InternalError> {
         // Where nobody knows any more what stood there, what follows it is contiguous or it is not.
         let Some(stands) = stands else { return Ok(true) };
         if stands.contradicts(self.mark) {
@@ -379,7 +379,7 @@ impl Tail {
     }
 
     /// What was delivered is not what the log has. Ends this process; and all cursors, if the log itself had it.
-    async fn give_up(&self, why: &'static str) -> Result<(), Fault> {
+    async fn give_up(&self, why: &'static str) -> Result<(), InternalError> {
         let log = self.hub.log();
         let Point { position, mark } = self.confirmed;
         let at = (self.last, position);
@@ -420,7 +420,7 @@ impl Tail {
     /// Hands the next events to the hub.
     fn publish(&mut self, deliveries: Vec<Arc<Delivery>>, from: &'static str) {
         for delivery in &deliveries {
-            (self.witness)(&delivery.event().recorded);
+            (self.observer)(&delivery.event().recorded);
         }
         for delivery in &deliveries {
             self.hub.log().note(Point { position: delivery.position(), mark: Mark::of(delivery.id()) });

@@ -6,15 +6,15 @@
 //! and no queue: every node does so. What makes it happen once is the guard of the use case on the locked row; rows that
 //! another node has locked are skipped (`FOR UPDATE SKIP LOCKED`), which only saves work.
 //!
-//! **The database's time decides, never a node's.** What is due is found by it, and the guard asks for it once more under
-//! the lock ([`Schedule::is_due_in`]); a due time that is written now counts from it ([`Schedule::after`]). So a node whose
-//! clock is an hour ahead does nothing early. On `SQLite`, which is one node, it is the process's clock.
+//! **The database's time decides, never a node's.** What is due is found by it, and the guard asks for it once more
+//! under the lock ([`Schedule::is_due_in`]); a due time that is written now counts from it ([`Schedule::after`]). So a
+//! node whose clock is an hour ahead does nothing early. On `SQLite`, which is one node, it is the process's clock.
 //!
 //! A row that cannot be acted on now keeps no other waiting: a look goes through all that are due, whatever fails, and
 //! comes back to those that failed after a pause that grows.
 //!
-//! Domains get a [`Schedule`] to write due times and to say that there is a new one; the composition runs [`run`] with what
-//! they bring. Uses the log for nothing: knows no domain and no event.
+//! Domains get a [`Schedule`] to write due times and to say that there is a new one; the composition runs [`run`] with
+//! what they bring. Uses the log for nothing: knows no domain and no event.
 
 mod time;
 
@@ -34,7 +34,7 @@ use crate::{
     backoff::BackOff,
     clock::{Clock, Timestamp},
     db::{Backend, Db, Tx},
-    error::Fault,
+    error::InternalError,
     lifecycle::Lifecycle,
 };
 
@@ -66,7 +66,7 @@ pub trait Due: fmt::Debug + Send + Sync {
 
     /// Calls the use case for one row, which looks under the lock whether it is still due ([`Schedule::is_due_in`]). One
     /// that is not is no failure.
-    async fn act(&self, id: Uuid) -> Result<(), Fault>;
+    async fn act(&self, id: Uuid) -> Result<(), InternalError>;
 }
 
 /// What a domain has of the room. Clones share it.
@@ -161,7 +161,7 @@ impl Schedule {
                 if lifecycle.is_stopping() {
                     return Ok(failed);
                 }
-                let late = || Fault::Unavailable("it has taken too long".into());
+                let late = || InternalError::Unavailable("it has taken too long".into());
                 let acted = timeout(DEADLINE, kind.act(*id)).await.unwrap_or_else(|_| Err(late()));
                 if let Err(error) = acted {
                     tracing::error!(table = kind.rows().table, id = %id, error = %error, "what is due cannot be done");

@@ -130,13 +130,13 @@ impl Services {
     }
 
     /// The schema for prepared operations, which have all that resolvers ask for.
-    pub(crate) fn prepared_schema(&self) -> Schema {
+    pub(crate) fn full_schema(&self) -> Schema {
         self.served(builder().extension(Nulls), ValidationMode::Fast)
     }
 
     /// The same without [`Nulls`], whose hook at each field costs as much as most fields do. Where nothing fails both
     /// give the same answer; an answer with errors is not to be used.
-    pub(crate) fn swift_schema(&self) -> Schema {
+    pub(crate) fn fast_schema(&self) -> Schema {
         self.served(builder(), ValidationMode::Fast)
     }
 
@@ -193,7 +193,7 @@ impl Services {
 }
 
 /// Loaders that several operations use at the same time: what they look up meanwhile is batched over all of them. They
-/// keep nothing, and what they look up is named by its keys alone, whoever the viewer is.
+/// keep nothing, and what they look up is named by its keys alone, for every viewer.
 pub struct Loads {
     loaders: Loaders,
     batches: Batches,

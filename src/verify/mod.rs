@@ -5,17 +5,17 @@
 //! computed anew. Here they run, beside the walk over the log and the database's own guards ([`guards`]). The numbers are
 //! those of the project's list of invariants.
 //!
-//! Nothing is written, and a live database may be checked: all of it sees one snapshot. What is read row by row is read in
-//! pages, and of what is broken [`MOST`] rows are named, so memory is bounded whatever the size.
+//! Nothing is written, and a live database may be checked: all of it sees one snapshot. What is read row by row is read
+//! in pages, and of what is broken [`MOST`] rows are named, so memory is bounded whatever the size.
 
 use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 
 use crate::{
     claims,
-    db::{Backend, Db, Transaction},
+    db::{Backend, Db, DbTransaction},
     domains,
-    error::Fault,
+    error::InternalError,
     events, jobs, notifications,
     proof::{MOST, Part, Progress, hex},
     wallet,
@@ -33,12 +33,12 @@ const PARTS: [&dyn Part; 4] =
 const FORGOTTEN: &str = "((SELECT forgotten_position FROM event_log WHERE id = 1) > 0)";
 
 /// Runs every check on one snapshot.
-pub async fn verify(db: &Db) -> Result<Vec<Finding>, Fault> {
+pub async fn verify(db: &Db) -> Result<Vec<Finding>, InternalError> {
     Ok(examine(db, &|_| ()).await?.findings)
 }
 
 /// The same with all there is to say, and with `progress`, which is told what is looked at.
-pub async fn examine(db: &Db, progress: Progress<'_>) -> Result<Report, Fault> {
+pub async fn examine(db: &Db, progress: Progress<'_>) -> Result<Report, InternalError> {
     let backend = db.backend();
     let snapshot = db.snapshot().await?;
     let mut report = Report::default();
@@ -71,14 +71,14 @@ pub async fn examine(db: &Db, progress: Progress<'_>) -> Result<Report, Fault> {
 }
 
 /// Tells `PostgreSQL` how to plan in this transaction.
-async fn settle(snapshot: &Transaction, backend: Backend, what: &str) -> Result<(), DbErr> {
+async fn settle(snapshot: &DbTransaction, backend: Backend, what: &str) -> Result<(), DbErr> {
     match backend {
         Backend::Sqlite => Ok(()),
         Backend::Postgres => snapshot.execute_unprepared(&format!("SET LOCAL {what}")).await.map(drop),
     }
 }
 
-async fn rows(snapshot: &Transaction, db: &Db, sql: &str) -> Result<Vec<String>, DbErr> {
+async fn rows(snapshot: &DbTransaction, db: &Db, sql: &str) -> Result<Vec<String>, DbErr> {
     let words = match db.backend() {
         Backend::Sqlite => [("{true}", "1"), ("{false}", "0"), ("{nobody}", "zeroblob(16)")],
         Backend::Postgres => [
@@ -100,7 +100,7 @@ async fn rows(snapshot: &Transaction, db: &Db, sql: &str) -> Result<Vec<String>,
 }
 
 /// Reads the log once, and compares each event with itself, with its rows and with its seal.
-async fn walk(snapshot: &Transaction, report: &mut Report, progress: Progress<'_>) -> Result<(), Fault> {
+async fn walk(snapshot: &DbTransaction, report: &mut Report, progress: Progress<'_>) -> Result<(), InternalError> {
     let mut walk = events::verify::Walk::begin(snapshot, domains::KINDS).await?;
     let mut found: Vec<(&dyn Part, Finding)> = PARTS
         .iter()

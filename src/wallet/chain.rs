@@ -1,11 +1,11 @@
 //! The chain of hashes over the entries of each account.
 //!
 //! Each entry carries its number within its account, from 1 without holes, and the SHA-256 of the hash before it and of
-//! all that the entry says: the account and whose it is, the amount, the balance after it, and the journal with its kind,
-//! reference and time. `accounts` holds the number and the hash of the last one. To change, move, remove or insert an entry
-//! so that everything still adds up, every later hash of the accounts concerned must be computed anew, and then it differs
-//! from what `lancewire verify` printed before. The hash has no secret: it proves that nothing was changed behind the
-//! program's back, not who wrote it.
+//! all that the entry says: the account and whose it is, the amount, the balance after it, and the journal with its
+//! kind, reference and time. `accounts` holds the number and the hash of the last one. To change, move, remove or
+//! insert an entry so that everything still adds up, every later hash of the accounts concerned must be computed anew,
+//! and then it differs from what `lancewire verify` printed before. The hash has no secret: it proves that nothing was
+//! changed behind the program's back, not who wrote it.
 //!
 //! **Nothing waits for it.** An account is locked while an entry is made anyway, so a chain for each account costs no
 //! lock. There is no chain over all accounts on the way of a payment; [`super::seal`] makes one in the background.
@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::{
     clock::Timestamp,
-    error::Fault,
+    error::InternalError,
     ids::{AccountId, JournalId},
     money::Money,
 };
@@ -92,10 +92,12 @@ fn push_text(hash: &mut Sha256, text: &str) {
 }
 
 /// A hash as a column holds it; of an account without a chain the start.
-pub fn head_of(column: Option<&[u8]>) -> Result<Hash, Fault> {
+pub fn head_of(column: Option<&[u8]>) -> Result<Hash, InternalError> {
     match column {
         None => Ok(START),
-        Some(bytes) => bytes.try_into().map_err(|_| Fault::corrupt("a hash of the ledger is not 32 bytes long")),
+        Some(bytes) => {
+            bytes.try_into().map_err(|_| InternalError::corrupt("a hash of the ledger is not 32 bytes long"))
+        }
     }
 }
 

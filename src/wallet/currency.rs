@@ -6,7 +6,7 @@
 
 use sea_orm::ConnectionTrait;
 
-use crate::{db::Db, error::Fault, money::Currency};
+use crate::{db::Db, error::InternalError, money::Currency};
 
 /// The settings name another currency than the books are in.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub enum CurrencyError {
     },
     /// It cannot be looked at.
     #[error("the currency of the books cannot be read: {0}")]
-    Fault(#[from] Fault),
+    InternalError(#[from] InternalError),
 }
 
 /// Compares the settings with the books. Where nothing is written yet, a start that may `write` writes the settings.
@@ -43,8 +43,8 @@ pub async fn check(db: &Db, currency: &Currency, write: bool) -> Result<(), Curr
             let insert = "INSERT INTO deployment (id, currency, decimals) VALUES (1, ?, ?) ON CONFLICT DO NOTHING";
             let decimals = i32::try_from(currency.decimals()).unwrap_or(i32::MAX);
             let values = [currency.code().into(), decimals.into()];
-            db.writer().execute_raw(db.statement(insert, values)).await.map_err(Fault::from)?;
-            self::held(db).await?.ok_or_else(|| Fault::corrupt("deployment has no row"))?
+            db.writer().execute_raw(db.statement(insert, values)).await.map_err(InternalError::from)?;
+            self::held(db).await?.ok_or_else(|| InternalError::corrupt("deployment has no row"))?
         }
     };
     if held == currency.code() && u32::try_from(held_decimals) == Ok(currency.decimals()) {
@@ -53,7 +53,7 @@ pub async fn check(db: &Db, currency: &Currency, write: bool) -> Result<(), Curr
     Err(CurrencyError::Other { held, held_decimals, code: currency.code().to_owned(), decimals: currency.decimals() })
 }
 
-async fn held(db: &Db) -> Result<Option<(String, i32)>, Fault> {
+async fn held(db: &Db) -> Result<Option<(String, i32)>, InternalError> {
     let sql = "SELECT currency, decimals FROM deployment WHERE id = 1";
     let row = db.writer().query_one_raw(db.statement(sql, [])).await?;
     Ok(row.map(|row| Ok::<_, sea_orm::DbErr>((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).transpose()?)

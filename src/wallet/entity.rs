@@ -50,7 +50,7 @@ pub mod transactions {
 
     use crate::{
         clock::Timestamp,
-        error::Fault,
+        error::InternalError,
         ids::{JournalId, TransactionId, WalletId},
         money::Money,
         wallet::model::{Transaction, TransactionRecord, TransactionStatus, TransactionType},
@@ -109,9 +109,9 @@ pub mod transactions {
     }
 
     impl TryFrom<Model> for Transaction {
-        type Error = Fault;
+        type Error = InternalError;
 
-        fn try_from(row: Model) -> Result<Self, Fault> {
+        fn try_from(row: Model) -> Result<Self, InternalError> {
             TransactionRecord {
                 id: row.id,
                 version: row.version,

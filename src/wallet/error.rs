@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     auth::actor::Denied,
-    error::{AsDbError, Fault, Invalid},
+    error::{AsDbError, InternalError, Invalid},
     faults_into,
     idempotency::KeyConflict,
     money::Money,
@@ -30,7 +30,7 @@ pub enum HoldError {
     InsufficientFunds(#[from] InsufficientFunds),
     /// Ours.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    InternalError(#[from] InternalError),
 }
 
 faults_into!(HoldError);
@@ -55,7 +55,7 @@ pub enum WalletError {
     Key(#[from] KeyConflict),
     /// Ours.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    InternalError(#[from] InternalError),
 }
 
 faults_into!(WalletError);
@@ -63,7 +63,7 @@ faults_into!(WalletError);
 impl AsDbError for WalletError {
     fn as_db_error(&self) -> Option<&sea_orm::DbErr> {
         match self {
-            Self::Fault(fault) => fault.as_db_error(),
+            Self::InternalError(fault) => fault.as_db_error(),
             Self::Denied(_) | Self::Invalid(_) | Self::InsufficientFunds(_) | Self::NotPending(_) | Self::Key(_) => {
                 None
             }
@@ -75,17 +75,17 @@ impl From<HoldError> for WalletError {
     fn from(error: HoldError) -> Self {
         match error {
             HoldError::InsufficientFunds(missing) => missing.into(),
-            HoldError::Fault(fault) => fault.into(),
+            HoldError::InternalError(fault) => fault.into(),
         }
     }
 }
 
-impl From<LedgerError> for Fault {
+impl From<LedgerError> for InternalError {
     fn from(error: LedgerError) -> Self {
         match error {
             // Who takes from a user's available balance looks for this case first.
             LedgerError::Insufficient(account) => Self::corrupt(format!("{account:?} would be overdrawn")),
-            LedgerError::Fault(fault) => fault,
+            LedgerError::InternalError(fault) => fault,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::model::{Transaction, Wallet};
 use crate::{
     accounts::model::UserCard,
     clock::Timestamp,
-    error::Fault,
+    error::InternalError,
     events::{Audience, EventKind, NewEvent},
     ids::{EventId, UserId},
 };
@@ -31,14 +31,18 @@ pub struct WalletSnapshot {
 }
 
 /// `WALLET_UPDATED`.
-pub(super) fn updated(id: EventId, snapshot: &WalletSnapshot, occurred_at: Timestamp) -> Result<NewEvent, Fault> {
+pub(super) fn updated(
+    id: EventId,
+    snapshot: &WalletSnapshot,
+    occurred_at: Timestamp,
+) -> Result<NewEvent, InternalError> {
     Ok(NewEvent {
         id,
         kind: WALLET_UPDATED,
         subject: snapshot.wallet.id.into(),
         subject_version: snapshot.wallet.version,
         audience: audience(snapshot.owner.id),
-        payload: serde_json::to_string(snapshot).map_err(Fault::corrupt)?,
+        payload: serde_json::to_string(snapshot).map_err(InternalError::corrupt)?,
         occurred_at,
     })
 }

@@ -18,7 +18,7 @@ use crate::{
     accounts::graphql::{UserObject, user},
     accounts::model::UserCard,
     connection,
-    error::Fault,
+    error::InternalError,
     graphql::{
         connections::{PageArguments, edges},
         context::{ContextExt, denied, signed_in},
@@ -262,27 +262,27 @@ pub(crate) struct WalletLoader(pub(crate) Wallets);
 
 impl Loader<TransactionId> for WalletLoader {
     type Value = Transaction;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[TransactionId]) -> Result<HashMap<TransactionId, Transaction>, Arc<Fault>> {
+    async fn load(&self, keys: &[TransactionId]) -> Result<HashMap<TransactionId, Transaction>, Arc<InternalError>> {
         self.0.transactions_by_id(keys).await.map_err(Arc::new)
     }
 }
 
 impl Loader<WalletId> for WalletLoader {
     type Value = Wallet;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[WalletId]) -> Result<HashMap<WalletId, Wallet>, Arc<Fault>> {
+    async fn load(&self, keys: &[WalletId]) -> Result<HashMap<WalletId, Wallet>, Arc<InternalError>> {
         self.0.by_id(keys).await.map_err(Arc::new)
     }
 }
 
 impl Loader<HistoryOf> for WalletLoader {
     type Value = Page<Transaction>;
-    type Error = Arc<Fault>;
+    type Error = Arc<InternalError>;
 
-    async fn load(&self, keys: &[HistoryOf]) -> Result<HashMap<HistoryOf, Page<Transaction>>, Arc<Fault>> {
+    async fn load(&self, keys: &[HistoryOf]) -> Result<HashMap<HistoryOf, Page<Transaction>>, Arc<InternalError>> {
         let pages = self.0.histories(keys).await.map_err(Arc::new)?;
         Ok(keys.iter().cloned().zip(pages).collect())
     }
@@ -379,7 +379,7 @@ impl WalletMutationError {
             }
             .into(),
             WalletError::Key(conflict) => IdempotencyError::from(conflict).into(),
-            WalletError::Fault(failed) => return Err(fault(failed)),
+            WalletError::InternalError(failed) => return Err(fault(failed)),
         })
     }
 }
@@ -527,7 +527,7 @@ fn top_level(error: WalletError) -> Error {
         | WalletError::InsufficientFunds(_)
         | WalletError::NotPending(_)
         | WalletError::Key(_) => ErrorCode::BadUserInput.error("This cannot be read with these arguments."),
-        WalletError::Fault(failed) => fault(failed),
+        WalletError::InternalError(failed) => fault(failed),
     }
 }
 

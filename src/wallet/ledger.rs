@@ -1,16 +1,16 @@
 //! The double-entry ledger.
 //!
 //! Owns `accounts`, `journals` and `entries`. A journal moves money between accounts: its entries add up to zero, so
-//! the sum of all accounts, the outside world included, is zero for ever. A balance changes only here, on a locked row, by
-//! a conditional update that refuses to go below zero, with a CHECK behind it. Accounts are locked in the order of their
-//! ids, so that journals that share accounts queue and never deadlock. Entries are append-only; triggers hold that. Each
-//! continues the chain of hashes of its account: see [`chain`].
+//! the sum of all accounts, the outside world included, is zero for ever. A balance changes only here, on a locked row,
+//! by a conditional update that refuses to go below zero, with a CHECK behind it. Accounts are locked in the order of
+//! their ids, so that journals that share accounts queue and never deadlock. Entries are append-only; triggers hold
+//! that. Each continues the chain of hashes of its account: see [`chain`].
 //!
-//! **No row is everybody's.** What came in from outside and what the platform has earned is kept for each user: the world
-//! that a user's deposits come from, the fees that a freelancer has paid. A journal therefore locks rows of its own
-//! parties alone, and payments of different people never wait for each other. The platform's balance is the sum over all
-//! accounts of the kind. The two accounts with the owner zero are those of earlier versions, which kept one for everybody;
-//! what they hold stays in them.
+//! **No row is everybody's.** What came in from outside and what the platform has earned is kept for each user: the
+//! world that a user's deposits come from, the fees that a freelancer has paid. A journal therefore locks rows of its
+//! own parties alone, and payments of different people never wait for each other. The platform's balance is the sum
+//! over all accounts of the kind. The two accounts with the owner zero are those of earlier versions, which kept one
+//! for everybody; what they hold stays in them.
 //!
 //! Own code, being core: a general ledger crate brings its own transactions, and a hold must commit with the job that
 //! it is for. Called by [`super::service`] alone.
@@ -22,7 +22,7 @@ use super::chain::{self, Hash, Link};
 use crate::{
     clock::Timestamp,
     db::{Backend, Tx},
-    error::Fault,
+    error::InternalError,
     faults_into,
     ids::{AccountId, Ids, JournalId, UserId},
     money::Money,
@@ -131,7 +131,7 @@ pub enum LedgerError {
     Insufficient(AccountName),
     /// Ours.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    InternalError(#[from] InternalError),
 }
 
 faults_into!(LedgerError);
@@ -151,7 +151,7 @@ pub async fn post(tx: &Tx, ids: &Ids, journal: Journal<'_>) -> Result<JournalId,
     let legs: Vec<Leg> = journal.legs.iter().copied().filter(|leg| leg.amount != Money::ZERO).collect();
     let sum = legs.iter().try_fold(Money::ZERO, |sum, leg| sum.plus(leg.amount))?;
     if sum != Money::ZERO || legs.len() < 2 {
-        return Err(Fault::corrupt(format!("a journal of {} legs adds up to {sum:?}", legs.len())).into());
+        return Err(InternalError::corrupt(format!("a journal of {} legs adds up to {sum:?}", legs.len())).into());
     }
     let mut accounts = lock_in(tx, ids, &legs).await?;
     let id: JournalId = ids.next();
@@ -160,7 +160,7 @@ pub async fn post(tx: &Tx, ids: &Ids, journal: Journal<'_>) -> Result<JournalId,
     let mut moved = Vec::with_capacity(accounts.len() * 4);
     for (place, account) in (0_i32..).zip(&mut accounts) {
         let leg = legs.iter().find(|leg| leg.account == account.name);
-        let leg = leg.ok_or_else(|| Fault::corrupt(format!("{:?} has no leg", account.name)))?;
+        let leg = leg.ok_or_else(|| InternalError::corrupt(format!("{:?} has no leg", account.name)))?;
         account.balance = account.balance.plus(leg.amount)?;
         if account.balance < Money::ZERO && account.name.kind != AccountKind::World {
             return Err(LedgerError::Insufficient(account.name));
@@ -210,12 +210,12 @@ pub async fn post(tx: &Tx, ids: &Ids, journal: Journal<'_>) -> Result<JournalId,
     if changed.len() == accounts.len() {
         Ok(id)
     } else {
-        Err(Fault::corrupt("an account changed under its lock").into())
+        Err(InternalError::corrupt("an account changed under its lock").into())
     }
 }
 
 /// Locks the accounts of these legs, one for each, in the order of their ids. An account is opened on its first use.
-async fn lock_in(tx: &Tx, ids: &Ids, legs: &[Leg]) -> Result<Vec<Account>, Fault> {
+async fn lock_in(tx: &Tx, ids: &Ids, legs: &[Leg]) -> Result<Vec<Account>, InternalError> {
     let lock = match tx.backend() {
         // There is one writer.
         Backend::Sqlite => "",
@@ -256,7 +256,7 @@ async fn lock_in(tx: &Tx, ids: &Ids, legs: &[Leg]) -> Result<Vec<Account>, Fault
     if accounts.len() == legs.len() {
         Ok(accounts)
     } else {
-        Err(Fault::corrupt(format!("{} accounts for {} legs", accounts.len(), legs.len())))
+        Err(InternalError::corrupt(format!("{} accounts for {} legs", accounts.len(), legs.len())))
     }
 }
 
@@ -266,7 +266,7 @@ impl Account {
         Self { id, name, balance: Money::ZERO, sequence: 0, head: chain::START }
     }
 
-    fn read(row: &QueryResult) -> Result<Self, Fault> {
+    fn read(row: &QueryResult) -> Result<Self, InternalError> {
         let kind = AccountKind::from_column(&row.try_get_by_index::<String>(1)?)?;
         let head: Option<Vec<u8>> = row.try_get_by_index(5)?;
         Ok(Self {

@@ -1,7 +1,7 @@
 //! Wallets and transactions, and how a transaction ends. Pure.
 //!
-//! A transaction's status carries when it ended ([`State`], which is private); [`Transaction::settle`] alone leads from one
-//! to another.
+//! A transaction's status carries when it ended ([`State`], which is private); [`Transaction::settle`] alone leads from
+//! one to another.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     accounts::model::UserCard,
     clock::Timestamp,
-    error::{Fault, InvalidTransition},
+    error::{InternalError, InvalidTransition},
     ids::{TransactionId, UserId, WalletId},
     money::{Money, Overflow},
     named_enum,
@@ -72,7 +72,7 @@ impl SettlementOutcome {
     }
 }
 
-/// A user's money. Its id is the user's own in another dress: everybody has a wallet from the first day.
+/// A user's money. It has the UUID of the user's id, with another prefix: every user has a wallet from the start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wallet {
     /// Which.
@@ -204,12 +204,13 @@ pub struct TransactionRecord {
 }
 
 impl TryFrom<TransactionRecord> for Transaction {
-    type Error = Fault;
+    type Error = InternalError;
 
-    fn try_from(record: TransactionRecord) -> Result<Self, Fault> {
+    fn try_from(record: TransactionRecord) -> Result<Self, InternalError> {
         let settled = |outcome| {
-            let lacks = || Fault::corrupt(format!("{} is {} without an end", record.id, record.status.as_str()));
-            Ok::<_, Fault>(State::Settled { outcome, at: record.settled_at.ok_or_else(lacks)? })
+            let lacks =
+                || InternalError::corrupt(format!("{} is {} without an end", record.id, record.status.as_str()));
+            Ok::<_, InternalError>(State::Settled { outcome, at: record.settled_at.ok_or_else(lacks)? })
         };
         let state = match record.status {
             TransactionStatus::Pending => State::Pending,

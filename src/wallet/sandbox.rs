@@ -1,8 +1,8 @@
 //! The sandbox payment provider: deposits and withdrawals that settle themselves a moment later.
 //!
 //! For development, where no processor calls `confirmTransaction`. The due time stands in the transaction's row
-//! (`transactions.settle_due_at`), written with it; the clock room ([`schedule`](crate::schedule)) finds what is due, after
-//! a restart as well, and the settlement is that of `confirmTransaction`, by `Actor::System`.
+//! (`transactions.settle_due_at`), written with it; the clock room ([`schedule`](crate::schedule)) finds what is due,
+//! after a restart as well, and the settlement is that of `confirmTransaction`, by `Actor::System`.
 
 use sea_orm::prelude::async_trait::async_trait;
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{WalletError, Wallets, due::ROWS};
 use crate::{
     auth::actor::Actor,
-    error::Fault,
+    error::InternalError,
     schedule::{Due, DueRows},
 };
 
@@ -24,12 +24,12 @@ impl Due for SandboxPayments {
         ROWS
     }
 
-    async fn act(&self, id: Uuid) -> Result<(), Fault> {
+    async fn act(&self, id: Uuid) -> Result<(), InternalError> {
         match self.0.settle_due(Actor::System, id.into()).await {
             // An admin was faster: settled is settled.
             Ok(()) | Err(WalletError::NotPending(_)) => Ok(()),
-            Err(WalletError::Fault(fault)) => Err(fault),
-            Err(error) => Err(Fault::corrupt(error)),
+            Err(WalletError::InternalError(fault)) => Err(fault),
+            Err(error) => Err(InternalError::corrupt(error)),
         }
     }
 }

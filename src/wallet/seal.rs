@@ -1,17 +1,17 @@
 //! What is done to the ledger in the background: entries without a hash are chained, and journals are sealed.
 //!
-//! **Chaining.** Entries from before there were chains, and those that the version before this one writes during a deploy,
-//! get their numbers and hashes here, account by account, behind those that have one. After that nothing is left to do:
-//! the ledger chains what it writes.
+//! **Chaining.** Entries from before there were chains, and those that the version before this one writes during a
+//! deploy, get their numbers and hashes here, account by account, behind those that have one. After that nothing is
+//! left to do: the ledger chains what it writes.
 //!
 //! **Seals.** A seal is a hash over the seal before it and up to [`MOST`] journals, each with the hashes of its entries,
 //! in the order of their ids. It makes one chain of all accounts' chains without a lock that payments would share. An
 //! operator who keeps the last hash elsewhere, as `lancewire verify` prints it, can tell later whether anything before it
 //! was changed, all hashes included. `sealed_journals` says which journal stands where.
 //!
-//! **The bytes** of a seal, integers with the highest byte first: the version 1 (1 byte), the hash of the seal before it
-//! (32, zeros for the first), its number (8), then for each journal its id (16) and the hash of each of its entries in the
-//! order of their places (32 each).
+//! **The bytes** of a seal, integers with the highest byte first: the version 1 (1 byte), the hash of the seal before
+//! it (32, zeros for the first), its number (8), then for each journal its id (16) and the hash of each of its entries
+//! in the order of their places (32 each).
 //!
 //! Several nodes may do this at the same time: an account is locked while it is chained, and of two seals with one number
 //! one counts.
@@ -26,7 +26,7 @@ use super::chain::{self, Hash, Link};
 use crate::{
     clock::{Clock, Timestamp},
     db::{Backend, Db, Tx},
-    error::Fault,
+    error::InternalError,
     ids::{AccountId, JournalId},
     lifecycle::Lifecycle,
     money::Money,
@@ -84,7 +84,7 @@ pub async fn run(db: Db, clock: Clock, lifecycle: Lifecycle) {
 }
 
 /// Chains all that has no hash and seals all journals, or those of late. Returns how many entries had no hash.
-pub async fn seal(db: &Db, clock: &Clock, whole: bool) -> Result<u64, Fault> {
+pub async fn seal(db: &Db, clock: &Clock, whole: bool) -> Result<u64, InternalError> {
     let mut chained = 0;
     loop {
         let sql = "SELECT account_id FROM entries WHERE sequence IS NULL ORDER BY account_id LIMIT 1";
@@ -100,11 +100,11 @@ pub async fn seal(db: &Db, clock: &Clock, whole: bool) -> Result<u64, Fault> {
 }
 
 /// Chains the oldest entries of an account that have no hash, and returns how many.
-async fn chain_in(tx: &Tx, account: AccountId) -> Result<u64, Fault> {
+async fn chain_in(tx: &Tx, account: AccountId) -> Result<u64, InternalError> {
     let lock = if tx.backend() == Backend::Postgres { " FOR NO KEY UPDATE" } else { "" };
     let sql = format!("SELECT kind, owner_id, entry_count, chain_head FROM accounts WHERE id = ?{lock}");
     let rows = tx.query(&sql, [account.into()]).await?;
-    let row = rows.first().ok_or_else(|| Fault::corrupt(format!("{} is missing", Uuid::from(account))))?;
+    let row = rows.first().ok_or_else(|| InternalError::corrupt(format!("{} is missing", Uuid::from(account))))?;
     let (kind, owner): (String, Uuid) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
     let mut sequence: i64 = row.try_get_by_index(2)?;
     let mut head = chain::head_of(row.try_get_by_index::<Option<Vec<u8>>>(3)?.as_deref())?;
@@ -145,7 +145,7 @@ async fn chain_in(tx: &Tx, account: AccountId) -> Result<u64, Fault> {
     );
     let changed = tx.query(&sql, values).await?;
     if changed.len() != rows.len() {
-        return Err(Fault::corrupt("an entry was chained under its account's lock"));
+        return Err(InternalError::corrupt("an entry was chained under its account's lock"));
     }
     let sql = "UPDATE accounts SET entry_count = ?, chain_head = ? WHERE id = ?";
     tx.execute(sql, [sequence.into(), head.to_vec().into(), account.into()]).await?;
@@ -161,7 +161,7 @@ async fn of_late(db: &Db) -> Result<Uuid, DbErr> {
 
 /// Makes one seal of journals that have none, from this id on, and returns the last of them; none if there is no such
 /// journal, or if another node is at it.
-async fn seal_next(db: &Db, clock: &Clock, from: Uuid) -> Result<Option<Uuid>, Fault> {
+async fn seal_next(db: &Db, clock: &Clock, from: Uuid) -> Result<Option<Uuid>, InternalError> {
     let sql = "SELECT j.id FROM journals j WHERE j.id >= ? \
                AND NOT EXISTS (SELECT 1 FROM sealed_journals s WHERE s.journal_id = j.id) \
                AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.journal_id = j.id AND e.sequence IS NULL) \
@@ -206,7 +206,7 @@ async fn seal_next(db: &Db, clock: &Clock, from: Uuid) -> Result<Option<Uuid>, F
             let sql = "INSERT INTO sealed_journals (journal_id, seal, place) VALUES (?, ?, ?)";
             tx.defer(sql, [(*journal).into(), number.into(), place.into()]).await?;
         }
-        Ok::<_, Fault>(Some(last))
+        Ok::<_, InternalError>(Some(last))
     })
     .await
 }

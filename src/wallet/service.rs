@@ -28,7 +28,7 @@ use crate::{
     auth::actor::{Actor, Denied},
     clock::{Clock, Timestamp},
     db::{Db, Tx},
-    error::{Fault, Invalid, InvalidKind},
+    error::{InternalError, Invalid, InvalidKind},
     events,
     idempotency::{IdempotencyKey, Once, once_in},
     ids::{Ids, JournalId, TransactionId, UserId, WalletId},
@@ -246,7 +246,13 @@ impl Wallets {
     }
 
     /// Moves `amount` from escrow for `reference` back to what a user can spend.
-    pub async fn refund_in(&self, tx: &Tx, owner: &UserCard, amount: Money, reference: Uuid) -> Result<(), Fault> {
+    pub async fn refund_in(
+        &self,
+        tx: &Tx,
+        owner: &UserCard,
+        amount: Money,
+        reference: Uuid,
+    ) -> Result<(), InternalError> {
         let (user, now) = (owner.id, self.clock.now());
         let legs = transfer(AccountName::escrow(reference), AccountName::available(user), amount)?;
         let journal = self.post_in(tx, JournalKind::EscrowRefund, Some(reference), &legs, now).await?;
@@ -264,7 +270,7 @@ impl Wallets {
         amount: Money,
         fee: Money,
         reference: Uuid,
-    ) -> Result<Transaction, Fault> {
+    ) -> Result<Transaction, InternalError> {
         let now = self.clock.now();
         let net = amount.minus(fee)?;
         let legs = [
@@ -290,16 +296,16 @@ impl Wallets {
     /// The caller's own wallet.
     pub async fn own(&self, actor: Actor) -> Result<Wallet, WalletError> {
         let user = actor.signed_in()?;
-        self.of(user).await?.ok_or_else(|| Fault::corrupt("a session without its user").into())
+        self.of(user).await?.ok_or_else(|| InternalError::corrupt("a session without its user").into())
     }
 
     /// Any wallet, for its owner and for admins; for everybody else there is none.
-    pub async fn find(&self, actor: Actor, id: WalletId) -> Result<Option<Wallet>, Fault> {
+    pub async fn find(&self, actor: Actor, id: WalletId) -> Result<Option<Wallet>, InternalError> {
         let owner = Uuid::from(id).into();
         if actor.is(owner) || actor.is_admin() { self.of(owner).await } else { Ok(None) }
     }
 
-    async fn of(&self, user: UserId) -> Result<Option<Wallet>, Fault> {
+    async fn of(&self, user: UserId) -> Result<Option<Wallet>, InternalError> {
         if let Some(row) = wallets::Entity::find_by_id(wallet_of(user)).one(self.db.reader()).await? {
             return Ok(Some(row.into()));
         }
@@ -307,7 +313,7 @@ impl Wallets {
     }
 
     /// Many wallets by id, for a loader whose caller checked who may see them. One that no money ever touched has no row.
-    pub async fn by_id(&self, ids: &[WalletId]) -> Result<HashMap<WalletId, Wallet>, Fault> {
+    pub async fn by_id(&self, ids: &[WalletId]) -> Result<HashMap<WalletId, Wallet>, InternalError> {
         let rows =
             wallets::Entity::find().filter(wallets::Column::Id.is_in(ids.to_vec())).all(self.db.reader()).await?;
         let mut found: HashMap<WalletId, Wallet> = rows.into_iter().map(|row| (row.id, row.into())).collect();
@@ -321,7 +327,7 @@ impl Wallets {
     }
 
     /// The line that a release for `reference` left in a user's own history. The caller is that user.
-    pub async fn release_of(&self, user: UserId, reference: Uuid) -> Result<Option<Transaction>, Fault> {
+    pub async fn release_of(&self, user: UserId, reference: Uuid) -> Result<Option<Transaction>, InternalError> {
         let row = transactions::Entity::find()
             .of_wallet(wallet_of(user))
             .filter(transactions::Column::Kind.eq(TransactionType::EscrowRelease.as_str()))
@@ -332,7 +338,7 @@ impl Wallets {
     }
 
     /// Pages of wallets' histories, newest first. The caller has been let to see the wallets.
-    pub async fn histories(&self, lists: &[HistoryOf]) -> Result<Vec<Page<Transaction>>, Fault> {
+    pub async fn histories(&self, lists: &[HistoryOf]) -> Result<Vec<Page<Transaction>>, InternalError> {
         let select = |list: &HistoryOf| {
             let mut select = transactions::Entity::find().of_wallet(list.wallet);
             if !list.kinds.is_empty() {
@@ -369,20 +375,20 @@ impl Wallets {
     pub async fn transactions_by_id(
         &self,
         ids: &[TransactionId],
-    ) -> Result<HashMap<TransactionId, Transaction>, Fault> {
+    ) -> Result<HashMap<TransactionId, Transaction>, InternalError> {
         let rows = transactions::Entity::find().filter(transactions::Column::Id.is_in(ids.to_vec()));
         let rows = rows.all(self.db.reader()).await?;
         rows.into_iter().map(|row| Ok((row.id, row.try_into()?))).collect()
     }
 
     /// The transaction that a request made or settled: as it left it, or as it is by now.
-    async fn outcome_in(&self, tx: &Tx, outcome: Once<Settled, Transaction>) -> Result<Transaction, Fault> {
+    async fn outcome_in(&self, tx: &Tx, outcome: Once<Settled, Transaction>) -> Result<Transaction, InternalError> {
         let id = match outcome {
             Once::Now(transaction) => return Ok(transaction),
             Once::Before(Settled { transaction }) => transaction,
         };
         let row = transactions::Entity::find_by_id(id).one(&**tx).await?;
-        row.ok_or_else(|| Fault::corrupt(format!("{id} is missing")))?.try_into()
+        row.ok_or_else(|| InternalError::corrupt(format!("{id} is missing")))?.try_into()
     }
 
     /// Settles a pending transaction under its lock, for an admin or for the sandbox; `None` if there is no such
@@ -470,7 +476,7 @@ impl Wallets {
                 let shortfall = wallet.shortfall(amount)?;
                 Err(InsufficientFunds { wallet: Box::new(wallet), shortfall }.into())
             }
-            posted => Ok(posted.map_err(Fault::from)?),
+            posted => Ok(posted.map_err(InternalError::from)?),
         }
     }
 
@@ -481,7 +487,7 @@ impl Wallets {
         reference: Option<Uuid>,
         legs: &[Leg],
         at: Timestamp,
-    ) -> Result<JournalId, Fault> {
+    ) -> Result<JournalId, InternalError> {
         Ok(ledger::post(tx, &self.ids, Journal { kind, reference, legs, at }).await?)
     }
 
@@ -493,7 +499,7 @@ impl Wallets {
         movement: Movement,
         history: History,
         now: Timestamp,
-    ) -> Result<Transaction, Fault> {
+    ) -> Result<Transaction, InternalError> {
         let wallet = self.move_in(tx, owner.id, movement, now).await?;
         let History { kind, pending, amount, fee, reference, journal, destination } = history;
         let line = Line { wallet_id: wallet.id, kind, amount, available_after: wallet.available, fee, reference };
@@ -527,15 +533,21 @@ impl Wallets {
     }
 
     /// Adds `movement` to a wallet, whose row is made on its first movement.
-    async fn move_in(&self, tx: &Tx, user: UserId, movement: Movement, now: Timestamp) -> Result<Wallet, Fault> {
+    async fn move_in(
+        &self,
+        tx: &Tx,
+        user: UserId,
+        movement: Movement,
+        now: Timestamp,
+    ) -> Result<Wallet, InternalError> {
         let id = wallet_of(user);
         if let Some(wallet) = add_in(tx, id, movement, now).await? {
             return Ok(wallet);
         }
         let open = "INSERT INTO wallets (id, version, available_minor, in_escrow_minor, pending_in_minor, \
                     pending_out_minor, updated_at) VALUES (?, 1, 0, 0, 0, 0, ?) ON CONFLICT DO NOTHING";
-        tx.later(open, [id.into(), now.into()]).await?;
-        add_in(tx, id, movement, now).await?.ok_or_else(|| Fault::corrupt(format!("{id} vanished")))
+        tx.pipeline(open, [id.into(), now.into()]).await?;
+        add_in(tx, id, movement, now).await?.ok_or_else(|| InternalError::corrupt(format!("{id} vanished")))
     }
 
     async fn record_in(
@@ -545,14 +557,14 @@ impl Wallets {
         wallet: Wallet,
         transaction: Transaction,
         now: Timestamp,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), InternalError> {
         let snapshot = WalletSnapshot { wallet, owner: owner.clone(), transaction };
         Ok(events::record(tx, updated(self.ids.next(), &snapshot, now)?).await?)
     }
 }
 
 /// Adds `movement` to a wallet that has a row.
-async fn add_in(tx: &Tx, id: WalletId, movement: Movement, now: Timestamp) -> Result<Option<Wallet>, Fault> {
+async fn add_in(tx: &Tx, id: WalletId, movement: Movement, now: Timestamp) -> Result<Option<Wallet>, InternalError> {
     let add = |column, amount: Money| (column, Expr::col(column).add(amount.minor()));
     let mut update = wallets::Entity::update_many().filter(wallets::Column::Id.eq(id));
     for (column, value) in [

@@ -1,7 +1,8 @@
 //! Money's share of `lancewire verify`: the ledger in itself, wallets and their histories against it, and the chains.
 //!
-//! Queries for rows that break an invariant, and [`chains`], which computes the hash of every entry anew. Nothing of a job
-//! is known here: what is held for one is compared by `jobs::verify`. Called by [`crate::verify`] alone, on one snapshot.
+//! Queries for rows that break an invariant, and [`chains`], which computes the hash of every entry anew. Nothing of a
+//! job is known here: what is held for one is compared by `jobs::verify`. Called by [`crate::verify`] alone, on one
+//! snapshot.
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryResult, Statement,
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     db::{self, Backend},
-    error::Fault,
+    error::InternalError,
     events::NewEvent,
     ids::{AccountId, JournalId, TransactionId, WalletId},
     money::Money,
@@ -40,21 +41,21 @@ impl Part for Proof {
 
     async fn events_agree(
         &self,
-        snapshot: &db::Transaction,
+        snapshot: &db::DbTransaction,
         events: &[NewEvent],
         wrong: &mut Vec<String>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), InternalError> {
         events_agree(snapshot, events, wrong).await
     }
 
     /// Computes the ledger's chains and seals anew.
     async fn examine(
         &self,
-        snapshot: &db::Transaction,
+        snapshot: &db::DbTransaction,
         backend: Backend,
         report: &mut Report,
         progress: Progress<'_>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), InternalError> {
         let told = |entries| progress(&format!("the chains of the ledger: {entries} entries"));
         let chains = chains(snapshot, (backend, MOST), &told).await?;
         if chains.unchained > 0 {
@@ -240,7 +241,7 @@ async fn chains(
     db: &impl ConnectionTrait,
     (backend, most): (Backend, usize),
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<Chains, Fault> {
+) -> Result<Chains, InternalError> {
     let mut chains = Chains::default();
     let sql = format!(
         "SELECT a.id, a.kind, a.owner_id, e.sequence, e.journal_id, e.place, e.amount_minor, e.balance_after_minor, \
@@ -326,7 +327,7 @@ struct Row {
 }
 
 impl Row {
-    fn read(row: &QueryResult) -> Result<Self, Fault> {
+    fn read(row: &QueryResult) -> Result<Self, InternalError> {
         let hash: Option<Vec<u8>> = row.try_get_by_index(8)?;
         Ok(Self {
             account: row.try_get_by_index(0)?,
@@ -396,7 +397,7 @@ impl Resealed {
 }
 
 /// Computes every seal anew, in pages.
-async fn seals(db: &impl ConnectionTrait, (backend, most): (Backend, usize)) -> Result<Seals, Fault> {
+async fn seals(db: &impl ConnectionTrait, (backend, most): (Backend, usize)) -> Result<Seals, InternalError> {
     let mut seals = Seals::default();
     let sql = format!(
         "SELECT s.seal, s.place, s.journal_id, e.chain_hash, l.journal_count, l.hash \
@@ -454,7 +455,11 @@ fn plain(db: &impl ConnectionTrait, sql: &str) -> Statement {
 }
 
 /// Compares events of wallets with themselves and with the rows that they are about.
-async fn events_agree(db: &impl ConnectionTrait, events: &[NewEvent], wrong: &mut Vec<String>) -> Result<(), Fault> {
+async fn events_agree(
+    db: &impl ConnectionTrait,
+    events: &[NewEvent],
+    wrong: &mut Vec<String>,
+) -> Result<(), InternalError> {
     let mut told = Vec::new();
     for event in events.iter().filter(|event| event.kind == WALLET_UPDATED) {
         match serde_json::from_str::<WalletSnapshot>(&event.payload) {

@@ -35,9 +35,9 @@ use lancewire::{
     ids::{Ids, UserId},
     lifecycle::Lifecycle,
     realtime::{
-        Announced, AskingSettings, Bus, Delivery, Executed, Execution, Feed, Free, Gossip, Hub, HubSettings, Interest,
-        Live, MemoryNetwork, Offer, Outlet, Pace, Party, Payload, PostgresBus, RedisBus, Seal, SharingKey, Signal,
-        Tail, Topic,
+        Announced, AskingSettings, Bus, Delivery, Executed, Execution, Feed, Free, Hub, HubSettings, Interest,
+        LimitUpdate, Live, MemoryNetwork, Offer, Outlet, Pace, Party, Payload, PostgresBus, RedisBus, Seal, SharingKey,
+        Signal, Tail, Topic,
     },
 };
 use sea_orm::{ConnectionTrait, DbErr};
@@ -164,11 +164,11 @@ impl Bus for Mistreated {
         .boxed()
     }
 
-    fn tell(&self, gossip: Gossip) {
+    fn tell(&self, gossip: LimitUpdate) {
         self.bus.tell(gossip);
     }
 
-    fn told(&self) -> BoxFuture<'_, Gossip> {
+    fn told(&self) -> BoxFuture<'_, LimitUpdate> {
         self.bus.told()
     }
 
@@ -270,15 +270,15 @@ impl Ground {
         let as_bus = Arc::clone(&bus) as Arc<dyn Bus>;
         let hub =
             Hub::new(log, Arc::clone(&as_bus), |_| Ok(Vec::new()), delivery, Arc::new(Free), clock, lifecycle.clone());
-        let witnessed: Arc<Mutex<Vec<NewEvent>>> = Arc::default();
-        let witness = Arc::clone(&witnessed);
+        let observed: Arc<Mutex<Vec<NewEvent>>> = Arc::default();
+        let observer = Arc::clone(&observed);
         let tail = Tail::begin(hub.clone(), as_bus, db.doorbell(), pace, lifecycle.clone(), move |event| {
             if event.kind.is_internal() {
-                witness.lock().expect("whole").push(event.clone());
+                observer.lock().expect("whole").push(event.clone());
             }
         });
         drop(lifecycle.spawn(tail.await.expect("the log answers").run()));
-        Node { db, hub, bus, ids, lifecycle, witnessed }
+        Node { db, hub, bus, ids, lifecycle, observed }
     }
 }
 
@@ -292,7 +292,7 @@ struct Node {
     ids: Ids,
     lifecycle: Lifecycle,
     /// The internal events that it was told of.
-    witnessed: Arc<Mutex<Vec<NewEvent>>>,
+    observed: Arc<Mutex<Vec<NewEvent>>>,
 }
 
 impl Node {
@@ -514,9 +514,9 @@ async fn ends_of_sessions_reach_every_node(ground: Ground, treatment: Treatment)
         one.record(SESSION_ENDED, audience(false, ada, None)).await;
         two.record(RIGHTS_CHANGED, audience(false, ada, None)).await;
     }
-    // A witness may be told twice, never not at all.
+    // A observer may be told twice, never not at all.
     let ids = |node: &Node| {
-        let mut ids: Vec<_> = node.witnessed.lock().expect("whole").iter().map(|event| event.id).collect();
+        let mut ids: Vec<_> = node.observed.lock().expect("whole").iter().map(|event| event.id).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
@@ -535,18 +535,18 @@ async fn gossip_reaches_the_others_and_nobody_hears_themselves(ground: Ground) {
         ground.node(Treatment::Careful, QUICK).await,
         ground.node(Treatment::Careful, QUICK).await,
     ];
-    let said = [(Topic::SignUps, vec![0, 255, 10, 13]), (Topic::Attempts, vec![7; Gossip::LIMIT])];
+    let said = [(Topic::SignUps, vec![0, 255, 10, 13]), (Topic::Attempts, vec![7; LimitUpdate::LIMIT])];
     for (topic, body) in said.clone() {
-        nodes[0].bus.tell(Gossip { topic, body });
+        nodes[0].bus.tell(LimitUpdate { topic, body });
     }
     for node in &nodes[1..] {
         for (topic, body) in said.clone() {
-            assert_eq!(soon(node.bus.told()).await, Gossip { topic, body });
+            assert_eq!(soon(node.bus.told()).await, LimitUpdate { topic, body });
         }
     }
     // What comes back to the first is what the second has said, and nothing before it.
-    nodes[1].bus.tell(Gossip { topic: Topic::SignUps, body: vec![1] });
-    assert_eq!(soon(nodes[0].bus.told()).await, Gossip { topic: Topic::SignUps, body: vec![1] });
+    nodes[1].bus.tell(LimitUpdate { topic: Topic::SignUps, body: vec![1] });
+    assert_eq!(soon(nodes[0].bus.told()).await, LimitUpdate { topic: Topic::SignUps, body: vec![1] });
     for node in nodes {
         node.stop().await;
     }

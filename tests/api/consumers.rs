@@ -17,7 +17,7 @@ use lancewire::{
     config::{Config, Environment},
     db::{Backend, Db, Tx},
     domains,
-    error::Fault,
+    error::InternalError,
     events::{
         Event, EventLog,
         consumers::{Consumer, ConsumerPace, run},
@@ -68,7 +68,7 @@ impl Consumer for Writing {
         "writing"
     }
 
-    async fn act(&self, events: &[Event]) -> Result<(), Fault> {
+    async fn act(&self, events: &[Event]) -> Result<(), InternalError> {
         for event in events {
             self.note(&format!("{} {}", self.node, event.position));
             if self.stays_at == Some(event.position) {
@@ -81,7 +81,7 @@ impl Consumer for Writing {
         Ok(())
     }
 
-    async fn act_in(&self, tx: &Tx, events: &[Event]) -> Result<(), Fault> {
+    async fn act_in(&self, tx: &Tx, events: &[Event]) -> Result<(), InternalError> {
         for event in events {
             let sql = "INSERT INTO written (position, node) VALUES (?, ?)";
             tx.execute(sql, [event.position.into(), self.node.into()]).await?;
@@ -89,7 +89,7 @@ impl Consumer for Writing {
         Ok(())
     }
 
-    async fn missed_in(&self, tx: &Tx, missed: RangeInclusive<i64>) -> Result<(), Fault> {
+    async fn missed_in(&self, tx: &Tx, missed: RangeInclusive<i64>) -> Result<(), InternalError> {
         let sql = "INSERT INTO missing (first, last) VALUES (?, ?)";
         tx.execute(sql, [(*missed.start()).into(), (*missed.end()).into()]).await?;
         Ok(())

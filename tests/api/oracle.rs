@@ -73,7 +73,7 @@ struct Watchers {
 impl Watchers {
     async fn begin(app: &TestApp, token: Option<&str>, query: &str, after: Option<&str>) -> Self {
         let hub = &app.app.services.hub;
-        let listeners = || EventKind::ALL.iter().map(|kind| hub.listeners(*kind)).sum::<usize>();
+        let listeners = || lancewire::domains::KINDS.iter().map(|kind| hub.listeners(*kind)).sum::<usize>();
         let before = (listeners(), hub.followers());
         let sockets =
             [Socket::connect_to(app.addr, OURS, token).await, Socket::connect_to(app.addr, STOCK, token).await];

@@ -1,14 +1,14 @@
-//! What is known of the database's health: whether it answers ([`Db::ping`]), whether it can be reached ([`reach`]), whether
-//! it takes writes ([`writes`]), and how busy its pools are.
+//! What is known of the database's health: whether it answers ([`Db::ping`]), whether it can be reached ([`reach`]),
+//! whether it takes writes ([`writes`]), and how busy its pools are.
 
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::{Backend, Db, Pool, Reader};
 
 mod reach;
-mod writes;
+mod write_probe;
 
-pub(super) use writes::Writes;
+pub(super) use write_probe::Writes;
 
 impl Db {
     /// Whether the database answers.

@@ -19,7 +19,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// How long the pool may take before it is suspicious: longer than the pool waits for a connection that is silent.
 const SUSPICION: Duration = Duration::from_secs(3);
 /// How long a server may take to let us in.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 impl Db {
     /// Watches for ever; ends at once on `SQLite`, which is always there.
@@ -36,7 +36,7 @@ impl Db {
             if !away && (seen != before || matches!(timeout(SUSPICION, self.shared.writer.ping()).await, Ok(Ok(())))) {
                 continue;
             }
-            match (connect::reach(&settings, PATIENCE).await, away) {
+            match (connect::reach(&settings, TIME_LIMIT).await, away) {
                 (Err(error), false) => {
                     tracing::error!(reason = %cause(&error), "database.url: the database cannot be reached; trying again");
                     away = true;

@@ -15,7 +15,7 @@ use sea_query_sqlx::SqlxValues;
 use tokio::time::timeout;
 
 use super::{
-    LONGEST_STEP, PROMPT, Seat, Shared,
+    LONGEST_STEP, PROMPT, Permit, Shared,
     connection::{Connection, Raw},
 };
 use crate::error::is_gone;
@@ -33,7 +33,7 @@ macro_rules! on_either {
 
 /// What is known of the transaction on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum TransactionPhase {
     /// There is none.
     None,
     /// There may be one. Nobody else gets the connection before it is over: it is closed sooner.
@@ -47,13 +47,13 @@ pub(super) enum Phase {
 pub(super) struct Lease {
     pub(super) connection: Option<Connection>,
     /// Nobody has tried it since it was used last.
-    pub(super) rested: bool,
+    pub(super) was_idle: bool,
     /// Whether its last statement was waited for, and did not show that it is dead.
     pub(super) whole: bool,
-    pub(super) transaction: Phase,
+    pub(super) transaction: TransactionPhase,
     pub(super) pool: Arc<Shared>,
     /// Taken only when it is dropped.
-    pub(super) seat: Option<Seat>,
+    pub(super) seat: Option<Permit>,
 }
 
 impl Lease {
@@ -67,21 +67,21 @@ impl Lease {
     /// The statement is done.
     pub(super) fn done<T>(&mut self, outcome: Result<T, SqlxError>, wrap: fn(RuntimeErr) -> DbErr) -> Result<T, DbErr> {
         let outcome = outcome.map_err(|error| wrap(RuntimeErr::SqlxError(error.into())));
-        if outcome.is_err() && self.transaction == Phase::Open {
-            self.transaction = Phase::Failed;
+        if outcome.is_err() && self.transaction == TransactionPhase::Open {
+            self.transaction = TransactionPhase::Failed;
         }
         self.whole = !outcome.as_ref().is_err_and(is_dead);
         if let Some(dead) = self.connection.take_if(|_| !self.whole) {
             let generation = dead.generation;
             drop(dead);
-            self.pool.distrust(generation);
+            self.pool.invalidate(generation);
         }
         outcome
     }
 
     /// Whether nothing is wrong but that the connection had been closed by the time it was taken from those that rest.
     pub(super) fn was_dead<T>(&self, outcome: &Result<T, DbErr>) -> bool {
-        self.rested && outcome.as_ref().is_err_and(is_dead)
+        self.was_idle && outcome.as_ref().is_err_and(is_dead)
     }
 
     /// Ends a transaction for which nobody waits any more, wherever it stands: its last statement may still run, and may
@@ -124,7 +124,7 @@ impl Lease {
     /// Ends a transaction by this command.
     pub(super) async fn end(&mut self, how: &str) -> Result<(), DbErr> {
         self.command(how).await?;
-        self.transaction = Phase::None;
+        self.transaction = TransactionPhase::None;
         Ok(())
     }
 
@@ -178,12 +178,12 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
-        if self.transaction != Phase::None {
+        if self.transaction != TransactionPhase::None {
             if let Raw::Sqlite(connection) = &mut connection.raw {
                 connection.close_on_drop();
             }
         } else if self.whole {
-            self.pool.rest(connection);
+            self.pool.check_in(connection);
         } else {
             self.pool.recover(connection, self.seat.take());
         }

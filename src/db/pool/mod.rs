@@ -3,7 +3,7 @@
 //! Opening, counting and closing is left to the pool of sqlx. But that asks a connection whether it lives each time it is
 //! taken out and each time it is given back: a round trip to `PostgreSQL` each, and on `SQLite`, where a connection is a
 //! thread, a handing over to it and back, which costs more than most statements. And it hands idle ones out in turn, so
-//! that of eight readers each finds the one that has rested longest, with cold pages. So connections stay taken out
+//! that of eight readers each finds the one that has been idle longest, with cold pages. So connections stay taken out
 //! here, and the one used last is the next; `BEGIN` and `COMMIT` are statements like others, which on `SQLite` saves two
 //! more handings over each. What that is worth stands in docs/scaling.md, "Delivery and mutations".
 //!
@@ -12,24 +12,25 @@
 //!   rest here are tried, and the statement is run once more on another one: a query, or the `BEGIN` of a transaction,
 //!   but never a write, of which nobody knows whether it was done.
 //! - One whose statement was not waited for is tried before anybody gets it.
-//! - One whose transaction nobody waits for any more, be it while it begins, is rolled back by a task of its own before
+//! - One whose transaction's future was dropped, even while it began, is rolled back by a task of its own before
 //!   anybody gets it, and closed if that fails. The last that was asked for may have been its commit, so the doorbell is
 //!   rung when it is known to be over.
 //! - What rests long or has been out long is closed.
 //!
-//! **What nobody waits for is stopped.** A statement whose future is dropped, at the deadline of its operation or since the
-//! client is gone, would go on: for seconds on `PostgreSQL`, for as long as it takes on `SQLite`, and its connection with
-//! it. [`stop`] ends it; the connection is tried and handed on, and counts as in use until then.
+//! **What nobody waits for is stopped.** A statement whose future is dropped, at the deadline of its operation or since
+//! the client is gone, would go on: for seconds on `PostgreSQL`, for as long as it takes on `SQLite`, and its
+//! connection with it. [`stop`] ends it; the connection is tried and handed on, and counts as in use until then.
 //!
 //! **Shares.** Who runs in a caller's name ([`share`]) waits for a part of that caller's share first, and
 //! leaves the last connection to those who do not.
 //!
-//! **Silence.** A connection to `PostgreSQL` may be gone without a word: after a fail-over, or behind a firewall that has
-//! forgotten it. sqlx has no way to set keep-alive or `TCP_USER_TIMEOUT` on its sockets, so every answer has a deadline
-//! here ([`Deadlines`]). A connection that misses one is closed at once, without a word to the server, and never handed
-//! on; those that rest are tried, since they are probably as dead. One that has rested for more than [`QUIET`] is tried
-//! before it is used. Connections do not go back to sqlx, whose own tries have no deadline and would hold a place in its
-//! pool for as long as the kernel hopes. On `SQLite` an answer is a matter of this process, and none of this applies.
+//! **Silence.** A connection to `PostgreSQL` may be gone without a word: after a fail-over, or behind a firewall that
+//! has forgotten it. sqlx has no way to set keep-alive or `TCP_USER_TIMEOUT` on its sockets, so every answer has a
+//! deadline here ([`Deadlines`]). A connection that misses one is closed at once, without a word to the server, and
+//! never handed on; those that rest are tried, since they are probably as dead. One that has been idle for more than
+//! [`QUIET`] is tried before it is used. Connections do not go back to sqlx, whose own tries have no deadline and would
+//! hold a place in its pool for as long as the kernel hopes. On `SQLite` an answer is a matter of this process, and
+//! none of this applies.
 
 use std::{
     future::Future,
@@ -64,16 +65,16 @@ mod lease;
 mod stop;
 mod transaction;
 
-pub use transaction::Transaction;
+pub use transaction::DbTransaction;
 
 use connection::{Connection, Raw};
-use lease::{Lease, Phase, is_dead};
+use lease::{Lease, TransactionPhase, is_dead};
 use stop::{Interrupt, StopOrders};
 
 /// How long a connection may rest, and how old it may get.
-const REST: Duration = Duration::from_mins(1);
+const MOST_IDLE: Duration = Duration::from_mins(1);
 const OLD: Duration = Duration::from_mins(30);
-/// A connection that has rested for longer is tried before it is used.
+/// A connection that has been idle for longer is tried before it is used.
 const QUIET: Duration = Duration::from_millis(250);
 /// How long the server may take for what waits for nothing there: `BEGIN` and a ping.
 const PROMPT: Duration = Duration::from_secs(2);
@@ -125,7 +126,7 @@ pub(super) enum Purpose {
 struct Shared {
     source: Source,
     /// Used last is last.
-    resting: parking_lot::Mutex<Vec<Connection>>,
+    idle_connections: parking_lot::Mutex<Vec<Connection>>,
     seats: Arc<Semaphore>,
     /// Those of them that callers may have, all together.
     callers: Arc<Semaphore>,
@@ -168,7 +169,7 @@ impl Pool {
         let callers = if size >= KEEPS_ONE { size - 1 } else { size };
         Self(Arc::new(Shared {
             source,
-            resting: parking_lot::Mutex::default(),
+            idle_connections: parking_lot::Mutex::default(),
             seats: Arc::new(Semaphore::new(size)),
             callers: Arc::new(Semaphore::new(callers)),
             purpose,
@@ -182,16 +183,16 @@ impl Pool {
     }
 
     /// Begins a transaction by this command.
-    pub async fn begin(&self, command: &str) -> Result<Transaction, DbErr> {
+    pub async fn begin(&self, command: &str) -> Result<DbTransaction, DbErr> {
         loop {
             let lease = self.lease(Use::Transaction).await?;
-            let rested = lease.rested;
+            let was_idle = lease.was_idle;
             // One before it has begun: who lets go of it while it begins leaves it to its end.
             let transaction = self.transaction(lease);
             let outcome = transaction.lease().await?.command(command).await;
             match outcome {
                 Ok(()) => return Ok(transaction),
-                Err(error) if rested && is_dead(&error) => {}
+                Err(error) if was_idle && is_dead(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -199,12 +200,12 @@ impl Pool {
 
     /// A transaction that has yet to begin: by the first statement that is run in it, which says so itself. Nothing is
     /// committed before one has been run.
-    pub(super) async fn begin_by_first_statement(&self) -> Result<Transaction, DbErr> {
+    pub(super) async fn begin_by_first_statement(&self) -> Result<DbTransaction, DbErr> {
         Ok(self.transaction(self.lease(Use::Transaction).await?))
     }
 
-    fn transaction(&self, lease: Lease) -> Transaction {
-        Transaction { backend: self.get_database_backend(), lease: Mutex::new(Some(lease)) }
+    fn transaction(&self, lease: Lease) -> DbTransaction {
+        DbTransaction { backend: self.get_database_backend(), lease: Mutex::new(Some(lease)) }
     }
 
     pub(super) fn points(&self) -> &Points {
@@ -219,7 +220,7 @@ impl Pool {
     /// Closes all, and fails whatever comes later.
     pub(super) async fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
-        self.0.resting().clear();
+        self.0.idle_connections().clear();
         match &self.0.source {
             Source::Sqlite(pool) => pool.close().await,
             Source::Postgres(pool) => pool.close().await,
@@ -232,7 +233,7 @@ impl Pool {
             Source::Sqlite(pool) => (pool.size(), pool.num_idle()),
             Source::Postgres(pool) => (pool.size(), pool.num_idle()),
         };
-        let idle = idle + self.0.resting().len();
+        let idle = idle + self.0.idle_connections().len();
         (size, size.saturating_sub(u32::try_from(idle).unwrap_or(u32::MAX)))
     }
 
@@ -240,12 +241,12 @@ impl Pool {
         let began = Instant::now();
         let late = |_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout);
         let (seat, deadline) = self.0.seat(wanted).await?;
-        let (connection, rested) = loop {
-            let rested = self.0.resting().pop();
-            let Some(mut connection) = rested else {
+        let (connection, was_idle) = loop {
+            let was_idle = self.0.idle_connections().pop();
+            let Some(mut connection) = was_idle else {
                 // One that is being tried has a place in sqlx's pool, and may come back to us instead.
                 tokio::select! {
-                    taken = timeout_at(deadline, self.0.take_out()) => break (taken.map_err(late)??, false),
+                    taken = timeout_at(deadline, self.0.check_out()) => break (taken.map_err(late)??, false),
                     () = self.0.returned.notified() => continue,
                 }
             };
@@ -257,25 +258,25 @@ impl Pool {
                 break (connection, true);
             }
             drop(connection);
-            self.0.distrust(generation);
+            self.0.invalidate(generation);
         };
         metrics::histogram!("lancewire_database_wait_seconds").record(began.elapsed().as_secs_f64());
         let (connection, pool) = (Some(connection), Arc::clone(&self.0));
-        Ok(Lease { connection, rested, whole: true, transaction: Phase::None, pool, seat: Some(seat) })
+        Ok(Lease { connection, was_idle, whole: true, transaction: TransactionPhase::None, pool, seat: Some(seat) })
     }
 }
 
 /// A connection's place among those that are in use, and in its caller's share.
 #[derive(Debug)]
-struct Seat {
+struct Permit {
     _place: OwnedSemaphorePermit,
     _of_callers: Option<OwnedSemaphorePermit>,
     _share: Option<OwnedSemaphorePermit>,
 }
 
 impl Shared {
-    fn resting(&self) -> parking_lot::MutexGuard<'_, Vec<Connection>> {
-        self.resting.lock()
+    fn idle_connections(&self) -> parking_lot::MutexGuard<'_, Vec<Connection>> {
+        self.idle_connections.lock()
     }
 
     /// Whether its connections get old. Those of `SQLite` do not, and cost a thread at most.
@@ -285,7 +286,7 @@ impl Shared {
 
     /// Waits for a place. First in one's own share, where a caller waits for nobody else; that wait ends with the operation,
     /// every other one at this pool's deadline, which is returned.
-    async fn seat(&self, wanted: Use) -> Result<(Seat, Instant), DbErr> {
+    async fn seat(&self, wanted: Use) -> Result<(Permit, Instant), DbErr> {
         let wanted = match self.purpose {
             Purpose::Internal => None,
             Purpose::Everything => Some(wanted),
@@ -306,10 +307,10 @@ impl Shared {
         let places = timeout_at(deadline, places).await;
         let places = places.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))?;
         let (of_callers, place) = places.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed))?;
-        Ok((Seat { _place: place, _of_callers: of_callers, _share: share }, deadline))
+        Ok((Permit { _place: place, _of_callers: of_callers, _share: share }, deadline))
     }
 
-    async fn take_out(&self) -> Result<Connection, DbErr> {
+    async fn check_out(&self) -> Result<Connection, DbErr> {
         let generation = self.generation.load(Ordering::Acquire);
         let opened = match &self.source {
             Source::Sqlite(pool) => match pool.acquire().await {
@@ -337,45 +338,45 @@ impl Shared {
     }
 
     /// Takes a connection back whose last statement is done.
-    fn rest(self: &Arc<Self>, mut connection: Connection) {
+    fn check_in(self: &Arc<Self>, mut connection: Connection) {
         let now = Instant::now();
         connection.used_at = now;
         if connection.generation != self.generation.load(Ordering::Acquire) {
             return self.try_out(vec![connection], PROMPT);
         }
-        let mut resting = self.resting();
-        let too_many = self.ages() && resting.first().is_some_and(|first| now - first.used_at > REST);
-        let oldest = too_many.then(|| resting.remove(0));
+        let mut idle_connections = self.idle_connections();
+        let too_many = self.ages() && idle_connections.first().is_some_and(|first| now - first.used_at > MOST_IDLE);
+        let oldest = too_many.then(|| idle_connections.remove(0));
         let is_old = self.ages() && now - connection.out_since > OLD;
         let over = if is_old || self.closed.load(Ordering::Acquire) {
             Some(connection)
         } else {
-            resting.push(connection);
+            idle_connections.push(connection);
             None
         };
-        drop(resting);
+        drop(idle_connections);
         // Not under the lock.
         drop((oldest, over));
     }
 
     /// A connection was dead: the others of its generation that rest are not to be trusted.
-    fn distrust(self: &Arc<Self>, generation: u64) {
+    fn invalidate(self: &Arc<Self>, generation: u64) {
         let next = generation + 1;
         if self.generation.compare_exchange(generation, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            let resting = std::mem::take(&mut *self.resting());
-            self.try_out(resting, PROMPT);
+            let idle_connections = std::mem::take(&mut *self.idle_connections());
+            self.try_out(idle_connections, PROMPT);
         }
     }
 
     /// Stops the statement on a connection for which nobody waits, and puts it back. Until then it is in use.
-    fn recover(self: &Arc<Self>, mut connection: Connection, seat: Option<Seat>) {
+    fn recover(self: &Arc<Self>, mut connection: Connection, seat: Option<Permit>) {
         let pool = Arc::clone(self);
         drop(self.common.lifecycle.spawn(async move {
             let generation = pool.generation.load(Ordering::Acquire);
             let within = pool.deadlines.answer.unwrap_or(LONGEST_STEP);
             if connection.settles(pool.stop_orders.as_ref(), within).await {
                 connection.generation = generation;
-                pool.rest(connection);
+                pool.check_in(connection);
                 pool.returned.notify_one();
             }
             drop(seat);
@@ -394,7 +395,7 @@ impl Shared {
                 let generation = pool.generation.load(Ordering::Acquire);
                 if connection.lives(within).await {
                     connection.generation = generation;
-                    pool.rest(connection);
+                    pool.check_in(connection);
                     pool.returned.notify_one();
                 }
             }));

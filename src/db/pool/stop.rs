@@ -1,9 +1,9 @@
 //! How a statement is stopped for which nobody waits any more.
 //!
-//! Owns a flag for each connection to `SQLite`, which its thread looks at while a statement runs ([`Interrupt`]), and one
-//! more connection to each `PostgreSQL`, opened when it is first needed, over which running statements are called off
-//! ([`StopOrders`]). Used by [`super::pool`] alone, which keeps a connection to itself from before the order until the end of
-//! the statement: an order that comes late meets nobody else's.
+//! Owns a flag for each connection to `SQLite`, which its thread looks at while a statement runs ([`Interrupt`]), and
+//! one more connection to each `PostgreSQL`, opened when it is first needed, over which running statements are called
+//! off ([`StopOrders`]). Used by [`super::pool`] alone, which keeps a connection to itself from before the order until
+//! the end of the statement: an order that comes late meets nobody else's.
 //!
 //! `SQLite` looks at the flag every [`STEPS`] steps of its virtual machine: some ten times a millisecond, so that a long
 //! statement ends at once and a short one never gets there. Under callgrind 200 pages of 100 jobs take 144.1 million
@@ -81,7 +81,7 @@ impl StopOrders {
     async fn stop(&self, process: i32) {
         let order = async {
             let mut kept = self.connection.lock().await;
-            // One that has rested may have been closed meanwhile.
+            // One that has been idle may have been closed meanwhile.
             for _ in 0..2 {
                 let mut connection = match kept.take() {
                     Some(connection) => connection,

@@ -5,17 +5,17 @@ use sea_orm::{
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
-use super::lease::{Lease, Phase};
+use super::lease::{Lease, TransactionPhase};
 
 /// A transaction. Dropped before its end, it is rolled back.
 #[derive(Debug)]
-pub struct Transaction {
+pub struct DbTransaction {
     pub(super) backend: DbBackend,
     /// Taken only when it is dropped.
     pub(super) lease: Mutex<Option<Lease>>,
 }
 
-impl Transaction {
+impl DbTransaction {
     /// Commits. After a statement that failed there is nothing to commit, whatever became of its error: `PostgreSQL`
     /// would roll back and call that a success.
     pub async fn commit(self) -> Result<(), DbErr> {
@@ -26,14 +26,14 @@ impl Transaction {
     pub(in crate::db) async fn commit_by(self, last: Statement) -> Result<(), DbErr> {
         let mut lease = self.unfailed().await?;
         lease.execute(&last).await?;
-        lease.transaction = Phase::None;
+        lease.transaction = TransactionPhase::None;
         Ok(())
     }
 
     /// Undoes all of it, and waits for that.
     pub async fn rollback(self) -> Result<(), DbErr> {
         match &mut *self.lease.lock().await {
-            Some(lease) if lease.transaction != Phase::None => lease.end("ROLLBACK").await,
+            Some(lease) if lease.transaction != TransactionPhase::None => lease.end("ROLLBACK").await,
             _ => Ok(()),
         }
     }
@@ -42,15 +42,15 @@ impl Transaction {
     pub(super) async fn lease(&self) -> Result<MappedMutexGuard<'_, Lease>, DbErr> {
         let lease = MutexGuard::try_map(self.lease.lock().await, Option::as_mut);
         let mut lease = lease.map_err(|_| DbErr::Custom("this transaction is over".to_owned()))?;
-        if lease.transaction == Phase::None {
-            lease.transaction = Phase::Open;
+        if lease.transaction == TransactionPhase::None {
+            lease.transaction = TransactionPhase::Open;
         }
         Ok(lease)
     }
 
     async fn unfailed(&self) -> Result<MappedMutexGuard<'_, Lease>, DbErr> {
         let lease = self.lease().await?;
-        if lease.transaction == Phase::Failed {
+        if lease.transaction == TransactionPhase::Failed {
             return Err(DbErr::Custom(
                 "a statement of this transaction has failed, so it cannot be committed".to_owned(),
             ));
@@ -60,7 +60,7 @@ impl Transaction {
 }
 
 #[async_trait]
-impl ConnectionTrait for Transaction {
+impl ConnectionTrait for DbTransaction {
     fn get_database_backend(&self) -> DbBackend {
         self.backend
     }
@@ -82,9 +82,9 @@ impl ConnectionTrait for Transaction {
     }
 }
 
-impl Drop for Transaction {
+impl Drop for DbTransaction {
     fn drop(&mut self) {
-        if let Some(lease) = self.lease.get_mut().take().filter(|lease| lease.transaction != Phase::None) {
+        if let Some(lease) = self.lease.get_mut().take().filter(|lease| lease.transaction != TransactionPhase::None) {
             let lifecycle = lease.pool.common.lifecycle.clone();
             drop(lifecycle.spawn(lease.abandon()));
         }

@@ -10,10 +10,11 @@
 //! # One state for one answer
 //!
 //! Where an operation reads is decided once, before it begins, and never changes under it: [`Replica::open`] gives one
-//! REPEATABLE READ transaction, and the operation gets services of its own whose [`Db`] reads from that ([`Db::at`]).
-//! So the route is handed through like everything else and needs no task-local: loaders, which hold the same services,
-//! cannot stray. `streamCursor` is the log's head in that very state. A row that the state lacks was committed later,
-//! got its position later still and comes after the cursor; one that it shows may come again. Nothing falls between.
+//! REPEATABLE READ transaction, and the operation gets services of its own whose [`Db`] reads from that
+//! ([`Db::with_snapshot`]). So the route is handed through like everything else and needs no task-local: loaders, which
+//! hold the same services, cannot stray. `streamCursor` is the log's head in that very state. A row that the state
+//! lacks was committed later, got its position later still and comes after the cursor; one that it shows may come
+//! again. Nothing falls between.
 //!
 //! # Reading one's own writes
 //!
@@ -57,20 +58,20 @@ use crate::{
     lifecycle::Lifecycle,
 };
 
+mod lease;
 mod marks;
 mod snapshot;
-mod standing;
 
 pub use snapshot::Snapshot;
 
-use standing::Standing;
+use lease::ReplicaLease;
 
 /// The longest time between two looks at the replica.
 const LONGEST_PERIOD: Duration = Duration::from_secs(1);
 /// The shortest, however low the limit.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(20);
 /// How long a read waits for the replica before it goes to the primary.
-const PATIENCE: Duration = Duration::from_millis(250);
+const TIME_LIMIT: Duration = Duration::from_millis(250);
 /// Between two looks at how far it has come, the first and the longest.
 const REPLAY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 /// How long one look at the replica may take.
@@ -120,7 +121,7 @@ struct Shared {
     system: i64,
     log: Uuid,
     limit: Duration,
-    standing: Mutex<Standing>,
+    standing: Mutex<ReplicaLease>,
     statements: Arc<AtomicU64>,
 }
 
@@ -170,7 +171,7 @@ impl Replica {
         let statements = Arc::new(AtomicU64::new(0));
         let opened = open_pool(settings, settings.max_connections).await.map_err(ReplicaError::Refused)?;
         let running = Some(settings.statement_timeout_ms).filter(|limit| *limit > 0).map(Duration::from_millis);
-        let deadlines = Deadlines { free: PATIENCE, answer: running.map(|running| running + ON_THE_WAY) };
+        let deadlines = Deadlines { free: TIME_LIMIT, answer: running.map(|running| running + ON_THE_WAY) };
         let common =
             Common { statements: Arc::clone(&statements), doorbell: Arc::default(), ..primary.common().clone() };
         let pool = Pool::new(&opened, settings.max_connections, Purpose::Replica, deadlines, common);
@@ -181,7 +182,7 @@ impl Replica {
             row.try_get("", "system_identifier")
         });
         let system = system.map_err(ReplicaError::Primary)?;
-        let (primary, standing) = (primary.clone(), Mutex::new(Standing::new(limit)));
+        let (primary, standing) = (primary.clone(), Mutex::new(ReplicaLease::new(limit)));
         let replica = Self(Arc::new(Shared { primary, pool, watcher, system, log, limit, standing, statements }));
         match replica.look().await {
             Ok(look) if look.system != system => return Err(ReplicaError::OtherCluster),
@@ -205,7 +206,7 @@ impl Replica {
 
     /// One state of the replica that shows all that `viewer` may expect, or nothing: read on the primary then.
     pub async fn open(&self, viewer: Option<Viewer>) -> Option<Arc<Snapshot>> {
-        let opened = tokio::time::timeout(PATIENCE, self.try_open(viewer)).await;
+        let opened = tokio::time::timeout(TIME_LIMIT, self.try_open(viewer)).await;
         match opened.unwrap_or(Err(PassedOver::Busy)) {
             Ok(snapshot) => Some(Arc::new(snapshot)),
             Err(passed_over) => {
@@ -344,7 +345,7 @@ impl Replica {
     }
 
     /// Changes what is known, and says so if it makes a difference: `absence` is why, if it is out then.
-    fn change(&self, change: impl FnOnce(&mut Standing, Instant), absence: &Absence) {
+    fn change(&self, change: impl FnOnce(&mut ReplicaLease, Instant), absence: &Absence) {
         let now = Instant::now();
         let (before, after) = {
             let mut standing = self.standing();
@@ -364,7 +365,7 @@ impl Replica {
         }
     }
 
-    fn standing(&self) -> MutexGuard<'_, Standing> {
+    fn standing(&self) -> MutexGuard<'_, ReplicaLease> {
         self.0.standing.lock()
     }
 }

@@ -8,14 +8,14 @@ use sea_orm::{
 
 use super::{Absence, PassedOver, Replica, count_passed_over, sqlstate};
 use crate::{
-    db::{ReadSource, Transaction},
+    db::{DbTransaction, ReadSource},
     ids::EventId,
 };
 
 /// One state of the replica, for one operation. Ends when it is dropped.
 #[derive(Debug)]
 pub struct Snapshot {
-    pub(super) transaction: Transaction,
+    pub(super) transaction: DbTransaction,
     pub(super) place: (i64, Option<EventId>),
     pub(super) broken: AtomicBool,
     pub(super) replica: Replica,

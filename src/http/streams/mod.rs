@@ -37,7 +37,7 @@ use axum::{
 
 use tokio_util::sync::CancellationToken;
 
-use self::subscription::Subscription;
+use self::subscription::StreamBody;
 use super::{
     GraphqlState,
     graphql::{encode, respond},
@@ -47,7 +47,7 @@ use super::{
 use crate::{
     auth::{actor::Origin, revocations::Watch},
     graphql::{classify::code, errors::ErrorCode, limits::failure, subscriptions::Resume},
-    operations::{Ready, Requester},
+    operations::{PreparedOperation, Requester},
 };
 
 pub mod metrics;
@@ -103,7 +103,7 @@ pub struct Opening {
     /// How one answer would be written.
     pub media: MediaType,
     /// The operation.
-    pub ready: Box<Ready>,
+    pub ready: Box<PreparedOperation>,
     /// Who sent it.
     pub origin: Origin,
     /// Word of the end of their session.
@@ -147,7 +147,7 @@ pub async fn open(state: &GraphqlState, opening: Opening) -> Response {
     let log = state.log.clone();
     let heartbeat = std::time::Duration::from_millis(settings.ping_interval_ms.get());
     let kept = (seat, listening);
-    let subscription = Subscription::new(transport, feed, reader, forbidden, (log, heartbeat), kept, request_id);
+    let subscription = StreamBody::new(transport, feed, reader, forbidden, (log, heartbeat), kept, request_id);
     stream(transport, subscription.into_body())
 }
 

@@ -38,7 +38,7 @@ struct State {
 }
 
 /// The end that the body holds. Dropping it says that nobody listens any more.
-pub(super) struct Reader(Arc<Queue>);
+pub(super) struct QueueReader(Arc<Queue>);
 
 /// What a reader finds.
 #[derive(Debug)]
@@ -50,10 +50,10 @@ pub(super) enum Found {
 }
 
 /// Both ends of a queue of so many bytes, which takes nothing once `revoked` is cancelled.
-pub(super) fn queue(capacity: usize, revoked: CancellationToken) -> (Arc<dyn Outlet>, Reader) {
+pub(super) fn queue(capacity: usize, revoked: CancellationToken) -> (Arc<dyn Outlet>, QueueReader) {
     let queue = Queue { capacity, revoked, state: Mutex::default(), wake: Notify::new(), room: Notify::new() };
     let queue = Arc::new(queue);
-    (Arc::clone(&queue) as Arc<dyn Outlet>, Reader(queue))
+    (Arc::clone(&queue) as Arc<dyn Outlet>, QueueReader(queue))
 }
 
 impl Queue {
@@ -115,7 +115,7 @@ impl Outlet for Queue {
     }
 }
 
-impl Reader {
+impl QueueReader {
     /// What comes next: up to so many bytes of results, or else, if `live`, word of having been let go. Cancel safe.
     pub(super) async fn next(&self, most: usize, live: bool) -> Found {
         loop {
@@ -161,7 +161,7 @@ impl Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for QueueReader {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.closed = true;

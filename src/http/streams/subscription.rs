@@ -23,13 +23,13 @@ use super::{
     Transport,
     metrics::Ending,
     multipart,
-    queue::{Found, Reader},
+    queue::{Found, QueueReader},
     sse,
 };
 use crate::{
     events::EventLog,
     graphql::{errors::ErrorCode, limits::failure},
-    http::{graphql::encode, websocket::Seat},
+    http::{graphql::encode, websocket::SocketSeat},
     operations::Listening,
     realtime::{Feed, FeedEnd, Live, Payload, Progress},
 };
@@ -38,11 +38,11 @@ use crate::{
 const CHUNK: usize = 32 * 1024;
 
 /// The state of one stream.
-pub(super) struct Subscription {
+pub(super) struct StreamBody {
     transport: Transport,
     // Before the reader: who has left the group is offered nothing.
     flow: Flow,
-    reader: Reader,
+    reader: QueueReader,
     /// Completes when the viewer's token expires or is revoked.
     forbidden: BoxFuture<'static, ErrorCode>,
     heartbeat: Interval,
@@ -51,7 +51,7 @@ pub(super) struct Subscription {
     position: i64,
     begun: bool,
     ended: bool,
-    seat: Seat,
+    seat: SocketSeat,
     ending: Ending,
     _listening: Listening,
 }
@@ -96,14 +96,14 @@ impl Flow {
     }
 }
 
-impl Subscription {
+impl StreamBody {
     pub(super) fn new(
         transport: Transport,
         feed: Feed,
-        reader: Reader,
+        reader: QueueReader,
         forbidden: BoxFuture<'static, ErrorCode>,
         (log, interval): (EventLog, Duration),
-        (seat, listening): (Seat, Listening),
+        (seat, listening): (SocketSeat, Listening),
         request_id: String,
     ) -> Self {
         let mut heartbeat = interval_at(Instant::now() + interval, interval);

@@ -23,7 +23,7 @@ use tokio_rustls::{
 };
 
 use self::certificate::Certificate;
-use super::{connections::Seated, impatient::Impatient};
+use super::{connections::Seated, write_timeout::WriteTimeout};
 use crate::{clock::Clock, lifecycle::Lifecycle};
 
 mod certificate;
@@ -75,7 +75,7 @@ impl Tls {
     }
 
     /// The handshake; none if it fails, or takes too long, or is not even begun.
-    pub(super) async fn accept(&self, tcp: Impatient<Seated>) -> Option<Box<TlsStream<Impatient<Seated>>>> {
+    pub(super) async fn accept(&self, tcp: WriteTimeout<Seated>) -> Option<Box<TlsStream<WriteTimeout<Seated>>>> {
         let (secured, outcome) = match timeout(self.handshake, self.shake_hands(tcp)).await {
             Ok(Ok(Some(secured))) => (Some(secured), "done"),
             Ok(Ok(None)) => (None, "plain"),
@@ -91,8 +91,8 @@ impl Tls {
 
     async fn shake_hands(
         &self,
-        mut tcp: Impatient<Seated>,
-    ) -> std::io::Result<Option<Box<TlsStream<Impatient<Seated>>>>> {
+        mut tcp: WriteTimeout<Seated>,
+    ) -> std::io::Result<Option<Box<TlsStream<WriteTimeout<Seated>>>>> {
         // TLS begins with a record of type 22 (RFC 8446, 5.1), HTTP with a letter.
         let mut first = [0];
         if tcp.get_ref().tcp().peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic() {

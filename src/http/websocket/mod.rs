@@ -5,9 +5,9 @@
 //! too many sockets. Later refusals are close codes, which [`close`] lists.
 //!
 //! - [`session`]: the loop of one socket, the only place where its state changes
-//! - [`goodbye`]: its last seconds
+//! - [`closing`]: its last seconds
 //! - [`operation`]: what runs on it
-//! - [`wire`] and [`reader`]: the only way to write, and the library that reads; [`pipe`]: TCP or TLS below both
+//! - [`writer`] and [`reader`]: the only way to write, and the library that reads; [`connection`]: TCP or TLS below both
 //! - [`registry`]: which sockets are open, and how all are closed
 //! - [`protocol`] and [`close`]: the messages and codes, pure
 //! - [`backend`]: what a socket needs from the rest of the server
@@ -39,8 +39,8 @@
 //! 4403.
 //!
 //! Own code instead of async-graphql's socket; docs/adr/0001-own-socket.md has the reasons and the measurements, and
-//! [`stock`](super::stock) is that socket over the same operations, to compare the two. The connection is taken over whole
-//! after the upgrade, since axum's socket has a buffer of its own and no way to write without it.
+//! [`stock`](super::stock) is that socket over the same operations, to compare the two. The connection is taken over
+//! whole after the upgrade, since axum's socket has a buffer of its own and no way to write without it.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -65,12 +65,12 @@ use tungstenite::{
 
 use self::{
     close::Close,
-    pipe::Pipe,
-    reader::Reader,
+    connection::SocketConnection,
+    reader::MessageReader,
     registry::{Registry, TurnedAway},
     session::Session,
     spelling::spell,
-    wire::Wire,
+    writer::SocketWriter,
 };
 use super::{
     origins::{Origins, Target},
@@ -80,10 +80,10 @@ use crate::{clock::Clock, graphql::errors::ErrorCode, ids::Ids, lifecycle::Lifec
 
 mod backend;
 mod close;
-mod goodbye;
+mod closing;
+mod connection;
 pub mod metrics;
 mod operation;
-mod pipe;
 mod protocol;
 mod reader;
 mod registry;
@@ -92,7 +92,7 @@ mod settings;
 mod spelling;
 #[cfg(test)]
 mod tests;
-mod wire;
+mod writer;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::reader::fuzz as fuzz_frames;
@@ -107,7 +107,7 @@ pub use self::{
 pub(in crate::http) use self::{
     metrics::Counted,
     protocol::{Credential, SUBPROTOCOL},
-    registry::{NoSeat, Seat},
+    registry::{NoSeat, SocketSeat},
 };
 
 /// Every WebSocket of this process. Clones share them.
@@ -151,7 +151,11 @@ impl<B: SocketBackend> Sockets<B> {
 
     /// A place for a stream of another transport from `address`: under the same limits, and told to leave in the same
     /// batches.
-    pub(in crate::http) fn seat(&self, address: IpAddr, counted: impl FnOnce() -> Counted) -> Result<Seat, NoSeat> {
+    pub(in crate::http) fn seat(
+        &self,
+        address: IpAddr,
+        counted: impl FnOnce() -> Counted,
+    ) -> Result<SocketSeat, NoSeat> {
         self.0.registry.admit_as(address, counted)
     }
 
@@ -236,7 +240,7 @@ const TURN_AWAY: Duration = Duration::from_secs(3);
 async fn take_over<B: SocketBackend>(
     shared: Arc<Shared<B>>,
     upgrade: OnUpgrade,
-    seat: Seat,
+    seat: SocketSeat,
     address: IpAddr,
     credential: Credential,
     speaks: bool,
@@ -263,14 +267,17 @@ async fn turn_away<B: SocketBackend>(shared: Arc<Shared<B>>, upgrade: OnUpgrade,
     drop(turned_away);
 }
 
-async fn part(close: Close, wire: &Wire, reader: &mut Reader) {
+async fn part(close: Close, wire: &SocketWriter, reader: &mut MessageReader) {
     metrics::closed(close.label());
-    goodbye::part(close.into(), wire, reader, std::future::ready(())).await;
+    closing::part(close.into(), wire, reader, std::future::ready(())).await;
     wire.shut_down();
 }
 
 /// The connection of a socket, from the moment at which HTTP lets go of it.
-async fn connect<B: SocketBackend>(shared: &Shared<B>, upgrade: OnUpgrade) -> Option<(Arc<Wire>, Reader)> {
+async fn connect<B: SocketBackend>(
+    shared: &Shared<B>,
+    upgrade: OnUpgrade,
+) -> Option<(Arc<SocketWriter>, MessageReader)> {
     let upgraded = upgrade.await.ok()?;
     let Ok(connection) = upgraded.downcast::<TokioIo<Served>>() else {
         tracing::error!("a socket came over something that the server has not accepted");
@@ -280,15 +287,15 @@ async fn connect<B: SocketBackend>(shared: &Shared<B>, upgrade: OnUpgrade) -> Op
     let early = connection.read_buf.to_vec();
     drop(connection.read_buf);
     let pipe = match connection.io.into_inner().into_inner() {
-        Connection::Left(tcp) => Pipe::Plain(tcp.into_inner()),
+        Connection::Left(tcp) => SocketConnection::Plain(tcp.into_inner()),
         Connection::Right(secured) => {
             let (tcp, session) = secured.into_inner();
-            Pipe::secured(tcp.into_inner(), session)
+            SocketConnection::secured(tcp.into_inner(), session)
         }
     };
-    let wire = Arc::new(Wire::new(pipe, &shared.settings));
+    let wire = Arc::new(SocketWriter::new(pipe, &shared.settings));
     let largest = usize::try_from(shared.settings.max_message_bytes.get()).unwrap_or(usize::MAX);
-    let reader = Reader::new(Arc::clone(&wire), early, largest);
+    let reader = MessageReader::new(Arc::clone(&wire), early, largest);
     Some((wire, reader))
 }
 

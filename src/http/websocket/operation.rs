@@ -9,8 +9,8 @@
 //! queries end when the client completes them or disconnects; mutations run to their end without an answer, and count
 //! against the limit until then. A panic of a stream is that operation's `error` and affects no other.
 //!
-//! Own code: async-graphql's socket silently replaces a duplicate id and never sends `error`, a panic in a resolver ends it,
-//! and so does its end a mutation that runs.
+//! Own code: async-graphql's socket silently replaces a duplicate id and never sends `error`, a panic in a resolver
+//! ends it, and so does its end a mutation that runs.
 
 use std::{any::Any, collections::HashSet, future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ use super::{
     close::Close,
     metrics::Counted,
     protocol::{Frame, OperationId, next_prefix},
-    wire::{Room, Unsent, Wire, numbered},
+    writer::{Room, SocketWriter, Unsent, numbered},
 };
 use crate::{
     graphql::errors::ErrorCode,
@@ -39,8 +39,8 @@ use crate::{
 const PREFIX: usize = 72;
 
 /// What runs on one socket. Dropping it aborts everything, mutations included.
-pub(super) struct Operations {
-    wire: Arc<Wire>,
+pub(super) struct RunningOperations {
+    wire: Arc<SocketWriter>,
     limit: usize,
     last_number: u64,
     /// Few: a list is a quarter of a table, and there is one for each of many sockets.
@@ -73,11 +73,11 @@ enum State {
 struct Finished {
     id: OperationId,
     number: u64,
-    end: End,
+    end: OperationEnd,
 }
 
 /// How a task of an operation ended.
-enum End {
+enum OperationEnd {
     /// With the last frame, and the room for it.
     Last(Result<(Frame, Room), Unsent>),
     /// A subscription was admitted and is to catch up.
@@ -89,8 +89,8 @@ enum End {
 /// A task that has ended.
 pub(super) struct Ended(Result<(Id, Finished), JoinError>);
 
-impl Operations {
-    pub(super) fn new(wire: Arc<Wire>, limit: u32) -> Self {
+impl RunningOperations {
+    pub(super) fn new(wire: Arc<SocketWriter>, limit: u32) -> Self {
         Self {
             wire,
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
@@ -213,28 +213,28 @@ impl Operations {
                 self.unheard.remove(&task);
                 let entry = self.live.iter_mut().map(|(_, entry)| entry).find(|entry| entry.number == number);
                 match (end, entry) {
-                    (End::Admitted(subscription), Some(entry)) => {
+                    (OperationEnd::Admitted(subscription), Some(entry)) => {
                         let Subscription { feed, guard } = *subscription;
                         entry.guard = Some(guard);
                         entry.state = catch_up(&mut self.tasks, &self.wire, id, number, feed);
                     }
-                    (End::CaughtUp(live), Some(entry)) => {
+                    (OperationEnd::CaughtUp(live), Some(entry)) => {
                         entry.state = match entry.let_go_at.take() {
                             Some(position) => catch_up(&mut self.tasks, &self.wire, id, number, live.lagged(position)),
                             None => State::Live(live),
                         };
                     }
                     // The queue knows whether the operation is still listened to.
-                    (End::Last(Ok((frame, room))), entry) => {
+                    (OperationEnd::Last(Ok((frame, room))), entry) => {
                         let listened = entry.is_some();
                         if listened {
                             self.remove(&id);
                         }
                         self.wire.finish(number, frame, room);
                     }
-                    (End::Last(Err(Unsent::Gone | Unsent::TooLarge)), Some(_)) => drop(self.remove(&id)),
+                    (OperationEnd::Last(Err(Unsent::Gone | Unsent::TooLarge)), Some(_)) => drop(self.remove(&id)),
                     // Completed in the meantime.
-                    (End::Admitted(_) | End::CaughtUp(_) | End::Last(Err(_)), None) => {}
+                    (OperationEnd::Admitted(_) | OperationEnd::CaughtUp(_) | OperationEnd::Last(Err(_)), None) => {}
                 }
             }
             // Aborted, or a destructor panicked: the panics of the stream itself end as a frame.
@@ -269,7 +269,7 @@ impl Operations {
 
 /// The outlet of one subscription: the socket's wire, under the subscription's id.
 struct SocketOutlet {
-    wire: Arc<Wire>,
+    wire: Arc<SocketWriter>,
     number: u64,
     /// Next to the rest, since an offer that finds it elsewhere in memory waits for it: ids are mostly UUIDs.
     prefix: SmallVec<[u8; PREFIX]>,
@@ -303,27 +303,33 @@ impl Outlet for SocketOutlet {
 }
 
 /// Has a subscription checked and joined.
-async fn begin(wire: Arc<Wire>, id: OperationId, number: u64, joining: Joining) -> Finished {
+async fn begin(wire: Arc<SocketWriter>, id: OperationId, number: u64, joining: Joining) -> Finished {
     let prefix = next_prefix(&id).into_bytes().into();
     let outlet: Arc<dyn Outlet> = Arc::new(SocketOutlet { wire: Arc::clone(&wire), number, prefix });
     let joined = AssertUnwindSafe(async { joining(outlet).await }).catch_unwind().await;
     let last = match joined {
-        Ok(Ok(subscription)) => return Finished { id, number, end: End::Admitted(Box::new(subscription)) },
+        Ok(Ok(subscription)) => return Finished { id, number, end: OperationEnd::Admitted(Box::new(subscription)) },
         Ok(Err(NotJoined(errors))) => Frame::Error(id.clone(), errors),
         Err(_) => panicked(&id, OperationKind::Subscription),
     };
-    let end = End::Last(reserve(&wire, &id, last).await);
+    let end = OperationEnd::Last(reserve(&wire, &id, last).await);
     Finished { id, number, end }
 }
 
-fn catch_up(tasks: &mut JoinSet<Finished>, wire: &Arc<Wire>, id: OperationId, number: u64, feed: Feed) -> State {
+fn catch_up(
+    tasks: &mut JoinSet<Finished>,
+    wire: &Arc<SocketWriter>,
+    id: OperationId,
+    number: u64,
+    feed: Feed,
+) -> State {
     let progress = feed.progress();
     let wire = Arc::clone(wire);
     let task = tasks.spawn(async move {
         let caught_up = AssertUnwindSafe(feed.catch_up()).catch_unwind().await;
         let last = match caught_up {
-            Ok(Ok(live)) => return Finished { id, number, end: End::CaughtUp(Box::new(live)) },
-            Ok(Err(FeedEnd::Gone)) => return Finished { id, number, end: End::Last(Err(Unsent::Gone)) },
+            Ok(Ok(live)) => return Finished { id, number, end: OperationEnd::CaughtUp(Box::new(live)) },
+            Ok(Err(FeedEnd::Gone)) => return Finished { id, number, end: OperationEnd::Last(Err(Unsent::Gone)) },
             Ok(Err(FeedEnd::TooLarge)) => too_large(&id),
             Ok(Err(FeedEnd::Expired)) => {
                 let message = "What comes next is no longer kept. Read the list anew, with streamCursor, and subscribe from there.";
@@ -332,14 +338,14 @@ fn catch_up(tasks: &mut JoinSet<Finished>, wire: &Arc<Wire>, id: OperationId, nu
             Ok(Err(FeedEnd::Unpaid(retry_after))) => unpaid(&id, retry_after),
             Err(_) => panicked(&id, OperationKind::Subscription),
         };
-        let end = End::Last(reserve(&wire, &id, last).await);
+        let end = OperationEnd::Last(reserve(&wire, &id, last).await);
         Finished { id, number, end }
     });
     State::CatchingUp(task, progress)
 }
 
 async fn run(
-    wire: Arc<Wire>,
+    wire: Arc<SocketWriter>,
     id: OperationId,
     number: u64,
     kind: OperationKind,
@@ -350,12 +356,12 @@ async fn run(
         Ok(frame) => reserve(&wire, &id, frame).await,
         Err(unsent) => Err(unsent),
     };
-    Finished { id, number, end: End::Last(last) }
+    Finished { id, number, end: OperationEnd::Last(last) }
 }
 
 /// Sends the outcomes of one operation and returns its last frame, which is still to be sent.
 async fn drive(
-    wire: &Arc<Wire>,
+    wire: &Arc<SocketWriter>,
     id: &OperationId,
     number: u64,
     kind: OperationKind,
@@ -376,7 +382,7 @@ async fn drive(
     Ok(Frame::Complete(id.clone()))
 }
 
-async fn reserve(wire: &Arc<Wire>, id: &OperationId, frame: Frame) -> Result<(Frame, Room), Unsent> {
+async fn reserve(wire: &Arc<SocketWriter>, id: &OperationId, frame: Frame) -> Result<(Frame, Room), Unsent> {
     match wire.reserve(frame.len()).await {
         Ok(room) => Ok((frame, room)),
         Err(Unsent::TooLarge) => {

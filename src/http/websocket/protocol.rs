@@ -1,7 +1,7 @@
 //! The messages of `graphql-transport-ws`, without any input or output.
 //!
 //! Pure: what a client's text means, what a server's message looks like, and in which phase each is allowed. Called by
-//! [`session`](super::session) for what arrives and by [`wire`](super::wire) for what leaves. The checks are those
+//! [`session`](super::session) for what arrives and by [`writer`](super::writer) for what leaves. The checks are those
 //! of graphql-ws' `validateMessage`, and every refusal names the field at fault. An [`OperationId`] is kept as the JSON
 //! literal that is sent, so that the part before the payload of a `next` is made once an operation.
 
@@ -321,7 +321,7 @@ pub(super) fn next_prefix(id: &OperationId) -> String {
 
 /// How far the handshake of the protocol has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum HandshakePhase {
     /// No `connection_init` yet.
     Opened,
     /// `connection_init` came, its token is being looked at.
@@ -330,7 +330,7 @@ pub(super) enum Phase {
     Ready,
 }
 
-impl Phase {
+impl HandshakePhase {
     /// The phase after a `connection_init`.
     pub(super) const fn init(self) -> Result<Self, Close> {
         match self {
@@ -511,10 +511,10 @@ mod tests {
 
     #[test]
     fn the_handshake_goes_one_way() {
-        assert_eq!(Phase::Opened.init(), Ok(Phase::Authenticating));
-        assert_eq!(Phase::Authenticating.init(), Err(Close::SecondInit));
-        assert_eq!(Phase::Ready.init(), Err(Close::SecondInit));
-        assert_eq!(Phase::Authenticating.subscribe(), Err(Close::Unauthorized));
-        assert_eq!(Phase::Ready.subscribe(), Ok(()));
+        assert_eq!(HandshakePhase::Opened.init(), Ok(HandshakePhase::Authenticating));
+        assert_eq!(HandshakePhase::Authenticating.init(), Err(Close::SecondInit));
+        assert_eq!(HandshakePhase::Ready.init(), Err(Close::SecondInit));
+        assert_eq!(HandshakePhase::Authenticating.subscribe(), Err(Close::Unauthorized));
+        assert_eq!(HandshakePhase::Ready.subscribe(), Ok(()));
     }
 }

@@ -1,14 +1,14 @@
 //! The reading half of a socket: bytes from the kernel, messages from tungstenite. Owned by the session.
 //!
 //! The library reads frames, unmasks, joins fragments, checks UTF-8 and answers pings and close frames; what it writes
-//! by itself goes through the [`Wire`] like everything else. Its buffer is small, because it is filled with zeros at each
-//! read and held by every idle socket; a larger message makes it grow.
+//! by itself goes through the [`SocketWriter`] like everything else. Its buffer is small, because it is filled with
+//! zeros at each read and held by every idle socket; a larger message makes it grow.
 //!
-//! **Invariant: no peer keeps a thread busy.** The library continues to read while bytes arrive and no message is complete,
-//! and answers pings without returning. Therefore it gets bytes in turns: after [`TURN`] reads from the kernel the task
-//! yields, and each message consumes the runtime's budget. Frames are bounded by their bytes, of which each takes six or
-//! more: between two messages at most twice the size of the largest message is read, and after our close frame at most
-//! [`AFTER_CLOSE`].
+//! **Invariant: no peer keeps a thread busy.** The library continues to read while bytes arrive and no message is
+//! complete, and answers pings without returning. Therefore it gets bytes in turns: after [`TURN`] reads from the
+//! kernel the task yields, and each message consumes the runtime's budget. Frames are bounded by their bytes, of which
+//! each takes six or more: between two messages at most twice the size of the largest message is read, and after our
+//! close frame at most [`AFTER_CLOSE`].
 
 use std::{
     io::{self, Read, Write},
@@ -22,7 +22,7 @@ use tungstenite::{
     protocol::{CloseFrame, Role, WebSocketConfig},
 };
 
-use super::wire::Wire;
+use super::writer::SocketWriter;
 
 /// Too many bytes have come without a message.
 pub(super) const TOO_MANY_BYTES: io::ErrorKind = io::ErrorKind::QuotaExceeded;
@@ -47,19 +47,19 @@ pub(super) trait Source {
     fn control(&self, frames: &[u8]) -> io::Result<()>;
 }
 
-impl Source for Arc<Wire> {
+impl Source for Arc<SocketWriter> {
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.pipe().try_read(buffer)
+        self.connection().try_read(buffer)
     }
 
     fn control(&self, frames: &[u8]) -> io::Result<()> {
-        Wire::control(self, frames)
+        SocketWriter::control(self, frames)
     }
 }
 
 /// Reads the messages of one peer.
-pub(super) struct Reader {
-    frames: Frames<Arc<Wire>>,
+pub(super) struct MessageReader {
+    frames: Frames<Arc<SocketWriter>>,
 }
 
 /// The library with its limits. Nothing in it waits, so that it can be tested and fuzzed without a connection.
@@ -118,9 +118,9 @@ impl<S: Source> Frames<S> {
     }
 }
 
-impl Reader {
+impl MessageReader {
     /// A reader of what comes over `wire`, after the bytes in `early`, which came with the request for the upgrade.
-    pub(super) fn new(wire: Arc<Wire>, early: Vec<u8>, largest: usize) -> Self {
+    pub(super) fn new(wire: Arc<SocketWriter>, early: Vec<u8>, largest: usize) -> Self {
         Self { frames: Frames::new(wire, early, largest) }
     }
 
@@ -139,7 +139,7 @@ impl Reader {
             match self.frames.turn() {
                 Turn::Read(read) => return read,
                 Turn::Over => yield_now().await,
-                Turn::Dry => self.frames.socket.get_ref().source.pipe().tcp().readable().await?,
+                Turn::Dry => self.frames.socket.get_ref().source.connection().tcp().readable().await?,
             }
         }
     }

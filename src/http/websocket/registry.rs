@@ -1,12 +1,12 @@
 //! Which sockets are open, whose they are, and how all are closed.
 //!
-//! Invariants: a socket is counted from before its 101 until its [`Seat`] is dropped, once for its address and, after
-//! its `connection_init`, once for its user; no count outlives its seats; after [`Registry::close_all`] has started, no
-//! seat is given. axum runs upgraded sockets in detached tasks, so its graceful shutdown neither waits for nor closes
-//! them: this does. Also draws the maximum age of each (`max_age_ms`, plus or minus a tenth), so that after a deploy
-//! clients spread over the nodes again; the owner of a seat asks [`Seat::is_too_old`] when it wakes anyway. Called by
-//! the upgrade and by the session. Streams over HTTP take seats here too, so that one limit covers both, and are closed
-//! in the same batches.
+//! Invariants: a socket is counted from before its 101 until its [`SocketSeat`] is dropped, once for its address and,
+//! after its `connection_init`, once for its user; no count outlives its seats; after [`Registry::close_all`] has
+//! started, no seat is given. axum runs upgraded sockets in detached tasks, so its graceful shutdown neither waits for
+//! nor closes them: this does. Also draws the maximum age of each (`max_age_ms`, plus or minus a tenth), so that after
+//! a deploy clients spread over the nodes again; the owner of a seat asks [`SocketSeat::is_too_old`] when it wakes
+//! anyway. Called by the upgrade and by the session. Streams over HTTP take seats here too, so that one limit covers
+//! both, and are closed in the same batches.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -72,7 +72,7 @@ pub(in crate::http) enum NoSeat {
 }
 
 /// One open socket; dropping it gives its place back.
-pub(in crate::http) struct Seat {
+pub(in crate::http) struct SocketSeat {
     registry: Registry,
     number: u64,
     address: IpAddr,
@@ -97,12 +97,12 @@ impl Registry {
     }
 
     /// A place for one more socket from `address`.
-    pub(super) fn admit(&self, address: IpAddr) -> Result<Seat, NoSeat> {
+    pub(super) fn admit(&self, address: IpAddr) -> Result<SocketSeat, NoSeat> {
         self.admit_as(address, Counted::socket)
     }
 
     /// A place for anything that lasts.
-    pub(super) fn admit_as(&self, address: IpAddr, counted: impl FnOnce() -> Counted) -> Result<Seat, NoSeat> {
+    pub(super) fn admit_as(&self, address: IpAddr, counted: impl FnOnce() -> Counted) -> Result<SocketSeat, NoSeat> {
         let address = Network::of(address).address();
         let mut state = self.state();
         if state.stopping {
@@ -114,7 +114,7 @@ impl Registry {
         state.seats.insert(number, leave.clone());
         drop(state);
         let retires = self.0.retires(self.0.now());
-        Ok(Seat { registry: self.clone(), number, address, user: None, retires, leave, _counted: counted() })
+        Ok(SocketSeat { registry: self.clone(), number, address, user: None, retires, leave, _counted: counted() })
     }
 
     /// A place to tell a socket from `address` that there is no seat; none where so many are being told that one more is
@@ -195,7 +195,7 @@ impl Inner {
     }
 }
 
-impl Seat {
+impl SocketSeat {
     /// Whether it is time to leave, as if the process stopped: the client comes back, perhaps to another node.
     pub(in crate::http) fn is_too_old(&self) -> bool {
         self.retires != u32::MAX && self.registry.0.now() >= self.retires
@@ -216,7 +216,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for SocketSeat {
     fn drop(&mut self) {
         let mut state = self.registry.state();
         state.seats.remove(&self.number);
@@ -300,7 +300,7 @@ mod tests {
 
         let ageless = SocketSettings { max_age_ms: 0, ..SocketSettings::default() };
         assert_eq!(Registry::new(&ageless, Ids::seeded(Clock::system(), 1)).0.retires(7), u32::MAX);
-        assert_eq!(size_of::<Seat>(), 88, "one for each idle socket, and no larger than without an age");
+        assert_eq!(size_of::<SocketSeat>(), 88, "one for each idle socket, and no larger than without an age");
     }
 
     fn registry(per_address: u32, per_user: u32) -> Registry {
@@ -373,7 +373,7 @@ mod tests {
     #[tokio::test]
     async fn everyone_is_told_to_leave_and_nobody_comes_in() {
         let registry = registry(100, 100);
-        let seats: Vec<Seat> = (0..10).map(|_| registry.admit(at("::1")).expect("a seat")).collect();
+        let seats: Vec<SocketSeat> = (0..10).map(|_| registry.admit(at("::1")).expect("a seat")).collect();
         registry.close_all(Duration::from_millis(200)).await;
         assert!(seats.iter().all(|seat| seat.leave.is_cancelled()));
         assert_eq!(registry.admit(at("::1")).err(), Some(NoSeat::Stopping));

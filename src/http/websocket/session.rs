@@ -10,8 +10,8 @@
 //! safe, and the timers and the pending check of a token are owned by the session and polled by reference. Events are
 //! handled after the `select`, without awaiting.
 //!
-//! One task serves a socket, reading and writing: what the kernel does not take at once waits in the [`Wire`], and the
-//! loop passes it on as the peer takes it.
+//! One task serves a socket, reading and writing: what the kernel does not take at once waits in the [`SocketWriter`],
+//! and the loop passes it on as the peer takes it.
 
 use std::{net::IpAddr, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
@@ -33,13 +33,13 @@ use super::{
     Shared,
     backend::{Identity, Operation, OperationKind, Outcome, Position, Refused, SocketBackend, SubscribePayload},
     close::{Close, Forbidden},
-    goodbye::{End, part},
+    closing::{SocketEnd, part},
     metrics,
-    operation::{Ended, Operations, failure},
-    protocol::{Credential, Frame, Incoming, Invalid, OperationId, Phase},
-    reader::{Reader, TOO_MANY_BYTES},
-    registry::Seat,
-    wire::{Pumped, Room, Wire},
+    operation::{Ended, RunningOperations, failure},
+    protocol::{Credential, Frame, HandshakePhase, Incoming, Invalid, OperationId},
+    reader::{MessageReader, TOO_MANY_BYTES},
+    registry::SocketSeat,
+    writer::{Pumped, Room, SocketWriter},
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -69,7 +69,7 @@ enum Event<V> {
 }
 
 /// Who the socket acts for, once that is known.
-struct Standing<V> {
+struct SessionState<V> {
     viewer: V,
     user: Option<UserId>,
     expires_at: Option<Timestamp>,
@@ -78,22 +78,22 @@ struct Standing<V> {
 /// The state of one socket.
 pub(super) struct Session<B: SocketBackend> {
     shared: Arc<Shared<B>>,
-    seat: Seat,
+    seat: SocketSeat,
     address: IpAddr,
     /// The credential of the upgrade's `Authorization`, for when `connection_init` has none.
     header: Credential,
     /// From where subscriptions begin that do not know better.
     position: Position,
-    phase: Phase,
-    standing: Option<Standing<B::Viewer>>,
+    phase: HandshakePhase,
+    standing: Option<SessionState<B::Viewer>>,
     /// A token being looked at, and the room for the answer.
     authentication: Option<(Authentication<B::Viewer>, Room)>,
     /// Completes when the token expires or is revoked.
     forbidden: BoxFuture<'static, Forbidden>,
-    wire: Arc<Wire>,
+    wire: Arc<SocketWriter>,
     /// Room for the answer to the next message: without it, none is read.
     answer: Option<Room>,
-    operations: Operations,
+    operations: RunningOperations,
     pace: DefaultDirectRateLimiter,
     /// When the peer last sent something, or took something that had waited.
     heard: Instant,
@@ -117,7 +117,7 @@ enum Leaving {
     Forbidden(Forbidden),
 }
 
-impl From<Leaving> for End {
+impl From<Leaving> for SocketEnd {
     fn from(leaving: Leaving) -> Self {
         match leaving {
             Leaving::Restart => Close::Restart.into(),
@@ -129,10 +129,10 @@ impl From<Leaving> for End {
 impl<B: SocketBackend> Session<B> {
     pub(super) fn new(
         shared: Arc<Shared<B>>,
-        seat: Seat,
+        seat: SocketSeat,
         address: IpAddr,
         header: Credential,
-        wire: Arc<Wire>,
+        wire: Arc<SocketWriter>,
     ) -> Self {
         let settings = &shared.settings;
         Self {
@@ -140,11 +140,11 @@ impl<B: SocketBackend> Session<B> {
             address,
             header,
             position: Position::Absent,
-            phase: Phase::Opened,
+            phase: HandshakePhase::Opened,
             standing: None,
             authentication: None,
             forbidden: std::future::pending().boxed(),
-            operations: Operations::new(Arc::clone(&wire), settings.operations_per_socket.get()),
+            operations: RunningOperations::new(Arc::clone(&wire), settings.operations_per_socket.get()),
             wire,
             answer: None,
             pace: RateLimiter::direct(Quota::per_minute(settings.messages_per_minute)),
@@ -160,13 +160,13 @@ impl<B: SocketBackend> Session<B> {
 
     /// Serves the socket to its end.
     #[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice, for each of many sockets")]
-    pub(super) fn run(mut self: Box<Self>, mut reader: Reader) -> impl Future<Output = ()> + Send {
+    pub(super) fn run(mut self: Box<Self>, mut reader: MessageReader) -> impl Future<Output = ()> + Send {
         async move {
             let opened = Instant::now();
             let served = AssertUnwindSafe(self.serve(&mut reader)).catch_unwind().await;
             let end = served.unwrap_or_else(|_| {
                 tracing::error!("a socket's session panicked");
-                End::Close(Close::Bug)
+                SocketEnd::Close(Close::Bug)
             });
             metrics::closed(end.label());
             tracing::info!(
@@ -193,7 +193,7 @@ impl<B: SocketBackend> Session<B> {
         }
     }
 
-    async fn serve(&mut self, reader: &mut Reader) -> End {
+    async fn serve(&mut self, reader: &mut MessageReader) -> SocketEnd {
         loop {
             if self.answer.is_none() {
                 self.answer = self.wire.try_answer();
@@ -235,9 +235,9 @@ impl<B: SocketBackend> Session<B> {
     }
 
     /// Something waits, was taken, or was let go.
-    fn pumped(&mut self, pumped: Pumped) -> Result<(), End> {
+    fn pumped(&mut self, pumped: Pumped) -> Result<(), SocketEnd> {
         match pumped {
-            Pumped::Broken => return Err(End::Gone),
+            Pumped::Broken => return Err(SocketEnd::Gone),
             Pumped::Progress => {
                 self.patience = None;
                 // A peer that takes what was sent is alive. Our pings wait behind it.
@@ -256,9 +256,9 @@ impl<B: SocketBackend> Session<B> {
         Ok(())
     }
 
-    fn received(&mut self, message: Result<Message, WireError>) -> Result<(), End> {
+    fn received(&mut self, message: Result<Message, WireError>) -> Result<(), SocketEnd> {
         let message = match message {
-            Ok(Message::Close(_)) => return Err(End::Peer),
+            Ok(Message::Close(_)) => return Err(SocketEnd::Peer),
             Ok(message) => message,
             Err(error) => return Err(self.broken(&error)),
         };
@@ -284,7 +284,7 @@ impl<B: SocketBackend> Session<B> {
                 Ok(())
             }
             // There is nothing to renew before the acknowledgement.
-            Incoming::Ping { .. } if self.phase != Phase::Ready => {
+            Incoming::Ping { .. } if self.phase != HandshakePhase::Ready => {
                 self.respond(Frame::Pong(None));
                 Ok(())
             }
@@ -302,21 +302,21 @@ impl<B: SocketBackend> Session<B> {
     }
 
     /// Why reading failed.
-    fn broken(&self, error: &WireError) -> End {
+    fn broken(&self, error: &WireError) -> SocketEnd {
         match error {
             WireError::Io(error) if error.kind() == TOO_MANY_BYTES => {
                 Close::TooLarge { max: self.shared.settings.max_message_bytes.get() }.into()
             }
             WireError::Capacity(_) => Close::TooLarge { max: self.shared.settings.max_message_bytes.get() }.into(),
             WireError::Utf8(_) => Close::Invalid(Invalid::NotUtf8).into(),
-            WireError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+            WireError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => SocketEnd::Gone,
             WireError::Protocol(_) => Close::Framing.into(),
-            _ => End::Gone,
+            _ => SocketEnd::Gone,
         }
     }
 
     /// Begins to look at a token. A newer one takes the place of one that is still being looked at.
-    fn authenticate(&mut self, credential: Credential) -> Result<(), End> {
+    fn authenticate(&mut self, credential: Credential) -> Result<(), SocketEnd> {
         // Too late: its subscriptions have ended.
         if let Some(Leaving::Forbidden(_)) = self.leaving {
             return Ok(());
@@ -334,7 +334,7 @@ impl<B: SocketBackend> Session<B> {
         Ok(())
     }
 
-    fn authenticated(&mut self, identity: Result<Identity<B::Viewer>, Refused>) -> Result<(), End> {
+    fn authenticated(&mut self, identity: Result<Identity<B::Viewer>, Refused>) -> Result<(), SocketEnd> {
         let Some((_, room)) = self.authentication.take() else { return Ok(()) };
         let identity = match identity {
             Ok(identity) => identity,
@@ -355,11 +355,11 @@ impl<B: SocketBackend> Session<B> {
         let Identity { viewer, user, expires_at, revoked } = identity;
         self.wire.until_revoked(revoked.clone());
         self.forbidden = forbidden(self.shared.clock.clone(), expires_at, revoked.cancelled_owned());
-        self.standing = Some(Standing { viewer, user, expires_at });
-        if self.phase == Phase::Ready {
+        self.standing = Some(SessionState { viewer, user, expires_at });
+        if self.phase == HandshakePhase::Ready {
             self.wire.answer(Frame::Pong(Some(expiry(expires_at))), room);
         } else {
-            self.phase = Phase::Ready;
+            self.phase = HandshakePhase::Ready;
             self.wire.answer(Frame::Ack, room);
             if self.leaving.is_none() {
                 self.timer.as_mut().reset(Instant::now() + self.shared.settings.ping_interval());
@@ -368,7 +368,7 @@ impl<B: SocketBackend> Session<B> {
         Ok(())
     }
 
-    fn subscribe(&mut self, id: OperationId, payload: Result<SubscribePayload, Unreadable>) -> Result<(), End> {
+    fn subscribe(&mut self, id: OperationId, payload: Result<SubscribePayload, Unreadable>) -> Result<(), SocketEnd> {
         self.phase.subscribe()?;
         let Some(standing) = &self.standing else { return Err(Close::Unauthorized.into()) };
         if self.operations.is_live(&id) {
@@ -410,12 +410,12 @@ impl<B: SocketBackend> Session<B> {
         Ok(())
     }
 
-    fn settle(&mut self, ended: Ended) -> Result<(), End> {
+    fn settle(&mut self, ended: Ended) -> Result<(), SocketEnd> {
         self.operations.settle(ended)?;
         self.leave_if_done()
     }
 
-    fn timer(&mut self) -> Result<(), End> {
+    fn timer(&mut self) -> Result<(), SocketEnd> {
         if let Some(leaving) = self.leaving {
             return Err(leaving.into());
         }
@@ -427,7 +427,7 @@ impl<B: SocketBackend> Session<B> {
             return self.leave();
         }
         if self.heard.elapsed() >= interval * 2 {
-            return Err(End::Silent);
+            return Err(SocketEnd::Silent);
         }
         // Before the ping is put in: all up to there comes before it.
         let position = self.position_to_tell();
@@ -459,7 +459,7 @@ impl<B: SocketBackend> Session<B> {
     }
 
     /// Begins nothing more, and ends as soon as no mutation is left whose result the client waits for.
-    fn leave(&mut self) -> Result<(), End> {
+    fn leave(&mut self) -> Result<(), SocketEnd> {
         self.say_how_far();
         self.leaving = Some(Leaving::Restart);
         self.operations.stop();
@@ -469,7 +469,7 @@ impl<B: SocketBackend> Session<B> {
 
     /// The same for a socket whose token has ended. Of what waits for the peer only answers to mutations are still
     /// delivered: they were begun in time, one of them may have ended the token itself, and over HTTP they arrive as well.
-    fn forbid(&mut self, forbidden: Forbidden) -> Result<(), End> {
+    fn forbid(&mut self, forbidden: Forbidden) -> Result<(), SocketEnd> {
         // Where something waits it will be thrown away, and nobody may think that it was delivered.
         if self.leaving.is_none() && !self.wire.has_waiting() {
             self.say_how_far();
@@ -483,7 +483,7 @@ impl<B: SocketBackend> Session<B> {
         self.leave_if_done()
     }
 
-    fn leave_if_done(&self) -> Result<(), End> {
+    fn leave_if_done(&self) -> Result<(), SocketEnd> {
         match self.leaving {
             Some(leaving) if !self.operations.has_mutations() => Err(leaving.into()),
             _ => Ok(()),

@@ -16,18 +16,18 @@
 //! - The first failures are free: 5 for an account, 20 for an address, behind which many people may sit. From then on
 //!   each failure makes the next attempt wait: 1 s, 2 s, 4 s and so on up to 15 minutes. An hour after the last failure
 //!   all is forgotten. (The limit that NIST SP 800-63B asks for, as a delay rather than a lock.)
-//! - A success clears the account. The address only gets this attempt back: else whoever owns one account could clear
-//!   their address between guesses at others.
+//! - A success clears the account. The address only gets this attempt back: otherwise the owner of one account could
+//!   clear their address between guesses at others.
 //! - An IPv6 address counts in each of its networks, with more free failures in the wider ones ([`network`]).
 //! - An unknown email counts exactly as a known one: keys are hashes of what was typed, so a delay tells nothing.
 //!
 //! The price of a delay per account is that a stranger can make its owner wait, for 15 minutes at most.
 //!
 //! The counts live in memory, and a restart forgets them. Several nodes count together: each tells the others what was
-//! tried and what became of it ([`Attempts::said`], carried by [`sharing`](super::sharing)), so that guesses spread over nodes see each
-//! other a moment later than guesses at one. Memory is bounded: when full, what counts least goes first (forgotten,
-//! then few failures, then old ones), so that a flood of new keys washes out the flood and not the account under
-//! attack.
+//! tried and what became of it ([`Attempts::said`], carried by [`sharing`](super::sharing)), so that guesses spread
+//! over nodes see each other a moment later than guesses at one. Memory is bounded: when full, what counts least goes
+//! first (forgotten, then few failures, then old ones), so that a flood of new keys evicts its own entries first, and
+//! not the account under attack.
 
 use std::{
     collections::{HashMap, VecDeque},

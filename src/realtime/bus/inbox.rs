@@ -5,19 +5,19 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Gossip, Signal};
+use super::{LimitUpdate, Signal};
 
 /// Signals that may wait for the tail. One signal may hold a batch of events.
 const SIGNALS: usize = 1_024;
-/// Pieces of gossip that may wait.
-const GOSSIP: usize = 256;
+/// Limit updates that may wait.
+const LIMIT_UPDATES: usize = 256;
 
-/// The two queues of a bus: what the tail must hear of, and gossip.
+/// The two queues of a bus: what the tail must hear of, and limit updates.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     signals: Mutex<VecDeque<Signal>>,
     signalled: Notify,
-    gossip: Mutex<VecDeque<Gossip>>,
+    limit_update: Mutex<VecDeque<LimitUpdate>>,
     gossiped: Notify,
 }
 
@@ -51,23 +51,23 @@ impl Inbox {
         }
     }
 
-    /// Puts gossip in; without room the oldest goes.
-    pub(super) fn gossip(&self, gossip: Gossip) {
-        let mut waiting = self.gossip.lock();
-        if waiting.len() >= GOSSIP {
+    /// Puts a limit update in; without room the oldest goes.
+    pub(super) fn limit_update(&self, limit_update: LimitUpdate) {
+        let mut waiting = self.limit_update.lock();
+        if waiting.len() >= LIMIT_UPDATES {
             waiting.pop_front();
         }
-        waiting.push_back(gossip);
+        waiting.push_back(limit_update);
         drop(waiting);
         self.gossiped.notify_one();
     }
 
-    /// The next piece of gossip, once there is one. For one waiter; cancel safe.
-    pub(super) async fn told(&self) -> Gossip {
+    /// The next limit update, once there is one. For one waiter; cancel safe.
+    pub(super) async fn told(&self) -> LimitUpdate {
         loop {
-            let next = self.gossip.lock().pop_front();
+            let next = self.limit_update.lock().pop_front();
             match next {
-                Some(gossip) => return gossip,
+                Some(limit_update) => return limit_update,
                 None => self.gossiped.notified().await,
             }
         }

@@ -9,7 +9,7 @@ use std::{
 use futures_util::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 
-use super::{Announced, Bus, Gossip, Heard, Inbox, Party, Signal};
+use super::{Announced, Bus, Inbox, LimitUpdate, Party, ReceivedEvent, Signal};
 
 /// What connects the buses of one process.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +69,7 @@ impl Bus for MemoryBus {
             let heard = |event: &Announced| {
                 let mut parties = Party::all_of(event.delivery.event());
                 let has_body = event.delivery.audience().public || parties.any(|party| followed.contains(&party));
-                Heard::of(event, has_body)
+                ReceivedEvent::of(event, has_body)
             };
             let signal = Signal::Events(events.iter().map(heard).collect());
             drop(followed);
@@ -89,11 +89,11 @@ impl Bus for MemoryBus {
         self.node.inbox.heard().boxed()
     }
 
-    fn tell(&self, gossip: Gossip) {
-        self.others().iter().for_each(|node| node.inbox.gossip(gossip.clone()));
+    fn tell(&self, limit_update: LimitUpdate) {
+        self.others().iter().for_each(|node| node.inbox.limit_update(limit_update.clone()));
     }
 
-    fn told(&self) -> BoxFuture<'_, Gossip> {
+    fn told(&self) -> BoxFuture<'_, LimitUpdate> {
         self.node.inbox.told().boxed()
     }
 

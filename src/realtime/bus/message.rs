@@ -7,7 +7,7 @@ use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Announced, Gossip, Heard, Seal, Topic, seal::Dropped};
+use super::{Announced, LimitUpdate, ReceivedEvent, Seal, Topic, seal::Dropped};
 use crate::{
     events::{Audience, Event, Kinds, Mark, NewEvent},
     ids::UserId,
@@ -20,8 +20,8 @@ const FORMAT: u8 = 2;
 #[derive(Debug)]
 pub(super) enum Message {
     Head(i64),
-    Events(Vec<Heard>),
-    Gossip(Gossip),
+    Events(Vec<ReceivedEvent>),
+    LimitUpdate(LimitUpdate),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,11 +99,11 @@ pub(super) fn encode_head(seal: &Seal, head: i64) -> Vec<u8> {
     seal.seal(FORMAT, &Content::Head(head))
 }
 
-/// Gossip for the wire.
-pub(super) fn encode_gossip(seal: &Seal, gossip: &Gossip) -> Vec<u8> {
-    let content = match gossip.topic {
-        Topic::Attempts => Content::Attempts(&gossip.body),
-        Topic::SignUps => Content::SignUps(&gossip.body),
+/// LimitUpdate for the wire.
+pub(super) fn encode_limit_update(seal: &Seal, limit_update: &LimitUpdate) -> Vec<u8> {
+    let content = match limit_update.topic {
+        Topic::Attempts => Content::Attempts(&limit_update.body),
+        Topic::SignUps => Content::SignUps(&limit_update.body),
     };
     seal.seal(FORMAT, &content)
 }
@@ -112,7 +112,7 @@ pub(super) fn encode_gossip(seal: &Seal, gossip: &Gossip) -> Vec<u8> {
 /// more.
 pub(super) fn decode(seal: &Seal, kinds: Kinds, bytes: &[u8]) -> Result<Option<Message>, Dropped> {
     let Some(content) = seal.open::<Content<'_>>(FORMAT, bytes)? else { return Ok(None) };
-    let gossip = |topic, body: &[u8]| Message::Gossip(Gossip { topic, body: body.to_vec() });
+    let limit_update = |topic, body: &[u8]| Message::LimitUpdate(LimitUpdate { topic, body: body.to_vec() });
     Ok(Some(match content {
         Content::Head(head) => Message::Head(head),
         Content::Events(events) => {
@@ -121,9 +121,9 @@ pub(super) fn decode(seal: &Seal, kinds: Kinds, bytes: &[u8]) -> Result<Option<M
         Content::Listed(events) => {
             Message::Events(events.into_iter().map(|event| event.heard(kinds)).collect::<Result<_, _>>()?)
         }
-        Content::Attempts(body) => gossip(Topic::Attempts, body),
+        Content::Attempts(body) => limit_update(Topic::Attempts, body),
         Content::Spending(_) | Content::GivenBack(_) | Content::Addresses(_) => return Ok(None),
-        Content::SignUps(body) => gossip(Topic::SignUps, body),
+        Content::SignUps(body) => limit_update(Topic::SignUps, body),
     }))
 }
 
@@ -146,7 +146,7 @@ impl<'a> WireEvent<'a> {
         }
     }
 
-    fn heard(self, kinds: Kinds) -> Result<Heard, Dropped> {
+    fn heard(self, kinds: Kinds) -> Result<ReceivedEvent, Dropped> {
         let kind = kinds.recorded_as(self.kind);
         let users = [self.owner].into_iter().chain(self.claimant).map(UserId::from);
         let recorded = NewEvent {
@@ -159,12 +159,12 @@ impl<'a> WireEvent<'a> {
             occurred_at: DateTime::from_timestamp_millis(self.occurred_at).ok_or(Dropped::Unreadable)?,
         };
         let event = Event { position: self.position, recorded };
-        Ok(Heard { event, follows: Mark::from_bits(self.follows), has_body: self.payload.is_some() })
+        Ok(ReceivedEvent { event, follows: Mark::from_bits(self.follows), has_body: self.payload.is_some() })
     }
 }
 
 impl ListedEvent<'_> {
-    fn heard(self, kinds: Kinds) -> Result<Heard, Dropped> {
+    fn heard(self, kinds: Kinds) -> Result<ReceivedEvent, Dropped> {
         let mut heard = self.event.heard(kinds)?;
         let users = self.users.into_iter().map(UserId::from);
         let audience = &mut heard.event.recorded.audience;
@@ -173,7 +173,7 @@ impl ListedEvent<'_> {
     }
 }
 
-impl Heard {
+impl ReceivedEvent {
     /// What of an event goes to a node.
     pub(super) fn of(Announced { delivery, follows }: &Announced, has_body: bool) -> Self {
         let mut event = delivery.event().clone();
@@ -242,11 +242,12 @@ mod tests {
             comes_back([event(7, true, first), event(8, false, second)]);
         }
         let (own, other) = (seal(1, 1, 1_000), seal(2, 1, 1_000));
-        let gossip = Gossip { topic: Topic::Attempts, body: vec![0, 255, 3] };
-        let Ok(Some(Message::Gossip(told))) = decode(&own, KINDS, &encode_gossip(&other, &gossip)) else {
+        let limit_update = LimitUpdate { topic: Topic::Attempts, body: vec![0, 255, 3] };
+        let Ok(Some(Message::LimitUpdate(told))) = decode(&own, KINDS, &encode_limit_update(&other, &limit_update))
+        else {
             panic!("readable")
         };
-        assert_eq!(told, gossip);
+        assert_eq!(told, limit_update);
     }
 
     #[test]

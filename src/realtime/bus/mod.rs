@@ -4,7 +4,7 @@
 //! duplicate, reorder and delay messages, or be unreachable, and no event is lost by that: positions are contiguous, so
 //! the [`tail`](super::tail) sees every hole and reads it from the log, and it polls in case no message arrives.
 //!
-//! Beside the log a bus carries [`Gossip`]: counts of sign-ins and sign-ups, so that their limits hold for all nodes
+//! Beside the log a bus carries [`LimitUpdate`]: counts of sign-ins and sign-ups, so that their limits hold for all nodes
 //! together. That is soft state; what gets lost makes a limit a little wider for a moment.
 //!
 //! | Bus | Nodes | Carries |
@@ -16,8 +16,8 @@
 //! **Authentication.** Messages are authenticated ([`Seal`]) with a key that only nodes of the same log have. Others
 //! who may publish on Redis or call `pg_notify` can make a node drop a message, and no more. A node that is itself
 //! wrong, for example on the old database after a fail-over, is not trusted against the log: an event names the one
-//! that it [`follows`](Heard::follows), and the [`tail`](super::tail) discards nothing because of what only the bus has
-//! said.
+//! that it [`follows`](ReceivedEvent::follows), and the [`tail`](super::tail) discards nothing because of what only the
+//! bus has said.
 //!
 //! Clients see the same results with each bus (`tests/api/bus.rs`).
 
@@ -54,14 +54,14 @@ pub enum Signal {
     /// Another node says that positions up to here have been given out.
     Head(i64),
     /// Events as another node has read them, in order of position within one signal.
-    Events(Vec<Heard>),
+    Events(Vec<ReceivedEvent>),
     /// Something may have been missed: the log must be asked.
     Missed,
 }
 
 /// An event that came over a bus.
 #[derive(Clone, Debug)]
-pub struct Heard {
+pub struct ReceivedEvent {
     /// The event; with an empty payload, if it has no body.
     pub event: Event,
     /// What stands before it.
@@ -79,7 +79,7 @@ pub struct Announced {
     pub follows: Mark,
 }
 
-/// What a piece of gossip is about.
+/// What a limit update is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
     /// Failed and successful sign-ins.
@@ -88,16 +88,16 @@ pub enum Topic {
     SignUps,
 }
 
-/// Soft state of one node that the others count in. At most [`Gossip::LIMIT`] bytes.
+/// Soft state of one node that the others count in. At most [`LimitUpdate::LIMIT`] bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gossip {
+pub struct LimitUpdate {
     /// What it is about.
     pub topic: Topic,
     /// What only its author and its reader understand.
     pub body: Vec<u8>,
 }
 
-impl Gossip {
+impl LimitUpdate {
     /// The most bytes of a body: what fits in a NOTIFY (8,000 bytes, sealed and in base64) with some to spare.
     pub const LIMIT: usize = 5_000;
 }
@@ -144,10 +144,10 @@ pub trait Bus: Send + Sync + 'static {
     fn heard(&self) -> BoxFuture<'_, Signal>;
 
     /// Passes soft state on to the other nodes.
-    fn tell(&self, gossip: Gossip);
+    fn tell(&self, limit_update: LimitUpdate);
 
     /// Soft state of another node. Cancel safe.
-    fn told(&self) -> BoxFuture<'_, Gossip>;
+    fn told(&self) -> BoxFuture<'_, LimitUpdate>;
 
     /// Whether it is connected now, for readiness and metrics. A node serves without it, only later.
     fn is_connected(&self) -> bool;
@@ -156,7 +156,7 @@ pub trait Bus: Send + Sync + 'static {
 /// The first and the longest pause between tries to connect.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// How long one exchange with the server behind a bus may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIME_LIMIT: Duration = Duration::from_secs(2);
 /// A connection on which nothing came for so long is taken for dead: every node rings several times in this time, and
 /// hears itself.
 const SILENCE: Duration = Duration::from_secs(5);

@@ -33,8 +33,8 @@ use tokio::{
 };
 
 use super::{
-    Announced, Bus, Gossip, Inbox, PATIENCE, PAUSE, Party, SILENCE, Seal, Signal,
-    message::{Message, decode, encode_gossip, encode_head},
+    Announced, Bus, Inbox, LimitUpdate, PAUSE, Party, SILENCE, Seal, Signal, TIME_LIMIT,
+    message::{Message, decode, encode_head, encode_limit_update},
     report_connected, report_dropped, report_message,
     seal::Dropped,
 };
@@ -43,8 +43,8 @@ use crate::{backoff::BackOff, error::sqlx_cause, events::Kinds, lifecycle::Lifec
 const NAME: &str = "postgres";
 /// The notification channel; there is one log in a database.
 const CHANNEL: &str = "lancewire_log";
-/// Pieces of gossip that may wait to be sent.
-const GOSSIP: usize = 64;
+/// Limit updates that may wait to be sent.
+const LIMIT_UPDATES: usize = 64;
 
 /// The address of the database is none.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Outbox {
     head: Option<i64>,
-    gossip: VecDeque<Gossip>,
+    limit_update: VecDeque<LimitUpdate>,
 }
 
 impl PostgresBus {
@@ -123,18 +123,18 @@ impl Bus for PostgresBus {
         self.shared.inbox.heard().boxed()
     }
 
-    fn tell(&self, gossip: Gossip) {
+    fn tell(&self, limit_update: LimitUpdate) {
         let mut outbox = self.shared.outbox();
-        if gossip.body.len() > Gossip::LIMIT || outbox.gossip.len() >= GOSSIP {
+        if limit_update.body.len() > LimitUpdate::LIMIT || outbox.limit_update.len() >= LIMIT_UPDATES {
             report_dropped(NAME, "gossip");
             return;
         }
-        outbox.gossip.push_back(gossip);
+        outbox.limit_update.push_back(limit_update);
         drop(outbox);
         self.shared.filled.notify_one();
     }
 
-    fn told(&self) -> BoxFuture<'_, Gossip> {
+    fn told(&self) -> BoxFuture<'_, LimitUpdate> {
         self.shared.inbox.told().boxed()
     }
 
@@ -149,18 +149,18 @@ impl Shared {
         let mut connection: Option<PgConnection> = None;
         let mut pauses = BackOff::new(self.seal.ids(), PAUSE);
         loop {
-            let Outbox { head, gossip } = std::mem::take(&mut *self.outbox());
-            let messages = gossip.iter().map(|gossip| encode_gossip(&self.seal, gossip));
+            let Outbox { head, limit_update } = std::mem::take(&mut *self.outbox());
+            let messages = limit_update.iter().map(|limit_update| encode_limit_update(&self.seal, limit_update));
             let messages = messages.chain(head.map(|head| encode_head(&self.seal, head)));
             let payloads: Vec<String> = messages.map(|message| BASE64_STANDARD_NO_PAD.encode(message)).collect();
             if payloads.is_empty() {
                 self.filled.notified().await;
                 continue;
             }
-            match timeout(PATIENCE, self.notify(&mut connection, &payloads)).await {
+            match timeout(TIME_LIMIT, self.notify(&mut connection, &payloads)).await {
                 Ok(Ok(())) => pauses.reset(),
                 failed => {
-                    // The head is said again with the next one; gossip is not kept for ever.
+                    // The head is said again with the next one; limit updates is not kept for ever.
                     connection = None;
                     report_dropped(NAME, "notification");
                     let reason = why(failed.map(Result::err));
@@ -188,7 +188,7 @@ impl Shared {
         let mut pauses = BackOff::new(self.seal.ids(), PAUSE);
         let mut away = false;
         loop {
-            let reason = match timeout(PATIENCE, self.listener()).await {
+            let reason = match timeout(TIME_LIMIT, self.listener()).await {
                 Ok(Ok(mut listener)) => {
                     if away {
                         tracing::info!("the nodes' doorbell is heard again");
@@ -215,7 +215,7 @@ impl Shared {
     }
 
     async fn listener(&self) -> Result<PgListener, sqlx::Error> {
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(TIME_LIMIT);
         let mut listener = PgListener::connect_with(&pool.connect_lazy_with(self.options.clone())).await?;
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;
@@ -230,7 +230,7 @@ impl Shared {
         match decode(&self.seal, Kinds::NONE, &message) {
             Ok(None) => {}
             Ok(Some(Message::Head(head))) => self.inbox.signal(Signal::Head(head)),
-            Ok(Some(Message::Gossip(gossip))) => self.inbox.gossip(gossip),
+            Ok(Some(Message::LimitUpdate(limit_update))) => self.inbox.limit_update(limit_update),
             // Nobody sends any.
             Ok(Some(Message::Events(_))) => self.inbox.signal(Signal::Missed),
             Err(dropped) => {

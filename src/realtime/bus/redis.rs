@@ -47,8 +47,8 @@ use tokio_rustls::rustls::{self, crypto::ring};
 use uuid::Uuid;
 
 use super::{
-    Announced, Bus, Gossip, Inbox, PATIENCE, PAUSE, Party, SILENCE, Seal, Signal,
-    message::{Message, decode, encode_events, encode_gossip, encode_head},
+    Announced, Bus, Inbox, LimitUpdate, PAUSE, Party, SILENCE, Seal, Signal, TIME_LIMIT,
+    message::{Message, decode, encode_events, encode_head, encode_limit_update},
     report_connected, report_dropped, report_message,
     seal::Dropped,
 };
@@ -56,7 +56,7 @@ use crate::{
     backoff::BackOff,
     events::{Event, Kinds},
     lifecycle::Lifecycle,
-    trust::{authorities, tls_failure},
+    tls_roots::{authorities, tls_failure},
 };
 
 const NAME: &str = "redis";
@@ -141,7 +141,7 @@ impl RedisBus {
         lifecycle: &Lifecycle,
     ) -> Result<Self, RedisBusError> {
         let client = client(url, ca)?;
-        let absent = match timeout(PATIENCE, ping(&client)).await {
+        let absent = match timeout(TIME_LIMIT, ping(&client)).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => {
                 if let Some(failure) = insecurity(&error) {
@@ -213,11 +213,15 @@ impl Bus for RedisBus {
         self.shared.inbox.heard().boxed()
     }
 
-    fn tell(&self, gossip: Gossip) {
-        self.shared.send(self.shared.channel("gossip"), encode_gossip(&self.shared.seal, &gossip), "gossip");
+    fn tell(&self, limit_update: LimitUpdate) {
+        self.shared.send(
+            self.shared.channel("gossip"),
+            encode_limit_update(&self.shared.seal, &limit_update),
+            "gossip",
+        );
     }
 
-    fn told(&self) -> BoxFuture<'_, Gossip> {
+    fn told(&self) -> BoxFuture<'_, LimitUpdate> {
         self.shared.inbox.told().boxed()
     }
 
@@ -249,7 +253,7 @@ fn client(url: &str, ca: &Path) -> Result<Client, RedisBusError> {
 
 /// A Redis that is gone without a word is found out by the kernel too, once nobody waits for an answer any more.
 fn tcp() -> TcpSettings {
-    let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PATIENCE);
+    let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(TIME_LIMIT);
     let settings = TcpSettings::default().set_keepalive(keepalive);
     #[cfg(target_os = "linux")]
     let settings = settings.set_user_timeout(SILENCE * 2);
@@ -328,7 +332,7 @@ impl Shared {
                 report_message(NAME, "out", message.len());
                 pipeline.cmd("PUBLISH").arg(channel).arg(message.as_slice()).ignore();
             }
-            match timeout(PATIENCE, self.send_pipeline(&mut connection, &pipeline)).await {
+            match timeout(TIME_LIMIT, self.send_pipeline(&mut connection, &pipeline)).await {
                 Ok(Ok(())) => pauses.reset(),
                 failed => {
                     connection = None;
@@ -358,8 +362,8 @@ impl Shared {
             connection
         } else {
             let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(PATIENCE))
-                .set_response_timeout(Some(PATIENCE));
+                .set_connection_timeout(Some(TIME_LIMIT))
+                .set_response_timeout(Some(TIME_LIMIT));
             connection.insert(self.client.get_multiplexed_async_connection_with_config(&config).await?)
         };
         pipeline.query_async(connection).await
@@ -370,7 +374,7 @@ impl Shared {
         let mut pauses = BackOff::new(self.seal.ids(), PAUSE);
         let mut away = false;
         loop {
-            let reason = match timeout(PATIENCE, self.subscription()).await {
+            let reason = match timeout(TIME_LIMIT, self.subscription()).await {
                 Ok(Ok(pubsub)) => {
                     if away {
                         tracing::info!("the bus between the nodes is heard again");
@@ -430,7 +434,7 @@ impl Shared {
                         }
                         Ok::<(), RedisError>(())
                     };
-                    match timeout(PATIENCE, changes).await {
+                    match timeout(TIME_LIMIT, changes).await {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => return error.to_string(),
                         Err(_) => return "no answer to a subscription".to_owned(),
@@ -456,7 +460,7 @@ impl Shared {
             Ok(None) => {}
             Ok(Some(Message::Head(head))) => self.inbox.signal(Signal::Head(head)),
             Ok(Some(Message::Events(events))) => self.inbox.signal(Signal::Events(events)),
-            Ok(Some(Message::Gossip(gossip))) => self.inbox.gossip(gossip),
+            Ok(Some(Message::LimitUpdate(limit_update))) => self.inbox.limit_update(limit_update),
             Err(dropped) => {
                 self.seal.report(NAME, dropped);
                 if dropped == Dropped::Unreadable {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Bus, BusKind, BusSettings, MemoryBus, PostgresBus, PostgresBusError, RedisBus, RedisBusError, Seal};
-use crate::{error::Fault, events::EventLog, ids::Ids, lifecycle::Lifecycle};
+use crate::{error::InternalError, events::EventLog, ids::Ids, lifecycle::Lifecycle};
 
 /// Why there is no bus.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum BusError {
     Redis(#[from] RedisBusError),
     /// The log, which has the key that nodes share.
     #[error("the event log cannot be opened: {0}")]
-    Log(#[from] Fault),
+    Log(#[from] InternalError),
 }
 
 /// Connects this node with the others on `log`, by a bus of this kind. `database_url` is the primary's.

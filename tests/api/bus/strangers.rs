@@ -119,7 +119,7 @@ async fn what_a_stranger_says_is_not_believed(ground: Ground) {
         one.record(JOB_POSTED, audience(true, eve, None)).await;
         one.record(WALLET_UPDATED, audience(false, ada, None)).await;
     }
-    let spent = Gossip { topic: Topic::SignUps, body: vec![1, 2, 3] };
+    let spent = LimitUpdate { topic: Topic::SignUps, body: vec![1, 2, 3] };
     one.bus.tell(spent.clone());
     assert_eq!(soon(two.bus.told()).await, spent);
     all_hear(&one, &listening.each_ref()).await;
@@ -167,7 +167,7 @@ async fn what_a_stranger_says_is_not_believed(ground: Ground) {
     until("both have looked at the log", || one.db.statements() > one_polls && two.db.statements() > two_polls).await;
     one.record(JOB_POSTED, audience(true, eve, None)).await;
     all_hear(&one, &listening.each_ref()).await;
-    let tried = Gossip { topic: Topic::Attempts, body: vec![4] };
+    let tried = LimitUpdate { topic: Topic::Attempts, body: vec![4] };
     one.bus.tell(tried.clone());
     assert_eq!(soon(two.bus.told()).await, tried, "what came before it was nobody's, or old");
     assert!(!one.lifecycle.has_failed() && !two.lifecycle.has_failed(), "nobody gives up anything");

@@ -11,7 +11,7 @@ use lancewire::jobs::events::JOB_POSTED;
 use lancewire::{
     events::{Audience, Event, Mark, NewEvent},
     ids::{Ids, UserId},
-    realtime::{Announced, Bus, Gossip, Heard, Party, Signal},
+    realtime::{Announced, Bus, LimitUpdate, Party, ReceivedEvent, Signal},
 };
 use tokio::{
     sync::Notify,
@@ -63,7 +63,7 @@ impl Network {
     }
 
     /// Events of another history, about where the log stands; not the first of one, before which nothing stands.
-    fn foreign(&self) -> Vec<Heard> {
+    fn foreign(&self) -> Vec<ReceivedEvent> {
         let first = (self.log.head() + self.number(8) - 4).max(2);
         let mut follows = Mark::of(self.ids.next());
         let mut foreign = Vec::new();
@@ -79,7 +79,7 @@ impl Network {
                 occurred_at: chrono::DateTime::UNIX_EPOCH,
             };
             let id = recorded.id;
-            foreign.push(Heard { event: Event { position, recorded }, follows, has_body: true });
+            foreign.push(ReceivedEvent { event: Event { position, recorded }, follows, has_body: true });
             follows = Mark::of(id);
         }
         foreign
@@ -173,7 +173,7 @@ impl Bus for SimulatedBus {
                 if !has_body {
                     event.recorded.payload = String::new();
                 }
-                Heard { event, follows: *follows, has_body }
+                ReceivedEvent { event, follows: *follows, has_body }
             });
             let heard: Vec<_> = heard.collect();
             // Whole, or torn in two.
@@ -198,9 +198,9 @@ impl Bus for SimulatedBus {
         self.next().boxed()
     }
 
-    fn tell(&self, _: Gossip) {}
+    fn tell(&self, _: LimitUpdate) {}
 
-    fn told(&self) -> BoxFuture<'_, Gossip> {
+    fn told(&self) -> BoxFuture<'_, LimitUpdate> {
         pending().boxed()
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use lancewire::{
     clock::Clock,
-    db::points::{Point, Witness},
+    db::points::{CommitObserver, Point},
     ids::Ids,
 };
 
@@ -77,8 +77,8 @@ struct Play {
 pub(crate) async fn play(seed: u64) -> Result<Report, Failure> {
     let template = Template::get();
     let (clock, stage) = (start(), Stage::default());
-    let witness: Arc<dyn Witness> = Arc::new(stage.clone());
-    let world = template.open(&clock, Ids::seeded(clock.clone(), seed.wrapping_add(1)), witness).await;
+    let observer: Arc<dyn CommitObserver> = Arc::new(stage.clone());
+    let world = template.open(&clock, Ids::seeded(clock.clone(), seed.wrapping_add(1)), observer).await;
     let devices = (0..CAST.len()).chain(SECOND_DEVICES);
     let mut play = Play {
         seed,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
-use lancewire::db::points::{Point, Witness};
+use lancewire::db::points::{CommitObserver, Point};
 
 /// Clones share it.
 #[derive(Clone, Default)]
@@ -51,7 +51,7 @@ impl Stage {
     }
 }
 
-impl Witness for Stage {
+impl CommitObserver for Stage {
     fn reach(&self, point: Point) -> BoxFuture<'static, ()> {
         let (here, mut stood) = (self.clone(), false);
         poll_fn(move |_| {

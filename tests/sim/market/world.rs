@@ -30,7 +30,7 @@ use lancewire::{
     },
     clock::Clock,
     config::{Config, Environment},
-    db::{Db, points::Witness},
+    db::{Db, points::CommitObserver},
     error::{Invalid, InvalidKind},
     idempotency::KeyConflict,
     ids::Ids,
@@ -157,18 +157,24 @@ impl Template {
     }
 
     /// A first process.
-    pub(crate) async fn open(&self, clock: &Clock, ids: Ids, witness: Arc<dyn Witness>) -> World {
+    pub(crate) async fn open(&self, clock: &Clock, ids: Ids, observer: Arc<dyn CommitObserver>) -> World {
         let folder = folder();
         fs::write(folder.path().join(FILE), &self.file).expect("a copy");
-        self.open_in(folder, clock, ids, witness).await
+        self.open_in(folder, clock, ids, observer).await
     }
 
     /// A process on the files that another one left behind.
-    pub(crate) async fn open_in(&self, folder: TempDir, clock: &Clock, ids: Ids, witness: Arc<dyn Witness>) -> World {
+    pub(crate) async fn open_in(
+        &self,
+        folder: TempDir,
+        clock: &Clock,
+        ids: Ids,
+        observer: Arc<dyn CommitObserver>,
+    ) -> World {
         let (config, lifecycle) = (&self.config, Lifecycle::new());
         let mut settings = config.database.clone();
         settings.url = at(folder.path());
-        let db = Db::simulated(&settings, ids.clone(), lifecycle.clone(), witness).await.expect("a database");
+        let db = Db::simulated(&settings, ids.clone(), lifecycle.clone(), observer).await.expect("a database");
         let accounts = accounts(config, &self.keyring, &db, clock, &ids);
         let currency = config.marketplace.currency();
         let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone());
@@ -402,7 +408,7 @@ fn of_wallet(error: WalletError) -> Refusal {
         WalletError::InsufficientFunds { .. } => Refusal::Rule(Code::InsufficientFunds),
         WalletError::NotPending(_) => Refusal::Rule(Code::TransactionNotPending),
         WalletError::Key(conflict) => of_key(conflict),
-        WalletError::Fault(fault) => Refusal::Fault(fault.to_string()),
+        WalletError::InternalError(fault) => Refusal::Fault(fault.to_string()),
     }
 }
 
@@ -412,7 +418,7 @@ fn of_job(error: JobError) -> Refusal {
         JobError::Invalid(invalid) => of_invalid(&invalid),
         JobError::InvalidTransition { .. } => Refusal::Rule(Code::InvalidTransition),
         JobError::Key(conflict) => of_key(conflict),
-        JobError::Fault(fault) => Refusal::Fault(fault.to_string()),
+        JobError::InternalError(fault) => Refusal::Fault(fault.to_string()),
     }
 }
 
@@ -445,6 +451,6 @@ fn of_claim(error: ClaimError) -> Refusal {
         ClaimError::LimitReached { .. } => Refusal::Rule(Code::ClaimLimitReached),
         ClaimError::VersionConflict(_) => Refusal::VersionConflict,
         ClaimError::Key(conflict) => of_key(conflict),
-        ClaimError::Fault(fault) => Refusal::Fault(fault.to_string()),
+        ClaimError::InternalError(fault) => Refusal::Fault(fault.to_string()),
     }
 }

@@ -271,7 +271,7 @@ struct Predicted {
 
 impl Constants {
     fn of(bus: Bus, idle: &Seen, calm: &Seen) -> Self {
-        // Gossip is not told while nothing is spent; node A tells four times a second what was.
+        // LimitUpdate is not told while nothing is spent; node A tells four times a second what was.
         let gossip = 4.0;
         let chatter = idle.messages_out + gossip;
         let wakes = wakes(bus, calm.events);

@@ -38,7 +38,7 @@ async fn the_names_of_the_answer_are_spelled_as_the_standard_has_them() {
     tcp.write_all(request.as_bytes()).await.unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        head.push(timeout(PATIENCE, tcp.read_u8()).await.expect("in time").expect("an answer"));
+        head.push(timeout(TIME_LIMIT, tcp.read_u8()).await.expect("in time").expect("an answer"));
     }
     let head = String::from_utf8(head).expect("a text");
     for line in [

@@ -137,7 +137,7 @@ async fn the_server_pings_and_a_silent_peer_is_dropped() {
     }
     let mut pings = 0;
     let dropped = loop {
-        match timeout(PATIENCE, client.socket.next()).await.expect("in time") {
+        match timeout(TIME_LIMIT, client.socket.next()).await.expect("in time") {
             Some(Ok(Message::Text(_))) => pings += 1,
             other => break other,
         }
@@ -170,7 +170,7 @@ async fn a_stopping_server_sends_everyone_home_and_finishes_mutations() {
     assert_eq!(changing.closed().await, restart);
     let late = server.connect(&[("sec-websocket-protocol", "graphql-transport-ws")]).await;
     assert!(matches!(late.err(), Some(WireError::Http(response)) if response.status() == 503));
-    assert!(server.lifecycle.shut_down(PATIENCE).await, "all left by themselves");
+    assert!(server.lifecycle.shut_down(TIME_LIMIT).await, "all left by themselves");
     server.empty().await;
 }
 

@@ -48,7 +48,7 @@ mod operations;
 mod tokens;
 
 /// Longer than anything here takes, shorter than anyone's patience.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// A backend without a schema.
 #[derive(Clone)]
@@ -94,7 +94,7 @@ impl Fake {
 }
 
 async fn until(watched: &watch::Sender<usize>, condition: impl FnMut(&usize) -> bool) {
-    timeout(PATIENCE, watched.subscribe().wait_for(condition)).await.expect("in time").expect("open");
+    timeout(TIME_LIMIT, watched.subscribe().wait_for(condition)).await.expect("in time").expect("open");
 }
 
 impl SocketBackend for Fake {
@@ -250,7 +250,7 @@ impl Server {
     /// Waits until nothing is left of any client.
     async fn empty(&self) {
         until(&self.fake.0.live, |live| *live == 0).await;
-        timeout(PATIENCE, async {
+        timeout(TIME_LIMIT, async {
             while self.sockets.open() > 0 {
                 tokio::task::yield_now().await;
             }
@@ -279,7 +279,7 @@ impl Client {
     }
 
     async fn send_raw(&mut self, message: Message) {
-        timeout(PATIENCE, self.socket.send(message)).await.expect("in time").expect("sent");
+        timeout(TIME_LIMIT, self.socket.send(message)).await.expect("in time").expect("sent");
     }
 
     async fn subscribe(&mut self, id: &str, query: &str) {
@@ -292,7 +292,7 @@ impl Client {
 
     /// The next message, whatever it is.
     async fn next_raw(&mut self) -> Message {
-        timeout(PATIENCE, self.socket.next()).await.expect("in time").expect("open").expect("readable")
+        timeout(TIME_LIMIT, self.socket.next()).await.expect("in time").expect("open").expect("readable")
     }
 
     /// The next message, which must be text.
@@ -315,7 +315,7 @@ impl Client {
             if let Message::Close(frame) = self.next_raw().await {
                 let frame = frame.expect("a code");
                 let ended = async { while self.socket.next().await.is_some_and(|message| message.is_ok()) {} };
-                timeout(PATIENCE, ended).await.expect("in time");
+                timeout(TIME_LIMIT, ended).await.expect("in time");
                 return (frame.code.into(), frame.reason.to_string());
             }
         }

@@ -202,7 +202,7 @@ async fn ten_thousand_operations_leave_nothing_behind() {
     assert_eq!(value("lancewire_sockets"), Some(1.0));
     drop(client);
     server.empty().await;
-    server.lifecycle.shut_down(PATIENCE).await;
+    server.lifecycle.shut_down(TIME_LIMIT).await;
     assert_eq!(value(r#"lancewire_socket_operations{kind="subscription"}"#), Some(0.0));
     assert_eq!(value("lancewire_sockets"), Some(0.0));
     // Usually nothing ever waited, and there is no gauge.

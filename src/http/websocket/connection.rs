@@ -1,12 +1,12 @@
 //! The connection under a socket after the upgrade: plain TCP, or TLS over it.
 //!
 //! Both can be read and written through a shared reference and never wait: that is what lets a group of the hub write
-//! to all its members by itself, as [`wire`](super::wire) does. The plain kind is the system call and nothing else. For
-//! TLS the library's connection is behind a lock, which is held to encrypt or decrypt and to hand bytes to the kernel,
-//! never across an await.
+//! to all its members by itself, as [`writer`](super::writer) does. The plain kind is the system call and nothing else.
+//! For TLS the library's connection is behind a lock, which is held to encrypt or decrypt and to hand bytes to the
+//! kernel, never across an await.
 //!
-//! Invariants: a write takes nothing while bytes that were encrypted earlier wait ([`Pipe::has_unsent`]), so at most
-//! [`UNSENT`] bytes of plaintext do; those are flushed by the wire's pump before anything else.
+//! Invariants: a write takes nothing while bytes that were encrypted earlier wait ([`SocketConnection::has_unsent`]),
+//! so at most [`UNSENT`] bytes of plaintext do; those are flushed by the wire's pump before anything else.
 
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -30,7 +30,7 @@ const RECORDS: usize = 8;
 pub(super) const SLICES: usize = 64;
 
 /// The way to one peer.
-pub(super) enum Pipe {
+pub(super) enum SocketConnection {
     Plain(Seated),
     Secured(Box<Secured>),
 }
@@ -41,7 +41,7 @@ pub(super) struct Secured {
     session: Mutex<ServerConnection>,
 }
 
-impl Pipe {
+impl SocketConnection {
     /// Goes on with a connection whose handshake is done.
     pub(super) fn secured(tcp: Seated, mut session: ServerConnection) -> Self {
         session.set_buffer_limit(Some(UNSENT));

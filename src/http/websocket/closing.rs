@@ -8,7 +8,7 @@ use std::{future::Future, pin::pin, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::{close::Close, protocol::Invalid, reader::Reader, wire::Wire};
+use super::{close::Close, protocol::Invalid, reader::MessageReader, writer::SocketWriter};
 
 /// How long a peer has to take the last frames and to answer the close frame; one that was too slow has longer.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -19,7 +19,7 @@ const UNREAD_GOODBYE: Duration = Duration::from_secs(1);
 
 /// How a socket ends.
 #[derive(Debug)]
-pub(super) enum End {
+pub(super) enum SocketEnd {
     /// By us.
     Close(Close),
     /// By the peer's close frame.
@@ -30,7 +30,7 @@ pub(super) enum End {
     Silent,
 }
 
-impl End {
+impl SocketEnd {
     /// The label of a metric.
     pub(super) const fn label(&self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ impl End {
     }
 }
 
-impl From<Close> for End {
+impl From<Close> for SocketEnd {
     fn from(close: Close) -> Self {
         Self::Close(close)
     }
@@ -60,10 +60,15 @@ impl From<Close> for End {
 ///
 /// A peer that was too slow would not take that in [`GOODBYE`] either: it is waited for until `patience` is over. Closing
 /// earlier would lose the close frame, since whatever it sends to a connection that is closed here is answered by a reset.
-pub(super) async fn part(end: End, wire: &Wire, reader: &mut Reader, patience: impl Future<Output = ()>) {
+pub(super) async fn part(
+    end: SocketEnd,
+    wire: &SocketWriter,
+    reader: &mut MessageReader,
+    patience: impl Future<Output = ()>,
+) {
     match end {
         // A peer that does not even take this is cut off.
-        End::Close(close) => {
+        SocketEnd::Close(close) => {
             let mut goodbye = pin!(say_goodbye(wire, reader, &close));
             if timeout(GOODBYE, &mut goodbye).await.is_err() && close == Close::SlowReader {
                 tokio::select! {
@@ -73,19 +78,19 @@ pub(super) async fn part(end: End, wire: &Wire, reader: &mut Reader, patience: i
             }
         }
         // Reading on makes the answer to the peer's close frame.
-        End::Peer => {
+        SocketEnd::Peer => {
             let answer = async {
                 reader.drain().await;
                 wire.drain().await;
             };
             let _ = timeout(GOODBYE, answer).await;
         }
-        End::Gone | End::Silent => {}
+        SocketEnd::Gone | SocketEnd::Silent => {}
     }
 }
 
 /// RFC 6455, 5.5.1: the peer answers a close frame by one of its own; then the server closes the connection.
-async fn say_goodbye(wire: &Wire, reader: &mut Reader, close: &Close) {
+async fn say_goodbye(wire: &SocketWriter, reader: &mut MessageReader, close: &Close) {
     wire.hurry();
     reader.close(close.frame());
     if !wire.drain().await {

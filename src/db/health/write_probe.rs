@@ -1,8 +1,8 @@
 //! Whether the database takes writes: it may answer and not do so, on a full or broken disk, or after it was made
 //! read-only.
 //!
-//! Learned from the writes that fail anyway, so it costs nothing while all is well. From then on whoever asks
-//! ([`Db::takes_writes`], for readiness) has a write of its own tried until one succeeds: a node that gets no traffic
+//! Learned from the writes that fail anyway, so it costs nothing while all is well. From then on each call of
+//! [`Db::takes_writes`] (for readiness) tries a write of its own until one succeeds: a node that gets no traffic
 //! because it is not ready would not find out otherwise. A node that has never tried to write does not know, and says
 //! that it does: the first request that fails tells.
 //!

@@ -34,7 +34,7 @@ enum Kind {
 const KINDS: [Kind; 2] = [Kind::Plain, Kind::Secured];
 
 /// A wire whose kernel buffers are small, and its peer.
-async fn wire(kind: Kind, queue_bytes: u32) -> (Arc<Wire>, Peer) {
+async fn wire(kind: Kind, queue_bytes: u32) -> (Arc<SocketWriter>, Peer) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("small");
@@ -45,14 +45,17 @@ async fn wire(kind: Kind, queue_bytes: u32) -> (Arc<Wire>, Peer) {
     let queue_bytes = NonZeroU32::new(queue_bytes).expect("above zero");
     let settings = SocketSettings { queue_bytes, ..SocketSettings::default() };
     if kind == Kind::Plain {
-        return (Arc::new(Wire::new(Pipe::Plain(Seated::uncounted(tcp)), &settings)), Box::new(peer));
+        return (
+            Arc::new(SocketWriter::new(SocketConnection::Plain(Seated::uncounted(tcp)), &settings)),
+            Box::new(peer),
+        );
     }
     let (acceptor, connector) = tls();
     let name = ServerName::try_from("localhost").expect("a name");
     let (secured, peer) = tokio::join!(acceptor.accept(tcp), connector.connect(name, peer));
     let (tcp, session) = secured.expect("a handshake").into_inner();
     (
-        Arc::new(Wire::new(Pipe::secured(Seated::uncounted(tcp), session), &settings)),
+        Arc::new(SocketWriter::new(SocketConnection::secured(Seated::uncounted(tcp), session), &settings)),
         Box::new(peer.expect("a handshake")),
     )
 }

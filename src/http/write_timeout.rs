@@ -21,13 +21,13 @@ use tokio::{
 };
 
 /// A connection, and how long a write may wait for it.
-pub(super) struct Impatient<C> {
+pub(super) struct WriteTimeout<C> {
     connection: C,
     patience: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<C> Impatient<C> {
+impl<C> WriteTimeout<C> {
     pub(super) const fn new(connection: C, patience: Duration) -> Self {
         Self { connection, patience, waiting: None }
     }
@@ -54,13 +54,13 @@ impl<C> Impatient<C> {
     }
 }
 
-impl<C: AsyncRead + Unpin> AsyncRead for Impatient<C> {
+impl<C: AsyncRead + Unpin> AsyncRead for WriteTimeout<C> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.connection).poll_read(cx, buf)
     }
 }
 
-impl<C: AsyncWrite + Unpin> AsyncWrite for Impatient<C> {
+impl<C: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<C> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.connection).poll_write(cx, buf);
         self.bounded(cx, written)
@@ -97,7 +97,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_takes_what_there_is_is_waited_for_and_one_that_takes_nothing_is_not() {
         let (ours, mut theirs) = duplex(4);
-        let mut ours = Impatient::new(ours, Duration::from_mins(1));
+        let mut ours = WriteTimeout::new(ours, Duration::from_mins(1));
         let reading = async {
             let mut read = [0; 8];
             theirs.read_exact(&mut read).await.expect("bytes");

@@ -1,14 +1,14 @@
 //! The only place that writes to a socket.
 //!
 //! A frame goes straight to the kernel if nothing is queued before it; otherwise it waits in a bounded queue that the
-//! session empties as the peer takes it ([`Wire::pump`]), as much at a time as the kernel accepts. So a quiet socket
-//! costs one system call a result, and one that is behind gets many results in one.
+//! session empties as the peer takes it ([`SocketWriter::pump`]), as much at a time as the kernel accepts. So a quiet
+//! socket costs one system call a result, and one that is behind gets many results in one.
 //!
 //! Invariants: at most `queue_bytes` of results and [`ANSWERS`] answers of the session's own wait for a peer; frames
-//! leave whole and in the order in which they were put in; after [`Wire::retire`] or [`Wire::close`] no frame of the
-//! operations concerned is put in, so a frame of an earlier operation cannot reach a later one with the same id.
-//! Nothing here waits while it holds the lock. Answers never wait for results: the session takes a place for the answer
-//! *before* it reads the next message.
+//! leave whole and in the order in which they were put in; after [`SocketWriter::retire`] or [`SocketWriter::close`] no
+//! frame of the operations concerned is put in, so a frame of an earlier operation cannot reach a later one with the
+//! same id. Nothing here waits while it holds the lock. Answers never wait for results: the session takes a place for
+//! the answer *before* it reads the next message.
 //!
 //! Own code instead of a sink of frames, which costs a task and a flush for each subscriber:
 //! docs/adr/0001-own-socket.md has the measurements. And the stock socket of async-graphql stops reading, pinging and
@@ -35,8 +35,8 @@ use tungstenite::protocol::frame::{
 };
 
 use super::{
+    connection::{SLICES, SocketConnection},
     metrics::Counted,
-    pipe::{Pipe, SLICES},
     protocol::Frame,
     settings::SocketSettings,
 };
@@ -67,8 +67,8 @@ const fn is_mutation(number: u64) -> bool {
 }
 
 /// The way to one peer. Shared by the session, its operations and the groups it subscribes to.
-pub(super) struct Wire {
-    pipe: Pipe,
+pub(super) struct SocketWriter {
+    pipe: SocketConnection,
     capacity: usize,
     state: Mutex<State>,
     /// Something waits that was not there before, or the session is to look at what was let go.
@@ -115,7 +115,7 @@ enum Cost {
 
 /// Room for one frame, taken before there is a frame to put in; dropping it gives it back.
 pub(super) struct Room {
-    wire: Arc<Wire>,
+    wire: Arc<SocketWriter>,
     cost: Option<Cost>,
 }
 
@@ -128,7 +128,7 @@ pub(super) enum Unsent {
     TooLarge,
 }
 
-/// What [`Wire::pump`] found.
+/// What [`SocketWriter::pump`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pumped {
     /// Something began to wait, or was let go.
@@ -139,8 +139,8 @@ pub(super) enum Pumped {
     Broken,
 }
 
-impl Wire {
-    pub(super) fn new(pipe: Pipe, settings: &SocketSettings) -> Self {
+impl SocketWriter {
+    pub(super) fn new(pipe: SocketConnection, settings: &SocketSettings) -> Self {
         let capacity = usize::try_from(settings.queue_bytes.get()).unwrap_or(usize::MAX);
         // Who is silent is told by pings, and who takes nothing by the session's patience: the kernel, which has a
         // shorter one for HTTP, would break the connection of a reader that is only stopped, without a word and a code.
@@ -163,13 +163,13 @@ impl Wire {
     pub(super) const fn hurry(&self) {}
 
     /// For reading.
-    pub(super) const fn pipe(&self) -> &Pipe {
+    pub(super) const fn connection(&self) -> &SocketConnection {
         &self.pipe
     }
 
     /// Reads a little of what [`offer`](Self::offer) will look at; see [`Outlet::touch`](crate::realtime::Outlet::touch).
     pub(super) fn touch(&self) -> usize {
-        // The flag is the lock's neighbour.
+        // The flag is in the cache line of the lock.
         self.capacity + usize::from(self.state.is_poisoned())
     }
 
@@ -491,7 +491,7 @@ impl Wire {
     }
 
     /// Writes; what the pipe could not hand on is the pump's from then on.
-    fn write(&self, write: impl FnOnce(&Pipe) -> io::Result<usize>) -> io::Result<usize> {
+    fn write(&self, write: impl FnOnce(&SocketConnection) -> io::Result<usize>) -> io::Result<usize> {
         let written = write(&self.pipe);
         if self.pipe.has_unsent() {
             self.wake.notify_one();

@@ -2,8 +2,8 @@
 //!
 //! A look reads where the primary's log stands at a moment and waits until the replica has come that far. From then on
 //! the replica shows all that was committed before that moment, so for as long as the moment is no further back than
-//! the limit, no answer is older than the limit allows. A lease runs out by itself: nobody need notice that the
-//! replica, or whoever looks at it, has stopped. One that was left out must come up to the primary within half the
+//! the limit, no answer is older than the limit allows. A lease runs out by itself: it needs no one to notice that the
+//! replica, or the task that checks it, has stopped. One that was left out must come up to the primary within half the
 //! limit three times running before it is back, so that one at the edge does not come and go.
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ const GOOD_LOOKS: u32 = 3;
 
 /// What is known of a replica.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Standing {
+pub(super) struct ReplicaLease {
     limit: Duration,
     serving: bool,
     /// All that was committed before this moment can be seen.
@@ -23,7 +23,7 @@ pub(super) struct Standing {
     good_looks: u32,
 }
 
-impl Standing {
+impl ReplicaLease {
     /// A replica that nobody has looked at. The first good look lets it serve.
     pub(super) const fn new(limit: Duration) -> Self {
         Self { limit, serving: false, shows: None, good_looks: GOOD_LOOKS - 1 }
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_lease_ends_by_itself() {
-        let (mut standing, start) = (Standing::new(LIMIT), Instant::now());
+        let (mut standing, start) = (ReplicaLease::new(LIMIT), Instant::now());
         assert!(!standing.serves(start));
         standing.reached(start, start + LITTLE);
         assert!(standing.serves(start + LITTLE));
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn one_that_was_left_out_must_show_that_it_keeps_up() {
-        let (mut standing, mut now) = (Standing::new(LIMIT), Instant::now());
+        let (mut standing, mut now) = (ReplicaLease::new(LIMIT), Instant::now());
         standing.reached(now, now + LITTLE);
         standing.leave_out();
         assert!(!standing.serves(now + LITTLE));
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn no_lag_is_small_enough_for_a_limit_of_nothing() {
-        let (mut standing, now) = (Standing::new(Duration::ZERO), Instant::now());
+        let (mut standing, now) = (ReplicaLease::new(Duration::ZERO), Instant::now());
         for _ in 0..10 {
             standing.reached(now, now);
             assert!(!standing.serves(now));
