@@ -29,6 +29,7 @@ use super::{
     negotiation::{MediaType, is_utf8},
 };
 use crate::{
+    auth::sessions::Unauthenticated,
     graphql::{
         classify::{code, is_request_error},
         errors::ErrorCode,
@@ -146,6 +147,16 @@ impl Refusal {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
         response
     }
+}
+
+/// The answer to a request whose token is no good.
+pub(super) fn unauthenticated(error: &Unauthenticated) -> Outcome {
+    let code = match error {
+        Unauthenticated::Expired => ErrorCode::TokenExpired,
+        Unauthenticated::Invalid => ErrorCode::Unauthenticated,
+        Unauthenticated::Fault(_) => ErrorCode::InternalServerError,
+    };
+    Outcome::from_errors(vec![failure(code, error.to_string(), None)])
 }
 
 /// Reads a body of at most `limit` bytes that is not compressed. Cancel safe, but what was read is lost.

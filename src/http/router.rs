@@ -22,19 +22,17 @@ use super::{
     cors::cors,
     graphql::{
         ALLOWED, Refusal, check_transport, discard, discard_little, parse_get, parse_post, read_body, respond,
-        tell_budget,
+        tell_budget, unauthenticated,
     },
     health, middleware,
     negotiation::{MediaType, negotiate},
     pages, schema_files, stock,
     streams::{self, Opening, Transport},
+    websocket::wants_socket,
 };
 use crate::{
-    auth::{
-        actor::Origin,
-        sessions::{Sessions, Unauthenticated},
-    },
-    graphql::{classify::classify, errors::ErrorCode, limits::failure},
+    auth::{actor::Origin, sessions::Sessions},
+    graphql::classify::classify,
     operations::{Admitted, Document, Stopped},
 };
 
@@ -238,19 +236,6 @@ async fn answer(
     }
     response.extensions_mut().insert(access);
     Ok(response)
-}
-
-pub(super) fn unauthenticated(error: &Unauthenticated) -> async_graphql::Response {
-    let code = match error {
-        Unauthenticated::Expired => ErrorCode::TokenExpired,
-        Unauthenticated::Invalid => ErrorCode::Unauthenticated,
-        Unauthenticated::Fault(_) => ErrorCode::InternalServerError,
-    };
-    async_graphql::Response::from_errors(vec![failure(code, error.to_string(), None)])
-}
-
-pub(super) fn wants_socket(headers: &HeaderMap) -> bool {
-    headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 async fn jwks(State(sessions): State<Sessions>) -> Response {

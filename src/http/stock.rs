@@ -43,13 +43,12 @@ use tower_service::Service;
 
 use super::{
     authorization::{self, Authorization},
-    graphql::{Refusal, discard_little, is_json, read_body, respond},
+    graphql::{Refusal, discard_little, is_json, read_body, respond, unauthenticated},
     middleware,
     negotiation::MediaType,
     origins::{Origins, Target},
-    router::{unauthenticated, wants_socket},
     state::GraphqlState,
-    websocket::{Counted, Credential, NoSeat, SUBPROTOCOL, Seat, crowded, refusal, stopping},
+    websocket::{Counted, Credential, NoSeat, SUBPROTOCOL, Seat, crowded, refusal, stopping, wants_socket},
 };
 use crate::{
     auth::{actor::Origin, sessions::Unauthenticated},

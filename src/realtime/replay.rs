@@ -22,10 +22,8 @@ use tokio::{
 };
 
 use super::{
-    Delivery, Interest,
+    Delivery, FeedEnd, Hub, Interest,
     charges::{self, PATIENCE, SKIP},
-    feed::FeedEnd,
-    hub::Hub,
 };
 use crate::{auth::actor::Origin, backoff::BackOff, error::Fault, events::Hearing};
 

@@ -13,7 +13,7 @@ use std::{
 type Path = Vec<String>;
 
 /// Files whose folder stands beside them.
-const HEADS_BESIDE: [&str; 2] = ["src/http/graphql.rs", "src/http/operations.rs"];
+const HEADS_BESIDE: [&str; 3] = ["src/claims/model.rs", "src/http/graphql.rs", "src/jobs/model.rs"];
 
 /// One file of ours.
 struct Source {
@@ -432,7 +432,7 @@ fn tests_wait_for_conditions_and_not_for_time() {
 
 /// Circles of imports that there are: how many of files, of how many files the largest is, and how many of top modules. A
 /// change that lowers one lowers it here.
-const CIRCLES: [usize; 3] = [8, 12, 1];
+const CIRCLES: [usize; 3] = [7, 9, 1];
 
 #[test]
 fn imports_make_no_more_circles_than_there_are() {

@@ -49,7 +49,7 @@ use axum::{
     body::Body,
     http::{
         HeaderMap, HeaderValue, Method, Request, StatusCode, Version,
-        header::{ALLOW, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
+        header::{ALLOW, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE},
         request::Parts,
     },
     response::{IntoResponse, Response},
@@ -222,6 +222,11 @@ impl<B: SocketBackend> Sockets<B> {
         });
         response
     }
+}
+
+/// Whether a request asks for a socket.
+pub(in crate::http) fn wants_socket(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// How long a socket without a seat stays open after its upgrade.
