@@ -13,11 +13,7 @@
 //!
 //! Called by the subscription roots of the domains; the sources are put in by `operations`.
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use async_graphql::{
     Context, Error, Result,
@@ -26,6 +22,7 @@ use async_graphql::{
         stream::{self, BoxStream},
     },
 };
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{context::ContextExt, errors::ErrorCode};
@@ -79,7 +76,7 @@ impl Beginning {
 
     /// What the root field has said, once it has run.
     pub fn take(&self) -> Option<Begun> {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.begun.lock().take()
     }
 }
 
@@ -139,7 +136,7 @@ pub(crate) async fn events<T: Send + 'static>(
     let after = hub.resume_point(&cursors).await.map_err(refused_cursor)?;
     let metered = match source {
         Some(Source::Group(beginning)) => {
-            *beginning.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(Begun { interest, after });
+            *beginning.begun.lock() = Some(Begun { interest, after });
             return Ok(stream::empty().boxed());
         }
         Some(Source::Own(metered)) => Some(metered),

@@ -6,7 +6,7 @@
 //! leave to the server, or the library does in its own way: statuses, envelopes, `error` in place of `next`, and
 //! `extensions.cursor`, which a repeated mutation has no reason to name.
 
-use lancewire::{events::EventKind, seed::seed};
+use lancewire::{domains, seed::seed};
 use reqwest::{Method, header::ACCEPT};
 use serde_json::{Value, json};
 
@@ -64,22 +64,38 @@ async fn same(app: &TestApp, token: Option<&str>, query: &str, variables: Value)
     ours
 }
 
+/// Subscriptions in groups and subscriptions on their own.
+fn watching(app: &TestApp) -> (usize, usize) {
+    let hub = &app.app.services.hub;
+    (domains::KINDS.iter().map(|kind| hub.listeners(*kind)).sum(), hub.followers())
+}
+
 /// A watcher at each, after the same cursor.
 struct Watchers {
     sockets: [Socket; 2],
     ids: [Subscription; 2],
+    /// How many watched before.
+    before: (usize, usize),
 }
 
 impl Watchers {
     async fn begin(app: &TestApp, token: Option<&str>, query: &str, after: Option<&str>) -> Self {
-        let hub = &app.app.services.hub;
-        let listeners = || lancewire::domains::KINDS.iter().map(|kind| hub.listeners(*kind)).sum::<usize>();
-        let before = (listeners(), hub.followers());
+        let before = watching(app);
         let sockets =
             [Socket::connect_to(app.addr, OURS, token).await, Socket::connect_to(app.addr, STOCK, token).await];
         let ids = [0, 1].map(|side: usize| sockets[side].subscribe(query, json!({ "after": after })));
-        until("both watch", || (listeners(), hub.followers()) == (before.0 + 1, before.1 + 1)).await;
-        Self { sockets, ids }
+        until("both watch", || watching(app) == (before.0 + 1, before.1 + 1)).await;
+        Self { sockets, ids, before }
+    }
+
+    /// What comes after a cursor, to watchers that are gone afterwards.
+    async fn replay(app: &TestApp, token: Option<&str>, query: &str, after: &str, count: usize) -> Vec<String> {
+        let watchers = Self::begin(app, token, query, Some(after)).await;
+        let told = watchers.told(count).await;
+        let before = watchers.before;
+        drop(watchers);
+        until("they watch no more", || watching(app) == before).await;
+        told
     }
 
     /// So many events, the same at both; returns them as they came.
@@ -140,11 +156,11 @@ on_both! {
         let paid = wallets.told(2).await;
         assert!(paid[1].contains(r#""type":"ESCROW_RELEASE""#), "{paid:?}");
 
-        let resumed = Watchers::begin(&app, None, WATCH, cut.as_deref()).await.told(2).await;
+        let resumed = Watchers::replay(&app, None, WATCH, &cut.expect("a cursor"), 2).await;
         assert_eq!(resumed, all[1..], "what was missed, as it was told live");
-        let from_start = Watchers::begin(&app, None, WATCH, Some(&start)).await.told(3).await;
+        let from_start = Watchers::replay(&app, None, WATCH, &start, 3).await;
         assert_eq!(from_start, all);
-        let private = Watchers::begin(&app, Some(&ada), WALLET, Some(&start)).await.told(2).await;
+        let private = Watchers::replay(&app, Some(&ada), WALLET, &start, 2).await;
         assert_eq!(private, paid);
         // Our streams over HTTP beside them.
         let mut events = Stream::open(request(&app.http, SSE, None, WATCH, json!({ "after": start }))).await;
