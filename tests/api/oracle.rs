@@ -67,7 +67,7 @@ async fn same(app: &TestApp, token: Option<&str>, query: &str, variables: Value)
 /// Subscriptions in groups and subscriptions on their own.
 fn watching(app: &TestApp) -> (usize, usize) {
     let hub = &app.app.services.hub;
-    (domains::KINDS.iter().map(|kind| hub.listeners(*kind)).sum(), hub.followers())
+    (domains::KINDS.iter().map(|kind| hub.listeners(kind)).sum(), hub.followers())
 }
 
 /// A watcher at each, after the same cursor.
