@@ -27,10 +27,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::events::EventKind;
 
     #[test]
     fn each_kind_has_a_name_of_its_own_that_the_log_can_store() {
-        let names: Vec<&str> = KINDS.iter().map(|kind| kind.as_str()).collect();
+        let names: Vec<&str> = KINDS.iter().map(EventKind::as_str).collect();
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
         let fits = |name: &&str| {
             (1..=255).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')

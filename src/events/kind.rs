@@ -8,6 +8,7 @@
 ///
 /// Two kinds are equal if they are described equally; names are unique ([`Kinds`] has a test).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any may go with any other")]
 pub struct EventKind {
     name: &'static str,
     internal: bool,

@@ -103,7 +103,7 @@ pub async fn serve(listener: TcpListener, server: Server) {
         };
         if !server.arrivals.connection(peer.ip()) {
             connections::too_fast();
-            reset(stream);
+            reset(&stream);
             continue;
         }
         match server.connections.admit(peer.ip()) {
@@ -117,16 +117,16 @@ pub async fn serve(listener: TcpListener, server: Server) {
                     let _ = tokio::time::timeout(TURN_AWAY, told).await;
                 }));
             }
-            Admission::Closed => reset(stream),
+            Admission::Closed => reset(&stream),
         }
     }
 }
 
-/// Closes a connection of which nothing was read, at once and without a trace: the kernel keeps no state for its end, which
+/// Has a connection of which nothing was read close, once it is dropped, at once and without a trace: the kernel keeps no state for its end, which
 /// strangers could fill.
-fn reset(stream: TcpStream) {
+fn reset(stream: &TcpStream) {
     // Without it the kernel takes longer.
-    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 async fn connection(stream: Seated, peer: SocketAddr, server: Server) {

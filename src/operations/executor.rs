@@ -120,7 +120,7 @@ impl OperationExecutor {
         requester: &Requester,
         request: &Request,
         request_id: &str,
-    ) -> Result<Box<PreparedOperation>, Response> {
+    ) -> Result<Box<PreparedOperation>, Box<Response>> {
         let document = Document {
             query: request.query.clone(),
             operation_name: request.operation_name.clone().filter(|name| !name.is_empty()),
@@ -131,15 +131,15 @@ impl OperationExecutor {
             Admission::Ready(ready) => Ok(ready),
             Admission::Refused(mut response, _) => {
                 classify(&mut response, request_id);
-                Err(*response)
+                Err(response)
             }
         }
     }
 
-    fn permit(&self) -> Result<OwnedSemaphorePermit, Response> {
+    fn permit(&self) -> Result<OwnedSemaphorePermit, Box<Response>> {
         Arc::clone(&self.running).try_acquire_owned().map_err(|_| {
             let message = "Too many operations of this connection run. Complete one of them first.";
-            Response::from_errors(vec![failure(ErrorCode::RateLimited, message, None)])
+            Box::new(Response::from_errors(vec![failure(ErrorCode::RateLimited, message, None)]))
         })
     }
 }
@@ -148,7 +148,7 @@ impl Executor for OperationExecutor {
     async fn execute(&self, request: Request) -> Response {
         let _permit = match self.permit() {
             Ok(permit) => permit,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         let request_id = self.operations.request_id();
         match self.admit(&self.requester, &request, &request_id) {
@@ -158,7 +158,7 @@ impl Executor for OperationExecutor {
                 Response::from_errors(vec![failure(ErrorCode::BadRequest, message, None)])
             }
             Ok(ready) => self.operations.run(ready, &request_id).await.0,
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
@@ -175,7 +175,7 @@ impl Executor for OperationExecutor {
     fn execute_stream(&self, request: Request, session: Option<Arc<Data>>) -> BoxStream<'static, Response> {
         let permit = match self.permit() {
             Ok(permit) => permit,
-            Err(refused) => return stream::once(future::ready(refused)).boxed(),
+            Err(refused) => return stream::once(future::ready(*refused)).boxed(),
         };
         let executor = self.clone();
         let of_session = session.as_ref().and_then(|data| data.get(&TypeId::of::<Requester>()));
@@ -190,7 +190,7 @@ impl Executor for OperationExecutor {
                     let (response, _) = executor.operations.run(ready, &request_id).await;
                     stream::once(future::ready(response)).boxed()
                 }
-                Err(refused) => stream::once(future::ready(refused)).boxed(),
+                Err(refused) => stream::once(future::ready(*refused)).boxed(),
             }
         };
         let responses = stream::once(responses).flatten().boxed();

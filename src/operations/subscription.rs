@@ -170,9 +170,10 @@ impl Own {
         if self.over {
             return None;
         }
-        let response = match first {
-            Some(first) => Some(first),
-            None => tokio::select! {
+        let response = if let Some(first) = first {
+            Some(first)
+        } else {
+            tokio::select! {
                 // First, so that a busy stream is not kept open.
                 biased;
                 code = &mut self.forbidden => {
@@ -180,7 +181,7 @@ impl Own {
                     return Some(Response::from_errors(vec![no_more(code)]));
                 }
                 response = self.batches.clone().drive(self.responses.next()) => response,
-            },
+            }
         };
         let Ok(mut response) = response? else {
             self.over = true;

@@ -367,7 +367,7 @@ impl Row {
 #[derive(Debug, Default)]
 struct Seals {
     /// Seals that were computed anew.
-    pub seals: u64,
+    pub computed: u64,
     /// The last one: its number and its hash, for somebody to keep elsewhere.
     pub anchor: Option<(i64, Vec<u8>)>,
     /// What is wrong, by seal.
@@ -386,7 +386,7 @@ struct Resealed {
 
 impl Resealed {
     fn end(self, seals: &mut Seals) -> Vec<u8> {
-        seals.seals += 1;
+        seals.computed += 1;
         if self.found != self.count || self.sealing.end().as_slice() != self.hash.as_slice() {
             let (number, count) = (self.number, self.count);
             seals.broken.push(format!("seal {number}: its {count} journals are not those that were sealed"));

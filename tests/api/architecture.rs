@@ -158,13 +158,11 @@ fn paths<'a>(mut text: &'a str, mut base: Path, found: &mut Vec<Path>) -> &'a st
             "self" => {}
             _ => base.push(name),
         }
-        match text.strip_prefix("::") {
-            Some(rest) => text = rest,
-            None => {
-                found.push(base);
-                return text;
-            }
-        }
+        let Some(rest) = text.strip_prefix("::") else {
+            found.push(base);
+            return text;
+        };
+        text = rest;
     }
 }
 
@@ -267,12 +265,12 @@ const KNOWS: &[(&str, &str)] = &[
     ("network", ""),
     ("page", ""),
     ("settings", ""),
-    ("trust", ""),
+    ("tls_roots", ""),
     ("ids", "clock"),
     ("backoff", "ids"),
     ("error", "money"),
     ("text", "error"),
-    ("db", "backoff error ids lifecycle settings trust"),
+    ("db", "backoff error ids lifecycle settings tls_roots"),
     ("retention", "db error lifecycle settings"),
     ("schedule", "backoff clock db error lifecycle"),
     ("idempotency", "clock db error ids retention"),
@@ -301,7 +299,7 @@ const KNOWS: &[(&str, &str)] = &[
          wallet",
     ),
     // Delivery knows the log and no domain.
-    ("realtime", "auth backoff clock error events ids lifecycle network schedule settings trust"),
+    ("realtime", "auth backoff clock error events ids lifecycle network schedule settings tls_roots"),
     // Limits know callers and addresses, and what they do not.
     ("limits", "auth clock ids lifecycle network realtime settings"),
     // The kit knows no domain, but for the shape of an amount.
@@ -436,7 +434,7 @@ fn tests_wait_for_conditions_and_not_for_time() {
 /// kinds stands in its sources, nor in those of delivery.
 #[test]
 fn the_log_and_delivery_know_no_kind_of_event() {
-    let kinds: Vec<&str> = lancewire::domains::KINDS.iter().map(|kind| kind.as_str()).collect();
+    let kinds: Vec<&str> = lancewire::domains::KINDS.iter().map(lancewire::events::EventKind::as_str).collect();
     only(
         "a kind of events",
         |code| kinds.iter().any(|kind| code.contains(kind)),

@@ -65,7 +65,7 @@ on_both! {
         let notifications = set(NotificationKind::ALL.iter().map(|kind| kind.as_str()));
         assert_eq!(shown("NotificationKind"), notifications);
         for (name, code) in [
-            ("events_kind_check", set(domains::KINDS.iter().map(|kind| kind.as_str()))),
+            ("events_kind_check", set(domains::KINDS.iter().map(lancewire::events::EventKind::as_str))),
             ("notifications_kind_check", notifications),
             ("notifications_subject_check", set(SUBJECT_KINDS)),
             ("journals_kind_check", set(JournalKind::ALL.iter().map(|kind| kind.as_str()))),

@@ -34,7 +34,7 @@ fn documents() -> Vec<PathBuf> {
             let foreign = ["node_modules", "target", "data", "results"].contains(&name) || name.starts_with('.');
             if path.is_dir() && !foreign {
                 collect(&path, found);
-            } else if name.ends_with(".md") {
+            } else if path.extension().is_some_and(|ending| ending == "md") {
                 found.push(path.strip_prefix(root()).expect("below the root").to_owned());
             }
         }

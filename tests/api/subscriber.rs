@@ -14,16 +14,17 @@ use crate::support::{
 
 #[path = "../../examples/subscriber.rs"]
 #[expect(dead_code, reason = "`main` is for the command line")]
-mod subscriber;
+mod example;
 
 /// Starts the subscriber as its `main` does, and gives the titles that it is told of.
 async fn start(app: &TestApp, file: &str) -> (JoinHandle<()>, UnboundedReceiver<Value>) {
     let (heard, titles) = mpsc::unbounded_channel();
     let (url, file) = (format!("ws://{}/graphql", app.addr), file.to_owned());
+    #[expect(clippy::disallowed_methods, reason = "aborted by the story, as somebody ends it on the command line")]
     let task = tokio::spawn(async move {
         loop {
             let heard = heard.clone();
-            let _ = subscriber::follow(&url, &file, |job| drop(heard.send(job["title"].clone()))).await;
+            let _ = example::follow(&url, &file, |job| drop(heard.send(job["title"].clone()))).await;
             tokio::task::yield_now().await;
         }
     });

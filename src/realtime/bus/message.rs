@@ -99,7 +99,7 @@ pub(super) fn encode_head(seal: &Seal, head: i64) -> Vec<u8> {
     seal.seal(FORMAT, &Content::Head(head))
 }
 
-/// LimitUpdate for the wire.
+/// [`LimitUpdate`] for the wire.
 pub(super) fn encode_limit_update(seal: &Seal, limit_update: &LimitUpdate) -> Vec<u8> {
     let content = match limit_update.topic {
         Topic::Attempts => Content::Attempts(&limit_update.body),
@@ -207,12 +207,12 @@ mod tests {
         })
     }
 
-    fn comes_back(events: [Announced; 2]) {
+    fn comes_back(events: &[Announced; 2]) {
         let (own, other) = (seal(1, 1, 1_000), seal(2, 1, 1_000));
         let bytes = encode_events(&other, events.iter(), |event| event.recorded.audience.public);
         let Ok(Some(Message::Events(heard))) = decode(&own, KINDS, &bytes) else { panic!("readable") };
         assert_eq!(heard.iter().map(|heard| heard.has_body).collect::<Vec<_>>(), [true, false]);
-        for (heard, event) in heard.iter().zip(&events) {
+        for (heard, event) in heard.iter().zip(events) {
             let mut sent = event.delivery.event().clone();
             if !heard.has_body {
                 sent.recorded.payload.clear();
@@ -239,7 +239,7 @@ mod tests {
             Announced { delivery, follows: Mark::of(ids.next()) }
         };
         for (first, second) in [(1, 2), (2, 3), (0, 1)] {
-            comes_back([event(7, true, first), event(8, false, second)]);
+            comes_back(&[event(7, true, first), event(8, false, second)]);
         }
         let (own, other) = (seal(1, 1, 1_000), seal(2, 1, 1_000));
         let limit_update = LimitUpdate { topic: Topic::Attempts, body: vec![0, 255, 3] };
