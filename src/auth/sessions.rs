@@ -168,19 +168,19 @@ impl Sessions {
         self.stands_for(&self.verify(token)?).await
     }
 
-    /// Whose token this is, by its signature and its time alone: whether the session lives is not asked.
-    pub fn bearer(&self, token: &str) -> Result<UserId, Unauthenticated> {
-        self.verify(token).map(|claims| claims.user)
-    }
-
-    fn verify(&self, token: &str) -> Result<AccessClaims, Unauthenticated> {
+    /// What a token says, by its signature and its time alone: whether the session lives is not asked.
+    pub fn verify(&self, token: &str) -> Result<AccessClaims, Unauthenticated> {
         self.tokens.verify(token).map_err(|error| match error {
             TokenError::Expired => Unauthenticated::Expired,
             TokenError::Invalid => Unauthenticated::Invalid,
         })
     }
 
-    async fn stands_for(&self, claims: &AccessClaims) -> Result<Principal, Unauthenticated> {
+    /// Whom a token that was verified stands for now. It may have ended since, while a body was awaited.
+    pub async fn stands_for(&self, claims: &AccessClaims) -> Result<Principal, Unauthenticated> {
+        if claims.expires_at <= self.clock.now() {
+            return Err(Unauthenticated::Expired);
+        }
         // With the count of their commits where a replica may be read: see `db::replica`.
         let (commits, marks) = if self.db.marks_commits() {
             (", COALESCE(m.commits, 0) AS commits", "LEFT JOIN commit_marks m ON m.user_id = u.id")
@@ -203,10 +203,14 @@ impl Sessions {
 
     /// The same for something that stays open: it also learns when the session ends.
     pub async fn authenticate_and_watch(&self, token: &str) -> Result<(Principal, Watch), Unauthenticated> {
-        let claims = self.verify(token)?;
+        self.stands_for_and_watch(&self.verify(token)?).await
+    }
+
+    /// The same for a token that was verified.
+    pub async fn stands_for_and_watch(&self, claims: &AccessClaims) -> Result<(Principal, Watch), Unauthenticated> {
         // Register first: otherwise a revocation between lookup and registration is missed.
         let watch = self.revocations.watch(claims.session, claims.user);
-        Ok((self.stands_for(&claims).await?, watch))
+        Ok((self.stands_for(claims).await?, watch))
     }
 
     /// Opens a session.

@@ -137,25 +137,28 @@ async fn answer(
     let authorization = authorization::of_request(headers);
     let once = Transport::of(media);
     // Before a body is read: who cannot pay for anything must not have us read it.
-    if let Err(stopped) = state.operations.look(authorization, client) {
-        discard_little(headers, body).await;
-        let (mut refused, budget, once, user) = match *stopped {
-            Stopped::Unauthenticated(error) => (unauthenticated(&error), None, None, None),
-            Stopped::Refused(refused, budget, user) => (refused, budget, once, user),
-        };
-        classify(&mut refused, request_id);
-        let mut access = Access::unread(user, client);
-        access.answered(&refused, 0);
-        let mut response = match once {
-            Some(transport) => streams::refuse(refused, transport, media),
-            None => respond(refused, media),
-        };
-        if let Some(budget) = budget {
-            tell_budget(response.headers_mut(), &budget);
+    let bearer = match state.operations.look(authorization, client) {
+        Ok(bearer) => bearer,
+        Err(stopped) => {
+            discard_little(headers, body).await;
+            let (mut refused, budget, once, user) = match *stopped {
+                Stopped::Unauthenticated(error) => (unauthenticated(&error), None, None, None),
+                Stopped::Refused(refused, budget, user) => (refused, budget, once, user),
+            };
+            classify(&mut refused, request_id);
+            let mut access = Access::unread(user, client);
+            access.answered(&refused, 0);
+            let mut response = match once {
+                Some(transport) => streams::refuse(refused, transport, media),
+                None => respond(refused, media),
+            };
+            if let Some(budget) = budget {
+                tell_budget(response.headers_mut(), &budget);
+            }
+            response.extensions_mut().insert(access);
+            return Ok(response);
         }
-        response.extensions_mut().insert(access);
-        return Ok(response);
-    }
+    };
     let incoming = match *method {
         Method::GET | Method::HEAD => parse_get(uri.query())?,
         Method::POST => {
@@ -173,8 +176,8 @@ async fn answer(
     // A stream without a body would only cost.
     let many = many.filter(|_| *method != Method::HEAD).and_then(Transport::of);
     let authenticated = match many {
-        Some(_) => state.operations.authenticate_and_watch(authorization).await,
-        None => state.operations.authenticate(authorization).await.map(|actor| (actor, None)),
+        Some(_) => state.operations.authenticate_and_watch(bearer).await,
+        None => state.operations.authenticate(bearer).await.map(|actor| (actor, None)),
     };
     let (actor, watch) = match authenticated {
         Ok(known) => known,

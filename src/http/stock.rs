@@ -101,17 +101,20 @@ async fn answer(state: &GraphqlState, client: IpAddr, request: Request) -> Resul
         classify(&mut refused, &request_id);
         respond(refused, MediaType::GraphqlResponse)
     };
-    if let Err(stopped) = state.operations.look(authorization, client) {
-        discard_little(&parts.headers, body).await;
-        return Ok(refused(match *stopped {
-            Stopped::Unauthenticated(error) => unauthenticated(&error),
-            Stopped::Refused(refused, ..) => refused,
-        }));
-    }
+    let bearer = match state.operations.look(authorization, client) {
+        Ok(bearer) => bearer,
+        Err(stopped) => {
+            discard_little(&parts.headers, body).await;
+            return Ok(refused(match *stopped {
+                Stopped::Unauthenticated(error) => unauthenticated(&error),
+                Stopped::Refused(refused, ..) => refused,
+            }));
+        }
+    };
     let body = read_body(&parts.headers, body, state.max_body_bytes);
     let Ok(body) = timeout(state.body_timeout, body).await else { return Ok(middleware::too_slow()) };
     let body = body?;
-    let requester = match state.operations.authenticate(authorization).await {
+    let requester = match state.operations.authenticate(bearer).await {
         Ok(actor) => Requester::new(Origin { actor, address: client }, None),
         Err(error) => return Ok(refused(unauthenticated(&error))),
     };
@@ -230,7 +233,8 @@ async fn requester(operations: &Operations, credential: Credential, client: IpAd
         Credential::Token(token) => Authorization::Bearer(token),
         Credential::Malformed => Authorization::Foreign,
     };
-    match operations.authenticate_and_watch(authorization).await {
+    let authenticated = async { operations.authenticate_and_watch(operations.bearer(authorization)?).await };
+    match authenticated.await {
         Ok((actor, watch)) => Ok(Requester::new(Origin { actor, address: client }, watch)),
         Err(Unauthenticated::Expired | Unauthenticated::Invalid) => Err(FORBIDDEN),
         Err(Unauthenticated::InternalError(fault)) => {

@@ -8,13 +8,14 @@ use std::net::IpAddr;
 
 use async_graphql::{Response, parser::types::OperationType};
 
-use super::{Admission, Document, Operations, PreparedOperation, Shared, Stopped};
+use super::{Admission, Document, Operations, PreparedOperation, Stopped};
 use crate::{
     auth::{
         actor::{Actor, Origin},
         authorization::Authorization,
         revocations::Watch,
         sessions::Unauthenticated,
+        tokens::AccessClaims,
     },
     graphql::limits::{reading_cost, unpaid},
     limits::budgets::{self, Budget, Caller, Payer},
@@ -36,51 +37,58 @@ fn refuse(refused: &budgets::Refused) -> Admission {
     Admission::Refused(Box::new(Response::from_errors(vec![unpaid(refused)])), refused.budget())
 }
 
+/// What a request's token says of its sender, once its signature was verified; nothing of one without a token. Whether the
+/// session lives is asked of the database, after the body has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bearer(Option<AccessClaims>);
+
 impl Operations {
-    /// Whom a request's `Authorization` stands for; nobody without one.
-    pub(crate) async fn authenticate(&self, authorization: Authorization<'_>) -> Result<Actor, Unauthenticated> {
+    /// What a request's `Authorization` says, by its signature and its time alone.
+    pub(crate) fn bearer(&self, authorization: Authorization<'_>) -> Result<Bearer, Unauthenticated> {
         match authorization {
-            Authorization::Empty => Ok(Actor::Anonymous),
-            Authorization::Bearer(token) => self.shared.sessions.authenticate(token).await.map(Actor::User),
+            Authorization::Empty => Ok(Bearer(None)),
+            Authorization::Bearer(token) => self.shared.sessions.verify(token).map(Some).map(Bearer),
             Authorization::Foreign => Err(Unauthenticated::Invalid),
+        }
+    }
+
+    /// Whom a request stands for now; nobody without a token.
+    pub(crate) async fn authenticate(&self, bearer: Bearer) -> Result<Actor, Unauthenticated> {
+        match &bearer.0 {
+            None => Ok(Actor::Anonymous),
+            Some(claims) => self.shared.sessions.stands_for(claims).await.map(Actor::User),
         }
     }
 
     /// Refuses a request of which no more than the head is known: with a token that is not good, at the cost of a point
     /// for one that never was, or from a caller who has nothing left. Spends nothing else and asks no database.
-    pub(crate) fn look(&self, authorization: Authorization<'_>, address: IpAddr) -> Result<(), Box<Stopped>> {
-        let Shared { budgets, sessions, .. } = &*self.shared;
-        let known = match authorization {
-            Authorization::Empty => Ok(None),
-            Authorization::Bearer(token) => sessions.bearer(token).map(Some),
-            Authorization::Foreign => Err(Unauthenticated::Invalid),
-        };
+    pub(crate) fn look(&self, authorization: Authorization<'_>, address: IpAddr) -> Result<Bearer, Box<Stopped>> {
+        let budgets = &self.shared.budgets;
+        let known = self.bearer(authorization);
         let refused = match &known {
-            Ok(Some(user)) => budgets.look(Payer { caller: Caller::User(*user), address: Some(address) }),
+            Ok(Bearer(Some(claims))) => {
+                budgets.look(Payer { caller: Caller::User(claims.user), address: Some(address) })
+            }
             Err(Unauthenticated::Invalid) => budgets.spend(Caller::Address(address), 1).map(drop),
-            Ok(None) | Err(_) => budgets.look(Caller::Address(address)),
+            Ok(Bearer(None)) | Err(_) => budgets.look(Caller::Address(address)),
         };
         if let Err(refused) = refused {
             metrics::counter!("lancewire_operations_rejected_total", "reason" => "budget").increment(1);
-            let (response, user) = (Response::from_errors(vec![unpaid(&refused)]), known.ok().flatten());
+            let user = known.ok().and_then(|bearer| bearer.0).map(|claims| claims.user);
+            let response = Response::from_errors(vec![unpaid(&refused)]);
             return Err(Box::new(Stopped::Refused(response, refused.budget(), user)));
         }
-        known.map(drop).map_err(|error| Box::new(Stopped::Unauthenticated(error)))
+        known.map_err(|error| Box::new(Stopped::Unauthenticated(error)))
     }
 
     /// The same, with word of the session's end for what lasts longer than a request.
     pub(crate) async fn authenticate_and_watch(
         &self,
-        authorization: Authorization<'_>,
+        bearer: Bearer,
     ) -> Result<(Actor, Option<Watch>), Unauthenticated> {
-        match authorization {
-            Authorization::Empty => Ok((Actor::Anonymous, None)),
-            Authorization::Bearer(token) => {
-                let (principal, watch) = self.shared.sessions.authenticate_and_watch(token).await?;
-                Ok((Actor::User(principal), Some(watch)))
-            }
-            Authorization::Foreign => Err(Unauthenticated::Invalid),
-        }
+        let Some(claims) = &bearer.0 else { return Ok((Actor::Anonymous, None)) };
+        let (principal, watch) = self.shared.sessions.stands_for_and_watch(claims).await?;
+        Ok((Actor::User(principal), Some(watch)))
     }
 
     /// Reads an operation and charges for it. `may_run` is the transport's word on its kind.

@@ -108,7 +108,7 @@ impl Operations {
     /// The token is expired or no good, or cannot be looked at now.
     pub async fn requester(&self, authorization: Option<&str>, address: IpAddr) -> Result<Requester, Unauthenticated> {
         let authorization = authorization.map_or(Authorization::Empty, Authorization::of);
-        let (actor, watch) = self.authenticate_and_watch(authorization).await?;
+        let (actor, watch) = self.authenticate_and_watch(self.bearer(authorization)?).await?;
         Ok(Requester::new(Origin { actor, address }, watch))
     }
 }
