@@ -1,8 +1,6 @@
 //! Lancewire's API inside an axum application of one's own, by async-graphql-axum's handlers.
 //!
-//! ```sh
-//! cargo run --example embed -- 127.0.0.1:8080
-//! ```
+//! `cargo run --example embed -- 127.0.0.1:8080`
 //!
 //! `/api` runs operations with everything in front of them that the server has: tokens, budgets, limits, codes. `/bare` is
 //! the schema alone, for a program that has its own: there everybody is anonymous, unless the request's data has a
@@ -44,11 +42,9 @@ pub(crate) fn router(lancewire: &App) -> Router {
         .route("/bare", get_service(GraphQLSubscription::new(bare.clone())).post_service(GraphQL::new(bare)))
 }
 
-async fn api(
-    State(operations): State<Operations>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
-) -> Response {
+type Peer = ConnectInfo<SocketAddr>;
+
+async fn api(State(operations): State<Operations>, ConnectInfo(peer): Peer, request: Request) -> Response {
     let token = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or("?"));
     let executor = match operations.requester(token, peer.ip()).await {
         Ok(requester) => operations.executor(requester, 100),
