@@ -87,7 +87,7 @@ mod tests {
             without_check(&table.replace("a_kind_check\n        CHECK", "a_kind_check CHECK"), "a_kind_check")
                 .as_deref(),
             Some(
-                "CREATE TABLE a (\n    kind TEXT NOT NULL, d TEXT NOT NULL,\n    CONSTRAINT a_d_check CHECK (d IN ('E',\n        'F'))\n) STRICT"
+                "CREATE TABLE a (\n    kind TEXT NOT NULL,\n    d TEXT NOT NULL,\n    CONSTRAINT a_d_check CHECK (d IN ('E',\n        'F'))\n) STRICT"
             )
         );
         let without = without_check(table, "a_d_check").expect("there is one");
