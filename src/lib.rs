@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`accounts`] [`jobs`] [`claims`] [`wallet`] [`notifications`] | the domains; the same file names in each |
 //! | [`events`] | the durable log that every change is recorded in |
-//! | [`realtime`] | delivery: from the log to whoever listens |
+//! | [`realtime`] | delivery: from the log to subscribers |
 //! | [`schema`] | the merged GraphQL schema and the interfaces that span domains |
 //! | [`graphql`] | the GraphQL kit; knows no domain |
 //! | [`operations`] | from a document to its answer, for any transport |

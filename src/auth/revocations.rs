@@ -56,7 +56,7 @@ impl Revocations {
     }
 
     fn end(&self, over: impl Fn(SessionId, UserId) -> bool) {
-        // Whoever comes back with a session that lives on watches it anew, while the old sockets are still closing.
+        // A client that comes back with a session that lives on watches it anew, while the old sockets are still closing.
         for (_, watched) in self.lock().extract_if(|session, watched| over(*session, watched.user)) {
             watched.ended.cancel();
         }

@@ -1,4 +1,4 @@
-//! The tables of claims, the way from their rows to the domain, and finders that take the scope of whoever asks.
+//! The tables of claims, the way from their rows to the domain, and finders that take the scope of the caller.
 //!
 //! Loaders, whose look-ups many viewers share, find by id alone; what they find is judged by
 //! [`Claim::is_visible_to`](super::model::Claim::is_visible_to).

@@ -19,7 +19,7 @@
 //! another attempt. What fails is tried again after a pause, from the same event on: a consumer that must go on past
 //! one that it cannot work on records that itself and returns `Ok`.
 //!
-//! Whoever owns a reaction implements [`Consumer`], and the composition runs [`run`] for it on every node. A new consumer
+//! The owner of a reaction implements [`Consumer`], and the composition runs [`run`] for it on every node. A new consumer
 //! begins at the oldest event that is kept.
 
 use std::{fmt, future::Future, ops::RangeInclusive, sync::Arc, time::Duration};
@@ -27,7 +27,7 @@ use std::{fmt, future::Future, ops::RangeInclusive, sync::Arc, time::Duration};
 use sea_orm::{ConnectionTrait, DbErr, prelude::async_trait::async_trait};
 use tokio::{
     sync::Notify,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
 use super::{Event, EventLog};
@@ -87,6 +87,7 @@ impl Default for ConsumerPace {
 struct Held {
     attempt: i64,
     position: i64,
+    /// Before the statement that renewed the lease was sent, so that it never counts as longer than it is.
     renewed: Instant,
 }
 
@@ -223,11 +224,15 @@ impl Runner {
         let (events, held_now) = (events.as_slice(), &*held);
         let work = async {
             self.consumer.act(events).await?;
-            self.move_to(held_now, last, |tx| async move { self.consumer.act_in(&tx, events).await }).await
+            let renewed = Instant::now();
+            self.move_to(held_now, last, |tx| async move { self.consumer.act_in(&tx, events).await }).await?;
+            Ok::<_, StepError>(renewed)
         };
-        // What is cut off here is rolled back, and begun anew from the same event.
-        timeout(self.pace.lease * 2 / 3, work).await.map_err(|_| StepError::Late)??;
-        (held.position, held.renewed) = (last, Instant::now());
+        // What is cut off here is rolled back, and begun anew from the same event. By the lease's own end too: the events may
+        // have been read slowly since it was renewed.
+        let end = (Instant::now() + self.pace.lease * 2 / 3).min(held.renewed + self.pace.lease);
+        let renewed = timeout_at(end, work).await.map_err(|_| StepError::Late)??;
+        (held.position, held.renewed) = (last, renewed);
         Ok(true)
     }
 
@@ -240,9 +245,9 @@ impl Runner {
             last,
             "retention has removed events that were not worked on"
         );
-        let missed = &missed;
+        let (missed, renewed) = (&missed, Instant::now());
         self.move_to(held, last, |tx| async move { self.consumer.missed_in(&tx, missed.clone()).await }).await?;
-        (held.position, held.renewed) = (last, Instant::now());
+        (held.position, held.renewed) = (last, renewed);
         Ok(())
     }
 

@@ -53,7 +53,7 @@ pub struct Resume {
 /// Where the events of a subscription come from.
 #[derive(Clone)]
 pub enum Source {
-    /// A group, which whoever executes this takes the viewer into.
+    /// A group, which the executing transport takes the viewer into.
     Group(Beginning),
     /// This event and no other.
     One(Received),

@@ -260,7 +260,7 @@ async fn watch(
     let requester = match known {
         Ok(Ok(Ok(requester))) => requester,
         Ok(Ok(Err(close))) => return close,
-        // The socket has ended: whoever waits for this sees that.
+        // The socket has ended, which the waiting task sees.
         Ok(Err(_)) => future::pending().await,
         Err(_) => return INIT_TIMEOUT,
     };

@@ -1,4 +1,4 @@
-//! The tables of jobs, the way from their rows to the domain, and finders that take the scope of whoever asks.
+//! The tables of jobs, the way from their rows to the domain, and finders that take the scope of the caller.
 //!
 //! A use case finds by [`jobs::Finders`] and never looks at a row that its caller may not see. Loaders, whose look-ups
 //! many viewers share, find by id alone; what they find is judged by

@@ -505,7 +505,7 @@ impl Jobs {
         Ok(Around { skills, client, suspended })
     }
 
-    /// A job as the transaction sees it, whoever asks.
+    /// A job as the transaction sees it, for every caller.
     pub async fn find_in(&self, tx: &Tx, id: JobId) -> Result<Option<Job>, InternalError> {
         jobs::Entity::find_by_id(id).one(&**tx).await?.map(Job::try_from).transpose()
     }

@@ -1,4 +1,4 @@
-//! The table of inboxes, the way from its rows to the domain, and finders that take the scope of whoever asks.
+//! The table of inboxes, the way from its rows to the domain, and finders that take the scope of the caller.
 
 use sea_orm::{QueryFilter, entity::prelude::*};
 use uuid::Uuid;

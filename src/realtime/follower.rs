@@ -1,4 +1,4 @@
-//! A subscription on its own: a stream of events for whoever executes the schema without our transports.
+//! A subscription on its own: a stream of events for a server that executes the schema without our transports.
 //!
 //! [`Hub::follow`](super::Hub::follow) makes one. It reads what came after its position out of the ring or the log, as a
 //! [`Feed`](super::Feed) does, and is then fed by the hub's `tokio::sync::broadcast` channel, which the tail fills. A reader

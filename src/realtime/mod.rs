@@ -1,4 +1,4 @@
-//! Delivery: from the durable log to whoever listens.
+//! Delivery: from the durable log to subscribers.
 //!
 //! One direction, one source of truth: use cases write to the log (`events`), the [`tail`] reads it in the order of
 //! positions and publishes in the [`hub`], and the hub's groups carry each event to their subscriptions. Nothing is

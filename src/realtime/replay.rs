@@ -2,7 +2,7 @@
 //!
 //! Owns a subscription's position while it catches up: pages out of the ring or the log, the skip over what is not for
 //! its viewer, and what both cost ([`charges`](super::charges)). Used by [`Feed`](super::Feed), which gives the events
-//! to an outlet, and by [`Follower`](super::Follower), which gives them to whoever polls it.
+//! to an outlet, and by [`Follower`](super::Follower), which gives them to its poller.
 //!
 //! Invariants: the position only moves over events that were read, or that a query says are not for the viewer; a hole
 //! between the position and the oldest event that is kept ends the subscription and is never passed over in silence; a

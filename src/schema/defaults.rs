@@ -7,7 +7,7 @@
 //!   before anything is read. A program with an authentication of its own brings one that names its user.
 //! - Loaders, and what drives them: around the execution of a query or mutation, and around a subscription's stream.
 //!
-//! What is brought is used as it is: loaders that come with a request are driven by whoever brought them.
+//! What is brought is used as it is: loaders that come with a request are driven by the caller that brought them.
 
 use std::{any::TypeId, net::Ipv4Addr, sync::Arc};
 

@@ -1,5 +1,5 @@
 //! The tables that show the ledger to users, the way from their rows to the domain, and finders that take the scope of
-//! whoever asks.
+//! the caller.
 
 /// `wallets`
 pub mod wallets {

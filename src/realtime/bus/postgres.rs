@@ -160,7 +160,7 @@ impl Shared {
             match timeout(TIME_LIMIT, self.notify(&mut connection, &payloads)).await {
                 Ok(Ok(())) => pauses.reset(),
                 failed => {
-                    // The head is said again with the next one; limit updates is not kept for ever.
+                    // The head is said again with the next one; limit updates are not kept for ever.
                     connection = None;
                     report_dropped(NAME, "notification");
                     let reason = why(failed.map(Result::err));
