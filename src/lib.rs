@@ -11,6 +11,7 @@
 //! | [`graphql`] | the GraphQL kit; knows no domain |
 //! | [`operations`] | from a document to its answer, for any transport |
 //! | [`http`] | transports, and what stands around every request |
+//! | [`search`] | what somebody types, and the texts that it finds |
 //! | [`auth`] | who is calling |
 //! | [`schedule`] | does what its time has come for, by the database's clock |
 //! | [`retention`] | removes what is past its time |
@@ -68,6 +69,7 @@ pub mod realtime;
 pub mod retention;
 pub mod schedule;
 pub mod schema;
+pub mod search;
 pub mod seed;
 pub mod settings;
 pub mod telemetry;

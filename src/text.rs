@@ -114,7 +114,8 @@ fn shows(character: char) -> bool {
     SHOWN.contains(CATEGORIES.get(character)) && !is_hidden(character)
 }
 
-fn is_hidden(character: char) -> bool {
+/// Whether a character leaves no trace where it stands.
+pub fn is_hidden(character: char) -> bool {
     HIDDEN.contains(character) || BLANK.contains(&character)
 }
 

@@ -270,6 +270,7 @@ const KNOWS: &[(&str, &str)] = &[
     ("backoff", "ids"),
     ("error", "money"),
     ("text", "error"),
+    ("search", "text"),
     ("db", "backoff error ids lifecycle settings tls_roots"),
     ("retention", "db error lifecycle settings"),
     ("schedule", "backoff clock db error lifecycle"),
