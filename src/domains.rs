@@ -3,9 +3,14 @@
 //! One line for each domain. The log and the bus get [`KINDS`] from here, the hub gets [`terms`], and `verify` both the
 //! kinds and what it compares them with. Called by [`app`](crate::app) and [`verify`](crate::verify) alone.
 
-use uuid::Uuid;
-
-use crate::{auth, claims, error::InternalError, events::Kinds, jobs, notifications, realtime::Delivery, wallet};
+use crate::{
+    auth, claims,
+    error::InternalError,
+    events::Kinds,
+    jobs, notifications,
+    realtime::{Delivery, EventTerms},
+    wallet,
+};
 
 /// Every kind of event that this version records.
 pub const KINDS: Kinds = Kinds::of(&[
@@ -18,8 +23,12 @@ pub const KINDS: Kinds = Kinds::of(&[
 
 /// What an event can be found by, in the terms of the interests that the domains describe. The events of a domain without
 /// terms are found by who receives them alone.
-pub fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, InternalError> {
-    if jobs::events::KINDS.contains(&delivery.kind()) { jobs::events::terms(delivery) } else { Ok(Vec::new()) }
+pub fn terms(delivery: &Delivery, with_words: bool) -> Result<EventTerms, InternalError> {
+    if jobs::events::KINDS.contains(&delivery.kind()) {
+        jobs::events::terms(delivery, with_words)
+    } else {
+        Ok(EventTerms { words: Some(Vec::new()), ..EventTerms::default() })
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 //! A job that was never posted is its author's alone, so its changes are a kind of their own ([`DRAFT_UPDATED`]): no
 //! subscription to the changes of jobs receives drafts unless it asks for them.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -16,7 +18,8 @@ use crate::{
     error::InternalError,
     events::{Audience, EventKind, NewEvent},
     ids::{EventId, SkillId, UserId},
-    realtime::Delivery,
+    realtime::{Delivery, EventTerms},
+    search::{live, query::Words},
 };
 
 /// A job became OPEN. The same for everybody. Payload: [`JobSnapshot`].
@@ -55,9 +58,88 @@ pub struct JobUpdate {
     /// Who was party to the job until this change and is no more: the freelancer whose claim ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<UserId>,
+    /// What it was called and said before, if that changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_before: Option<JobText>,
     /// Whether a `claimUpdated` event of the same transaction tells what happened to the claim. `verify` looks for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub claim_told: bool,
+}
+
+/// What a job says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobText {
+    /// Its title.
+    pub title: String,
+    /// Its description.
+    pub description: String,
+}
+
+impl JobText {
+    /// What a job said before a change, if that is not what it says after.
+    pub fn changed(before: &Job, after: &Job) -> Option<Self> {
+        let same = before.title == after.title && before.description == after.description;
+        (!same).then(|| Self { title: before.title.clone(), description: before.description.clone() })
+    }
+}
+
+/// The words of a job, to be looked at by many queries.
+#[derive(Debug)]
+pub struct JobWords {
+    /// Of its title.
+    pub title: Words,
+    /// Of its description.
+    pub description: Words,
+}
+
+/// The words of the job of an event.
+#[derive(Debug)]
+pub struct EventWords {
+    after: JobWords,
+    before: Option<JobWords>,
+}
+
+impl JobWords {
+    fn of(title: &str, description: &str) -> Self {
+        Self { title: Words::of(title), description: Words::of(description) }
+    }
+
+    fn terms(&self) -> impl Iterator<Item = Uuid> {
+        live::terms(&self.title).chain(live::terms(&self.description))
+    }
+
+    fn bytes(&self) -> usize {
+        self.title.bytes() + self.description.bytes()
+    }
+}
+
+impl EventWords {
+    /// As the event left the job.
+    pub const fn after(&self) -> &JobWords {
+        &self.after
+    }
+
+    /// As it was before.
+    pub fn before(&self) -> &JobWords {
+        self.before.as_ref().unwrap_or(&self.after)
+    }
+}
+
+/// The words of an event of a job, found when they are first asked for.
+pub(super) fn words(delivery: &Delivery) -> Result<&EventWords, InternalError> {
+    let (snapshot, before): (_, Option<&JobText>) = if delivery.kind() == JOB_POSTED {
+        (delivery.payload::<JobSnapshot>()?, None)
+    } else {
+        let update = delivery.payload::<JobUpdate>()?;
+        (&update.snapshot, update.text_before.as_ref())
+    };
+    let words = delivery.derived(|| {
+        let after = JobWords::of(&snapshot.job.title, &snapshot.job.description);
+        let before = before.map(|before| JobWords::of(&before.title, &before.description));
+        let bytes = after.bytes() + before.as_ref().map_or(0, JobWords::bytes);
+        (EventWords { after, before }, size_of::<EventWords>() + bytes)
+    });
+    words.ok_or_else(|| InternalError::corrupt(format!("the words of {}", delivery.id())))
 }
 
 /// `JOB_POSTED`: the job opened, for the first time or again.
@@ -97,8 +179,9 @@ pub(super) fn audience(kind: EventKind, job: &Job, public: bool) -> Audience {
     Audience::of([job.client_id].into_iter().chain(job.claimant())).public(public).admins(kind.is_told_to_admins())
 }
 
-/// What an event of a job can be found by: the job, its client, and its skills before and after.
-pub(crate) fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, InternalError> {
+/// What an event of a job can be found by: the job, its client, and its skills before and after; its words before and
+/// after, if they are asked for.
+pub(crate) fn terms(delivery: &Delivery, with_words: bool) -> Result<EventTerms, InternalError> {
     let (snapshot, before): (_, &[SkillId]) = if delivery.kind() == JOB_POSTED {
         (delivery.payload::<JobSnapshot>()?, &[])
     } else {
@@ -108,5 +191,10 @@ pub(crate) fn terms(delivery: &Delivery) -> Result<Vec<Uuid>, InternalError> {
     let after = snapshot.skills.iter().map(|skill| skill.id);
     let gone = before.iter().copied().filter(|skill| snapshot.skills.iter().all(|kept| kept.id != *skill));
     let named = [snapshot.job.id.into(), snapshot.job.client_id.into()];
-    Ok(named.into_iter().chain(after.chain(gone).map(Uuid::from)).collect())
+    let named = named.into_iter().chain(after.chain(gone).map(Uuid::from)).collect();
+    let words = with_words.then(|| words(delivery)).transpose()?.map(|EventWords { after, before }| {
+        let all: HashSet<Uuid> = after.terms().chain(before.iter().flat_map(JobWords::terms)).collect();
+        all.into_iter().collect()
+    });
+    Ok(EventTerms { named, words })
 }

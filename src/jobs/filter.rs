@@ -1,7 +1,7 @@
 //! What a `JobFilter` asks for, and whether a job answers it. Pure: the same filter as a condition in SQL is in `list`.
 
 use super::{
-    events::JobSnapshot,
+    events::{JobSnapshot, JobWords},
     model::{JobFacts, JobStatus},
 };
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     clock::Timestamp,
     ids::{SkillId, UserId},
     money::Money,
+    search::query::Query,
 };
 
 /// A filter whose values have been read. An empty list asks for nothing; all that is given must hold.
@@ -28,6 +29,8 @@ pub struct JobFilter {
     pub client_id: Option<UserId>,
     /// First posted later than this.
     pub posted_after: Option<Timestamp>,
+    /// With these words; never without any.
+    pub query: Option<Query>,
 }
 
 /// What a filter looks at, borrowed from wherever it stands: thousands of filters look at one event.
@@ -38,6 +41,8 @@ pub struct Facts<'a> {
     budget: Money,
     client_id: UserId,
     posted_at: Option<Timestamp>,
+    /// Only where the filter asks for words.
+    words: Option<&'a JobWords>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +64,7 @@ impl<'a> From<&'a JobFacts> for Facts<'a> {
     fn from(facts: &'a JobFacts) -> Self {
         let JobFacts { status, skills, budget, client_id, posted_at } = facts;
         let (status, budget, client_id, posted_at) = (*status, *budget, *client_id, *posted_at);
-        Self { status, skills: Skills::Ids(skills), budget, client_id, posted_at }
+        Self { status, skills: Skills::Ids(skills), budget, client_id, posted_at, words: None }
     }
 }
 
@@ -67,7 +72,19 @@ impl<'a> From<&'a JobSnapshot> for Facts<'a> {
     fn from(snapshot: &'a JobSnapshot) -> Self {
         let (skills, job) = (Skills::Whole(&snapshot.skills), &snapshot.job);
         let (status, posted_at) = (job.status(), job.posted_at());
-        Self { status, skills, budget: job.budget, client_id: job.client_id, posted_at }
+        Self { status, skills, budget: job.budget, client_id: job.client_id, posted_at, words: None }
+    }
+}
+
+impl<'a> Facts<'a> {
+    /// The same with the job's words.
+    #[must_use]
+    pub const fn with_words(self, words: Option<&'a JobWords>) -> Self {
+        Self { words, ..self }
+    }
+
+    fn hold(&self, query: &Query) -> bool {
+        self.words.is_some_and(|JobWords { title, description }| query.matches(title, description))
     }
 }
 
@@ -82,6 +99,7 @@ impl JobFilter {
             && self.posted_after.is_none_or(|after| job.posted_at.is_some_and(|posted| posted > after))
             && (self.any_skill.is_empty() || self.any_skill.iter().any(has))
             && self.all_skills.iter().all(|words| words.iter().any(has))
+            && self.query.as_ref().is_none_or(|query| job.hold(query))
     }
 
     /// About how many bytes it takes in memory.
@@ -89,6 +107,7 @@ impl JobFilter {
         size_of::<Self>()
             + self.statuses.capacity() * size_of::<JobStatus>()
             + (self.any_skill.capacity() + self.all_skills.capacity()) * size_of::<SkillId>()
+            + self.query.as_ref().map_or(0, Query::bytes)
     }
 }
 

@@ -9,14 +9,16 @@
 //! the same words share a group like all others.
 
 use super::{
-    events::{DRAFT_UPDATED, JOB_POSTED, JOB_UPDATED, JobSnapshot, JobUpdate},
-    filter::JobFilter,
+    events::{DRAFT_UPDATED, EventWords, JOB_POSTED, JOB_UPDATED, JobSnapshot, JobUpdate, words},
+    filter::{Facts, JobFilter},
     model::{JobFacts, JobStatus},
 };
 use crate::{
+    error::InternalError,
     events::EventKind,
     ids::{JobId, UserId},
     realtime::{Delivery, Interest, Terms},
+    search::live,
 };
 
 /// What happens to a job; changes first, since that is what is subscribed to.
@@ -26,7 +28,8 @@ const MINE: &[EventKind] = &[JOB_UPDATED, DRAFT_UPDATED, JOB_POSTED];
 pub(super) fn in_posted(filter: JobFilter) -> Interest {
     let bytes = filter.bytes();
     let interest = Interest::matching(JOB_POSTED, terms_of(&filter, None), move |delivery| {
-        Ok(filter.matches(&delivery.payload::<JobSnapshot>()?.into()))
+        let words = words_for(&filter, delivery)?.map(EventWords::after);
+        Ok(filter.matches(&Facts::from(delivery.payload::<JobSnapshot>()?).with_words(words)))
     });
     interest.keeping(bytes)
 }
@@ -34,9 +37,8 @@ pub(super) fn in_posted(filter: JobFilter) -> Interest {
 /// Changes of this job, if one is named, that answer the filter before or after.
 pub(super) fn in_updated(job: Option<JobId>, filter: JobFilter) -> Interest {
     let bytes = filter.bytes();
-    let interest = Interest::matching(JOB_UPDATED, terms_of(&filter, job), move |delivery| {
-        Ok(answers(delivery.payload::<JobUpdate>()?, job, &filter))
-    });
+    let interest =
+        Interest::matching(JOB_UPDATED, terms_of(&filter, job), move |delivery| answers(delivery, job, &filter));
     interest.keeping(bytes)
 }
 
@@ -45,22 +47,34 @@ pub(super) fn in_mine(job: Option<JobId>, filter: JobFilter) -> Interest {
     let bytes = filter.bytes();
     let interest = Interest::of_parties(MINE, terms_of(&filter, job), left, move |delivery| {
         if delivery.kind() != JOB_POSTED {
-            return Ok(answers(delivery.payload::<JobUpdate>()?, job, &filter));
+            return answers(delivery, job, &filter);
         }
         // A job that opens again has told so by a change.
         let snapshot = delivery.payload::<JobSnapshot>()?;
         let before =
             JobFacts { status: JobStatus::Draft, posted_at: None, ..JobFacts::of(&snapshot.job, &snapshot.skills) };
         let meant = snapshot.job.is_just_posted() && job.is_none_or(|job| job == snapshot.job.id);
-        let left_drafts = snapshot.job.was_drafted() && filter.matches(&(&before).into());
-        Ok(meant && (left_drafts || filter.matches(&snapshot.into())))
+        let words = words_for(&filter, delivery)?.map(EventWords::after);
+        let left_drafts = snapshot.job.was_drafted() && filter.matches(&Facts::from(&before).with_words(words));
+        Ok(meant && (left_drafts || filter.matches(&Facts::from(snapshot).with_words(words))))
     });
     interest.keeping(bytes)
 }
 
-fn answers(update: &JobUpdate, job: Option<JobId>, filter: &JobFilter) -> bool {
-    job.is_none_or(|job| job == update.snapshot.job.id)
-        && (filter.matches(&(&update.before).into()) || filter.matches(&(&update.snapshot).into()))
+fn answers(delivery: &Delivery, job: Option<JobId>, filter: &JobFilter) -> Result<bool, InternalError> {
+    let update = delivery.payload::<JobUpdate>()?;
+    if job.is_some_and(|job| job != update.snapshot.job.id) {
+        return Ok(false);
+    }
+    let words = words_for(filter, delivery)?;
+    let before = Facts::from(&update.before).with_words(words.map(EventWords::before));
+    let after = Facts::from(&update.snapshot).with_words(words.map(EventWords::after));
+    Ok(filter.matches(&before) || filter.matches(&after))
+}
+
+/// The words of the job, if the filter asks for some.
+fn words_for<'a>(filter: &JobFilter, delivery: &'a Delivery) -> Result<Option<&'a EventWords>, InternalError> {
+    filter.query.as_ref().map(|_| words(delivery)).transpose()
 }
 
 /// Who was party to the job until this change.
@@ -76,6 +90,8 @@ fn terms_of(filter: &JobFilter, job: Option<JobId>) -> Terms {
         Terms::OneOf(vec![job.into()])
     } else if let Some(client) = filter.client_id {
         Terms::OneOf(vec![client.into()])
+    } else if let Some(query) = &filter.query {
+        Terms::OneWordOf(live::terms_of(query))
     } else if let Some(words) = filter.all_skills.first() {
         Terms::OneOf(words.iter().map(|word| (*word).into()).collect())
     } else if filter.any_skill.is_empty() {

@@ -34,6 +34,7 @@ use crate::{
     ids::{JobId, SkillId, UserId},
     money::{Currency, Money},
     page::{Cursor, Page, PageRequest, read_all},
+    search::query,
     text,
 };
 
@@ -134,6 +135,8 @@ pub struct JobFilterInput {
     pub client_id: Option<String>,
     /// A moment.
     pub posted_after: Option<Timestamp>,
+    /// Words.
+    pub query: Option<String>,
 }
 
 impl JobQuery {
@@ -160,7 +163,9 @@ impl Jobs {
         }
         let client_id = input.client_id.map(|id| id.parse::<UserId>());
         let client_id = client_id.transpose().map_err(|_| Invalid::not_found("filter.clientId", "user"))?;
+        let query = parse_query("filter.query", input.query.as_deref())?;
         Ok(JobFilter {
+            query,
             statuses: input.statuses,
             any_skill: self.accounts.sought_skills("filter.anySkill", &input.any_skill).await?.concat(),
             all_skills: self.accounts.sought_skills("filter.allSkills", &input.all_skills).await?,
@@ -368,6 +373,19 @@ async fn count_capped<C: ConnectionTrait>(connection: &C, select: Select<jobs::E
     let count = Query::select().expr_as(Expr::cust("COUNT(*)"), "total").from_subquery(rows, "capped").to_owned();
     let row = connection.query_one(&count).await?.ok_or_else(|| InternalError::corrupt("a count without a row"))?;
     Ok(u64::try_from(row.try_get::<i64>("", "total")?).unwrap_or_default())
+}
+
+/// The words of a filter; a blank text asks for none.
+fn parse_query(field: &str, text: Option<&str>) -> Result<Option<query::Query>, Invalid> {
+    let text = text::SEARCH.parse(field, text.unwrap_or_default())?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let query = query::Query::parse(&text).map_err(|many| Invalid::value(field, many.to_string()))?;
+    if query.is_empty() {
+        return Err(Invalid::value(field, "must have a word that jobs can be found by; leave it out to ask for any"));
+    }
+    Ok(Some(query))
 }
 
 fn parse_bound(currency: &Currency, field: &str, text: Option<&str>) -> Result<Option<Money>, Invalid> {

@@ -14,7 +14,7 @@ use super::{
         jobs::{self, Finders as _},
     },
     error::{JobError, PostError, UpdateError, VersionConflict},
-    events::{JobSnapshot, JobUpdate, posted, updated},
+    events::{JobSnapshot, JobText, JobUpdate, posted, updated},
     model::{Job, JobChange, JobFacts, JobStatus, Step, Terms},
     quota::DraftQuota,
 };
@@ -184,9 +184,9 @@ impl Jobs {
                         self.wallets.hold_in(&tx, &around.client, job.budget, job.id.into()).await?;
                         self.record_posted_with_in(&tx, &job, around).await?;
                     } else {
-                        let (facts, changes) =
-                            (JobFacts::of(&job, &around.skills), &[JobChange::Details, JobChange::Status]);
-                        self.record_updated_in(&tx, facts, None, &job, changes, around).await?;
+                        let before = (JobFacts::of(&job, &around.skills), None);
+                        let changes = &[JobChange::Details, JobChange::Status];
+                        self.record_updated_in(&tx, before, None, &job, changes, around).await?;
                     }
                     Ok::<_, PostError>((Made { job: job.id }, job))
                 })
@@ -294,8 +294,8 @@ impl Jobs {
                             self.wallets.refund_in(&tx, &client, difference.negated()?, id.into()).await?;
                         }
                     }
-                    let facts = JobFacts::of(&before, &skills_before);
-                    self.record_updated_in(&tx, facts, None, &job, &changes, Around { skills, client, suspended })
+                    let was = (JobFacts::of(&before, &skills_before), JobText::changed(&before, &job));
+                    self.record_updated_in(&tx, was, None, &job, &changes, Around { skills, client, suspended })
                         .await?;
                     self.save_in(&tx, &before, &job).await?;
                     Ok::<_, UpdateError>((Made { job: id }, job))
@@ -439,9 +439,9 @@ impl Jobs {
         around: Around,
     ) -> Result<(Job, JobSnapshot), InternalError> {
         let job = job.succeeding(before, self.clock.now()).withheld_if(around.suspended);
-        let facts = JobFacts::of(before, &around.skills);
+        let was = (JobFacts::of(before, &around.skills), JobText::changed(before, &job));
         let left = before.claimant().filter(|claimant| job.claimant() != Some(*claimant));
-        let snapshot = self.record_updated_in(tx, facts, left, &job, changes, around).await?;
+        let snapshot = self.record_updated_in(tx, was, left, &job, changes, around).await?;
         self.save_in(tx, before, &job).await?;
         Ok((job, snapshot))
     }
@@ -481,7 +481,7 @@ impl Jobs {
     async fn record_updated_in(
         &self,
         tx: &Tx,
-        before: JobFacts,
+        (before, text_before): (JobFacts, Option<JobText>),
         left: Option<UserId>,
         job: &Job,
         changes: &[JobChange],
@@ -491,7 +491,7 @@ impl Jobs {
         let previous_status = (before.status != job.status()).then_some(before.status);
         let snapshot = around.snapshot(job);
         let claim_told = changes.contains(&JobChange::Claim);
-        let update = JobUpdate { snapshot, changes, previous_status, before, left, claim_told };
+        let update = JobUpdate { snapshot, changes, previous_status, before, left, text_before, claim_told };
         events::record(tx, updated(self.ids.next(), &update, self.clock.now())?).await?;
         Ok(update.snapshot)
     }

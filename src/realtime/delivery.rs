@@ -107,13 +107,22 @@ pub struct Delivery {
     has_body: bool,
     log: Uuid,
     payload: OnceLock<Option<Box<dyn Any + Send + Sync>>>,
+    /// What its domain has made of the payload.
+    derived: OnceLock<Box<dyn Any + Send + Sync>>,
     encodings: Mutex<Encodings>,
 }
 
 impl Delivery {
     /// An event of the log with this identity.
     pub fn new(event: Event, log: Uuid) -> Self {
-        Self { event, has_body: true, log, payload: OnceLock::new(), encodings: Mutex::default() }
+        Self {
+            event,
+            has_body: true,
+            log,
+            payload: OnceLock::new(),
+            derived: OnceLock::new(),
+            encodings: Mutex::default(),
+        }
     }
 
     /// An event of which another node has sent the header alone: it keeps its place, and its body is read from the log
@@ -220,6 +229,21 @@ impl Delivery {
         }
         let payload = parsed.as_ref().and_then(|payload| payload.downcast_ref());
         payload.ok_or_else(|| InternalError::corrupt(format!("the payload of {}", self.id())))
+    }
+
+    /// What the event's domain makes of the payload to look at it many times: made when it is first asked for, and weighed
+    /// as so many bytes as `make` says. One kind of event has one type of it; of another type there is none.
+    pub fn derived<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> (T, usize)) -> Option<&T> {
+        let mut bytes = 0;
+        let derived = self.derived.get_or_init(|| {
+            let (derived, its_bytes) = make();
+            bytes = ARC + its_bytes;
+            Box::new(derived)
+        });
+        if bytes > 0 {
+            self.weigh(bytes);
+        }
+        derived.downcast_ref()
     }
 
     /// The response to the selection under `key`, made by `encode` if nobody has made it yet. Of several who ask at the

@@ -19,14 +19,13 @@ use std::{
 };
 
 use tokio::sync::{Semaphore, broadcast};
-use uuid::Uuid;
 
 use super::{
     Bus, Delivery, Execution, Feed, Follower, Interest, Lag, Party, Payment, SelectionKey, SharingKey,
     askers::{Asker, Askers, AskingSettings, Noted, TooMuch, Wish},
     charges::{READ_FROM_LOG, READ_FROM_MEMORY},
     group::{Group, Manner},
-    interest::Index,
+    interest::{EventTerms, Index},
     members::{Member, Place},
     outlet::Outlet,
     replay::Replay,
@@ -42,8 +41,8 @@ use crate::{
     lifecycle::Lifecycle,
 };
 
-/// Finds an event's terms; given by the domains.
-pub type TermsOf = fn(&Delivery) -> Result<Vec<Uuid>, InternalError>;
+/// Finds an event's terms, those of its words only if asked to; given by the domains.
+pub type TermsOf = fn(&Delivery, bool) -> Result<EventTerms, InternalError>;
 
 /// What an operator may set about delivery.
 #[derive(Clone, Copy, Debug)]
@@ -383,10 +382,12 @@ impl Hub {
     ///
     /// It stops before an event that has no body though somebody here may hear of it: that one must be read from the log.
     pub(super) fn publish(&self, deliveries: Vec<Arc<Delivery>>) -> i64 {
+        // Whoever asks for words from now on, and before the events are published, is asked about each.
+        let with_words = self.lock().index.values().any(Index::asks_for_words);
         let deliveries: Vec<_> = deliveries
             .into_iter()
             .map(|delivery| {
-                let terms = delivery.has_body().then(|| (self.shared.terms_of)(&delivery).ok());
+                let terms = delivery.has_body().then(|| (self.shared.terms_of)(&delivery, with_words).ok());
                 (delivery, terms)
             })
             .collect();
@@ -405,7 +406,7 @@ impl Hub {
                 let _ = self.shared.broadcast.send(Arc::clone(&delivery));
             }
             let Some(terms) = terms else { continue };
-            for (group, sections) in published.wanted(&delivery, terms.as_deref()) {
+            for (group, sections) in published.wanted(&delivery, terms.as_ref()) {
                 if group.enqueue(&delivery, sections) {
                     to_work.push(group);
                 }
@@ -489,7 +490,7 @@ impl Published {
 
     /// The groups that want an event, each with its sections that do. One without terms could not be read: it goes to
     /// all who listen to its kind, as those who catch up meet it, and its execution tells them.
-    fn wanted(&self, delivery: &Delivery, terms: Option<&[Uuid]>) -> Vec<(Arc<Group>, Vec<Arc<Section>>)> {
+    fn wanted(&self, delivery: &Delivery, terms: Option<&EventTerms>) -> Vec<(Arc<Group>, Vec<Arc<Section>>)> {
         let mut wanted: Vec<(Arc<Group>, Vec<Arc<Section>>)> = Vec::new();
         let Some(index) = self.index.get(&delivery.kind()) else { return wanted };
         let mut known: HashMap<u64, usize> = HashMap::new();

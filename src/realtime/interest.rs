@@ -1,8 +1,9 @@
 //! What a subscription asks for, in terms that delivery can index.
 //!
-//! A domain describes an interest by *terms*, of which an event must carry one (a job, a client, a skill), and by a
-//! predicate for the rest. Terms are opaque here. [`Index`] finds the sections that may want an event by its terms, so
-//! that ten thousand filters on skills do not cost ten thousand predicates for each event.
+//! A domain describes an interest by *terms*, of which an event must carry one (a job, a client, a skill, a word), and by
+//! a predicate for the rest. Terms are opaque here. [`Index`] finds the sections that may want an event by its terms, so
+//! that ten thousand filters on skills do not cost ten thousand predicates for each event. An event's words are many and
+//! cost time to find, so they are made into terms only while somebody asks for words.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -34,6 +35,17 @@ pub enum Terms {
     Any,
     /// At least one of these.
     OneOf(Vec<Uuid>),
+    /// At least one of these, which words stand behind.
+    OneWordOf(Vec<Uuid>),
+}
+
+/// What an event can be found by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventTerms {
+    /// What it names.
+    pub named: Vec<Uuid>,
+    /// Its words; none where they were not looked for.
+    pub words: Option<Vec<Uuid>>,
 }
 
 /// Says who was party to what an event is about until it happened, and is no more.
@@ -110,7 +122,7 @@ impl Interest {
     pub(super) fn bytes(&self) -> usize {
         let terms = match &self.terms {
             Terms::Any => 1,
-            Terms::OneOf(terms) => terms.len(),
+            Terms::OneOf(terms) | Terms::OneWordOf(terms) => terms.len(),
         };
         size_of::<Section>() + terms * PLACE + self.bytes
     }
@@ -169,46 +181,55 @@ impl fmt::Debug for Interest {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     any: BTreeMap<u64, Arc<Section>>,
-    by_term: HashMap<Uuid, BTreeMap<u64, Arc<Section>>>,
+    by_term: ByTerm,
+    by_word: ByTerm,
 }
+
+type ByTerm = HashMap<Uuid, BTreeMap<u64, Arc<Section>>>;
 
 impl Index {
     pub(super) fn insert(&mut self, section: &Arc<Section>) {
-        match &section.interest().terms {
-            Terms::Any => drop(self.any.insert(section.number(), Arc::clone(section))),
-            Terms::OneOf(terms) => {
-                for term in terms {
-                    self.by_term.entry(*term).or_default().insert(section.number(), Arc::clone(section));
-                }
-            }
+        let (index, terms) = match &section.interest().terms {
+            Terms::Any => return drop(self.any.insert(section.number(), Arc::clone(section))),
+            Terms::OneOf(terms) => (&mut self.by_term, terms),
+            Terms::OneWordOf(words) => (&mut self.by_word, words),
+        };
+        for term in terms {
+            index.entry(*term).or_default().insert(section.number(), Arc::clone(section));
         }
     }
 
     pub(super) fn remove(&mut self, section: &Section) {
-        match &section.interest().terms {
-            Terms::Any => drop(self.any.remove(&section.number())),
-            Terms::OneOf(terms) => {
-                for term in terms {
-                    if let Some(sections) = self.by_term.get_mut(term) {
-                        sections.remove(&section.number());
-                        if sections.is_empty() {
-                            self.by_term.remove(term);
-                        }
-                    }
+        let (index, terms) = match &section.interest().terms {
+            Terms::Any => return drop(self.any.remove(&section.number())),
+            Terms::OneOf(terms) => (&mut self.by_term, terms),
+            Terms::OneWordOf(words) => (&mut self.by_word, words),
+        };
+        for term in terms {
+            if let Some(sections) = index.get_mut(term) {
+                sections.remove(&section.number());
+                if sections.is_empty() {
+                    index.remove(term);
                 }
             }
         }
     }
 
-    /// The sections that may want an event with these terms, all of them without; one that asks for several of the terms
-    /// comes several times.
-    pub(super) fn candidates<'a>(&'a self, terms: Option<&[Uuid]>, candidate: impl FnMut(&'a Arc<Section>)) {
-        match terms {
-            Some(terms) => {
-                let by_term = terms.iter().filter_map(|term| self.by_term.get(term)).flat_map(BTreeMap::values);
-                self.any.values().chain(by_term).for_each(candidate);
-            }
-            None => self.any.values().chain(self.by_term.values().flat_map(BTreeMap::values)).for_each(candidate),
-        }
+    /// Whether anybody asks for words.
+    pub(super) fn asks_for_words(&self) -> bool {
+        !self.by_word.is_empty()
+    }
+
+    /// The sections that may want an event with these terms, all of them without; all that ask for words, if its words were
+    /// not looked for. One that asks for several of the terms comes several times.
+    pub(super) fn candidates<'a>(&'a self, terms: Option<&EventTerms>, candidate: impl FnMut(&'a Arc<Section>)) {
+        let named = terms.map(|terms| terms.named.as_slice());
+        let words = terms.and_then(|terms| terms.words.as_deref());
+        let [named, words] = [(&self.by_term, named), (&self.by_word, words)].map(|(index, terms)| {
+            let some = terms.into_iter().flatten().filter_map(|term| index.get(term));
+            let all = terms.is_none().then(|| index.values()).into_iter().flatten();
+            some.chain(all).flat_map(BTreeMap::values)
+        });
+        self.any.values().chain(named).chain(words).for_each(candidate);
     }
 }

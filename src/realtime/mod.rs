@@ -50,7 +50,7 @@ pub use feed::{Feed, FeedEnd, Live};
 pub use follower::{Follower, Received};
 pub use group::{Executed, Execution, Together};
 pub use hub::{Hub, HubSettings, TermsOf};
-pub use interest::{Interest, Leaving, Terms};
+pub use interest::{EventTerms, Interest, Leaving, Terms};
 pub use lag::Lag;
 pub use outlet::{Offer, Outlet, Payload};
 pub use replay::Progress;

@@ -28,7 +28,7 @@ pub const ONE_ERROR: usize = 5;
 /// Letters of a word that may have two.
 pub const TWO_ERRORS: usize = 8;
 /// Letters of the shortest beginning by which a word is found.
-const SHORTEST_PREFIX: usize = 2;
+pub(super) const SHORTEST_PREFIX: usize = 2;
 /// Letters of the shortest word that has other forms.
 const SHORTEST_STEM: usize = 4;
 
@@ -81,6 +81,26 @@ impl Words {
             words.places.entry(text).or_default().push(place);
         }
         words
+    }
+
+    /// Its different tokens.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str)
+    }
+
+    /// The different stems of its words.
+    pub(super) fn stems(&self) -> impl Iterator<Item = &str> {
+        self.stems.iter().map(String::as_str)
+    }
+
+    /// About how many bytes it takes in memory.
+    pub fn bytes(&self) -> usize {
+        // A table is half full on average, and says of each place in a byte whether it is taken.
+        let of_token = |(token, places): (&String, &Vec<u32>)| {
+            2 * (size_of::<(String, Vec<u32>)>() + 1) + token.capacity() + places.capacity() * size_of::<u32>()
+        };
+        let of_stem = |stem: &String| 2 * (size_of::<String>() + 1) + stem.capacity();
+        self.places.iter().map(of_token).sum::<usize>() + self.stems.iter().map(of_stem).sum::<usize>()
     }
 
     fn at(&self, token: &str, place: u32) -> bool {

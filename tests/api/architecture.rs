@@ -292,7 +292,7 @@ const KNOWS: &[(&str, &str)] = &[
         "jobs",
         // Delivery finds the listeners of a job's events by terms that only this domain can name.
         "accounts auth clock db error events idempotency ids lifecycle money named_enum notifications page proof \
-         realtime text wallet",
+         realtime search text wallet",
     ),
     (
         "claims",

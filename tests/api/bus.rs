@@ -35,9 +35,9 @@ use lancewire::{
     ids::{Ids, UserId},
     lifecycle::Lifecycle,
     realtime::{
-        Announced, AskingSettings, Bus, Delivery, Executed, Execution, Feed, Free, Hub, HubSettings, Interest,
-        LimitUpdate, Live, MemoryNetwork, Offer, Outlet, Pace, Party, Payload, PostgresBus, RedisBus, Seal, SharingKey,
-        Signal, Tail, Topic,
+        Announced, AskingSettings, Bus, Delivery, EventTerms, Executed, Execution, Feed, Free, Hub, HubSettings,
+        Interest, LimitUpdate, Live, MemoryNetwork, Offer, Outlet, Pace, Party, Payload, PostgresBus, RedisBus, Seal,
+        SharingKey, Signal, Tail, Topic,
     },
 };
 use sea_orm::{ConnectionTrait, DbErr};
@@ -268,8 +268,15 @@ impl Ground {
         };
         let clock = Clock::system();
         let as_bus = Arc::clone(&bus) as Arc<dyn Bus>;
-        let hub =
-            Hub::new(log, Arc::clone(&as_bus), |_| Ok(Vec::new()), delivery, Arc::new(Free), clock, lifecycle.clone());
+        let hub = Hub::new(
+            log,
+            Arc::clone(&as_bus),
+            |_, _| Ok(EventTerms::default()),
+            delivery,
+            Arc::new(Free),
+            clock,
+            lifecycle.clone(),
+        );
         let observed: Arc<Mutex<Vec<NewEvent>>> = Arc::default();
         let observer = Arc::clone(&observed);
         let tail = Tail::begin(hub.clone(), as_bus, db.doorbell(), pace, lifecycle.clone(), move |event| {

@@ -25,8 +25,8 @@ use lancewire::{
     ids::{Ids, UserId},
     lifecycle::Lifecycle,
     realtime::{
-        AskingSettings, Bus, Delivery, Executed, Execution, Feed, FeedEnd, Hub, HubSettings, Interest, MemoryBus,
-        Offer, Outlet, Pace, Payload, Payment, SharingKey, Tail,
+        AskingSettings, Bus, Delivery, EventTerms, Executed, Execution, Feed, FeedEnd, Hub, HubSettings, Interest,
+        MemoryBus, Offer, Outlet, Pace, Payload, Payment, SharingKey, Tail,
     },
 };
 use sea_orm::DbErr;
@@ -143,7 +143,15 @@ impl Node {
         let purse = Arc::<Purse>::default();
         let payment = Arc::clone(&purse) as Arc<dyn Payment>;
         let clock = Clock::system();
-        let hub = Hub::new(log, Arc::clone(&bus), |_| Ok(Vec::new()), delivery, payment, clock, lifecycle.clone());
+        let hub = Hub::new(
+            log,
+            Arc::clone(&bus),
+            |_, _| Ok(EventTerms::default()),
+            delivery,
+            payment,
+            clock,
+            lifecycle.clone(),
+        );
         let (poll, heartbeat) = (Duration::from_millis(50), Duration::from_secs(3600));
         let pace = Pace { poll, heartbeat, hold: Duration::from_millis(10) };
         let tail = Tail::begin(hub.clone(), bus, db.doorbell(), pace, lifecycle.clone(), |_| {});

@@ -82,6 +82,7 @@ mod reconnects;
 mod replicas;
 mod resume;
 mod retention;
+mod saved_searches;
 mod schedule;
 mod secured;
 mod settlements;

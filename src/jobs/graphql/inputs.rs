@@ -31,6 +31,9 @@ pub(crate) struct JobFilterArgument {
     pub(super) client_id: Option<ID>,
     /// Posted for the first time later than this moment.
     pub(super) posted_after: Option<DateTime>,
+    /// Whose title or description has these words, read as those of `jobs(query:)` are: all words, `"phrases"`, `-without`,
+    /// and the beginning of the last one. In a subscription it is a saved search. Null or empty: any.
+    pub(super) query: Option<String>,
 }
 
 /// Inclusive bounds in one currency.
@@ -54,6 +57,7 @@ impl From<JobFilterArgument> for JobFilterInput {
             budget: filter.budget.map(|range| (range.currency_code.0, bound(range.min), bound(range.max))),
             client_id: filter.client_id.map(|id| id.0),
             posted_after: filter.posted_after.map(|after| after.0),
+            query: filter.query,
         }
     }
 }

@@ -18,8 +18,8 @@ use lancewire::{
     events::{Event, EventCursor, EventKind, Hearing, NewEvent, ResumeError},
     ids::UserId,
     realtime::{
-        Delivery, Executed, Execution, FeedEnd, Hub, Interest, Offer, Outlet, Payload, SharingKey, Terms, TermsOf,
-        Together,
+        Delivery, EventTerms, Executed, Execution, FeedEnd, Hub, Interest, Offer, Outlet, Payload, SharingKey, Terms,
+        TermsOf, Together,
     },
 };
 use tokio::sync::Notify;
@@ -55,7 +55,10 @@ fn is_even(payload: &str) -> bool {
 }
 
 /// Whose an event is, which is its only term.
-pub(super) const TERMS: TermsOf = |delivery| Ok(vec![delivery.audience().users()[0].into()]);
+pub(super) const TERMS: TermsOf = |delivery, _| {
+    let named = vec![delivery.audience().users()[0].into()];
+    Ok(EventTerms { named, ..EventTerms::default() })
+};
 
 impl Wish {
     fn key(&self) -> SharingKey {
