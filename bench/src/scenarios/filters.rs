@@ -45,19 +45,46 @@ const SKILLS: [&str; 12] = [
 const QUERY: &str =
     "subscription($filter: JobFilter) { jobUpdated(filter: $filter) { id cursor job { id version title } } }";
 
+/// What the subscriptions ask for; each has a filter of its own by its number.
+struct Kind {
+    title: &'static str,
+    about: &'static str,
+    matching: fn(usize) -> Value,
+    other: fn(usize) -> Value,
+}
+
+const KINDS: [Kind; 2] = [
+    Kind {
+        title: "Filters",
+        about: "any of a skill, and a bound of the budget; one in six of those that do not match names a skill of the job",
+        matching,
+        other,
+    },
+    Kind {
+        title: "Saved searches",
+        about: "two words, of which those that match are in the job, and one in six of the others has one of them",
+        matching: matching_search,
+        other: other_search,
+    },
+];
+
 /// Ten filters alone, then among 10,000.
 pub fn run(bench: &mut Bench) -> Result<()> {
+    KINDS.iter().try_for_each(|kind| run_kind(bench, kind))
+}
+
+fn run_kind(bench: &mut Bench, kind: &Kind) -> Result<()> {
     if !lone_lancewire(bench) {
         return Ok(());
     }
     let filters = bench.options.scaled(FILTERS).max(2 * MATCHING);
     bench.report.section(
-        "Filters",
+        kind.title,
         &format!(
-            "`jobUpdated` of jobs with two skills against {} distinct filters (any of a skill, and a bound of the budget), \
-             of which {MATCHING} match; one filter in six that do not match names a skill of the job. CPU of the server \
-             an event, publishing included, and without what the same mutation costs with nobody connected.",
-            count(filters as u64)
+            "`jobUpdated` of jobs with two skills against {} distinct filters ({}), of which {MATCHING} match. CPU of the \
+             server an event, publishing included, and without what the same mutation costs with nobody connected.",
+            count(filters as u64),
+            kind.about
         ),
     );
     let settings = Settings::of(&bench.options).set("LANCEWIRE_SOCKETS__PING_INTERVAL_MS", 3_600_000);
@@ -83,13 +110,13 @@ pub fn run(bench: &mut Bench) -> Result<()> {
 
     let nobody = each(&mut load)?;
     let matching =
-        (0..MATCHING).map(|number| Subscriber { opening: opening(vec![matching(number)]), hears: Hears::Every });
+        (0..MATCHING).map(|number| Subscriber { opening: opening(vec![(kind.matching)(number)]), hears: Hears::Every });
     load.connect(matching, Duration::from_secs(20))?;
     let few = each(&mut load)?;
     let few_row = row(&format!("{MATCHING} filters"), few, nobody, few, &load);
     let others: Vec<usize> = (0..filters - MATCHING).collect();
     let others = others.chunks(A_SOCKET).map(|numbers| Subscriber {
-        opening: opening(numbers.iter().map(|number| other(*number)).collect()),
+        opening: opening(numbers.iter().map(|number| (kind.other)(*number)).collect()),
         hears: Hears::Nothing,
     });
     load.connect(others, Duration::from_secs(120))?;
@@ -136,4 +163,14 @@ fn matching(number: usize) -> Value {
 fn other(number: usize) -> Value {
     let skill = SKILLS[number % SKILLS.len()];
     json!({ "anySkill": [skill], "budget": { "currencyCode": "USD", "min": format!("{}.00", 10_000 + number) } })
+}
+
+fn matching_search(number: usize) -> Value {
+    json!({ "query": "billing please", "budget": { "currencyCode": "USD", "max": format!("{}.00", 1_000 + number) } })
+}
+
+/// Asks for a word that no job has; the rarer word is the longer one, but for one in six.
+fn other_search(number: usize) -> Value {
+    let word = if number % 6 == 0 { format!("x{number}") } else { format!("invented{number}") };
+    json!({ "query": format!("{word} billing ") })
 }
