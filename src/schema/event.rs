@@ -24,7 +24,7 @@ use crate::{
     },
     notifications::{events::NOTIFICATION_RECEIVED, graphql::NotificationReceivedEvent},
     realtime::{Delivery, Hub},
-    wallet::{events::WALLET_UPDATED, graphql::WalletUpdatedEvent},
+    wallet::{events::WALLET_UPDATED, subscription::WalletUpdatedEvent},
 };
 
 /// A committed change. Delivery is at least once and in order; drop an `id` already seen.

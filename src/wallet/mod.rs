@@ -22,6 +22,7 @@ pub mod sandbox;
 pub mod seal;
 pub mod service;
 pub mod settings;
+pub(crate) mod subscription;
 pub mod verify;
 
 pub use error::{HoldError, InsufficientFunds, WalletError};
