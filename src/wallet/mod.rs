@@ -18,6 +18,7 @@ pub mod events;
 pub(crate) mod graphql;
 pub mod ledger;
 pub mod model;
+pub(crate) mod reads;
 pub mod sandbox;
 pub mod seal;
 pub mod service;

@@ -15,7 +15,7 @@ use crate::{
     wallet::{
         Wallets,
         model::{Transaction, Wallet},
-        service::HistoryOf,
+        reads::HistoryOf,
     },
 };
 

@@ -23,7 +23,7 @@ use crate::{
     wallet::{
         events::WalletSnapshot,
         model::{self, Transaction, Wallet},
-        service::HistoryOf,
+        reads::HistoryOf,
     },
 };
 
