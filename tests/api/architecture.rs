@@ -430,6 +430,17 @@ fn every_file_says_what_it_is() {
     assert_eq!(silent, [""; 0]);
 }
 
+/// What one reads in a sitting.
+const LINES: usize = 600;
+
+#[test]
+fn no_file_is_longer_than_one_reads_in_a_sitting() {
+    let all = ["src", "tests", "migration/src", "bench/src", "examples"].into_iter().flat_map(sources);
+    let lengths = all.map(|source| (source.path, source.text.lines().count()));
+    let long: Vec<(String, usize)> = lengths.filter(|(_, lines)| *lines > LINES).collect();
+    assert_eq!(long, [], "more than {LINES} lines: make it a folder by concern");
+}
+
 #[test]
 fn tests_wait_for_conditions_and_not_for_time() {
     // What these do to the server are delays: a writer that commits late, a client that tries again, a database that is
