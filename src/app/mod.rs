@@ -358,7 +358,6 @@ async fn start_delivery(
         ring_bytes: config.events.ring_bytes,
         backlog: config.events.buffer,
         broadcast: config.events.broadcast,
-        shared_execution: config.events.shared_execution,
         asking: config.subscriptions,
     };
     let terms = domains::terms;
@@ -372,9 +371,7 @@ async fn start_delivery(
     let sessions = sessions.clone();
     let observer = move |event: &events::NewEvent| sessions.hear(event);
     let tail = Tail::begin(hub.clone(), Arc::clone(bus), doorbell, pace, lifecycle.clone(), observer).await?;
-    if config.events.delivery {
-        drop(lifecycle.until_drained().spawn(tail.run()));
-        lifecycle.spawn_until_stopping(hub.lag().clone().watch());
-    }
+    drop(lifecycle.until_drained().spawn(tail.run()));
+    lifecycle.spawn_until_stopping(hub.lag().clone().watch());
     Ok(hub)
 }

@@ -60,13 +60,6 @@ impl SharingKey {
         Self { selection: SelectionKey(Sha256::digest(selection).into()), interest: Sha256::digest(interest).into() }
     }
 
-    /// A key that is nobody else's: no text has one of these but by a chance of one in 2^192.
-    pub(super) fn unique(number: u64) -> Self {
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&number.to_be_bytes());
-        Self { selection: SelectionKey(key), interest: key }
-    }
-
     /// What is executed and encoded.
     pub(super) const fn selection(&self) -> SelectionKey {
         self.selection

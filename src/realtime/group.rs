@@ -97,8 +97,6 @@ pub struct Executed {
 /// What all groups of a hub have in common.
 #[derive(Clone, Debug)]
 pub(super) struct Manner {
-    /// Off for measurements: each member's execution is its own then.
-    pub(super) shares: bool,
     /// Events that may wait.
     pub(super) backlog: usize,
     pub(super) payment: Arc<dyn Payment>,
@@ -469,7 +467,7 @@ impl Group {
 
     /// The same, noting whether it was `made` just now.
     async fn shared_noting(&self, delivery: &Arc<Delivery>, made: &AtomicBool) -> Option<Arc<str>> {
-        if !self.manner.shares || self.looks_at_viewer.load(Ordering::Relaxed) {
+        if self.looks_at_viewer.load(Ordering::Relaxed) {
             return None;
         }
         let encoding = delivery.encoding(self.selection, async || {

@@ -54,8 +54,6 @@ pub struct HubSettings {
     pub backlog: usize,
     /// Events that may wait for the slowest [`Follower`]; a slower one goes back to ring or log. At least 1.
     pub broadcast: usize,
-    /// Whether what is the same for all is executed once. Off only to measure what that is worth.
-    pub shared_execution: bool,
     /// How much one caller may ask for.
     pub asking: AskingSettings,
 }
@@ -213,8 +211,6 @@ impl Hub {
         let mut published = self.lock();
         let position = after.unwrap_or(published.head);
         let settings = &self.shared.settings;
-        // Of its own kind where nothing is shared: a number that no document has.
-        let key = if settings.shared_execution { key } else { SharingKey::unique(published.last_number) };
         let asker = Asker::of(&viewer);
         let group = published.groups.get(&key.selection()).map(|opened| opened.group.number());
         let section = published.sections.get(&key).map(|seated| seated.section.number());
@@ -229,7 +225,6 @@ impl Hub {
             Arc::clone(&seated.section)
         } else {
             let manner = || Manner {
-                shares: settings.shared_execution,
                 backlog: settings.backlog,
                 payment: Arc::clone(&self.shared.payment),
                 clock: self.shared.clock.clone(),

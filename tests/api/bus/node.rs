@@ -113,8 +113,8 @@ impl Bus for Mistreated {
         .boxed()
     }
 
-    fn tell(&self, gossip: LimitUpdate) {
-        self.bus.tell(gossip);
+    fn tell(&self, limit_update: LimitUpdate) {
+        self.bus.tell(limit_update);
     }
 
     fn told(&self) -> BoxFuture<'_, LimitUpdate> {
@@ -208,13 +208,8 @@ impl Ground {
         let inner = self.bus(&log, &ids, &lifecycle).await;
         until("the bus is connected", || inner.is_connected()).await;
         let bus = Arc::new(Mistreated::new(inner, treatment, 7));
-        let delivery = HubSettings {
-            ring_bytes: 1 << 20,
-            backlog: 1_024,
-            broadcast: 1_024,
-            shared_execution: true,
-            asking: AskingSettings::default(),
-        };
+        let delivery =
+            HubSettings { ring_bytes: 1 << 20, backlog: 1_024, broadcast: 1_024, asking: AskingSettings::default() };
         let clock = Clock::system();
         let as_bus = Arc::clone(&bus) as Arc<dyn Bus>;
         let hub =
