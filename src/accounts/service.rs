@@ -564,8 +564,8 @@ fn too_much(what: TooMuch, retry_after: Duration) -> AccountError {
     AccountError::TooMany { what, retry_after_ms }
 }
 
-fn password_fault(fault: PasswordFault) -> AccountError {
-    match fault {
+fn password_fault(error: PasswordFault) -> AccountError {
+    match error {
         PasswordFault::Busy => too_much(TooMuch::Hashing, Duration::from_secs(1)),
         other => InternalError::Unavailable(other.to_string()).into(),
     }

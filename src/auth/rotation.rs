@@ -126,8 +126,8 @@ impl Rotation {
             }
             match self.step().await {
                 Ok(()) => {}
-                Err(RotationError::InternalError(fault)) => {
-                    self.say(format!("signing keys cannot be compared with those of the other nodes: {fault}"));
+                Err(RotationError::InternalError(error)) => {
+                    self.say(format!("signing keys cannot be compared with those of the other nodes: {error}"));
                 }
                 Err(error) => self.say(error.to_string()),
             }

@@ -34,7 +34,6 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 use super::{
-    arrivals::Arrivals,
     bad_heads::{BadHeads, MAX_HEAD, MAX_HEADERS},
     connections::{self, Admission, Connections, Lane, Seated},
     middleware,
@@ -42,7 +41,7 @@ use super::{
     tls::Tls,
     write_timeout::WriteTimeout,
 };
-use crate::{graphql::errors::ErrorCode, lifecycle::Lifecycle};
+use crate::{graphql::errors::ErrorCode, lifecycle::Lifecycle, limits::Arrivals};
 
 /// How long a client may keep a connection waiting.
 #[derive(Clone, Copy, Debug)]

@@ -281,9 +281,9 @@ impl Tail {
                 self.early.clear();
                 self.spoken_of = self.last;
             }
-            Err(fault) => {
+            Err(error) => {
                 if !self.away {
-                    tracing::error!(error = %fault, "the event log cannot be read; trying again");
+                    tracing::error!(error = %error, "the event log cannot be read; trying again");
                 }
                 (self.away, self.pause) = (true, self.pauses.length());
                 self.hub.log().arrivals().close();
@@ -467,9 +467,9 @@ async fn recent(hub: &Hub, head: i64) -> Vec<Delivery> {
                 deliveries.extend(page.map(|event| Delivery::new(event, hub.log().identity())));
                 last = end;
             }
-            Err(fault) => {
+            Err(error) => {
                 // The ring only saves queries.
-                tracing::warn!(error = %fault, "the last events cannot be read");
+                tracing::warn!(error = %error, "the last events cannot be read");
                 break;
             }
         }

@@ -174,7 +174,7 @@ async fn ends_of_sessions_reach_every_node(ground: Ground, treatment: Treatment)
     two.stop().await;
 }
 
-async fn gossip_reaches_the_others_and_nobody_hears_themselves(ground: Ground) {
+async fn limit_updates_reach_the_others_and_not_their_sender(ground: Ground) {
     let nodes = [
         ground.node(Treatment::Careful, QUICK).await,
         ground.node(Treatment::Careful, QUICK).await,
@@ -307,8 +307,8 @@ macro_rules! conformance {
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn gossip_reaches_the_others_and_nobody_hears_themselves() {
-                super::gossip_reaches_the_others_and_nobody_hears_themselves(Ground::$bus().await).await;
+            async fn limit_updates_reach_the_others_and_not_their_sender() {
+                super::limit_updates_reach_the_others_and_not_their_sender(Ground::$bus().await).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
