@@ -37,6 +37,16 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
         Histogram,
         "From an event's transaction to its results in the queues of subscribers",
     ),
+    (
+        "lancewire_consumer_failures_total",
+        Counter,
+        "Batches of events that a consumer could not finish, by consumer and reason (error, late, lost)",
+    ),
+    (
+        "lancewire_consumer_waiting_events",
+        Gauge,
+        "Events that a consumer has yet to work on, by consumer; 0 on nodes that do not hold its lease",
+    ),
     ("lancewire_database_connections", Gauge, "Open connections to the database, by pool"),
     ("lancewire_database_connections_in_use", Gauge, "Those of them that are in use, by pool"),
     ("lancewire_database_share_wait_seconds", Histogram, "How long callers waited for statements of their own to end"),
