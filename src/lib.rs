@@ -23,7 +23,7 @@
 //!
 //! Each domain has `mod.rs` (what it owns), `entity.rs` (tables), `model.rs` (pure rules), `service.rs` (use cases, and
 //! `_in(&tx, ..)` twins that join a neighbour's transaction), `error.rs` and `graphql.rs`; `events.rs` where it records
-//! events (their kinds, what they keep, who receives them); and where what is heard of it fills a file of its own,
+//! events (their kinds, what they keep, who receives them); and where its subscriptions fill a file of their own,
 //! `subscription.rs`.
 //!
 //! # The one rule of direction

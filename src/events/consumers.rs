@@ -11,7 +11,7 @@
 //! ([`Consumer::act_in`]) happens exactly once; one outside of it ([`Consumer::act`]) at least once, and in order,
 //! since the next batch begins after this one has ended.
 //!
-//! **Retention** does not wait for a consumer. One that it has overtaken is told what it has missed
+//! **Retention** does not wait for a consumer. One that it has overtaken learns what it has missed
 //! ([`Consumer::missed_in`]), in the transaction in which it goes on behind that: nothing is lost without a word.
 //!
 //! **Time.** The lease runs by the database's clock. An attempt works on a batch for at most two thirds of it, then

@@ -74,9 +74,9 @@ pub async fn record(tx: &Tx, event: NewEvent) -> Result<(), DbErr> {
 /// On whose behalf the log is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Listener {
-    /// The viewer; none for anonymous ones, who hear what is public.
+    /// The viewer; none for anonymous ones, who receive what is public.
     pub user: Option<UserId>,
-    /// Admins hear of every change of a job.
+    /// Admins receive every change of a job.
     pub admin: bool,
 }
 
@@ -270,7 +270,7 @@ impl EventLog {
             return self.advance_sqlite(position, limit).await;
         }
         let statement = self.db.statement(FOLLOW, [position.into(), i64::from(limit).into(), i64::from(BATCH).into()]);
-        // All rows, and with them the word that the numbering is committed: before that nobody may hear of it.
+        // All rows, and with them the word that the numbering is committed: before that no other node may be notified.
         let rows = self.db.tail().query_all_raw(statement).await?;
         let first = rows.first().ok_or_else(|| InternalError::corrupt("event_log has no row"))?;
         let Place { head, stands, unnumbered } = self.stamped(first)?;

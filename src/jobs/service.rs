@@ -140,7 +140,7 @@ impl Jobs {
         self.create(actor, input, ("postJob", key), Job::posted).await
     }
 
-    /// Writes a job down. Nobody but its author ever hears of it.
+    /// Writes a job down. Only its author ever sees it.
     #[tracing::instrument(skip_all)]
     pub async fn draft(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, PostError> {
         self.create(actor, input, ("draftJob", key), Job::draft).await
@@ -475,7 +475,7 @@ impl Jobs {
         Ok(events::record(tx, posted(self.ids.next(), &around.snapshot(job), self.clock.now())?).await?)
     }
 
-    /// Records a change of a job, which its author alone hears of as long as it was never posted.
+    /// Records a change of a job, which only its author receives as long as it was never posted.
     async fn record_updated_in(
         &self,
         tx: &Tx,

@@ -69,7 +69,7 @@ impl SharingKey {
 /// A response to one event.
 #[derive(Clone, Debug)]
 pub(super) enum Encoding {
-    /// The same for everybody who hears the public part of the event.
+    /// The same for everybody who receives the public part of the event.
     Shared(Arc<str>),
     /// Some field depends on the viewer: each needs their own.
     Own,
@@ -150,7 +150,7 @@ impl Delivery {
         self.event.recorded.occurred_at
     }
 
-    /// Who may hear of it.
+    /// Who may receive it.
     pub const fn audience(&self) -> &Audience {
         &self.event.recorded.audience
     }

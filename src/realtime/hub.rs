@@ -112,7 +112,7 @@ struct Seated {
 pub(super) struct MemberSeat {
     pub(super) hub: Hub,
     pub(super) section: Arc<Section>,
-    /// Whose private events it may hear.
+    /// Whose private events it may receive.
     user: Option<UserId>,
     admin: bool,
     noted: Noted,
@@ -368,7 +368,7 @@ impl Hub {
         Ok(latest.map(|(_, cursor)| cursor))
     }
 
-    /// Whether this node hears the others at once; else it finds out by polling the log.
+    /// Whether this node is notified by the others at once; else it polls the log.
     pub fn hears_other_nodes(&self) -> bool {
         self.shared.bus.is_connected()
     }
@@ -376,7 +376,7 @@ impl Hub {
     /// Publishes the next events of the log, and returns the position of the last one published. For the tail alone,
     /// which calls it in the order of positions.
     ///
-    /// It stops before an event that has no body though somebody here may hear of it: that one must be read from the log.
+    /// It stops before an event that has no body though a subscriber here may receive it: that one must be read from the log.
     pub(super) fn publish(&self, deliveries: Vec<Arc<Delivery>>) -> i64 {
         let deliveries: Vec<_> = deliveries
             .into_iter()
@@ -476,7 +476,7 @@ impl Drop for MemberSeat {
 }
 
 impl Published {
-    /// Whether somebody here may hear of a private event.
+    /// Whether a subscriber here may receive a private event.
     fn is_wanted(&self, delivery: &Delivery) -> bool {
         let kind = delivery.kind();
         !kind.is_internal() && Party::all_of(delivery.event()).any(|party| self.parties.contains_key(&party))

@@ -24,7 +24,7 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     ("lancewire_budget_waits_total", Counter, "Times that a subscription waited for its subscriber's budget"),
     ("lancewire_build_info", Gauge, "Always 1; the version that runs is in the label"),
     ("lancewire_bus_bytes_total", Counter, "Bytes of messages between nodes, by bus and direction"),
-    ("lancewire_bus_connected", Gauge, "1 while the other nodes can be heard, by bus"),
+    ("lancewire_bus_connected", Gauge, "1 while messages of the other nodes can arrive, by bus"),
     ("lancewire_bus_dropped_total", Counter, "Messages between nodes that were not sent or not believed, by reason"),
     (
         "lancewire_bus_holes_total",

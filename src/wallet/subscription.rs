@@ -1,4 +1,4 @@
-//! What is notified of money: the event `walletUpdated`.
+//! The subscription of money: the event `walletUpdated`.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(crate) struct WalletUpdatedEvent {
 }
 
 impl WalletUpdatedEvent {
-    /// The event as the wallet's owner hears it.
+    /// The event as the wallet's owner receives it.
     pub(crate) fn of(delivery: Arc<Delivery>) -> Result<Self> {
         let snapshot = delivery.payload::<WalletSnapshot>()?;
         let wallet = WalletObject::from(snapshot);

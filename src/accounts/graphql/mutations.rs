@@ -1,5 +1,5 @@
-//! Root fields that change accounts and skills. The rules are in [`Accounts`]; here inputs are handed over and results
-//! are told.
+//! Root fields that change accounts and skills. The rules are in [`Accounts`]; here inputs are handed over and
+//! results returned.
 
 use async_graphql::{Context, Object, Result};
 

@@ -1,4 +1,4 @@
-//! Root fields that move claims. The rules are in [`Claims`]; here inputs are handed over and results are told.
+//! Root fields that move claims. The rules are in [`Claims`]; here inputs are handed over and results returned.
 
 use async_graphql::{Context, Object, Result};
 

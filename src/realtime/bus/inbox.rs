@@ -12,7 +12,7 @@ const SIGNALS: usize = 1_024;
 /// Limit updates that may wait.
 const LIMIT_UPDATES: usize = 256;
 
-/// The two queues of a bus: what the tail must hear of, and limit updates.
+/// The two queues of a bus: what the tail must be notified of, and limit updates.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     signals: Mutex<VecDeque<Signal>>,

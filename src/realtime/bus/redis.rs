@@ -229,7 +229,7 @@ impl Bus for RedisBus {
     }
 }
 
-/// What only nodes hear of needs no body; it concerns every node.
+/// What only nodes receive needs no body; it concerns every node.
 fn travels_privately(event: &Event) -> bool {
     !event.recorded.audience.public && !event.recorded.kind.is_internal()
 }

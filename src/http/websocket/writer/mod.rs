@@ -70,7 +70,7 @@ pub(super) struct SocketWriter {
     pipe: SocketConnection,
     capacity: usize,
     state: Mutex<State>,
-    /// Something waits that was not there before, or the session is to look at what was let go.
+    /// Something waits that was not there before, or the session is to look at a subscription that left its group.
     wake: Notify,
     /// There is room again.
     room: Notify,
@@ -94,7 +94,7 @@ pub(super) enum Unsent {
 /// What [`SocketWriter::pump`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pumped {
-    /// Something began to wait, or was let go.
+    /// Something began to wait, or a subscription left its group.
     Woken,
     /// The peer took something.
     Progress,
@@ -105,7 +105,7 @@ pub(super) enum Pumped {
 impl SocketWriter {
     pub(super) fn new(pipe: SocketConnection, settings: &SocketSettings) -> Self {
         let capacity = usize::try_from(settings.queue_bytes.get()).unwrap_or(usize::MAX);
-        // Who is silent is told by pings, and who takes nothing by the session's patience: the kernel, which has a
+        // Who is silent is told by pings, and who takes nothing by the session's write timeout: the kernel, which has a
         // shorter one for HTTP, would break the connection of a reader that is only stopped, without a word and a code.
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(pipe.tcp()).set_tcp_user_timeout(None);
@@ -317,12 +317,12 @@ impl SocketWriter {
         }
     }
 
-    /// Whether a subscription was let go that nobody has looked at.
+    /// Whether a subscription left its group that the session has not looked at.
     pub(super) fn has_lagging(&self) -> bool {
         !self.state().lagging.is_empty()
     }
 
-    /// A subscription that was let go, and where it stands.
+    /// A subscription that left its group, and its position.
     pub(super) fn next_lagging(&self) -> Option<(u64, i64)> {
         self.state().lagging.pop()
     }
@@ -443,7 +443,7 @@ impl SocketWriter {
         let (before, payload, after) = frame.into_parts();
         let length = payload.as_ref().map_or(0, |payload| payload.len()) + after.len();
         let head = head(before.as_bytes(), length);
-        // An error is told by reading, too.
+        // The session sees an error when it reads, too.
         let _ = self.write_or_wait(&mut state, operation, cost, &head, payload, after);
         let kept = !state.waiting.is_empty();
         drop(state);

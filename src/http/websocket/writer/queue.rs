@@ -21,7 +21,7 @@ pub(super) struct State {
     pub(super) answers: usize,
     /// The operations whose frames are welcome.
     pub(super) open: SmallVec<[u64; 2]>,
-    /// Subscriptions that were let go by their groups, with their positions.
+    /// Subscriptions that left their groups because they lag, with their positions.
     pub(super) lagging: Vec<(u64, i64)>,
     pub(super) closed: bool,
     pub(super) broken: bool,
