@@ -53,8 +53,6 @@ pub struct HubSettings {
     pub backlog: usize,
     /// Events that may wait for the slowest [`Follower`]; a slower one goes back to ring or log. At least 1.
     pub broadcast: usize,
-    /// Whether what is the same for all is executed once. Off only to measure what that is worth.
-    pub shared_execution: bool,
     /// How much one caller may ask for.
     pub asking: AskingSettings,
 }
@@ -113,7 +111,7 @@ struct Seated {
 pub(super) struct MemberSeat {
     pub(super) hub: Hub,
     pub(super) section: Arc<Section>,
-    /// Whose private events it may hear.
+    /// Whose private events it may receive.
     user: Option<UserId>,
     admin: bool,
     noted: Noted,
@@ -212,8 +210,6 @@ impl Hub {
         let mut published = self.lock();
         let position = after.unwrap_or(published.head);
         let settings = &self.shared.settings;
-        // Of its own kind where nothing is shared: a number that no document has.
-        let key = if settings.shared_execution { key } else { SharingKey::unique(published.last_number) };
         let asker = Asker::of(&viewer);
         let group = published.groups.get(&key.selection()).map(|opened| opened.group.number());
         let section = published.sections.get(&key).map(|seated| seated.section.number());
@@ -228,7 +224,6 @@ impl Hub {
             Arc::clone(&seated.section)
         } else {
             let manner = || Manner {
-                shares: settings.shared_execution,
                 backlog: settings.backlog,
                 payment: Arc::clone(&self.shared.payment),
                 clock: self.shared.clock.clone(),
@@ -372,7 +367,7 @@ impl Hub {
         Ok(latest.map(|(_, cursor)| cursor))
     }
 
-    /// Whether this node hears the others at once; else it finds out by polling the log.
+    /// Whether this node is notified by the others at once; else it polls the log.
     pub fn hears_other_nodes(&self) -> bool {
         self.shared.bus.is_connected()
     }
@@ -380,7 +375,7 @@ impl Hub {
     /// Publishes the next events of the log, and returns the position of the last one published. For the tail alone,
     /// which calls it in the order of positions.
     ///
-    /// It stops before an event that has no body though somebody here may hear of it: that one must be read from the log.
+    /// It stops before an event that has no body though a subscriber here may receive it: that one must be read from the log.
     pub(super) fn publish(&self, deliveries: Vec<Arc<Delivery>>) -> i64 {
         // Whoever asks for words from now on, and before the events are published, is asked about each.
         let with_words = self.lock().index.values().any(Index::asks_for_words);
@@ -482,7 +477,7 @@ impl Drop for MemberSeat {
 }
 
 impl Published {
-    /// Whether somebody here may hear of a private event.
+    /// Whether a subscriber here may receive a private event.
     fn is_wanted(&self, delivery: &Delivery) -> bool {
         let kind = delivery.kind();
         !kind.is_internal() && Party::all_of(delivery.event()).any(|party| self.parties.contains_key(&party))

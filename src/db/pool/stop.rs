@@ -96,7 +96,7 @@ impl StopOrders {
             }
             Ok::<_, sqlx::Error>(())
         };
-        // What is wrong with the server is told by those who want something of it.
+        // What is wrong with the server is reported by those who use it.
         let _ = timeout(ORDER, order).await;
     }
 }
