@@ -212,8 +212,15 @@ impl Ground {
             HubSettings { ring_bytes: 1 << 20, backlog: 1_024, broadcast: 1_024, asking: AskingSettings::default() };
         let clock = Clock::system();
         let as_bus = Arc::clone(&bus) as Arc<dyn Bus>;
-        let hub =
-            Hub::new(log, Arc::clone(&as_bus), |_, _| Ok(EventTerms::default()), delivery, Arc::new(Free), clock, lifecycle.clone());
+        let hub = Hub::new(
+            log,
+            Arc::clone(&as_bus),
+            |_, _| Ok(EventTerms::default()),
+            delivery,
+            Arc::new(Free),
+            clock,
+            lifecycle.clone(),
+        );
         let observed: Arc<Mutex<Vec<NewEvent>>> = Arc::default();
         let observer = Arc::clone(&observed);
         let tail = Tail::begin(hub.clone(), as_bus, db.doorbell(), pace, lifecycle.clone(), move |event| {
