@@ -179,6 +179,11 @@ impl Word {
         Self { sequence, joined, stem, is_prefix: false, errors }
     }
 
+    /// A whole word without errors.
+    pub fn plain(text: &str) -> Self {
+        Self { sequence: vec![(0, text.to_owned())], joined: None, stem: stem(text), is_prefix: false, errors: 0 }
+    }
+
     /// What must follow each other, as it is written.
     fn phrase(text: &str) -> Option<Self> {
         let whole = Self::of(chunk(tokens(text))?);

@@ -83,6 +83,7 @@ mod replicas;
 mod resume;
 mod retention;
 mod schedule;
+mod search;
 mod secured;
 mod settlements;
 mod shares;
