@@ -17,7 +17,7 @@ use std::{
 
 use tantivy::{
     DocId, DocSet as _, Score, Searcher, SegmentReader, TERMINATED, TantivyError, Term,
-    columnar::Column,
+    columnar::{BytesColumn, Column},
     query::{
         AllQuery, Bm25StatisticsProvider, BooleanQuery, ConstScoreQuery, EnableScoring, Occur, Query as IndexQuery,
         Scorer, TermQuery, TermSetQuery, Weight,
@@ -153,11 +153,14 @@ impl Filter<'_> {
     }
 }
 
+/// A place by which what comes first in the direction of reading is the greatest.
+type Rank = (i64, u128);
+
 /// Keeps the first of a list in the direction of reading.
 struct First {
     window: Window,
     /// The last one on top.
-    kept: BinaryHeap<Reverse<(i64, u128)>>,
+    kept: BinaryHeap<Reverse<Rank>>,
 }
 
 impl First {
@@ -167,13 +170,13 @@ impl First {
     }
 
     /// A place as a rank: the greatest comes first.
-    fn rank(&self, (key, id): Place) -> (i64, u128) {
+    fn rank(&self, (key, id): Place) -> Rank {
         let rank = (key, id.as_u128());
         if Self::descends(&self.window) { rank } else { (!rank.0, !rank.1) }
     }
 
     /// The ranks between which the part lies, both excluded.
-    fn bounds(&self) -> (Option<(i64, u128)>, Option<(i64, u128)>) {
+    fn bounds(&self) -> (Option<Rank>, Option<Rank>) {
         let (from, to) =
             (self.window.after.map(|place| self.rank(place)), self.window.before.map(|place| self.rank(place)));
         if self.window.backward { (to, from) } else { (from, to) }
@@ -184,11 +187,11 @@ impl First {
     }
 
     /// The rank that a new one must be above.
-    fn worst(&self) -> Option<(i64, u128)> {
+    fn worst(&self) -> Option<Rank> {
         self.kept.peek().filter(|_| self.is_full()).map(|worst| worst.0)
     }
 
-    fn push(&mut self, rank: (i64, u128)) {
+    fn push(&mut self, rank: Rank) {
         if self.worst().is_some_and(|worst| rank <= worst) {
             return;
         }
@@ -243,7 +246,7 @@ impl Look {
         conditions: &Conditions,
         first: &mut First,
     ) -> tantivy::Result<()> {
-        let (mut filter, ids) = (self.filter(prepared, segment, conditions)?, Ids::of(segment)?);
+        let (mut filter, ids) = (Self::filter(prepared, segment, conditions)?, Ids::of(segment)?);
         let column = segment.fast_fields().i64(match first.window.by {
             SortedBy::Posted | SortedBy::Relevance => "posted",
             SortedBy::Budget => "budget",
@@ -265,7 +268,7 @@ impl Look {
         let mut seen = 0_u32;
         while document != TERMINATED {
             seen += 1;
-            if seen % LOOK == 0 {
+            if seen.is_multiple_of(LOOK) {
                 self.stop.check()?;
             }
             let key = column.first(document).unwrap_or_default();
@@ -294,7 +297,7 @@ impl Look {
         conditions: &Conditions,
         first: &mut First,
     ) -> tantivy::Result<()> {
-        let (mut filter, ids) = (self.filter(prepared, segment, conditions)?, Ids::of(segment)?);
+        let (mut filter, ids) = (Self::filter(prepared, segment, conditions)?, Ids::of(segment)?);
         let posted = segment.fast_fields().i64("posted")?;
         let (after, before) = first.bounds();
         let descends = First::descends(&first.window);
@@ -302,7 +305,7 @@ impl Look {
         let begin = first.worst().filter(|_| descends).map_or(Score::MIN, |(worst, _)| score_of(worst).next_down());
         let mut look = |document: DocId, score: Score| {
             seen += 1;
-            if seen % LOOK == 0 && stopped.is_ok() {
+            if seen.is_multiple_of(LOOK) && stopped.is_ok() {
                 stopped = self.stop.check();
             }
             if stopped.is_err() {
@@ -358,7 +361,7 @@ impl Look {
         for segment in self.searcher.segment_readers() {
             let skills = segment.fast_fields().bytes("skills")?;
             let budget = segment.fast_fields().i64("budget")?;
-            let mut counts = vec![0_u64; skills.as_ref().map_or(0, |skills| skills.num_terms())];
+            let mut counts = vec![0_u64; skills.as_ref().map_or(0, BytesColumn::num_terms)];
             self.each_of(&prepared, segment, conditions, &mut |document| {
                 if let Some(skills) = &skills {
                     for skill in skills.term_ords(document) {
@@ -406,11 +409,11 @@ impl Look {
         conditions: &Conditions,
         look: &mut dyn FnMut(DocId) -> bool,
     ) -> tantivy::Result<bool> {
-        let mut filter = self.filter(prepared, segment, conditions)?;
+        let mut filter = Self::filter(prepared, segment, conditions)?;
         let mut documents = prepared.wanted.scorer(segment, 1.0)?;
         let (mut document, mut seen) = (documents.doc(), 0_u32);
         while document != TERMINATED {
-            if seen % LOOK == 0 {
+            if seen.is_multiple_of(LOOK) {
                 self.stop.check()?;
             }
             seen += 1;
@@ -423,7 +426,6 @@ impl Look {
     }
 
     fn filter<'a>(
-        &self,
         prepared: &Prepared,
         segment: &SegmentReader,
         conditions: &'a Conditions,

@@ -169,13 +169,12 @@ impl Follower {
 
     /// Opens what is in the folder, or builds it anew.
     async fn open(&mut self) -> Result<(), FollowError> {
-        let folder = match &self.folder {
-            Some(folder) => Arc::clone(folder),
-            None => {
-                let path = self.path.clone();
-                let folder = blocking(move || Ok(Arc::new(Folder::take(&path)?))).await?;
-                Arc::clone(self.folder.insert(folder))
-            }
+        let folder = if let Some(folder) = &self.folder {
+            Arc::clone(folder)
+        } else {
+            let path = self.path.clone();
+            let folder = blocking(move || Ok(Arc::new(Folder::take(&path)?))).await?;
+            Arc::clone(self.folder.insert(folder))
         };
         let found = {
             let folder = Arc::clone(&folder);

@@ -139,7 +139,7 @@ impl Writing {
         if !index.validate_checksum()?.is_empty() {
             return Ok(None);
         }
-        Ok(Some((Self::of(index, fields)?, mark)))
+        Ok(Some((Self::of(&index, fields)?, mark)))
     }
 
     /// Begins an empty one in an empty folder.
@@ -152,10 +152,10 @@ impl Writing {
             ..IndexSettings::default()
         };
         let index = IndexBuilder::new().schema(schema).settings(settings).open_or_create(InMemory::open(path)?)?;
-        Self::of(index, fields)
+        Self::of(&index, fields)
     }
 
-    fn of(index: Index, fields: Fields) -> tantivy::Result<Self> {
+    fn of(index: &Index, fields: Fields) -> tantivy::Result<Self> {
         let options = IndexWriterOptions::builder()
             .memory_budget_per_thread(WRITER_BYTES)
             .num_worker_threads(1)

@@ -105,8 +105,9 @@ impl Query {
         while !rest.is_empty() {
             let plain = rest.trim_start_matches('-');
             // A hyphen before a blank is a dash.
-            let excludes = plain.len() < rest.len() && plain.chars().next().is_some_and(|next| !next.is_whitespace());
-            let list = if excludes { &mut excluded } else { &mut words };
+            let is_unwanted =
+                plain.len() < rest.len() && plain.chars().next().is_some_and(|next| !next.is_whitespace());
+            let list = if is_unwanted { &mut excluded } else { &mut words };
             let goes_on;
             if let Some(quoted) = plain.strip_prefix('"') {
                 let (phrase, after) = quoted.split_once('"').unwrap_or((quoted, ""));
@@ -123,7 +124,7 @@ impl Query {
             }
             if rest.is_empty()
                 && goes_on
-                && !excludes
+                && !is_unwanted
                 && let Some(last) = words.last_mut()
             {
                 last.begin();
@@ -186,7 +187,7 @@ impl Word {
 
     /// What must follow each other, as it is written.
     fn phrase(text: &str) -> Option<Self> {
-        let whole = Self::of(chunk(tokens(text))?);
+        let whole = Self::of(chunk(&tokens(text))?);
         Some(Self { joined: None, stem: None, errors: 0, ..whole })
     }
 
@@ -370,7 +371,7 @@ mod tests {
         for nothing in ["", "  ", "%", "\"\"", "-", "🦊", "()", "-- \"", "\u{0}"] {
             assert!(Query::parse(nothing).expect("nothing").is_empty(), "{nothing:?}");
         }
-        let many: String = (0..40).map(|number| format!("w{number} ")).collect();
+        let many = (0..40).map(|number| format!("w{number}")).collect::<Vec<_>>().join(" ");
         assert_eq!(Query::parse(&many), Err(TooManyWords));
         assert_eq!(Query::parse(&"same ".repeat(100)).expect("one").words.len(), 1);
         assert!(Query::parse(&"設計".repeat(100)).is_ok());

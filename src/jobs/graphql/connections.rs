@@ -137,7 +137,7 @@ pub(crate) struct JobFacets {
 pub(crate) struct SkillFacet {
     /// The skill: pass its slug as `filter.anySkill`.
     skill: SkillObject,
-    /// How many.
+    /// How many jobs of the list ask for it.
     count: i32,
 }
 
@@ -148,7 +148,7 @@ pub(crate) struct BudgetFacet {
     from: MoneyAmount,
     /// Less than this; null: any amount from there on.
     to: Option<MoneyAmount>,
-    /// How many.
+    /// How many jobs of the list pay so much.
     count: i32,
 }
 

@@ -23,7 +23,7 @@ use crate::{
         model,
         search::{SuggestError, Suggestion},
     },
-    search::Author,
+    search::{Author, query::Query},
 };
 
 /// A completion for the search box.
@@ -84,9 +84,7 @@ impl JobQuery {
         let jobs = ctx.get::<Jobs>();
         let unfiltered = JobListQuery::new(query.as_deref(), JobFilter::default(), order, jobs.search().is_open());
         let unfiltered = unfiltered.map_err(|invalid| top_level(invalid.into()))?;
-        if order.field == list::JobOrderField::Relevance
-            && unfiltered.sought.as_ref().is_none_or(|sought| sought.is_empty())
-        {
+        if order.field == list::JobOrderField::Relevance && unfiltered.sought.as_ref().is_none_or(Query::is_empty) {
             let message = "orderBy RELEVANCE needs a query to be relevant to: give query, or choose another order.";
             return Err(ErrorCode::BadUserInput.error(message));
         }

@@ -3,6 +3,10 @@
 use lancewire::{
     clock::Clock,
     ids::Ids,
+    jobs::{
+        filter::JobFilter,
+        list::{JobOrder, JobQuery},
+    },
     search::query::{Query, Words},
 };
 
@@ -69,8 +73,8 @@ impl Draw {
 
     fn text(&self, most: usize) -> String {
         let separators = [" ", " ", " ", ", ", "", "/", " - "];
-        let words = self.words(most);
-        words.iter().map(|word| format!("{word}{}", separators[self.below(separators.len())])).collect()
+        let words = self.words(most).into_iter();
+        words.flat_map(|word| [word, separators[self.below(separators.len())]]).collect()
     }
 
     fn query(&self) -> String {
@@ -81,14 +85,13 @@ impl Draw {
                 if whole { (0, word.len()) } else { (self.below(2).min(word.len() - 1), 1 + self.below(word.len())) };
             word[from.min(to - 1)..to].iter().collect::<String>()
         };
-        (0..=self.below(3))
-            .map(|_| match self.below(8) {
-                0 => format!("-{} ", word()),
-                1 => format!("\"{}\" ", self.text(2)),
-                2 => word(),
-                _ => format!("{} ", word()),
-            })
-            .collect()
+        let parts = (0..=self.below(3)).map(|_| match self.below(8) {
+            0 => format!("-{} ", word()),
+            1 => format!("\"{}\" ", self.text(2)),
+            2 => word(),
+            _ => format!("{} ", word()),
+        });
+        parts.collect::<Vec<_>>().concat()
     }
 }
 
@@ -117,7 +120,7 @@ on_both! {
                 .filter(|(_, title, description)| query.matches(title, description))
                 .map(|(id, ..)| id.clone())
                 .collect();
-            if lancewire::jobs::list::JobQuery::new(Some(&text), Default::default(), lancewire::jobs::list::JobOrder::NEWEST, true).is_err() || text.trim().is_empty() {
+            if JobQuery::new(Some(&text), JobFilter::default(), JobOrder::NEWEST, true).is_err() || text.trim().is_empty() {
                 continue;
             }
             hits += expected.len();
