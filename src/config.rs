@@ -109,7 +109,7 @@ impl Config {
         Self::build(config::Config::builder().add_source(sources.collect::<Vec<_>>()))
     }
 
-    /// How nodes hear of each other's commits, once `auto` is resolved.
+    /// How nodes are notified of each other's commits, once `auto` is resolved.
     pub fn bus_kind(&self) -> BusKind {
         self.bus.kind(self.is_embedded())
     }

@@ -23,15 +23,15 @@
 //! | [`backup`] [`seed`] [`verify`] | what the command line does besides serving |
 //!
 //! Each domain has `mod.rs` (what it owns), `entity.rs` (tables), `model.rs` (pure rules), `service.rs` (use cases, and
-//! `_in(&tx, ..)` twins that join a neighbour's transaction), `error.rs` and `graphql.rs`; `events.rs` where it records
-//! events (their kinds, what they keep, who receives them); and where what is heard of it fills a file of its own,
+//! `_in(&tx, ..)` twins that join a neighbour's transaction), `error.rs` and `graphql`; `events.rs` where it records
+//! events (their kinds, what they keep, who receives them); and where its subscriptions fill a file of their own,
 //! `subscription.rs`.
 //!
 //! # The one rule of direction
 //!
 //! `main -> app -> http -> operations -> schema + domain::graphql -> domain::service -> {entity, model, error} ->
 //! leaves`, and among the domains `claims -> jobs -> {wallet, notifications} -> accounts`, never back; reads the other
-//! way stand in `graphql.rs`. A domain records events, only [`realtime`] delivers them. `tests/api/architecture.rs`
+//! way stand in `graphql`. A domain records events, only [`realtime`] delivers them. `tests/api/architecture.rs`
 //! holds these fences.
 
 pub mod accounts;

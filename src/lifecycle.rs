@@ -1,7 +1,7 @@
 //! Owns every background task of the process and the order in which they stop.
 //!
 //! Four tokens: the *notice* is for load balancers (readiness fails, everything is still served), the *soft* one asks
-//! (sockets say goodbye, requests in flight finish), the *drained* one says that the last socket and stream is gone, so
+//! (sockets send their close frames, requests in flight finish), the *drained* one says that the last socket and stream is gone, so
 //! that delivery may end, which goes on until then; the *hard* one ends what has not left by then. Every task is
 //! spawned here, so that each has an owner and an end and shutdown can wait for all of them; `tokio::spawn` elsewhere
 //! is refused by `clippy.toml` and `tests/architecture.rs`.

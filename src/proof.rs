@@ -39,7 +39,7 @@ impl Report {
     }
 }
 
-/// Is told what is looked at.
+/// Called with what is looked at.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 
 /// A domain's share of the proof. All of it reads one snapshot and writes nothing.

@@ -1,7 +1,7 @@
 //! Whom to trust on the way out: the authorities in a file, and why a connection could not be secured.
 //!
 //! Shared by [`db`](crate::db) and the Redis bus of [`realtime`](crate::realtime), whose libraries bring TLS of their own
-//! (rustls both). What is wrong with a setting is said before they see it, and what is wrong with a peer is told apart
+//! (rustls both). What is wrong with a setting is said before they see it, and what is wrong with a peer is distinguished
 //! from a peer that is away: that one is waited for.
 
 use std::{io, path::Path};

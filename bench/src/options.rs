@@ -18,7 +18,7 @@ usage: bench/run [OPTION]..
                           growth, and of two nodes cluster-latency, cluster-mutations, cluster-storm, cluster-rolling,
                           cluster-revocation,
                           cluster-model, or cluster for these six; default: all
-  --server SERVER,..      lancewire, unshared, raw, socketio, stock, mercurius, yoga, apollo;
+  --server SERVER,..      lancewire, raw, socketio, stock, mercurius, yoga, apollo;
                           default: all, for the scenarios that compare
   --seconds N             length of each measurement; default 10
   --scale PERCENT         share of the subscribers, users and filters of the scenarios; default 100

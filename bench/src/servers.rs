@@ -33,7 +33,6 @@ const ACCOUNTS: usize = 50;
 pub enum Kind {
     Lancewire,
     Against,
-    Unshared,
     Raw,
     SocketIo,
     Stock,
@@ -44,10 +43,9 @@ pub enum Kind {
 
 impl Kind {
     /// All, in the order of the report.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 8] = [
         Self::Lancewire,
         Self::Against,
-        Self::Unshared,
         Self::Raw,
         Self::SocketIo,
         Self::Stock,
@@ -61,7 +59,6 @@ impl Kind {
         match self {
             Self::Lancewire => "lancewire",
             Self::Against => "against",
-            Self::Unshared => "unshared",
             Self::Raw => "raw",
             Self::SocketIo => "socketio",
             Self::Stock => "stock",
@@ -76,7 +73,6 @@ impl Kind {
         match self {
             Self::Lancewire => "**lancewire**",
             Self::Against => "lancewire, the other build",
-            Self::Unshared => "lancewire, sharing off",
             Self::Raw => "raw ceiling",
             Self::SocketIo => "Socket.IO",
             Self::Stock => "lancewire's schema over async-graphql-axum",
@@ -126,10 +122,6 @@ impl Target {
             Kind::Against => {
                 let other = options.other_build().context("--against names no build")?;
                 Self::lancewire_on(&Settings::of(&other), jobs, &other, home)
-            }
-            Kind::Unshared => {
-                let settings = Settings::of(options).set("LANCEWIRE_EVENTS__SHARED_EXECUTION", false);
-                Self::lancewire_on(&settings, jobs, options, home)
             }
             // The same program, schema and database; the subscribers come to async-graphql-axum's own sockets.
             Kind::Stock => {
@@ -212,7 +204,7 @@ fn peer(kind: Kind, address: &str, options: &Options) -> Result<Program> {
         Kind::Mercurius => node("mercurius.js"),
         Kind::Yoga => node("yoga.js"),
         Kind::Apollo => node("apollo.js"),
-        Kind::Lancewire | Kind::Against | Kind::Unshared | Kind::Stock => bail!("lancewire is no peer"),
+        Kind::Lancewire | Kind::Against | Kind::Stock => bail!("lancewire is no peer"),
     };
     Ok(program.argument(address))
 }

@@ -54,7 +54,7 @@ faults_into!(AccountError);
 impl AsDbError for AccountError {
     fn as_db_error(&self) -> Option<&sea_orm::DbErr> {
         match self {
-            Self::InternalError(fault) => fault.as_db_error(),
+            Self::InternalError(error) => error.as_db_error(),
             Self::Denied(_) | Self::Invalid(_) | Self::TooMany { .. } => None,
         }
     }

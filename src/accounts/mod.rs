@@ -9,6 +9,7 @@ pub mod entity;
 pub mod error;
 pub(crate) mod graphql;
 pub mod model;
+mod reads;
 pub mod service;
 pub mod skills;
 

@@ -3,7 +3,7 @@
 //! Password hashing happens before a transaction opens: on `SQLite` there is one writer, and it must not wait for
 //! Argon2. Sockets are told of an ended session after the commit, never before it.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use sea_orm::{
     ActiveValue::Set,
@@ -497,46 +497,11 @@ impl Accounts {
         Ok(())
     }
 
-    /// The emails of many users, for a loader whose caller checked who may know them.
-    pub async fn emails(&self, users: &[UserId]) -> Result<HashMap<UserId, String>, InternalError> {
-        let rows: Vec<(UserId, String)> = users::Entity::find()
-            .select_only()
-            .columns([users::Column::Id, users::Column::Email])
-            .filter(users::Column::Id.is_in(users.to_vec()))
-            .into_tuple()
-            .all(self.db.reader())
-            .await?;
-        Ok(rows.into_iter().collect())
-    }
-
-    /// The skills of many users, by name.
-    pub async fn skills_of(&self, users: &[UserId]) -> Result<HashMap<UserId, Vec<Skill>>, InternalError> {
-        let rows = user_skills::Entity::find()
-            .find_also_related(skills::Entity)
-            .filter(user_skills::Column::UserId.is_in(users.to_vec()))
-            .order_by_asc(skills::Column::Name)
-            .all(self.db.reader())
-            .await?;
-        let rows = rows.into_iter().filter_map(|(link, skill)| skill.map(|skill| (link.user_id, skill))).collect();
-        self.with_merged(self.db.reader(), rows).await
-    }
-
     /// One more completed job for each of these users.
     pub async fn count_completed_job_in(&self, tx: &Tx, users: [UserId; 2]) -> Result<(), InternalError> {
         // In no order of their own: the wallets of both, which the payment has locked in order, stand before these rows.
         let sql = "UPDATE users SET completed_job_count = completed_job_count + 1 WHERE id IN (?, ?)";
         Ok(tx.defer(sql, users.map(Value::from)).await?)
-    }
-
-    /// Whether nobody has an account yet.
-    pub async fn is_empty(&self) -> Result<bool, InternalError> {
-        Ok(users::Entity::find()
-            .select_only()
-            .column(users::Column::Id)
-            .into_tuple::<UserId>()
-            .one(self.db.reader())
-            .await?
-            .is_none())
     }
 
     /// Which of these accounts, active or not, have this password, by email. Slow by intent: a hash for each.
@@ -599,8 +564,8 @@ fn too_much(what: TooMuch, retry_after: Duration) -> AccountError {
     AccountError::TooMany { what, retry_after_ms }
 }
 
-fn password_fault(fault: PasswordFault) -> AccountError {
-    match fault {
+fn password_fault(error: PasswordFault) -> AccountError {
+    match error {
         PasswordFault::Busy => too_much(TooMuch::Hashing, Duration::from_secs(1)),
         other => InternalError::Unavailable(other.to_string()).into(),
     }

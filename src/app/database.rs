@@ -11,7 +11,7 @@ use crate::{
     migrations, wallet,
 };
 
-/// Rights that a database user lacks, as far as they are told.
+/// Rights that a database user lacks, as far as they are logged.
 const SHOWN_GRANTS: usize = 5;
 
 /// Opens the database and brings its tables up to date, or refuses them. Two nodes may do so at the same time.

@@ -26,7 +26,6 @@ use crate::{
     graphql::language::Documents,
     http::{
         GraphqlState, HttpState,
-        arrivals::Arrivals,
         connections::{ConnectionLimits, Connections},
         health::Probes,
         router::{operators, router},
@@ -38,7 +37,7 @@ use crate::{
     ids::Ids,
     jobs::{Jobs, withholding},
     lifecycle::Lifecycle,
-    limits::{Limits, sharing},
+    limits::{Arrivals, Limits, sharing},
     notifications::{Notifications, OldNotifications},
     operations::{Operations, Parts, SubscriptionPayment},
     realtime::{Bus, BusKind, Hub, HubSettings, Pace, Tail, start_bus},
@@ -211,7 +210,7 @@ impl App {
             lifecycle.clone(),
         );
         let proxies = Arc::new(config.http.proxies()?);
-        let arrivals = Arrivals::new(config.http.requests_per_second, Arc::clone(&proxies));
+        let arrivals = Arrivals::new(config.http.requests_per_second, proxies.networks().to_vec());
         let site = Arc::new(site(&config));
         let graphql = GraphqlState {
             operations: operations.clone(),
@@ -246,7 +245,7 @@ impl App {
             limits,
             lifecycle,
             clock,
-            operators: operators(HttpState { arrivals: Arrivals::new(0, Arc::default()), ..state.clone() }),
+            operators: operators(HttpState { arrivals: Arrivals::new(0, Vec::new()), ..state.clone() }),
             operators_address: OnceLock::new(),
             router: router(state, has_operators),
             connections,
@@ -301,7 +300,7 @@ impl App {
         if let Some(listener) = self.listen_to_operators()? {
             let limits = ConnectionLimits { total: OPERATORS.get() as usize, per_address: OPERATORS };
             let connections = Connections::new(limits, Arc::default());
-            let arrivals = Arrivals::new(0, Arc::default());
+            let arrivals = Arrivals::new(0, Vec::new());
             let own = Server { router: self.operators.clone(), tls: None, connections, arrivals, ..public.clone() };
             drop(self.lifecycle.spawn(server::serve(listener, own)));
         }
@@ -377,7 +376,6 @@ async fn start_delivery(
         ring_bytes: config.events.ring_bytes,
         backlog: config.events.buffer,
         broadcast: config.events.broadcast,
-        shared_execution: config.events.shared_execution,
         asking: config.subscriptions,
     };
     let terms = domains::terms;
@@ -394,9 +392,7 @@ async fn start_delivery(
         bell.notify_one();
     };
     let tail = Tail::begin(hub.clone(), Arc::clone(bus), doorbell, pace, lifecycle.clone(), observer).await?;
-    if config.events.delivery {
-        drop(lifecycle.until_drained().spawn(tail.run()));
-        lifecycle.spawn_until_stopping(hub.lag().clone().watch());
-    }
+    drop(lifecycle.until_drained().spawn(tail.run()));
+    lifecycle.spawn_until_stopping(hub.lag().clone().watch());
     Ok(hub)
 }

@@ -244,7 +244,7 @@ fn is_kid(text: &str) -> bool {
 fn read_key(path: &Path) -> Result<SigningKey, KeyError> {
     let pem = match fs::read_to_string(path).map(Zeroizing::new) {
         Ok(pem) => pem,
-        Err(fault) if fault.kind() == io::ErrorKind::InvalidData => {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             return Err(KeyError::NotAKey { path: path.to_owned() });
         }
         Err(source) => return Err(KeyError::Unreadable { path: path.to_owned(), source }),

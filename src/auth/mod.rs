@@ -3,7 +3,7 @@
 //! Owns the `sessions` and `refresh_tokens` tables. A sign-in opens a *session*; its access tokens ([`tokens`]) are
 //! short-lived and signed, its refresh token ([`sessions`]) is opaque, stored as a hash and good for one use. An access
 //! token alone is not enough: each request also finds its session alive and takes the roles from the database, so a
-//! sign-out, a suspension or a changed role counts from the next request on, and open sockets hear of it through
+//! sign-out, a suspension or a changed role counts from the next request on, and open sockets are notified through
 //! [`revocations`]. Used by `accounts` (which owns the users) and by `http`.
 
 pub mod actor;

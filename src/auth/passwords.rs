@@ -298,7 +298,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn hash(&self, password: &[u8], salt: &[u8; 16]) -> Result<String, PasswordFault> {
-        let salt = Salt::new(salt).map_err(|fault| PasswordFault::Hashing(fault.into()))?;
+        let salt = Salt::new(salt).map_err(|error| PasswordFault::Hashing(error.into()))?;
         let parameters = self.hasher.params();
         let hash = PasswordHash {
             algorithm: Algorithm::Argon2id.ident(),
@@ -312,12 +312,12 @@ impl Work<'_> {
 
     fn verify(&self, password: &[u8], stored: &str) -> Result<Verdict, PasswordFault> {
         let unreadable = || PasswordFault::Stored(password_hash::Error::PasswordInvalid);
-        let stored = PasswordHash::new(stored).map_err(|fault| PasswordFault::Stored(fault.into()))?;
+        let stored = PasswordHash::new(stored).map_err(|error| PasswordFault::Stored(error.into()))?;
         let parameters = Params::try_from(&stored).map_err(PasswordFault::Stored)?;
         let (Some(salt), Some(expected)) = (&stored.salt, &stored.hash) else { return Err(unreadable()) };
         let algorithm = Algorithm::try_from(stored.algorithm.as_str()).map_err(PasswordFault::Stored)?;
         let version = match stored.version {
-            Some(version) => Version::try_from(version).map_err(|fault| PasswordFault::Stored(fault.into()))?,
+            Some(version) => Version::try_from(version).map_err(|error| PasswordFault::Stored(error.into()))?,
             None => Version::default(),
         };
         let hasher = Argon2::new(algorithm, version, parameters.clone());
@@ -337,8 +337,8 @@ impl Work<'_> {
         let outcome = self.memory.lend(parameters.block_count(), self.wanted, |blocks| {
             hasher.hash_password_into_with_memory(password, salt, out, blocks)
         });
-        outcome.map_err(|fault| PasswordFault::Hashing(fault.into()))?;
-        Output::new(out).map_err(|fault| PasswordFault::Hashing(fault.into()))
+        outcome.map_err(|error| PasswordFault::Hashing(error.into()))?;
+        Output::new(out).map_err(|error| PasswordFault::Hashing(error.into()))
     }
 }
 
@@ -460,8 +460,8 @@ mod tests {
     async fn what_is_no_hash_is_a_fault_and_not_a_wrong_password() {
         let typed = password("an ordinary phrase");
         for stored in ["", "plain text", "$argon2id$v=19$m=1,t=0,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAA", "$2b$10$abc"] {
-            let fault = passwords(&TINY).verify(&typed, Some(stored)).await.expect_err("cannot be read");
-            assert!(matches!(fault, PasswordFault::Stored(_)), "{stored}: {fault:?}");
+            let error = passwords(&TINY).verify(&typed, Some(stored)).await.expect_err("cannot be read");
+            assert!(matches!(error, PasswordFault::Stored(_)), "{stored}: {error:?}");
         }
         let bad = PasswordSettings { memory_kib: 1, ..TINY };
         assert!(matches!(Passwords::new(&bad, Ids::seeded(Clock::system(), 1)), Err(PasswordFault::Settings(_))));

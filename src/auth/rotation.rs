@@ -126,8 +126,8 @@ impl Rotation {
             }
             match self.step().await {
                 Ok(()) => {}
-                Err(RotationError::InternalError(fault)) => {
-                    self.say(format!("signing keys cannot be compared with those of the other nodes: {fault}"));
+                Err(RotationError::InternalError(error)) => {
+                    self.say(format!("signing keys cannot be compared with those of the other nodes: {error}"));
                 }
                 Err(error) => self.say(error.to_string()),
             }
@@ -136,14 +136,14 @@ impl Rotation {
         let _ = tokio::time::timeout(FAREWELL, self.forget()).await;
     }
 
-    /// Reads the folder, tells and hears, and has the right key sign.
+    /// Reads the folder, announces its keys, reads those of the other nodes, and has the right key sign.
     pub async fn step(&self) -> Result<(), RotationError> {
         let signing = self.tokens.keyring().signing_kid().to_owned();
         let (keys, others) = self.look(&signing).await?;
         self.choose(&keys, &others).await
     }
 
-    /// Tells first and hears then: of two nodes that do so at the same moment one at least hears of the other.
+    /// Announces first and reads then: of two nodes that do so at the same moment at least one sees the other.
     async fn look(&self, signing: &str) -> Result<(PublicKeys, Vec<Word>), RotationError> {
         let keys = self.load(None).await?.public();
         if self.db.backend() == Backend::Sqlite {
@@ -207,7 +207,7 @@ impl Rotation {
         let sql = "SELECT keys, signing_kid FROM node_keys WHERE node_id <> ? AND seen_at > clock_timestamp() - \
                    CAST(? AS bigint) * interval '1 millisecond'";
         let statement = self.db.statement(sql, [self.node.into(), live.into()]);
-        // On the primary: a replica may not have heard of a node that has just begun.
+        // On the primary: a replica may not have the row of a node that has just begun.
         let rows = self.db.writer().query_all_raw(statement).await?;
         let word = |row: &sea_orm::QueryResult| {
             let keys: String = row.try_get("", "keys")?;

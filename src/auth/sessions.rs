@@ -403,7 +403,7 @@ impl Sessions {
         let access = self
             .tokens
             .issue(user, session, refresh.session_ends_at)
-            .map_err(|fault| InternalError::Unavailable(fault.to_string()))?;
+            .map_err(|error| InternalError::Unavailable(error.to_string()))?;
         Ok(TokenPair {
             session,
             access: access.text,

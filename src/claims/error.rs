@@ -53,7 +53,7 @@ faults_into!(ClaimError);
 impl AsDbError for ClaimError {
     fn as_db_error(&self) -> Option<&DbErr> {
         match self {
-            Self::InternalError(fault) => fault.as_db_error(),
+            Self::InternalError(error) => error.as_db_error(),
             Self::Denied(_)
             | Self::Invalid(_)
             | Self::NotClaimable(_)

@@ -1,4 +1,4 @@
-//! What the two sides of a claim hear of it: the event `claimUpdated`.
+//! The subscription of a claim's two sides: the event `claimUpdated`.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(crate) struct ClaimUpdatedEvent {
 }
 
 impl ClaimUpdatedEvent {
-    /// The event as the two sides of the claim hear it.
+    /// The event as the two sides of the claim receive it.
     pub(crate) fn of(delivery: Arc<Delivery>) -> Result<Self> {
         let update = delivery.payload::<ClaimUpdate>()?;
         let (claim, job) = (update.claim.clone().into(), (&update.job).into());

@@ -23,9 +23,9 @@ pub enum Point {
     Statement,
     /// Before the commit.
     Commit,
-    /// After the commit, before anybody has heard of it.
+    /// After the commit, before its caller knows.
     Committed,
-    /// After a rollback, before the caller hears why.
+    /// After a rollback, before its caller knows why.
     RolledBack,
 }
 

@@ -1,4 +1,4 @@
-//! Writes that are put off, connections whose transaction was let go of, and what is told of an address that is none. On
+//! Deferred writes, connections whose transaction was dropped, and the error for an address that is none. On
 //! `SQLite`: on `PostgreSQL` nothing waits, and `tests/api/connections.rs` has the like.
 
 use std::sync::{Mutex, atomic::AtomicU32};

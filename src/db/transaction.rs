@@ -112,7 +112,7 @@ impl Db {
                 Ok((value, left.is_some()))
             }
             Err(error) => {
-                // Nobody waits for its locks when the error is told. If it fails it is tried again, beside us.
+                // Nobody waits for its locks when the error is returned. If it fails it is tried again, beside us.
                 let _ = tx.transaction.rollback().await;
                 points.reach(Point::RolledBack).await;
                 Err(error)

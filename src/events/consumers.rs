@@ -11,7 +11,7 @@
 //! ([`Consumer::act_in`]) happens exactly once; one outside of it ([`Consumer::act`]) at least once, and in order,
 //! since the next batch begins after this one has ended.
 //!
-//! **Retention** does not wait for a consumer. One that it has overtaken is told what it has missed
+//! **Retention** does not wait for a consumer. One that it has overtaken learns what it has missed
 //! ([`Consumer::missed_in`]), in the transaction in which it goes on behind that: nothing is lost without a word.
 //!
 //! **Time.** The lease runs by the database's clock. An attempt works on a batch for at most two thirds of it, then
@@ -40,6 +40,12 @@ use crate::{
 
 /// The pauses after failures.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// How often the head of the log is read for [`WAITING`] while there is work.
+const NOTED: Duration = Duration::from_secs(1);
+/// Events that are still to be worked on, by consumer, as the node that holds the lease knows it; 0 on the others.
+const WAITING: &str = "lancewire_consumer_waiting_events";
+/// Batches that came to nothing, by consumer and reason.
+const FAILURES: &str = "lancewire_consumer_failures_total";
 /// Bytes of payloads in one batch. One event is always taken.
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -102,6 +108,17 @@ enum StepError {
     InternalError(#[from] InternalError),
 }
 
+impl StepError {
+    /// As [`FAILURES`] names it.
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Late => "late",
+            Self::InternalError(_) => "error",
+        }
+    }
+}
+
 impl From<DbErr> for StepError {
     fn from(error: DbErr) -> Self {
         Self::InternalError(error.into())
@@ -112,7 +129,7 @@ impl AsDbError for StepError {
     fn as_db_error(&self) -> Option<&DbErr> {
         match self {
             Self::Lost | Self::Late => None,
-            Self::InternalError(fault) => fault.as_db_error(),
+            Self::InternalError(error) => error.as_db_error(),
         }
     }
 }
@@ -128,9 +145,19 @@ pub async fn run(
 ) {
     let mut pauses = BackOff::new(db.ids(), PAUSE);
     let runner = Runner { consumer, db, log, pace };
-    let mut held = None;
+    let (mut held, mut noted) = (None, None);
     while !lifecycle.is_stopping() {
-        let wait = match runner.turn(&mut held).await {
+        let outcome = runner.turn(&mut held).await;
+        if let Err(error) = &outcome {
+            let name = runner.consumer.name();
+            metrics::counter!(FAILURES, "consumer" => name, "reason" => error.label()).increment(1);
+            if matches!(error, StepError::Lost) {
+                held = None;
+            }
+        }
+        let is_behind = !matches!(outcome, Ok(false));
+        runner.note_waiting(held.as_ref(), is_behind, &mut noted).await;
+        let wait = match outcome {
             Ok(true) => continue,
             Ok(false) => {
                 pauses.reset();
@@ -138,7 +165,6 @@ pub async fn run(
             }
             Err(StepError::Lost) => {
                 tracing::warn!(consumer = runner.consumer.name(), "another node has taken over");
-                held = None;
                 pace.poll
             }
             Err(error) => {
@@ -176,6 +202,23 @@ impl Runner {
             Some(held) => self.step(held).await,
             None => Ok(false),
         }
+    }
+
+    /// Reports how many events wait, reading the head of the log at most once in [`NOTED`].
+    async fn note_waiting(&self, held: Option<&Held>, is_behind: bool, noted: &mut Option<Instant>) {
+        let waiting = match held {
+            Some(held) if is_behind => {
+                if noted.is_some_and(|noted| noted.elapsed() < NOTED) {
+                    return;
+                }
+                *noted = Some(Instant::now());
+                // Without the database the last figure stands; that it is away is reported elsewhere.
+                let Ok(end) = self.log.head().await else { return };
+                u32::try_from((end.position - held.position).max(0)).unwrap_or(u32::MAX)
+            }
+            _ => 0,
+        };
+        metrics::gauge!(WAITING, "consumer" => self.consumer.name()).set(f64::from(waiting));
     }
 
     /// Takes the lease, unless another attempt holds it.

@@ -26,10 +26,8 @@ pub use audience::{Audience, Hearing, MOST_USERS};
 pub use cursor::{EventCursor, Mark, Point};
 pub use event::{Event, NewEvent};
 pub use kind::{EventKind, Kinds};
-pub use log::{
-    Advance, EventLog, FIRST_KEPT, FORGET_STEP, FORGOTTEN_SO_FAR, LAST_OF_STEP, Listener, Page, ResumeError, record,
-};
-pub use retention::OldEvents;
+pub use log::{Advance, EventLog, Listener, Page, ResumeError, record};
+pub use retention::{FIRST_KEPT, FORGET_STEP, FORGOTTEN_SO_FAR, LAST_OF_STEP, OldEvents};
 pub use settings::EventSettings;
 pub use source::LogSource;
 

@@ -77,7 +77,7 @@ impl Sealing {
         hash.update(occurred_at.timestamp_millis().to_be_bytes());
         // The version before knows no list, and makes the same bytes where it would say no more than the two columns.
         let columns = Columns::at(row, AUDIENCE)?;
-        let listed = columns.stored().map_err(|fault| DbErr::Custom(fault.to_string()))?;
+        let listed = columns.stored().map_err(|error| DbErr::Custom(error.to_string()))?;
         if let Some(listed) = listed.filter(|listed| *listed != columns.pair()) {
             hash.update([LISTED, u8::from(columns.admins.unwrap_or(false))]);
             hash.update(u32::try_from(listed.users().len()).unwrap_or(u32::MAX).to_be_bytes());

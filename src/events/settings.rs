@@ -14,8 +14,6 @@ pub struct EventSettings {
     pub ring_bytes: usize,
     pub buffer: usize,
     pub broadcast: usize,
-    pub shared_execution: bool,
-    pub delivery: bool,
 }
 
 impl EventSettings {

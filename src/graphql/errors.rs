@@ -75,8 +75,8 @@ impl ErrorCode {
 
 /// A fault of ours as a resolver's error. One that is only about the moment says so, and the caller may try again; every
 /// other has no code, and `classify` masks it.
-pub fn fault(fault: InternalError) -> Error {
-    match &fault {
+pub fn fault(error: InternalError) -> Error {
+    match &error {
         InternalError::Database(error)
             if matches!(DbErrorKind::of(error), DbErrorKind::LockTimeout | DbErrorKind::Retry) =>
         {
@@ -85,6 +85,6 @@ pub fn fault(fault: InternalError) -> Error {
         InternalError::Database(_)
         | InternalError::Corrupt(_)
         | InternalError::Overflow(_)
-        | InternalError::Unavailable(_) => fault.into(),
+        | InternalError::Unavailable(_) => error.into(),
     }
 }

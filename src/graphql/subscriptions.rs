@@ -156,7 +156,7 @@ pub(crate) fn refused_cursor(error: ResumeError) -> Error {
     match error {
         ResumeError::Expired => ErrorCode::CursorExpired.error(error.to_string()),
         ResumeError::NotOurs(_) => ErrorCode::BadUserInput.error(error.to_string()),
-        ResumeError::InternalError(fault) => fault.into(),
+        ResumeError::InternalError(error) => error.into(),
     }
 }
 

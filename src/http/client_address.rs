@@ -50,6 +50,11 @@ impl Proxies {
         Ok(Self { trusted: networks.iter().map(parse).collect::<Result<_, _>>()?, header })
     }
 
+    /// Those that are believed.
+    pub fn networks(&self) -> &[IpNet] {
+        &self.trusted
+    }
+
     /// The address of the client that a request with these headers comes from, over a connection from `peer`.
     ///
     /// The peer itself, if it is not trusted, or if what it says has no sense up to the place where the client is

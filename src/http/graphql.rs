@@ -16,11 +16,12 @@
 
 use async_graphql::{Response as Outcome, ServerError, parser::types::OperationType};
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, to_bytes},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt;
+use http_body_util::LengthLimitError;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -171,16 +172,10 @@ pub async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<
         discard(body).await;
         return Err(Refusal::TooLarge(limit));
     }
-    let mut read = Vec::new();
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Refusal::Malformed("The body broke off.".to_owned()))?;
-        if read.len() + chunk.len() > limit {
-            return Err(Refusal::TooLarge(limit));
-        }
-        read.extend_from_slice(&chunk);
-    }
-    Ok(read.into())
+    to_bytes(body, limit).await.map_err(|error| {
+        let is_too_large = error.into_inner().is::<LengthLimitError>();
+        if is_too_large { Refusal::TooLarge(limit) } else { Refusal::Malformed("The body broke off.".to_owned()) }
+    })
 }
 
 /// Reads on what will not be used if it is little, so that the connection can be used again. One that has been told to

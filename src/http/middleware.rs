@@ -18,11 +18,10 @@ use tracing::Instrument as _;
 
 use super::{
     access::{self, Access},
-    arrivals::Arrivals,
     bad_heads::{self, MAX_HEAD},
     client_address::Proxies,
 };
-use crate::{graphql::errors::ErrorCode, operations::Operations};
+use crate::{graphql::errors::ErrorCode, limits::Arrivals, operations::Operations};
 
 /// Carries the id of a request, both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -8,7 +8,6 @@
 //! browser is shown.
 
 mod access;
-pub mod arrivals;
 pub mod assets;
 mod authorization;
 mod bad_heads;

@@ -34,7 +34,6 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 use super::{
-    arrivals::Arrivals,
     bad_heads::{BadHeads, MAX_HEAD, MAX_HEADERS},
     connections::{self, Admission, Connections, Lane, Seated},
     middleware,
@@ -42,7 +41,7 @@ use super::{
     tls::Tls,
     write_timeout::WriteTimeout,
 };
-use crate::{graphql::errors::ErrorCode, lifecycle::Lifecycle};
+use crate::{graphql::errors::ErrorCode, lifecycle::Lifecycle, limits::Arrivals};
 
 /// How long a client may keep a connection waiting.
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +112,7 @@ pub async fn serve(listener: TcpListener, server: Server) {
             Admission::TurnedAway(seat, lane) => {
                 let told = turn_away(Seated::new(stream, seat), peer, server.clone(), lane);
                 drop(lifecycle.spawn(async move {
-                    // Whether it has heard that is not waited for.
+                    // Not waited for: the peer may never read it.
                     let _ = tokio::time::timeout(TURN_AWAY, told).await;
                 }));
             }
@@ -215,7 +214,7 @@ async fn turn_away(stream: Seated, peer: SocketAddr, server: Server, lane: Lane)
     let _ = connection.await;
 }
 
-/// What a connection hears for which there is no room.
+/// The answer to a connection for which there is no room.
 fn no_room(lane: Lane) -> Response {
     let (status, message) = match lane {
         Lane::Address => (

@@ -57,8 +57,8 @@ impl SocketBackend for Operations {
                 Ok(Identity { viewer, user, expires_at, revoked })
             }
             Err(Unauthenticated::Expired | Unauthenticated::Invalid) => Err(Refused::Forbidden),
-            Err(Unauthenticated::InternalError(fault)) => {
-                tracing::error!(error = %fault, "a socket's token cannot be looked at");
+            Err(Unauthenticated::InternalError(error)) => {
+                tracing::error!(error = %error, "a socket's token cannot be looked at");
                 Err(Refused::Unavailable)
             }
         }

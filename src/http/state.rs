@@ -7,10 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use axum::extract::FromRef;
 
-use super::{
-    arrivals::Arrivals, client_address::Proxies, health::Probes, origins::Origins, pages::Site, websocket::Sockets,
-};
-use crate::{auth::sessions::Sessions, events::EventLog, operations::Operations};
+use super::{client_address::Proxies, health::Probes, origins::Origins, pages::Site, websocket::Sockets};
+use crate::{auth::sessions::Sessions, events::EventLog, limits::Arrivals, operations::Operations};
 
 /// All of it. Clones share everything.
 #[derive(Clone, FromRef)]

@@ -237,8 +237,8 @@ async fn requester(operations: &Operations, credential: Credential, client: IpAd
     match authenticated.await {
         Ok((actor, watch)) => Ok(Requester::new(Origin { actor, address: client }, watch)),
         Err(Unauthenticated::Expired | Unauthenticated::Invalid) => Err(FORBIDDEN),
-        Err(Unauthenticated::InternalError(fault)) => {
-            tracing::error!(error = %fault, "a socket's token cannot be looked at");
+        Err(Unauthenticated::InternalError(error)) => {
+            tracing::error!(error = %error, "a socket's token cannot be looked at");
             Err(UNAVAILABLE)
         }
     }

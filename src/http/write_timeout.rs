@@ -4,7 +4,7 @@
 //! peer that has stopped reading. This does, from below: a write that has waited for the whole time fails, and hyper
 //! lets go of the connection, of the body and so of all that the body holds. Used by [`server`](super::server) around
 //! each connection, below TLS where there is TLS, which holds back a part of what it is given. A connection that is
-//! upgraded comes out of it and has its owner's own patience.
+//! upgraded comes out of it and has its owner's own timeout.
 //!
 //! Invariant: there is a timer only while a write waits.
 
@@ -36,7 +36,7 @@ impl<C> WriteTimeout<C> {
         &self.connection
     }
 
-    /// The connection itself, with all the patience in the world.
+    /// The connection itself, without a timeout.
     pub(super) fn into_inner(self) -> C {
         self.connection
     }

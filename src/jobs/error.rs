@@ -55,7 +55,7 @@ pub(crate) fn listed(statuses: &[JobStatus]) -> String {
 impl AsDbError for JobError {
     fn as_db_error(&self) -> Option<&DbErr> {
         match self {
-            Self::InternalError(fault) => fault.as_db_error(),
+            Self::InternalError(error) => error.as_db_error(),
             Self::Denied(_) | Self::Invalid(_) | Self::InvalidTransition { .. } | Self::Key(_) => None,
         }
     }
@@ -66,7 +66,7 @@ impl From<AccountError> for JobError {
         match error {
             AccountError::Denied(denied) => denied.into(),
             AccountError::Invalid(invalid) => invalid.into(),
-            AccountError::InternalError(fault) => fault.into(),
+            AccountError::InternalError(error) => error.into(),
             // Skills are looked up without a limiter.
             AccountError::TooMany { .. } => InternalError::Unavailable(error.to_string()).into(),
         }
@@ -90,7 +90,7 @@ impl From<HoldError> for PostError {
     fn from(error: HoldError) -> Self {
         match error {
             HoldError::InsufficientFunds(missing) => missing.into(),
-            HoldError::InternalError(fault) => fault.into(),
+            HoldError::InternalError(error) => error.into(),
         }
     }
 }

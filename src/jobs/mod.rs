@@ -14,6 +14,7 @@ pub(crate) mod interest;
 pub mod list;
 pub mod model;
 pub mod quota;
+mod reads;
 pub mod search;
 pub mod service;
 pub(crate) mod subscription;

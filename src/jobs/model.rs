@@ -65,7 +65,7 @@ named_enum! {
 }
 
 impl JobChange {
-    /// Whether everybody may hear of it.
+    /// Whether everybody may receive its events.
     pub const fn is_public(self) -> bool {
         match self {
             Self::Details | Self::Status => true,

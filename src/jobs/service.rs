@@ -1,10 +1,9 @@
 //! What clients do with their jobs, and what `claims` does to them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    sea_query::SelectStatement,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryTrait, sea_query::SelectStatement,
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +21,6 @@ use crate::{
     accounts::{
         Accounts,
         cards::{CardAndSkills, SkillList},
-        entity::skills,
         model::{Skill, UserCard},
         skills::SkillUse,
     },
@@ -32,7 +30,7 @@ use crate::{
     error::{InternalError, Invalid},
     events,
     idempotency::{IdempotencyKey, Once, once_if_in, once_in},
-    ids::{Ids, JobId, SkillId, UserId},
+    ids::{Ids, JobId, UserId},
     notifications::{
         Notifications,
         model::{Details, NotificationKind, Part, Subject},
@@ -150,7 +148,7 @@ impl Jobs {
         self.create(actor, input, ("postJob", key), Job::posted).await
     }
 
-    /// Writes a job down. Nobody but its author ever hears of it.
+    /// Writes a job down. Only its author ever sees it.
     #[tracing::instrument(skip_all)]
     pub async fn draft(&self, actor: Actor, input: NewJob, key: &str) -> Result<Job, PostError> {
         self.create(actor, input, ("draftJob", key), Job::draft).await
@@ -485,7 +483,7 @@ impl Jobs {
         Ok(events::record(tx, posted(self.ids.next(), &around.snapshot(job), self.clock.now())?).await?)
     }
 
-    /// Records a change of a job, which its author alone hears of as long as it was never posted.
+    /// Records a change of a job, which only its author receives as long as it was never posted.
     async fn record_updated_in(
         &self,
         tx: &Tx,
@@ -526,38 +524,6 @@ impl Jobs {
                 self.find_in(tx, id).await?.ok_or_else(|| InternalError::corrupt(format!("{id} is missing")))
             }
         }
-    }
-
-    /// A job, if the actor may see it.
-    pub async fn find(&self, actor: &Actor, id: JobId) -> Result<Option<Job>, InternalError> {
-        let row = jobs::Entity::find_by_id(id).visible_to(actor).one(self.db.reader()).await?;
-        row.map(Job::try_from).transpose()
-    }
-
-    /// Many jobs by id, for a loader whose caller asks [`Job::is_visible_to`].
-    pub async fn by_id(&self, ids: &[JobId]) -> Result<HashMap<JobId, Job>, InternalError> {
-        let rows = jobs::Entity::find().filter(jobs::Column::Id.is_in(ids.to_vec())).all(self.db.reader()).await?;
-        rows.into_iter().map(|row| Ok((row.id, row.try_into()?))).collect()
-    }
-
-    /// The skills of many jobs, as their clients listed them.
-    pub async fn skills_of(&self, jobs: &[JobId]) -> Result<HashMap<JobId, Vec<Skill>>, InternalError> {
-        type Row = (JobId, SkillId, String, String, Option<Timestamp>, Option<SkillId>);
-        let rows: Vec<Row> = job_skills::Entity::find()
-            .select_only()
-            .column(job_skills::Column::JobId)
-            .columns([skills::Column::Id, skills::Column::Slug, skills::Column::Name])
-            .columns([skills::Column::RetiredAt, skills::Column::MergedInto])
-            .inner_join(skills::Entity)
-            .filter(job_skills::Column::JobId.is_in(jobs.to_vec()))
-            .order_by_asc(job_skills::Column::Place)
-            .into_tuple()
-            .all(self.db.reader())
-            .await?;
-        let skill = |(job, id, slug, name, retired_at, merged_into)| {
-            (job, skills::Model { id, slug, name, retired_at, merged_into })
-        };
-        self.accounts.with_merged(self.db.reader(), rows.into_iter().map(skill).collect()).await
     }
 
     fn terms(&self, input: &NewJob) -> Result<Terms, Invalid> {

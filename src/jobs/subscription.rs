@@ -1,4 +1,4 @@
-//! What is heard of jobs: the events `jobPosted` and `jobUpdated`.
+//! The subscriptions of jobs: the events `jobPosted` and `jobUpdated`.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(crate) struct JobPostedEvent {
 }
 
 impl JobPostedEvent {
-    /// The event as everybody hears it.
+    /// The event as everybody receives it.
     pub(crate) fn of(delivery: Arc<Delivery>) -> Result<Self> {
         let job = delivery.payload::<JobSnapshot>()?.into();
         Ok(Self { delivery, job })
@@ -64,7 +64,7 @@ impl JobPostedEvent {
     }
 }
 
-/// A `jobUpdated` event in the API, with what this viewer may hear of the change.
+/// A `jobUpdated` event in the API, with what this viewer may see of the change.
 #[derive(Clone)]
 pub(crate) struct JobUpdatedEvent {
     delivery: Arc<Delivery>,
@@ -74,13 +74,13 @@ pub(crate) struct JobUpdatedEvent {
 }
 
 impl JobUpdatedEvent {
-    /// What the viewer hears of a change, if anything.
+    /// What the viewer may see of a change, if anything.
     pub(crate) fn heard(actor: &Actor, delivery: Arc<Delivery>) -> Result<Option<Self>> {
         let hearing = delivery.audience().hearing(delivery.kind(), actor.user(), actor.is_admin());
         hearing.map(|hearing| Self::of(delivery, hearing)).transpose()
     }
 
-    /// The event as it is heard: all of it by a party to the job when it happened, the public part by others. Today's
+    /// The event as it is received: all of it by a party to the job when it happened, the public part by others. Today's
     /// rights decide the private fields of the job in it, when those are resolved. The first posting of a job is a change
     /// for those who are party to it.
     fn of(delivery: Arc<Delivery>, hearing: Hearing) -> Result<Self> {

@@ -3,6 +3,7 @@
 //! - [`budgets`]: points that operations and subscriptions cost
 //! - [`attempts`]: growing delays after failed sign-ins
 //! - [`sign_ups`]: accounts that may be opened from one address
+//! - [`arrivals`]: connections and requests that may come from one address, whatever they ask
 //! - [`buckets`]: the token buckets under budgets and sign-ups
 //! - [`sharing`]: what nodes tell each other of attempts and sign-ups
 //!
@@ -16,6 +17,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::lifecycle::Lifecycle;
 
+pub mod arrivals;
 pub mod attempts;
 pub mod buckets;
 pub mod budgets;
@@ -23,6 +25,7 @@ mod settings;
 pub mod sharing;
 pub mod sign_ups;
 
+pub use arrivals::Arrivals;
 pub use attempts::Attempts;
 pub use budgets::Budgets;
 pub use settings::BudgetSettings;

@@ -27,7 +27,7 @@ use crate::network::{Level, Network};
 
 /// In what time the limit comes back.
 const HOUR: Duration = Duration::from_hours(1);
-/// Accounts that may wait to be told to the other nodes; of more, they are not told.
+/// Accounts that may wait to be sent to the other nodes; more are not sent.
 const MAX_UNTOLD: usize = 10_000;
 
 /// The sign-ups of each network. Clones share them.
@@ -148,7 +148,7 @@ mod tests {
         let nets = ["2001:db8:1::1", "2001:db8:1:1::1", "2001:db8:1:2::1", "2001:db8:1:100::1", "2001:db8:1:200::1"];
         assert_eq!(nets.map(|net| opened(&sign_ups, net)), [5, 5, 0, 5, 5], "a /56, then the rest of the /48");
         assert_eq!(opened(&sign_ups, "2001:db8:1:300::1"), 0);
-        // Another node counts what it is told.
+        // Another node counts what it receives.
         let other = SignUps::new(NonZeroU32::new(5).expect("five"));
         let told = sign_ups.take_opened();
         assert_eq!((told.len(), sign_ups.take_opened().len()), (25, 0));

@@ -25,7 +25,7 @@ faults_into!(NotificationError);
 impl AsDbError for NotificationError {
     fn as_db_error(&self) -> Option<&sea_orm::DbErr> {
         match self {
-            Self::InternalError(fault) => fault.as_db_error(),
+            Self::InternalError(error) => error.as_db_error(),
             Self::Denied(_) | Self::Invalid(_) => None,
         }
     }

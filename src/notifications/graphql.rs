@@ -304,7 +304,7 @@ pub(crate) struct NotificationReceivedEvent {
 }
 
 impl NotificationReceivedEvent {
-    /// The event as the inbox's owner hears it.
+    /// The event as the inbox's owner receives it.
     pub(crate) fn of(delivery: Arc<Delivery>) -> Result<Self> {
         let notification = delivery.payload::<Notification>()?.clone().into();
         Ok(Self { delivery, notification })

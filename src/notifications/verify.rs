@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter,
+    ColumnTrait, EntityTrait, QueryFilter,
     prelude::{Uuid, async_trait::async_trait},
 };
 
@@ -22,7 +22,15 @@ pub struct Proof;
 #[async_trait]
 impl Part for Proof {
     fn checks(&self) -> Vec<(&'static str, String)> {
-        checks()
+        vec![(
+            // As long as nothing is forgotten; later there are entries whose event is gone.
+            "7 each entry of an inbox has its event",
+            "SELECT n.user_id AS subject, COUNT(*) || ' entries, ' || COALESCE(MAX(e.told), 0) || ' events' AS detail \
+             FROM notifications n LEFT JOIN (SELECT subject_id, COUNT(*) AS told FROM events \
+                 WHERE kind = 'NOTIFICATION_RECEIVED' GROUP BY subject_id) e ON e.subject_id = n.user_id \
+             WHERE NOT {forgotten} GROUP BY n.user_id HAVING COUNT(*) > COALESCE(MAX(e.told), 0)"
+                .into(),
+        )]
     }
 
     fn agreement(&self) -> Option<&'static str> {
@@ -35,53 +43,35 @@ impl Part for Proof {
         events: &[NewEvent],
         wrong: &mut Vec<String>,
     ) -> Result<(), InternalError> {
-        events_agree(snapshot, events, wrong).await
-    }
-}
-
-/// An invariant and the query for what breaks it: rows of `subject` (an id) and `detail` (a text).
-fn checks() -> Vec<(&'static str, String)> {
-    vec![(
-        // As long as nothing is forgotten; later there are entries whose event is gone.
-        "7 each entry of an inbox has its event",
-        "SELECT n.user_id AS subject, COUNT(*) || ' entries, ' || COALESCE(MAX(e.told), 0) || ' events' AS detail \
-         FROM notifications n LEFT JOIN (SELECT subject_id, COUNT(*) AS told FROM events \
-             WHERE kind = 'NOTIFICATION_RECEIVED' GROUP BY subject_id) e ON e.subject_id = n.user_id \
-         WHERE NOT {forgotten} GROUP BY n.user_id HAVING COUNT(*) > COALESCE(MAX(e.told), 0)"
-            .into(),
-    )]
-}
-
-/// Compares events of inboxes with themselves and with the entries that they are about.
-async fn events_agree(
-    db: &impl ConnectionTrait,
-    events: &[NewEvent],
-    wrong: &mut Vec<String>,
-) -> Result<(), InternalError> {
-    let mut told: Vec<(&NewEvent, Notification)> = Vec::new();
-    for event in events.iter().filter(|event| event.kind == NOTIFICATION_RECEIVED) {
-        match serde_json::from_str(&event.payload) {
-            Ok(notification) => told.push((event, notification)),
-            Err(error) => wrong.push(format!("{}: cannot be read: {error}", Uuid::from(event.id))),
+        let mut told: Vec<(&NewEvent, Notification)> = Vec::new();
+        for event in events.iter().filter(|event| event.kind == NOTIFICATION_RECEIVED) {
+            match serde_json::from_str(&event.payload) {
+                Ok(notification) => told.push((event, notification)),
+                Err(error) => wrong.push(format!("{}: cannot be read: {error}", Uuid::from(event.id))),
+            }
         }
+        let ids: Vec<NotificationId> = told.iter().map(|(_, notification)| notification.id).collect();
+        let rows = Entity::find().filter(Column::Id.is_in(ids)).all(snapshot).await?;
+        let rows: HashMap<NotificationId, Notification> = rows
+            .into_iter()
+            .map(|row| Ok((row.id, Notification::try_from(row)?)))
+            .collect::<Result<_, InternalError>>()?;
+        for (event, notification) in told {
+            let owner = notification.user_id;
+            let row = rows.get(&notification.id);
+            let why = if Uuid::from(owner) != event.subject || event.audience != audience(owner) {
+                "it is for somebody else than the inbox's owner"
+            } else if row.is_none() {
+                "the inbox has no such entry"
+            } else if row
+                .is_some_and(|row| Notification { read_at: notification.read_at, ..row.clone() } != notification)
+            {
+                "the entry is not as the event has it"
+            } else {
+                continue;
+            };
+            wrong.push(format!("{}: {why}", Uuid::from(event.id)));
+        }
+        Ok(())
     }
-    let ids: Vec<NotificationId> = told.iter().map(|(_, notification)| notification.id).collect();
-    let rows = Entity::find().filter(Column::Id.is_in(ids)).all(db).await?;
-    let rows: HashMap<NotificationId, Notification> =
-        rows.into_iter().map(|row| Ok((row.id, Notification::try_from(row)?))).collect::<Result<_, InternalError>>()?;
-    for (event, notification) in told {
-        let owner = notification.user_id;
-        let row = rows.get(&notification.id);
-        let why = if Uuid::from(owner) != event.subject || event.audience != audience(owner) {
-            "it is for somebody else than the inbox's owner"
-        } else if row.is_none() {
-            "the inbox has no such entry"
-        } else if row.is_some_and(|row| Notification { read_at: notification.read_at, ..row.clone() } != notification) {
-            "the entry is not as the event has it"
-        } else {
-            continue;
-        };
-        wrong.push(format!("{}: {why}", Uuid::from(event.id)));
-    }
-    Ok(())
 }

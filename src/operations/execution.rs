@@ -54,8 +54,8 @@ impl Operations {
         let execution = pin!(AssertUnwindSafe(self.execute_in_share(ready, receipt.clone())).catch_unwind());
         let mut response = match tokio::time::timeout(self.shared.timeout, execution).await {
             Ok(Ok(Ok(response))) => response,
-            Ok(Ok(Err(fault))) => {
-                Response::from_errors(vec![failure(ErrorCode::InternalServerError, fault.to_string(), None)])
+            Ok(Ok(Err(error))) => {
+                Response::from_errors(vec![failure(ErrorCode::InternalServerError, error.to_string(), None)])
             }
             // The panic hook has logged where; the rest of the answer is lost with the stack.
             Ok(Err(_)) => {

@@ -208,8 +208,8 @@ fn refusal(first: Option<Result<Response, Panic>>, request_id: &str) -> Subscrip
         return SubscriptionRefusal { response, unavailable: false };
     };
     let faults = || response.errors.iter().filter_map(|error| error.source::<InternalError>());
-    if let Some(fault) = faults().find(|fault| fault.is_out_of_reach()) {
-        tracing::warn!(request.id = request_id, error = %fault, "a subscription cannot begin now");
+    if let Some(error) = faults().find(|error| error.is_out_of_reach()) {
+        tracing::warn!(request.id = request_id, error = %error, "a subscription cannot begin now");
         return not_now();
     }
     let unavailable = faults().next().is_some();

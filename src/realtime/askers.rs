@@ -70,7 +70,7 @@ impl Default for AskingSettings {
     }
 }
 
-/// Why one more subscription was not let in.
+/// Why one more subscription was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooMuch {
     /// As many different selections as the caller may have.
@@ -203,7 +203,7 @@ impl Askers {
         SUBSCRIPTION + selection + filter
     }
 
-    /// Whether one more may be let in.
+    /// Whether one more is admitted.
     pub(super) fn admit(&self, asker: Asker, wish: Wish, settings: &AskingSettings) -> Result<(), TooMuch> {
         let nothing = Asked::default();
         if let Some(user) = asker.user {
@@ -219,7 +219,7 @@ impl Askers {
         within(self.bytes + wish.bytes, settings.bytes).map_err(|limit| TooMuch::Bytes(Whose::All, limit))
     }
 
-    /// Counts one that was let in. Returns with it the turns of its address's replays.
+    /// Counts one that was admitted. Returns with it the turns of its address's replays.
     pub(super) fn note(&mut self, asker: Asker, group: u64, section: u64, bytes: usize) -> (Noted, Arc<Semaphore>) {
         let noted = Noted { asker, group, section, bytes };
         if let Some(user) = asker.user {

@@ -53,7 +53,7 @@ impl Payment for Free {
     }
 }
 
-/// What each of so many who hear an event owes for its execution.
+/// What each of so many receivers of an event owes for its execution.
 pub(super) fn share(cost: u64, members: usize) -> u64 {
     (cost / u64::try_from(members.max(1)).unwrap_or(u64::MAX)).max(1)
 }

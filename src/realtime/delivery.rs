@@ -60,13 +60,6 @@ impl SharingKey {
         Self { selection: SelectionKey(Sha256::digest(selection).into()), interest: Sha256::digest(interest).into() }
     }
 
-    /// A key that is nobody else's: no text has one of these but by a chance of one in 2^192.
-    pub(super) fn unique(number: u64) -> Self {
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&number.to_be_bytes());
-        Self { selection: SelectionKey(key), interest: key }
-    }
-
     /// What is executed and encoded.
     pub(super) const fn selection(&self) -> SelectionKey {
         self.selection
@@ -76,7 +69,7 @@ impl SharingKey {
 /// A response to one event.
 #[derive(Clone, Debug)]
 pub(super) enum Encoding {
-    /// The same for everybody who hears the public part of the event.
+    /// The same for everybody who receives the public part of the event.
     Shared(Arc<str>),
     /// Some field depends on the viewer: each needs their own.
     Own,
@@ -157,7 +150,7 @@ impl Delivery {
         self.event.recorded.occurred_at
     }
 
-    /// Who may hear of it.
+    /// Who may receive it.
     pub const fn audience(&self) -> &Audience {
         &self.event.recorded.audience
     }

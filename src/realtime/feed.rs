@@ -101,7 +101,7 @@ impl Feed {
     /// Gives the outlet all that came after the position, as it takes it, and goes live.
     pub async fn catch_up(mut self) -> Result<Live, FeedEnd> {
         loop {
-            // What has just begun is paid for, with its first page; what a group has let go may have been for want of budget.
+            // What has just begun is paid for, with its first page; a member may have left its group for want of budget.
             self.replay.afford_reading().await?;
             if let Some(place) = self.go_live() {
                 self.replay.caught_up();

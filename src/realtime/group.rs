@@ -50,7 +50,7 @@ const MOST_NOTED: usize = 1 << 20;
 
 /// Executes a selection on one event. Implemented by the layer that knows the schema.
 pub trait Execution: Send + Sync + 'static {
-    /// The response as `viewer` hears the event; as an anonymous viewer without one.
+    /// The response as `viewer` receives the event; as an anonymous viewer without one.
     fn execute<'a>(
         &'a self,
         delivery: &'a Arc<Delivery>,
@@ -76,7 +76,7 @@ pub trait Execution: Send + Sync + 'static {
 
 /// Executions for several viewers whose loads are made together.
 pub trait Together: Send + Sync {
-    /// The response as `viewer` hears the event. Only while it is driven.
+    /// The response as `viewer` receives the event. Only while it is driven.
     fn execute<'a>(&'a self, delivery: &'a Arc<Delivery>, hearing: Hearing, viewer: Origin) -> BoxFuture<'a, Executed>;
 
     /// Runs `executions` to their end, and the loads of all of them whenever they wait.
@@ -97,8 +97,6 @@ pub struct Executed {
 /// What all groups of a hub have in common.
 #[derive(Clone, Debug)]
 pub(super) struct Manner {
-    /// Off for measurements: each member's execution is its own then.
-    pub(super) shares: bool,
     /// Events that may wait.
     pub(super) backlog: usize,
     pub(super) payment: Arc<dyn Payment>,
@@ -307,7 +305,7 @@ impl Group {
         let mut known: HashMap<u64, usize> = HashMap::new();
         let (mut executed, mut due) = (Vec::new(), Vec::new());
         for Matched { delivery, sections } in events {
-            // The parts in which somebody hears it as everybody does, and who there has a result of their own.
+            // The parts in which a member receives it as everybody does, and who there has a result of their own.
             let mut public: Vec<(usize, Vec<Place>)> = Vec::new();
             let mut listeners = 0;
             for section in sections {
@@ -462,14 +460,14 @@ impl Group {
         (self.execute_for(None, delivery, hearing, viewer).await, true)
     }
 
-    /// The response for all who hear the event as everybody does, if it is the same for all.
+    /// The response for all who receive the event as everybody does, if it is the same for all.
     async fn shared(&self, delivery: &Arc<Delivery>) -> Option<Arc<str>> {
         self.shared_noting(delivery, &AtomicBool::new(false)).await
     }
 
     /// The same, noting whether it was `made` just now.
     async fn shared_noting(&self, delivery: &Arc<Delivery>, made: &AtomicBool) -> Option<Arc<str>> {
-        if !self.manner.shares || self.looks_at_viewer.load(Ordering::Relaxed) {
+        if self.looks_at_viewer.load(Ordering::Relaxed) {
             return None;
         }
         let encoding = delivery.encoding(self.selection, async || {

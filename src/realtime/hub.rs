@@ -54,8 +54,6 @@ pub struct HubSettings {
     pub backlog: usize,
     /// Events that may wait for the slowest [`Follower`]; a slower one goes back to ring or log. At least 1.
     pub broadcast: usize,
-    /// Whether what is the same for all is executed once. Off only to measure what that is worth.
-    pub shared_execution: bool,
     /// How much one caller may ask for.
     pub asking: AskingSettings,
 }
@@ -114,7 +112,7 @@ struct Seated {
 pub(super) struct MemberSeat {
     pub(super) hub: Hub,
     pub(super) section: Arc<Section>,
-    /// Whose private events it may hear.
+    /// Whose private events it may receive.
     user: Option<UserId>,
     admin: bool,
     noted: Noted,
@@ -213,8 +211,6 @@ impl Hub {
         let mut published = self.lock();
         let position = after.unwrap_or(published.head);
         let settings = &self.shared.settings;
-        // Of its own kind where nothing is shared: a number that no document has.
-        let key = if settings.shared_execution { key } else { SharingKey::unique(published.last_number) };
         let asker = Asker::of(&viewer);
         let group = published.groups.get(&key.selection()).map(|opened| opened.group.number());
         let section = published.sections.get(&key).map(|seated| seated.section.number());
@@ -229,7 +225,6 @@ impl Hub {
             Arc::clone(&seated.section)
         } else {
             let manner = || Manner {
-                shares: settings.shared_execution,
                 backlog: settings.backlog,
                 payment: Arc::clone(&self.shared.payment),
                 clock: self.shared.clock.clone(),
@@ -373,7 +368,7 @@ impl Hub {
         Ok(latest.map(|(_, cursor)| cursor))
     }
 
-    /// Whether this node hears the others at once; else it finds out by polling the log.
+    /// Whether this node is notified by the others at once; else it polls the log.
     pub fn hears_other_nodes(&self) -> bool {
         self.shared.bus.is_connected()
     }
@@ -381,7 +376,7 @@ impl Hub {
     /// Publishes the next events of the log, and returns the position of the last one published. For the tail alone,
     /// which calls it in the order of positions.
     ///
-    /// It stops before an event that has no body though somebody here may hear of it: that one must be read from the log.
+    /// It stops before an event that has no body though a subscriber here may receive it: that one must be read from the log.
     pub(super) fn publish(&self, deliveries: Vec<Arc<Delivery>>) -> i64 {
         let deliveries: Vec<_> = deliveries
             .into_iter()
@@ -481,7 +476,7 @@ impl Drop for MemberSeat {
 }
 
 impl Published {
-    /// Whether somebody here may hear of a private event.
+    /// Whether a subscriber here may receive a private event.
     fn is_wanted(&self, delivery: &Delivery) -> bool {
         let kind = delivery.kind();
         !kind.is_internal() && Party::all_of(delivery.event()).any(|party| self.parties.contains_key(&party))

@@ -51,19 +51,19 @@ pub struct Interest {
     bytes: usize,
 }
 
-/// Who hears an event that an interest asks for.
+/// Who receives an event that an interest asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Circle {
     /// Whether everybody does.
     pub(super) everybody: bool,
-    /// Whether admins hear it as their own.
+    /// Whether admins receive it as their own.
     pub(super) admins: bool,
-    /// Who hears it in a way of their own.
+    /// Who receives it in a way of their own.
     pub(super) parties: SmallVec<[(UserId, Hearing); 3]>,
 }
 
 impl Circle {
-    /// As whom this viewer hears the event; not at all if that is none.
+    /// As whom this viewer receives the event; not at all if that is none.
     pub(super) fn hearing(&self, actor: &Actor) -> Option<Hearing> {
         if self.admins && actor.is_admin() {
             return Some(Hearing::Own);
@@ -90,7 +90,7 @@ impl Interest {
     }
 
     /// The events of these kinds that satisfy `predicate`, for those alone whom each names, and for whom it names no more:
-    /// they hear what is public of it. Terms as in [`Interest::matching`].
+    /// they receive what is public of it. Terms as in [`Interest::matching`].
     pub fn of_parties(
         kinds: &[EventKind],
         terms: Terms,
@@ -120,17 +120,17 @@ impl Interest {
         &self.kinds
     }
 
-    /// Whether its listeners may hear what others may not.
+    /// Whether its subscribers may receive what others may not.
     pub(super) fn has_parties(&self) -> bool {
         self.kinds.iter().any(|kind| kind.has_parties())
     }
 
-    /// Whether admins hear all of it.
+    /// Whether admins receive all of it.
     pub(super) fn is_told_to_admins(&self) -> bool {
         self.parties.is_none() && self.kinds.iter().any(|kind| kind.is_told_to_admins())
     }
 
-    /// Who hears this event, if it is wanted. By the event's own audience, for what was so when it happened.
+    /// Who receives this event, if it is wanted. By the event's own audience, for what was so when it happened.
     pub(super) fn circle(&self, delivery: &Delivery) -> Circle {
         let (kind, audience) = (delivery.kind(), delivery.audience());
         if kind.is_internal() || !self.kinds.contains(&kind) {
@@ -151,7 +151,7 @@ impl Interest {
         }
     }
 
-    /// Whether it asks for this event. One whose snapshot cannot be read is wanted: its listeners must hear of the fault.
+    /// Whether it asks for this event. One whose snapshot cannot be read is wanted: its subscribers must get the error.
     pub(super) fn wants(&self, delivery: &Delivery) -> bool {
         let satisfied = |predicate: &Predicate| predicate(delivery).unwrap_or(true);
         self.kinds.contains(&delivery.kind()) && self.predicate.as_ref().is_none_or(satisfied)

@@ -87,7 +87,7 @@ struct Lane {
 
 impl Lanes {
     /// Has these members wait for their viewers' results, in the order of events. True if somebody must now
-    /// [`work_off`] the lanes. Members for whom there is no room are let go.
+    /// [`work_off`] the lanes. Members for whom there is no room leave the group.
     pub(super) fn add(&self, awaited: impl IntoIterator<Item = Awaited>) -> bool {
         let mut guard = self.state();
         let State { lanes, ready, running, closed } = &mut *guard;

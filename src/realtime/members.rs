@@ -43,7 +43,7 @@ pub(super) struct Place {
     pub(super) number: u64,
 }
 
-/// A member that was let go, and from where it goes on.
+/// A member that left because it lags, and from where it goes on.
 pub(super) struct Lagging {
     pub(super) outlet: Arc<dyn Outlet>,
     pub(super) position: i64,
@@ -151,14 +151,14 @@ impl Members {
         Some(offered.max(seated.member.position))
     }
 
-    /// Whether anybody may hear of an event.
+    /// Whether anybody may receive an event.
     pub(super) fn any_hears(&self, circle: &Circle) -> bool {
         circle.everybody
             || circle.parties.iter().any(|(user, _)| self.users.contains_key(user))
             || (circle.admins && !self.admins.is_empty())
     }
 
-    /// Who hears an event in a way of their own.
+    /// Who receives an event in a way of their own.
     pub(super) fn parties(&self, circle: &Circle) -> Vec<(Place, Origin, Hearing)> {
         let named = circle
             .parties
@@ -199,7 +199,7 @@ impl Members {
             while let Some(payload) = shared.next_if(|payload| payload.position < *position) {
                 aside.push(Waiting::Ready(payload.clone()));
             }
-            // Who hears an event as their own does not hear it as everybody does.
+            // Who receives an event as their own does not receive it as everybody does, too.
             shared.next_if(|payload| payload.position == *position);
             aside.push(Waiting::Own(*position));
         }

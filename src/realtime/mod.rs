@@ -8,7 +8,7 @@
 //!
 //! - [`tail`]: follows the log, woken by the [`bus`]
 //! - [`hub`]: who listens, and the exact seam between what was and what comes
-//! - [`group`]: all who subscribe to the same selection; one execution and one encoding an event for all who hear the
+//! - [`group`]: all who subscribe to the same selection; one execution and one encoding an event for all who receive the
 //!   same
 //! - [`section`]: those of a group who ask for the same events, by the same arguments
 //! - [`members`] and [`interest`]: bookkeeping of a section, and which section wants which event

@@ -198,8 +198,8 @@ impl Replay {
                 before > position
             }
             // Nor is anything skipped where nobody can tell.
-            Err(fault) => {
-                tracing::debug!(error = %fault, position, "a feed reads the log event by event");
+            Err(error) => {
+                tracing::debug!(error = %error, position, "a feed reads the log event by event");
                 false
             }
         }
@@ -223,9 +223,9 @@ impl Replay {
                     metrics::counter!("lancewire_recoveries_total", "outcome" => "expired").increment(1);
                     return Err(end);
                 }
-                Err(Err(fault)) => {
+                Err(Err(error)) => {
                     metrics::counter!("lancewire_feed_waits_total").increment(1);
-                    tracing::debug!(error = %fault, position, "a feed waits for the log");
+                    tracing::debug!(error = %error, position, "a feed waits for the log");
                 }
             }
             pauses.get_or_insert_with(|| BackOff::new(self.hub.log().ids(), PAUSE)).pause().await;

@@ -245,7 +245,7 @@ impl Tail {
             tracing::trace!(count, position = self.last, "took events from the bus");
         }
         if self.last < end.position || other || self.early.len() > EARLY {
-            // Somebody here may hear of an event whose body did not come.
+            // A subscriber here may receive an event whose body did not come.
             self.follow(false).await;
         } else if self.early.is_empty() && self.spoken_of <= self.last {
             self.held_until = None;
@@ -277,13 +277,13 @@ impl Tail {
                 (self.away, self.pause) = (false, self.pace.poll);
                 self.pauses.reset();
                 self.hub.log().arrivals().open();
-                // The log has been read to its end. What somebody has told of beyond that is no reason to read it again.
+                // The log has been read to its end. A position beyond that which another node has announced is no reason to read it again.
                 self.early.clear();
                 self.spoken_of = self.last;
             }
-            Err(fault) => {
+            Err(error) => {
                 if !self.away {
-                    tracing::error!(error = %fault, "the event log cannot be read; trying again");
+                    tracing::error!(error = %error, "the event log cannot be read; trying again");
                 }
                 (self.away, self.pause) = (true, self.pauses.length());
                 self.hub.log().arrivals().close();
@@ -467,9 +467,9 @@ async fn recent(hub: &Hub, head: i64) -> Vec<Delivery> {
                 deliveries.extend(page.map(|event| Delivery::new(event, hub.log().identity())));
                 last = end;
             }
-            Err(fault) => {
+            Err(error) => {
                 // The ring only saves queries.
-                tracing::warn!(error = %fault, "the last events cannot be read");
+                tracing::warn!(error = %error, "the last events cannot be read");
                 break;
             }
         }

@@ -10,7 +10,7 @@
 //! again with an eighth of the rows: no size that is too large for ever stops the removal.
 //!
 //! Every node does so; a row that another node has removed is not found any more. The time is the database's. How late the
-//! removal is, is told by `lancewire_retention_lag_seconds`.
+//! removal is, is reported as `lancewire_retention_lag_seconds`.
 //!
 //! Called by [`app`](crate::app), which knows whose rows there are.
 
@@ -145,7 +145,7 @@ async fn look(turns: &mut [Turn], db: &Db, lifecycle: &Lifecycle) {
             tokio::time::sleep(took * REST).await;
         }
         rounds = rounds.wrapping_add(1);
-        // A removal that takes longer than a look is told of while it goes on.
+        // A removal that takes longer than a look is logged while it goes on.
         if rounds.is_multiple_of(1_000) {
             for turn in &*turns {
                 turn.report(now).await;

@@ -10,7 +10,7 @@ use async_graphql::{Context, ID, Interface, Object, Result, SimpleObject};
 use crate::{
     auth::actor::Actor,
     claims::{events::CLAIM_UPDATED, subscription::ClaimUpdatedEvent},
-    events::{self, Listener, Mark, Point},
+    events::{self, EventKind, Listener, Mark, Point},
     graphql::{
         connections::{MAX_PAGE, PageInfo},
         context::ContextExt,
@@ -24,7 +24,7 @@ use crate::{
     },
     notifications::{events::NOTIFICATION_RECEIVED, graphql::NotificationReceivedEvent},
     realtime::{Delivery, Hub},
-    wallet::{events::WALLET_UPDATED, graphql::WalletUpdatedEvent},
+    wallet::{events::WALLET_UPDATED, subscription::WalletUpdatedEvent},
 };
 
 /// A committed change. Delivery is at least once and in order; drop an `id` already seen.
@@ -47,16 +47,42 @@ pub(crate) enum Event {
     NotificationReceived(NotificationReceivedEvent),
 }
 
+/// The types of [`Event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EventType {
+    JobPosted,
+    JobUpdated,
+    ClaimUpdated,
+    WalletUpdated,
+    NotificationReceived,
+}
+
+impl EventType {
+    /// As what the events of a kind are shown; none for those that only nodes receive, of which a test makes sure.
+    fn of(kind: EventKind) -> Option<Self> {
+        Some(match kind {
+            JOB_POSTED => Self::JobPosted,
+            JOB_UPDATED | DRAFT_UPDATED => Self::JobUpdated,
+            CLAIM_UPDATED => Self::ClaimUpdated,
+            WALLET_UPDATED => Self::WalletUpdated,
+            NOTIFICATION_RECEIVED => Self::NotificationReceived,
+            _ => return None,
+        })
+    }
+}
+
 impl Event {
-    /// What the viewer hears of an event that they were entitled to, if anything.
+    /// What the viewer may see of an event that they were entitled to, if anything.
     fn heard(actor: &Actor, delivery: Arc<Delivery>) -> Result<Option<Self>> {
-        Ok(match delivery.kind() {
-            JOB_POSTED => Some(Self::JobPosted(JobPostedEvent::of(delivery)?)),
-            JOB_UPDATED | DRAFT_UPDATED => JobUpdatedEvent::heard(actor, delivery)?.map(Self::JobUpdated),
-            CLAIM_UPDATED => Some(Self::ClaimUpdated(ClaimUpdatedEvent::of(delivery)?)),
-            WALLET_UPDATED => Some(Self::WalletUpdated(WalletUpdatedEvent::of(delivery)?)),
-            NOTIFICATION_RECEIVED => Some(Self::NotificationReceived(NotificationReceivedEvent::of(delivery)?)),
-            _ => None,
+        let Some(shown) = EventType::of(delivery.kind()) else { return Ok(None) };
+        Ok(match shown {
+            EventType::JobPosted => Some(Self::JobPosted(JobPostedEvent::of(delivery)?)),
+            EventType::JobUpdated => JobUpdatedEvent::heard(actor, delivery)?.map(Self::JobUpdated),
+            EventType::ClaimUpdated => Some(Self::ClaimUpdated(ClaimUpdatedEvent::of(delivery)?)),
+            EventType::WalletUpdated => Some(Self::WalletUpdated(WalletUpdatedEvent::of(delivery)?)),
+            EventType::NotificationReceived => {
+                Some(Self::NotificationReceived(NotificationReceivedEvent::of(delivery)?))
+            }
         })
     }
 }
@@ -168,5 +194,18 @@ impl EventQuery {
     /// later one.
     async fn stream_cursor(&self, ctx: &Context<'_>) -> Option<String> {
         ctx.scope().stream_cursor().map(ToOwned::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domains::KINDS;
+
+    #[test]
+    fn every_kind_for_clients_has_a_type_and_no_other_has() {
+        for kind in KINDS.iter() {
+            assert_eq!(EventType::of(kind).is_some(), !kind.is_internal(), "{kind:?}");
+        }
     }
 }

@@ -43,7 +43,8 @@ use crate::{
     realtime::Hub,
     wallet::{
         Wallets,
-        graphql::{WalletMutation, WalletQuery, WalletSubscription},
+        graphql::{WalletMutation, WalletQuery},
+        subscription::WalletSubscription,
     },
 };
 

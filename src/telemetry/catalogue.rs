@@ -24,7 +24,7 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     ("lancewire_budget_waits_total", Counter, "Times that a subscription waited for its subscriber's budget"),
     ("lancewire_build_info", Gauge, "Always 1; the version that runs is in the label"),
     ("lancewire_bus_bytes_total", Counter, "Bytes of messages between nodes, by bus and direction"),
-    ("lancewire_bus_connected", Gauge, "1 while the other nodes can be heard, by bus"),
+    ("lancewire_bus_connected", Gauge, "1 while messages of the other nodes can arrive, by bus"),
     ("lancewire_bus_dropped_total", Counter, "Messages between nodes that were not sent or not believed, by reason"),
     (
         "lancewire_bus_holes_total",
@@ -36,6 +36,16 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
         "lancewire_commit_to_socket_seconds",
         Histogram,
         "From an event's transaction to its results in the queues of subscribers",
+    ),
+    (
+        "lancewire_consumer_failures_total",
+        Counter,
+        "Batches of events that a consumer could not finish, by consumer and reason (error, late, lost)",
+    ),
+    (
+        "lancewire_consumer_waiting_events",
+        Gauge,
+        "Events that a consumer has yet to work on, by consumer; 0 on nodes that do not hold its lease",
     ),
     ("lancewire_database_connections", Gauge, "Open connections to the database, by pool"),
     ("lancewire_database_connections_in_use", Gauge, "Those of them that are in use, by pool"),

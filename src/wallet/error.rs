@@ -63,7 +63,7 @@ faults_into!(WalletError);
 impl AsDbError for WalletError {
     fn as_db_error(&self) -> Option<&sea_orm::DbErr> {
         match self {
-            Self::InternalError(fault) => fault.as_db_error(),
+            Self::InternalError(error) => error.as_db_error(),
             Self::Denied(_) | Self::Invalid(_) | Self::InsufficientFunds(_) | Self::NotPending(_) | Self::Key(_) => {
                 None
             }
@@ -75,7 +75,7 @@ impl From<HoldError> for WalletError {
     fn from(error: HoldError) -> Self {
         match error {
             HoldError::InsufficientFunds(missing) => missing.into(),
-            HoldError::InternalError(fault) => fault.into(),
+            HoldError::InternalError(error) => error.into(),
         }
     }
 }
@@ -85,7 +85,7 @@ impl From<LedgerError> for InternalError {
         match error {
             // Who takes from a user's available balance looks for this case first.
             LedgerError::Insufficient(account) => Self::corrupt(format!("{account:?} would be overdrawn")),
-            LedgerError::InternalError(fault) => fault,
+            LedgerError::InternalError(error) => error,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Owns `accounts`, `journals`, `entries` (the double-entry ledger, in `ledger`), `wallets` and `transactions` (what a
 //! user sees of it), and the seals over them (`seal`). Neighbours above move money inside their own transactions by [`Wallets::hold_in`],
 //! [`Wallets::refund_in`] and [`Wallets::release_in`]; they name what it is for by an opaque reference, since this module
-//! never hears of a job.
+//! knows no job.
 //!
 //! Invariants, held by constraints and proven by `lancewire verify`: the entries of a journal add up to zero; no balance
 //! but the outside world's is negative; a wallet equals the accounts of its user; each change of a wallet has exactly
@@ -18,10 +18,12 @@ pub mod events;
 pub(crate) mod graphql;
 pub mod ledger;
 pub mod model;
+pub(crate) mod reads;
 pub mod sandbox;
 pub mod seal;
 pub mod service;
 pub mod settings;
+pub(crate) mod subscription;
 pub mod verify;
 
 pub use error::{HoldError, InsufficientFunds, WalletError};

@@ -28,7 +28,7 @@ impl Due for SandboxPayments {
         match self.0.settle_due(Actor::System, id.into()).await {
             // An admin was faster: settled is settled.
             Ok(()) | Err(WalletError::NotPending(_)) => Ok(()),
-            Err(WalletError::InternalError(fault)) => Err(fault),
+            Err(WalletError::InternalError(error)) => Err(error),
             Err(error) => Err(InternalError::corrupt(error)),
         }
     }

@@ -31,8 +31,132 @@ pub struct Proof;
 
 #[async_trait]
 impl Part for Proof {
+    #[expect(clippy::too_many_lines, reason = "one entry an invariant")]
     fn checks(&self) -> Vec<(&'static str, String)> {
-        checks()
+        let (taken, reserved) = (moved("j", "AVAILABLE", "t.wallet_id"), moved("j", "PENDING_OUT", "t.wallet_id"));
+        let (given, settled) = (moved("s", "AVAILABLE", "t.wallet_id"), moved("s", "PENDING_OUT", "t.wallet_id"));
+        let escrow = moved("j", "ESCROW", "t.reference_id");
+        vec![
+            (
+                "1 the entries of each journal add up to zero",
+                "SELECT j.id AS subject, 'sum ' || COALESCE(SUM(e.amount_minor), 0) || ' of ' || COUNT(e.place) || ' entries' \
+                 AS detail FROM journals j LEFT JOIN entries e ON e.journal_id = j.id GROUP BY j.id \
+                 HAVING COALESCE(SUM(e.amount_minor), 0) <> 0 OR COUNT(e.place) < 2"
+                    .into(),
+            ),
+            (
+                "1 each account's balance is the sum of its entries",
+                "SELECT a.id AS subject, a.kind || ' has ' || a.balance_minor AS detail FROM accounts a \
+                 LEFT JOIN (SELECT account_id, SUM(amount_minor) AS amount FROM entries GROUP BY account_id) e \
+                 ON e.account_id = a.id WHERE a.balance_minor <> COALESCE(e.amount, 0)"
+                    .into(),
+            ),
+            (
+                "1 all accounts together are zero",
+                "SELECT NULL AS subject, 'sum ' || SUM(balance_minor) AS detail FROM accounts HAVING SUM(balance_minor) <> 0"
+                    .into(),
+            ),
+            (
+                "2 no account but the world is below zero",
+                "SELECT id AS subject, kind || ' has ' || balance_minor AS detail FROM accounts \
+                 WHERE kind <> 'WORLD' AND balance_minor < 0"
+                    .into(),
+            ),
+            (
+                "2 each wallet is what the ledger and its history say",
+                "SELECT w.id AS subject, 'wallet and ledger differ' AS detail FROM wallets w WHERE \
+                 w.available_minor <> COALESCE((SELECT balance_minor FROM accounts \
+                     WHERE owner_id = w.id AND kind = 'AVAILABLE'), 0) \
+                 OR w.pending_out_minor <> COALESCE((SELECT balance_minor FROM accounts \
+                     WHERE owner_id = w.id AND kind = 'PENDING_OUT'), 0) \
+                 OR w.pending_in_minor <> COALESCE((SELECT SUM(amount_minor) FROM transactions \
+                     WHERE wallet_id = w.id AND type = 'DEPOSIT' AND status = 'PENDING'), 0) \
+                 OR w.available_minor <> COALESCE((SELECT SUM(amount_minor) FROM transactions WHERE wallet_id = w.id \
+                     AND (status = 'POSTED' OR (status = 'PENDING' AND type = 'WITHDRAWAL'))), 0)"
+                    .into(),
+            ),
+            (
+                "2 whose money moved has a wallet",
+                "SELECT a.owner_id AS subject, a.kind || ' of ' || a.balance_minor || ' without a wallet' AS detail \
+                 FROM accounts a WHERE a.kind IN ('AVAILABLE', 'PENDING_OUT') \
+                 AND NOT EXISTS (SELECT 1 FROM wallets w WHERE w.id = a.owner_id) \
+                 UNION ALL SELECT t.id, t.type || ' without its wallet' FROM transactions t \
+                 WHERE NOT EXISTS (SELECT 1 FROM wallets w WHERE w.id = t.wallet_id)"
+                    .into(),
+            ),
+            (
+                "9 a wallet's version counts the changes in its history",
+                "SELECT w.id AS subject, 'version ' || w.version || ' after ' || COALESCE(t.changes, 0) || ' changes' AS detail \
+                 FROM wallets w LEFT JOIN (SELECT wallet_id, SUM(version) AS changes FROM transactions GROUP BY wallet_id) t \
+                 ON t.wallet_id = w.id WHERE w.version <> 1 + COALESCE(t.changes, 0)"
+                    .into(),
+            ),
+            (
+                "7 each version of a wallet has its event, as far as they are kept",
+                "SELECT w.id AS subject, 'version ' || w.version || ', ' || COUNT(e.id) || ' events' AS detail \
+                 FROM wallets w LEFT JOIN events e ON e.subject_id = w.id AND e.kind = 'WALLET_UPDATED' \
+                 GROUP BY w.id, w.version, w.updated_at \
+                 HAVING CASE WHEN COUNT(e.id) > 0 THEN MAX(e.subject_version) <> w.version \
+                         OR COUNT(e.id) <> w.version - MIN(e.subject_version) + 1 \
+                         OR (NOT {forgotten} AND MIN(e.subject_version) <> 2) \
+                     ELSE NOT {forgotten} OR w.updated_at > COALESCE((SELECT MIN(occurred_at) FROM events), w.updated_at) END"
+                    .into(),
+            ),
+            (
+                "5 each line of a history is what its journal moved",
+                format!(
+                    "SELECT t.id AS subject, t.type || ' ' || t.status || ' of ' || t.amount_minor AS detail \
+                     FROM transactions t LEFT JOIN journals j ON j.id = t.journal_id \
+                     LEFT JOIN journals s ON s.id = t.settlement_journal_id \
+                     WHERE NOT COALESCE(CASE t.type \
+                     WHEN 'DEPOSIT' THEN t.amount_minor > 0 AND t.fee_minor IS NULL AND t.journal_id IS NULL \
+                         AND t.version = CASE t.status WHEN 'PENDING' THEN 1 ELSE 2 END \
+                         AND CASE t.status WHEN 'POSTED' THEN s.kind = 'DEPOSIT' AND {given} = t.amount_minor \
+                             ELSE t.settlement_journal_id IS NULL END \
+                     WHEN 'WITHDRAWAL' THEN t.amount_minor < 0 AND t.fee_minor IS NULL AND j.kind = 'WITHDRAWAL_RESERVE' \
+                         AND {taken} = t.amount_minor AND {reserved} = -t.amount_minor \
+                         AND t.version = CASE t.status WHEN 'PENDING' THEN 1 ELSE 2 END \
+                         AND CASE t.status WHEN 'PENDING' THEN t.settlement_journal_id IS NULL \
+                             WHEN 'POSTED' THEN s.kind = 'WITHDRAWAL_SETTLE' AND {settled} = t.amount_minor \
+                             ELSE s.kind = 'WITHDRAWAL_VOID' AND {given} = -t.amount_minor END \
+                     WHEN 'ESCROW_HOLD' THEN t.amount_minor < 0 AND t.status = 'POSTED' AND t.version = 1 \
+                         AND j.kind = 'ESCROW_HOLD' AND j.reference_id = t.reference_id \
+                         AND {taken} = t.amount_minor AND {escrow} = -t.amount_minor \
+                     WHEN 'ESCROW_REFUND' THEN t.amount_minor > 0 AND t.status = 'POSTED' AND t.version = 1 \
+                         AND j.kind = 'ESCROW_REFUND' AND j.reference_id = t.reference_id \
+                         AND {taken} = t.amount_minor AND {escrow} = -t.amount_minor \
+                     WHEN 'ESCROW_RELEASE' THEN t.status = 'POSTED' AND t.version = 1 \
+                         AND j.kind = 'ESCROW_RELEASE' AND j.reference_id = t.reference_id \
+                         AND {taken} = t.amount_minor \
+                         AND CASE WHEN t.fee_minor IS NULL THEN t.amount_minor = 0 \
+                             ELSE {escrow} = -t.amount_minor - t.fee_minor \
+                             AND t.fee_minor = (SELECT COALESCE(SUM(e.amount_minor), 0) FROM entries e \
+                                 JOIN accounts a ON a.id = e.account_id WHERE e.journal_id = j.id AND a.kind = 'FEES') END \
+                     ELSE {{true}} END, {{false}})"
+                ),
+            ),
+            (
+                "5 each journal stands in the histories of its parties",
+                "SELECT j.id AS subject, j.kind || ' in ' || COALESCE(SUM(t.lines), 0) || ' lines' AS detail FROM journals j \
+                 LEFT JOIN (SELECT journal_id AS id, COUNT(*) AS lines FROM transactions WHERE journal_id IS NOT NULL \
+                     GROUP BY journal_id \
+                     UNION ALL SELECT settlement_journal_id, COUNT(*) FROM transactions \
+                     WHERE settlement_journal_id IS NOT NULL GROUP BY settlement_journal_id) t ON t.id = j.id \
+                 WHERE j.kind <> 'REVERSAL' GROUP BY j.id, j.kind \
+                 HAVING COALESCE(SUM(t.lines), 0) <> CASE j.kind WHEN 'ESCROW_RELEASE' THEN 2 ELSE 1 END"
+                    .into(),
+            ),
+            (
+                "5 each entry on a user's account stands in that user's history",
+                "SELECT e.journal_id AS subject, a.kind || ' ' || e.amount_minor AS detail FROM entries e \
+                 JOIN accounts a ON a.id = e.account_id AND a.kind <> 'ESCROW' AND a.owner_id <> {nobody} \
+                 LEFT JOIN (SELECT journal_id AS id, wallet_id FROM transactions WHERE journal_id IS NOT NULL \
+                     UNION SELECT settlement_journal_id, wallet_id FROM transactions WHERE settlement_journal_id IS NOT NULL) t \
+                 ON t.id = e.journal_id AND t.wallet_id = a.owner_id \
+                 JOIN journals j ON j.id = e.journal_id AND j.kind <> 'REVERSAL' WHERE t.id IS NULL"
+                    .into(),
+            ),
+        ]
     }
 
     fn agreement(&self) -> Option<&'static str> {
@@ -45,7 +169,39 @@ impl Part for Proof {
         events: &[NewEvent],
         wrong: &mut Vec<String>,
     ) -> Result<(), InternalError> {
-        events_agree(snapshot, events, wrong).await
+        let mut told = Vec::new();
+        for event in events.iter().filter(|event| event.kind == WALLET_UPDATED) {
+            match serde_json::from_str::<WalletSnapshot>(&event.payload) {
+                Ok(snapshot) => told.push((event, snapshot)),
+                Err(error) => wrong.push(format!("{}: cannot be read: {error}", Uuid::from(event.id))),
+            }
+        }
+        if told.is_empty() {
+            return Ok(());
+        }
+        let wallets = wallets_of(snapshot, told.iter().map(|(_, snapshot)| snapshot.wallet.id).collect()).await?;
+        let lines = lines_of(snapshot, told.iter().map(|(_, snapshot)| snapshot.transaction.id).collect()).await?;
+        for (event, WalletSnapshot { wallet, owner, transaction }) in told {
+            let row = wallets.iter().find(|row| row.id == wallet.id);
+            let line = lines.iter().find(|line| line.id == transaction.id);
+            let why = if Uuid::from(wallet.id) != event.subject || wallet.version != event.subject_version {
+                "it is about another wallet or version than it says"
+            } else if event.audience != audience(wallet.owner()) || owner.id != wallet.owner() {
+                "it is for somebody else than the wallet's owner"
+            } else if transaction.wallet_id != wallet.id || transaction.available_after != wallet.available {
+                "its line is not one of its wallet"
+            } else if row
+                .is_none_or(|row| row.version < wallet.version || (row.version == wallet.version && *row != wallet))
+            {
+                "the wallet is not as the event has it"
+            } else if line.is_none_or(|line| !is_later_or_same(line, &transaction)) {
+                "the transaction is not as the event has it"
+            } else {
+                continue;
+            };
+            wrong.push(format!("{}: {why}", Uuid::from(event.id)));
+        }
+        Ok(())
     }
 
     /// Computes the ledger's chains and seals anew.
@@ -81,135 +237,6 @@ fn moved(journal: &str, kind: &str, owner: &str) -> String {
         "(SELECT COALESCE(SUM(e.amount_minor), 0) FROM entries e JOIN accounts a ON a.id = e.account_id \
          WHERE e.journal_id = {journal}.id AND a.kind = '{kind}' AND a.owner_id = {owner})"
     )
-}
-
-/// An invariant and the query for what breaks it: rows of `subject` (an id) and `detail` (a text).
-#[expect(clippy::too_many_lines, reason = "one entry an invariant")]
-fn checks() -> Vec<(&'static str, String)> {
-    let (taken, reserved) = (moved("j", "AVAILABLE", "t.wallet_id"), moved("j", "PENDING_OUT", "t.wallet_id"));
-    let (given, settled) = (moved("s", "AVAILABLE", "t.wallet_id"), moved("s", "PENDING_OUT", "t.wallet_id"));
-    let escrow = moved("j", "ESCROW", "t.reference_id");
-    vec![
-        (
-            "1 the entries of each journal add up to zero",
-            "SELECT j.id AS subject, 'sum ' || COALESCE(SUM(e.amount_minor), 0) || ' of ' || COUNT(e.place) || ' entries' \
-             AS detail FROM journals j LEFT JOIN entries e ON e.journal_id = j.id GROUP BY j.id \
-             HAVING COALESCE(SUM(e.amount_minor), 0) <> 0 OR COUNT(e.place) < 2"
-                .into(),
-        ),
-        (
-            "1 each account's balance is the sum of its entries",
-            "SELECT a.id AS subject, a.kind || ' has ' || a.balance_minor AS detail FROM accounts a \
-             LEFT JOIN (SELECT account_id, SUM(amount_minor) AS amount FROM entries GROUP BY account_id) e \
-             ON e.account_id = a.id WHERE a.balance_minor <> COALESCE(e.amount, 0)"
-                .into(),
-        ),
-        (
-            "1 all accounts together are zero",
-            "SELECT NULL AS subject, 'sum ' || SUM(balance_minor) AS detail FROM accounts HAVING SUM(balance_minor) <> 0"
-                .into(),
-        ),
-        (
-            "2 no account but the world is below zero",
-            "SELECT id AS subject, kind || ' has ' || balance_minor AS detail FROM accounts \
-             WHERE kind <> 'WORLD' AND balance_minor < 0"
-                .into(),
-        ),
-        (
-            "2 each wallet is what the ledger and its history say",
-            "SELECT w.id AS subject, 'wallet and ledger differ' AS detail FROM wallets w WHERE \
-             w.available_minor <> COALESCE((SELECT balance_minor FROM accounts \
-                 WHERE owner_id = w.id AND kind = 'AVAILABLE'), 0) \
-             OR w.pending_out_minor <> COALESCE((SELECT balance_minor FROM accounts \
-                 WHERE owner_id = w.id AND kind = 'PENDING_OUT'), 0) \
-             OR w.pending_in_minor <> COALESCE((SELECT SUM(amount_minor) FROM transactions \
-                 WHERE wallet_id = w.id AND type = 'DEPOSIT' AND status = 'PENDING'), 0) \
-             OR w.available_minor <> COALESCE((SELECT SUM(amount_minor) FROM transactions WHERE wallet_id = w.id \
-                 AND (status = 'POSTED' OR (status = 'PENDING' AND type = 'WITHDRAWAL'))), 0)"
-                .into(),
-        ),
-        (
-            "2 whose money moved has a wallet",
-            "SELECT a.owner_id AS subject, a.kind || ' of ' || a.balance_minor || ' without a wallet' AS detail \
-             FROM accounts a WHERE a.kind IN ('AVAILABLE', 'PENDING_OUT') \
-             AND NOT EXISTS (SELECT 1 FROM wallets w WHERE w.id = a.owner_id) \
-             UNION ALL SELECT t.id, t.type || ' without its wallet' FROM transactions t \
-             WHERE NOT EXISTS (SELECT 1 FROM wallets w WHERE w.id = t.wallet_id)"
-                .into(),
-        ),
-        (
-            "9 a wallet's version counts the changes in its history",
-            "SELECT w.id AS subject, 'version ' || w.version || ' after ' || COALESCE(t.changes, 0) || ' changes' AS detail \
-             FROM wallets w LEFT JOIN (SELECT wallet_id, SUM(version) AS changes FROM transactions GROUP BY wallet_id) t \
-             ON t.wallet_id = w.id WHERE w.version <> 1 + COALESCE(t.changes, 0)"
-                .into(),
-        ),
-        (
-            "7 each version of a wallet has its event, as far as they are kept",
-            "SELECT w.id AS subject, 'version ' || w.version || ', ' || COUNT(e.id) || ' events' AS detail \
-             FROM wallets w LEFT JOIN events e ON e.subject_id = w.id AND e.kind = 'WALLET_UPDATED' \
-             GROUP BY w.id, w.version, w.updated_at \
-             HAVING CASE WHEN COUNT(e.id) > 0 THEN MAX(e.subject_version) <> w.version \
-                     OR COUNT(e.id) <> w.version - MIN(e.subject_version) + 1 \
-                     OR (NOT {forgotten} AND MIN(e.subject_version) <> 2) \
-                 ELSE NOT {forgotten} OR w.updated_at > COALESCE((SELECT MIN(occurred_at) FROM events), w.updated_at) END"
-                .into(),
-        ),
-        (
-            "5 each line of a history is what its journal moved",
-            format!(
-                "SELECT t.id AS subject, t.type || ' ' || t.status || ' of ' || t.amount_minor AS detail \
-                 FROM transactions t LEFT JOIN journals j ON j.id = t.journal_id \
-                 LEFT JOIN journals s ON s.id = t.settlement_journal_id \
-                 WHERE NOT COALESCE(CASE t.type \
-                 WHEN 'DEPOSIT' THEN t.amount_minor > 0 AND t.fee_minor IS NULL AND t.journal_id IS NULL \
-                     AND t.version = CASE t.status WHEN 'PENDING' THEN 1 ELSE 2 END \
-                     AND CASE t.status WHEN 'POSTED' THEN s.kind = 'DEPOSIT' AND {given} = t.amount_minor \
-                         ELSE t.settlement_journal_id IS NULL END \
-                 WHEN 'WITHDRAWAL' THEN t.amount_minor < 0 AND t.fee_minor IS NULL AND j.kind = 'WITHDRAWAL_RESERVE' \
-                     AND {taken} = t.amount_minor AND {reserved} = -t.amount_minor \
-                     AND t.version = CASE t.status WHEN 'PENDING' THEN 1 ELSE 2 END \
-                     AND CASE t.status WHEN 'PENDING' THEN t.settlement_journal_id IS NULL \
-                         WHEN 'POSTED' THEN s.kind = 'WITHDRAWAL_SETTLE' AND {settled} = t.amount_minor \
-                         ELSE s.kind = 'WITHDRAWAL_VOID' AND {given} = -t.amount_minor END \
-                 WHEN 'ESCROW_HOLD' THEN t.amount_minor < 0 AND t.status = 'POSTED' AND t.version = 1 \
-                     AND j.kind = 'ESCROW_HOLD' AND j.reference_id = t.reference_id \
-                     AND {taken} = t.amount_minor AND {escrow} = -t.amount_minor \
-                 WHEN 'ESCROW_REFUND' THEN t.amount_minor > 0 AND t.status = 'POSTED' AND t.version = 1 \
-                     AND j.kind = 'ESCROW_REFUND' AND j.reference_id = t.reference_id \
-                     AND {taken} = t.amount_minor AND {escrow} = -t.amount_minor \
-                 WHEN 'ESCROW_RELEASE' THEN t.status = 'POSTED' AND t.version = 1 \
-                     AND j.kind = 'ESCROW_RELEASE' AND j.reference_id = t.reference_id \
-                     AND {taken} = t.amount_minor \
-                     AND CASE WHEN t.fee_minor IS NULL THEN t.amount_minor = 0 \
-                         ELSE {escrow} = -t.amount_minor - t.fee_minor \
-                         AND t.fee_minor = (SELECT COALESCE(SUM(e.amount_minor), 0) FROM entries e \
-                             JOIN accounts a ON a.id = e.account_id WHERE e.journal_id = j.id AND a.kind = 'FEES') END \
-                 ELSE {{true}} END, {{false}})"
-            ),
-        ),
-        (
-            "5 each journal stands in the histories of its parties",
-            "SELECT j.id AS subject, j.kind || ' in ' || COALESCE(SUM(t.lines), 0) || ' lines' AS detail FROM journals j \
-             LEFT JOIN (SELECT journal_id AS id, COUNT(*) AS lines FROM transactions WHERE journal_id IS NOT NULL \
-                 GROUP BY journal_id \
-                 UNION ALL SELECT settlement_journal_id, COUNT(*) FROM transactions \
-                 WHERE settlement_journal_id IS NOT NULL GROUP BY settlement_journal_id) t ON t.id = j.id \
-             WHERE j.kind <> 'REVERSAL' GROUP BY j.id, j.kind \
-             HAVING COALESCE(SUM(t.lines), 0) <> CASE j.kind WHEN 'ESCROW_RELEASE' THEN 2 ELSE 1 END"
-                .into(),
-        ),
-        (
-            "5 each entry on a user's account stands in that user's history",
-            "SELECT e.journal_id AS subject, a.kind || ' ' || e.amount_minor AS detail FROM entries e \
-             JOIN accounts a ON a.id = e.account_id AND a.kind <> 'ESCROW' AND a.owner_id <> {nobody} \
-             LEFT JOIN (SELECT journal_id AS id, wallet_id FROM transactions WHERE journal_id IS NOT NULL \
-                 UNION SELECT settlement_journal_id, wallet_id FROM transactions WHERE settlement_journal_id IS NOT NULL) t \
-             ON t.id = e.journal_id AND t.wallet_id = a.owner_id \
-             JOIN journals j ON j.id = e.journal_id AND j.kind <> 'REVERSAL' WHERE t.id IS NULL"
-                .into(),
-        ),
-    ]
 }
 
 /// Entries that one query reads.
@@ -452,47 +479,6 @@ fn place(backend: Backend, number: usize) -> String {
 
 fn plain(db: &impl ConnectionTrait, sql: &str) -> Statement {
     Statement::from_string(db.get_database_backend(), sql)
-}
-
-/// Compares events of wallets with themselves and with the rows that they are about.
-async fn events_agree(
-    db: &impl ConnectionTrait,
-    events: &[NewEvent],
-    wrong: &mut Vec<String>,
-) -> Result<(), InternalError> {
-    let mut told = Vec::new();
-    for event in events.iter().filter(|event| event.kind == WALLET_UPDATED) {
-        match serde_json::from_str::<WalletSnapshot>(&event.payload) {
-            Ok(snapshot) => told.push((event, snapshot)),
-            Err(error) => wrong.push(format!("{}: cannot be read: {error}", Uuid::from(event.id))),
-        }
-    }
-    if told.is_empty() {
-        return Ok(());
-    }
-    let wallets = wallets_of(db, told.iter().map(|(_, snapshot)| snapshot.wallet.id).collect()).await?;
-    let lines = lines_of(db, told.iter().map(|(_, snapshot)| snapshot.transaction.id).collect()).await?;
-    for (event, WalletSnapshot { wallet, owner, transaction }) in told {
-        let row = wallets.iter().find(|row| row.id == wallet.id);
-        let line = lines.iter().find(|line| line.id == transaction.id);
-        let why = if Uuid::from(wallet.id) != event.subject || wallet.version != event.subject_version {
-            "it is about another wallet or version than it says"
-        } else if event.audience != audience(wallet.owner()) || owner.id != wallet.owner() {
-            "it is for somebody else than the wallet's owner"
-        } else if transaction.wallet_id != wallet.id || transaction.available_after != wallet.available {
-            "its line is not one of its wallet"
-        } else if row
-            .is_none_or(|row| row.version < wallet.version || (row.version == wallet.version && *row != wallet))
-        {
-            "the wallet is not as the event has it"
-        } else if line.is_none_or(|line| !is_later_or_same(line, &transaction)) {
-            "the transaction is not as the event has it"
-        } else {
-            continue;
-        };
-        wrong.push(format!("{}: {why}", Uuid::from(event.id)));
-    }
-    Ok(())
 }
 
 /// Whether a transaction is the one that an event tells of, or what became of it.

@@ -77,7 +77,7 @@ impl Source {
     }
 
     /// The modules among `known` that its code names, but for those it lies in and those that lie in it.
-    fn imports(&self, known: &BTreeSet<Path>) -> BTreeSet<Path> {
+    fn imports(&self, known: &BTreeSet<Path>, passed_on: &BTreeMap<Path, Path>) -> BTreeSet<Path> {
         let here = self.place();
         let mut named = Vec::new();
         for root in ["crate", "super", "self"] {
@@ -93,10 +93,25 @@ impl Source {
                 paths(&self.code[at + root.len() + 2..], base, &mut named);
             }
         }
-        let known_part =
-            |path: Path| (1..=path.len()).rev().map(|length| path[..length].to_vec()).find(|part| known.contains(part));
-        let named = named.into_iter().filter_map(known_part);
+        let parts = |path: &Path| (1..=path.len()).rev().map(|length| path[..length].to_vec()).collect::<Vec<_>>();
+        let home = |path: Path| parts(&path).iter().find_map(|part| passed_on.get(part)).cloned().unwrap_or(path);
+        let known_part = |path: Path| parts(&path).into_iter().find(|part| known.contains(part));
+        let named = named.into_iter().map(home).filter_map(known_part);
         named.filter(|module| !module.starts_with(&here) && !here.starts_with(module)).collect()
+    }
+
+    /// What it passes on from the files of its folder: the path by which others know it, and where it is.
+    fn passes_on(&self) -> Vec<(Path, Path)> {
+        let here = self.place();
+        let mut named = Vec::new();
+        for visibility in ["pub", "pub(crate)", "pub(super)"] {
+            for (at, start) in self.code.match_indices(&format!("\n{visibility} use ")) {
+                paths(&self.code[at + start.len()..], here.clone(), &mut named);
+            }
+        }
+        let within = |path: &Path| !["crate", "super", "std"].contains(&path[here.len()].as_str());
+        let named = named.into_iter().filter(within);
+        named.map(|path| (here.iter().chain(path.last()).cloned().collect(), path)).collect()
     }
 
     /// The modules of the crate that its code names.
@@ -417,6 +432,17 @@ fn every_file_says_what_it_is() {
     assert_eq!(silent, [""; 0]);
 }
 
+/// What one reads in a sitting.
+const LINES: usize = 600;
+
+#[test]
+fn no_file_is_longer_than_one_reads_in_a_sitting() {
+    let all = ["src", "tests", "migration/src", "bench/src", "examples"].into_iter().flat_map(sources);
+    let lengths = all.map(|source| (source.path, source.text.lines().count()));
+    let long: Vec<(String, usize)> = lengths.filter(|(_, lines)| *lines > LINES).collect();
+    assert_eq!(long, [], "more than {LINES} lines: make it a folder by concern");
+}
+
 #[test]
 fn tests_wait_for_conditions_and_not_for_time() {
     // What these do to the server are delays: a writer that commits late, a client that tries again, a database that is
@@ -448,16 +474,17 @@ fn the_log_and_delivery_know_no_kind_of_event() {
 }
 
 /// How many circles of imports there may be among files, of how many files the largest, and how many among top modules. A
-/// change that lowers one lowers it here.
-const CIRCLES: [usize; 3] = [7, 9, 1];
+/// change that lowers one lowers it here. The largest are the types of the API, which refer to each other as the schema does.
+const CIRCLES: [usize; 3] = [9, 13, 1];
 
 #[test]
 fn imports_make_no_more_circles_than_there_are() {
     let sources = sources("src").into_iter().filter(|source| !["main", "lib"].contains(&source.module()));
     let sources: Vec<Source> = sources.filter(|source| !source.code.is_empty()).collect();
     let known: BTreeSet<Path> = sources.iter().map(Source::place).collect();
+    let passed_on: BTreeMap<Path, Path> = sources.iter().flat_map(Source::passes_on).collect();
     let files: BTreeMap<Path, BTreeSet<Path>> =
-        sources.iter().map(|source| (source.place(), source.imports(&known))).collect();
+        sources.iter().map(|source| (source.place(), source.imports(&known, &passed_on))).collect();
     let mut tops: BTreeMap<Path, BTreeSet<Path>> = BTreeMap::new();
     for (place, imports) in &files {
         let others = imports.iter().map(|import| vec![import[0].clone()]);
@@ -516,7 +543,7 @@ fn a_circle_is_found() {
     let source = Source { path: "src/a/x.rs".into(), text: String::new(), code: code.into() };
     let known = ["a", "a::b", "a::b::d", "a::e", "a::x", "a::x::h"];
     let known = known.map(|path| path.split("::").map(ToOwned::to_owned).collect()).into();
-    let imports: Vec<String> = source.imports(&known).iter().map(|path| path.join("::")).collect();
+    let imports: Vec<String> = source.imports(&known, &BTreeMap::new()).iter().map(|path| path.join("::")).collect();
     assert_eq!(imports, ["a::b", "a::b::d", "a::e"], "a folder and what is in it are one way");
 }
 

@@ -133,13 +133,7 @@ impl Node {
         let db = open_database(&config, ids.clone(), lifecycle.clone()).await.expect("it opens");
         let log = EventLog::open(db.clone(), lancewire::domains::KINDS).await.expect("a log");
         let bus: Arc<dyn Bus> = Arc::new(MemoryBus::alone());
-        let delivery = HubSettings {
-            ring_bytes,
-            backlog: 1_024,
-            broadcast: 1_024,
-            shared_execution: true,
-            asking: AskingSettings::default(),
-        };
+        let delivery = HubSettings { ring_bytes, backlog: 1_024, broadcast: 1_024, asking: AskingSettings::default() };
         let purse = Arc::<Purse>::default();
         let payment = Arc::clone(&purse) as Arc<dyn Payment>;
         let clock = Clock::system();

@@ -7,8 +7,11 @@ use std::{
     ops::RangeInclusive,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::Arc,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use lancewire::{
@@ -25,7 +28,8 @@ use lancewire::{
     ids::Ids,
     lifecycle::Lifecycle,
 };
-use sea_orm::prelude::async_trait::async_trait;
+use reqwest::Method;
+use sea_orm::{ConnectionTrait, prelude::async_trait::async_trait};
 use tokio::{
     process::{Child, Command},
     sync::Notify,
@@ -34,7 +38,7 @@ use tokio::{
 use crate::{
     on_both,
     support::{
-        app::{TestApp, holds, until},
+        app::{Database, TestApp, holds, soon, until},
         binary::signal,
     },
 };
@@ -45,6 +49,15 @@ const PACE: ConsumerPace = ConsumerPace { poll: Duration::from_millis(20), lease
 /// Where a process of [`a_node`] works, and for whom.
 const URL: &str = "LANCEWIRE_TEST_CONSUMER_URL";
 const NOTES: &str = "LANCEWIRE_TEST_CONSUMER_NOTES";
+
+/// Notes that work was cut off, or has ended.
+struct Leaving<'w>(&'w Writing);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.note("leaves");
+    }
+}
 
 /// Writes down each event: in the database with its position, and in a file outside of it.
 #[derive(Debug)]
@@ -73,6 +86,7 @@ impl Consumer for Writing {
             self.note(&format!("{} {}", self.node, event.position));
             if self.stays_at == Some(event.position) {
                 self.note("stays");
+                let _leaving = Leaving(self);
                 while !self.notes.with_extension("go").exists() {
                     tokio::task::yield_now().await;
                 }
@@ -276,4 +290,88 @@ on_both! {
         assert_eq!(app.db_number("SELECT COUNT(*) FROM written").await, seen + head - gone);
         node.stop().await;
     }
+}
+
+/// The lease of a batch counts from before it was renewed, and the events are read after that. Where this takes long, the
+/// work has the rest of the lease and no more, or the next node would begin while it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_ends_with_its_lease_however_slowly_the_log_was_read() {
+    let app = TestApp::start(Database::Postgres).await;
+    db_tables(&app).await;
+    let home = tempfile::tempdir().expect("a folder");
+    let notes = home.path().join("notes");
+    let head = events(&app, 2).await;
+    let pace = ConsumerPace { lease: Duration::from_millis(4500), ..PACE };
+    let db = app.app.db.clone();
+    let holder = db.writer().begin("BEGIN").await.expect("a transaction");
+    holder.execute_unprepared("LOCK TABLE events IN ACCESS EXCLUSIVE MODE").await.expect("locked");
+    let began = Instant::now();
+    let staying = Writing { node: "one", notes: notes.clone(), stays_at: Some(1) };
+    let node = Node::start(staying, db.clone(), app.app.services.hub.log().clone(), pace);
+    // Four fifths of the lease are over when the log can be read.
+    let nearly_over = "EXISTS (SELECT FROM event_consumers \
+                       WHERE leased_until_ms - 900 < extract(epoch FROM clock_timestamp()) * 1000)";
+    holds(db.writer(), nearly_over).await;
+    holder.rollback().await.expect("let go");
+    until("it has begun its work", || noted(&notes).contains("stays")).await;
+    until("its work is cut off", || noted(&notes).contains("leaves")).await;
+    let taken = began.elapsed();
+    // Two thirds of a lease from when the log was read would be more than six and a half seconds.
+    assert!(taken < Duration::from_millis(5500), "it was at work {taken:?} after it took a lease of {:?}", pace.lease);
+    fs::write(notes.with_extension("go"), "").expect("written");
+    all_is_written(&app, head).await;
+    node.stop().await;
+    app.finish().await;
+}
+
+/// Fails until it is told to go on.
+#[derive(Debug)]
+struct Failing(Arc<AtomicBool>);
+
+#[async_trait]
+impl Consumer for Failing {
+    fn name(&self) -> &'static str {
+        "failing"
+    }
+
+    async fn act(&self, _: &[Event]) -> Result<(), InternalError> {
+        if self.0.load(Ordering::Acquire) { Ok(()) } else { Err(InternalError::Unavailable("nobody answers".into())) }
+    }
+
+    async fn missed_in(&self, _: &Tx, _: RangeInclusive<i64>) -> Result<(), InternalError> {
+        Ok(())
+    }
+}
+
+/// Waits until `/metrics` has this sample with a value that is right.
+async fn printed(app: &TestApp, sample: &str, is_right: impl Fn(i64) -> bool) {
+    soon(async {
+        loop {
+            let text = app.http.request(Method::GET, "/metrics").send().await.expect("metrics").text().await;
+            let text = text.expect("a body");
+            let value = text.lines().find_map(|line| line.strip_prefix(sample)).map(|value| value.trim().parse());
+            if value.is_some_and(|value| is_right(value.expect("a number"))) {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_consumer_and_what_fails_is_counted() {
+    let app = TestApp::start(Database::Sqlite).await;
+    let head = events(&app, 7).await;
+    let (lifecycle, works) = (Lifecycle::new(), Arc::new(AtomicBool::new(false)));
+    let (db, log) = (app.app.db.clone(), app.app.services.hub.log().clone());
+    let failing = Arc::new(Failing(Arc::clone(&works)));
+    drop(lifecycle.spawn(run(failing, (db, log), Arc::new(Notify::new()), PACE, lifecycle.clone())));
+    let waiting = "lancewire_consumer_waiting_events{consumer=\"failing\"}";
+    printed(&app, waiting, |waiting| waiting == head).await;
+    let failures = "lancewire_consumer_failures_total{consumer=\"failing\",reason=\"error\"}";
+    printed(&app, failures, |failures| failures >= 2).await;
+    works.store(true, Ordering::Release);
+    printed(&app, waiting, |waiting| waiting == 0).await;
+    assert!(lifecycle.shut_down(Duration::from_secs(20)).await, "it does not leave by itself");
+    app.finish().await;
 }

@@ -160,7 +160,7 @@ async fn the_story_in_six_operations_runs_as_it_stands() {
         } else {
             watching.start_kill().expect("it can be stopped");
         }
-        until("it watches no more", || hub.listeners(JOB_UPDATED) == 0).await;
+        until(&format!("{shell:?} watches no more"), || hub.listeners(JOB_UPDATED) == 0).await;
         watching.kill().await.expect("it can be stopped");
     }
     app.finish().await;

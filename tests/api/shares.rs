@@ -1,6 +1,6 @@
 //! No caller uses more of the database than its share, and statements whose callers have given up are stopped.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, future::poll_fn, task::Poll};
 
 use futures_util::future::{join_all, try_join_all};
 use lancewire::{
@@ -46,10 +46,11 @@ async fn all_are_free(db: &Db) {
 
 /// Waits until so many statements that never end run at a PostgreSQL.
 async fn sleeping(app: &TestApp, count: u32) {
-    let sleepers =
-        "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
-    holds(app.app.db.writer(), &format!("({sleepers}) = {count}")).await;
+    holds(app.app.db.writer(), &format!("({SLEEPERS}) = {count}")).await;
 }
+
+const SLEEPERS: &str =
+    "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
 
 /// Makes the vocabulary of skills something that takes for ever to read, or gives it back.
 async fn skills_are_endless(app: &TestApp, endless: bool) {
@@ -177,6 +178,32 @@ async fn others_are_answered_while_an_address_sends_what_never_ends_on_sqlite() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn others_are_answered_while_an_address_sends_what_never_ends_on_postgres() {
     others_are_answered_while_an_address_sends_what_never_ends(Database::Postgres).await;
+}
+
+/// Whose caller gives up while it is still on its way to the server, which hears of the order to stop it first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_is_given_up_at_any_moment_is_stopped_on_postgres() {
+    let app = TestApp::start_with(Database::Postgres, SETTINGS, Clock::system()).await;
+    let (db, running) = (&app.app.db, &format!("({SLEEPERS}) > 0"));
+    for round in 0..50 {
+        // As often as a statement is polled until it runs, and more; on all connections but one, which looks at them.
+        let given_up = (0..3).map(|one| {
+            let mut statement = Box::pin(db.reader().query_one_raw(endless(db)));
+            let mut left = 1 + (round + one * 3) % 9;
+            poll_fn(move |context| {
+                left -= 1;
+                assert!(statement.as_mut().poll(context).is_pending(), "round {round}: it has no end");
+                if left == 0 { Poll::Ready(()) } else { Poll::Pending }
+            })
+        });
+        // Once it runs nothing more happens to it: it is polled no more, and given up with the others.
+        select! {
+            _ = join_all(given_up) => {}
+            () = holds(app.app.db.writer(), running) => {}
+        }
+        all_are_free(db).await;
+    }
+    app.finish().await;
 }
 
 async fn nothing_runs_on_after_the_time_limit(database: Database) {

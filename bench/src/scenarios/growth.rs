@@ -208,7 +208,7 @@ fn fill(
     let of_ada = format!("user_id = {ada}");
     let unread = [("id", id), ("read_at", "NULL")];
     make(Copies { table: "notifications", of: &of_ada, but: &unread, without: &[], count: notifications })?;
-    let title = if on_sqlite { "'Job ' || {n} || ' of many'" } else { "'Job ' || {n} || ' of many'" };
+    let title = "'Job ' || {n} || ' of many'";
     let of_ada = format!("client_id = {ada} AND status = 'COMPLETED'");
     let completed = [("id", id), ("title", title)];
     make(Copies { table: "jobs", of: &of_ada, but: &completed, without: &[], count: jobs - jobs / 5 })?;

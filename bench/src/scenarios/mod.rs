@@ -68,7 +68,7 @@ pub fn statements(grown: &Metrics, time: Duration) -> String {
 pub fn skip_or<T>(bench: &mut Bench, kind: Kind, outcome: Result<T>) -> Result<Option<T>> {
     match outcome {
         Ok(value) => Ok(Some(value)),
-        Err(error) if kind == Kind::Unshared && format!("{error:#}").contains("settings:") => {
+        Err(error) if kind == Kind::Stock && format!("{error:#}").contains("settings:") => {
             bench.report.note(&format!("{}: this build has no such setting.", kind.label()));
             Ok(None)
         }

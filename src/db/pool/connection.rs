@@ -1,12 +1,18 @@
 //! One connection, and how its statement is stopped or found to be over.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
-use sea_orm::sqlx::{Connection as _, Postgres, Sqlite, pool::PoolConnection};
+use sea_orm::{
+    SqlxError,
+    sqlx::{Connection as _, Postgres, Sqlite, pool::PoolConnection},
+};
 use tokio::time::{Instant, timeout};
 
 use super::stop::{Interrupt, StopOrders};
 use crate::error::is_gone;
+
+/// After how long without an answer a statement is called off once more; twice as long each time after that.
+const REPEAT: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -36,16 +42,11 @@ impl Connection {
     /// Whether it can be handed on, once the statement on it is over for which nobody waits: it is stopped, and its end is
     /// waited for, for so long at most.
     pub(super) async fn settles(&mut self, stop_orders: Option<&StopOrders>, within: Duration) -> bool {
-        self.interrupt.stop(stop_orders).await;
         let settled = async {
+            self.interrupt.stop(stop_orders).await;
             // Before its own answer a ping may get what became of the statement, and what became of the order to stop it.
             for _ in 0..3 {
-                let answer = match &mut self.raw {
-                    Raw::Sqlite(connection) => connection.ping().await,
-                    Raw::Postgres(connection) => connection.ping().await,
-                    Raw::Closed => return false,
-                };
-                match answer {
+                match self.answer(stop_orders).await {
                     Ok(()) => return true,
                     Err(error) if is_gone(&error) => return false,
                     Err(_) => {}
@@ -56,6 +57,27 @@ impl Connection {
         let settled = timeout(within, settled).await.unwrap_or(false);
         self.interrupt.stopped();
         settled
+    }
+
+    /// The answer to a ping. A statement may have been on its way still when the order to stop it came to a `PostgreSQL`,
+    /// and begin after that: the order is repeated for as long as there is no answer.
+    async fn answer(&mut self, stop_orders: Option<&StopOrders>) -> Result<(), SqlxError> {
+        let raw = &mut self.raw;
+        let mut ping = pin!(async move {
+            match raw {
+                Raw::Sqlite(connection) => connection.ping().await,
+                Raw::Postgres(connection) => connection.ping().await,
+                Raw::Closed => Err(SqlxError::WorkerCrashed),
+            }
+        });
+        let mut pause = REPEAT;
+        loop {
+            if let Ok(answer) = timeout(pause, ping.as_mut()).await {
+                return answer;
+            }
+            self.interrupt.stop(stop_orders).await;
+            pause *= 2;
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Connections for single statements and for transactions.
 //!
 //! Opening, counting and closing is left to the pool of sqlx. But that asks a connection whether it lives each time it is
-//! taken out and each time it is given back: a round trip to `PostgreSQL` each, and on `SQLite`, where a connection is a
+//! checked out and each time it is returned: a round trip to `PostgreSQL` each, and on `SQLite`, where a connection is a
 //! thread, a handing over to it and back, which costs more than most statements. And it hands idle ones out in turn, so
-//! that of eight readers each finds the one that has been idle longest, with cold pages. So connections stay taken out
+//! that of eight readers each finds the one that has been idle longest, with cold pages. So connections stay checked out
 //! here, and the one used last is the next; `BEGIN` and `COMMIT` are statements like others, which on `SQLite` saves two
 //! more handings over each. What that is worth stands in docs/scaling.md, "Delivery and mutations".
 //!

@@ -3,7 +3,8 @@
 //! Owns a flag for each connection to `SQLite`, which its thread looks at while a statement runs ([`Interrupt`]), and
 //! one more connection to each `PostgreSQL`, opened when it is first needed, over which running statements are called
 //! off ([`StopOrders`]). Used by [`super::pool`] alone, which keeps a connection to itself from before the order until
-//! the end of the statement: an order that comes late meets nobody else's.
+//! the end of the statement: an order that comes late meets nobody else's. One that comes early, before the statement
+//! has reached the server, is repeated ([`super::connection`]).
 //!
 //! `SQLite` looks at the flag every [`STEPS`] steps of its virtual machine: some ten times a millisecond, so that a long
 //! statement ends at once and a short one never gets there. Under callgrind 200 pages of 100 jobs take 144.1 million
@@ -95,7 +96,7 @@ impl StopOrders {
             }
             Ok::<_, sqlx::Error>(())
         };
-        // What is wrong with the server is told by those who want something of it.
+        // What is wrong with the server is reported by those who use it.
         let _ = timeout(ORDER, order).await;
     }
 }

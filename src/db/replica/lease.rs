@@ -51,7 +51,7 @@ impl ReplicaLease {
         (self.serving, self.good_looks) = (false, 0);
     }
 
-    /// Whether it was let serve, be its lease renewed or not.
+    /// Whether it was allowed to serve, with its lease renewed or not.
     pub(super) const fn is_in(&self) -> bool {
         self.serving
     }

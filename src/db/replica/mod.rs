@@ -288,7 +288,7 @@ impl Replica {
     /// Finds out how long the replica takes to get where the primary is now.
     async fn check(&self) {
         let asked = Instant::now();
-        // The primary's own troubles are told by others. The lease runs out meanwhile.
+        // The primary's own failures are reported elsewhere. The lease runs out meanwhile.
         let Ok(target) = self.primary_position().await else { return };
         match self.reach(asked, target).await {
             Ok(()) => self.change(|standing, now| standing.reached(asked, now), &Absence::Behind),

@@ -18,7 +18,7 @@ use super::{
     suggest::suggestion,
 };
 
-/// Mistakes that are told of one value.
+/// Mistakes that are reported of one value.
 const MOST: usize = 50;
 
 /// The coerced value, or what is wrong with it. `subject` begins each message: `Variable "$name` or alike, without the

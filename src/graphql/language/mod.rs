@@ -66,7 +66,7 @@ use super::{
     prices::Prices,
 };
 
-/// How many mistakes of one document are told: a wrong document of a thousand fields has a thousand.
+/// How many mistakes of one document are reported: a wrong document of a thousand fields has a thousand.
 const MOST_ERRORS: usize = 50;
 
 /// What the parser may nest. A level of fields takes it two of these, so that 32 levels of selection sets, with the values

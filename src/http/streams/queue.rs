@@ -23,7 +23,7 @@ struct Queue {
     /// Cancelled when the viewer's rights have ended: from then on nothing is taken, before the body knows of it.
     revoked: CancellationToken,
     state: Mutex<State>,
-    /// Something waits, or the subscription was let go.
+    /// Something waits, or the subscription left its group.
     wake: Notify,
     /// There is room again.
     room: Notify,
@@ -116,7 +116,7 @@ impl Outlet for Queue {
 }
 
 impl QueueReader {
-    /// What comes next: up to so many bytes of results, or else, if `live`, word of having been let go. Cancel safe.
+    /// What comes next: up to so many bytes of results, or else, if `live`, word that the subscription left its group. Cancel safe.
     pub(super) async fn next(&self, most: usize, live: bool) -> Found {
         loop {
             let wake = self.0.wake.notified();
@@ -127,7 +127,7 @@ impl QueueReader {
         }
     }
 
-    /// All that waits now, and whether the subscription has been let go after it.
+    /// All that waits now, and whether the subscription left its group after it.
     pub(super) fn take_all(&self) -> (Vec<Payload>, bool) {
         let mut state = self.0.state();
         let (payloads, let_go) = (std::mem::take(&mut state.waiting).into(), state.let_go_at.is_some());

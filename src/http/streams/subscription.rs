@@ -190,7 +190,7 @@ impl StreamBody {
         let position = self.flow.position();
         let (payloads, let_go) = self.reader.take_all();
         self.write(&payloads, out);
-        // The group goes on without those it has let go.
+        // The group goes on without those that left it.
         if let Some(position) = position.filter(|_| !let_go) {
             self.position = self.position.max(position);
         }

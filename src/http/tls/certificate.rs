@@ -67,7 +67,7 @@ pub(super) struct Certificate {
     files: Files,
     provider: Arc<CryptoProvider>,
     current: RwLock<Arc<CertifiedKey>>,
-    /// What was found the last time, good or bad, so that it is told of once.
+    /// What was found the last time, good or bad, so that it is logged only when it changes.
     last: Mutex<Result<Fingerprint, String>>,
     /// A reading that is not done yet.
     reading: tokio::sync::Mutex<Option<JoinHandle<Read>>>,

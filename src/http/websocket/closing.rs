@@ -26,7 +26,7 @@ pub(super) enum SocketEnd {
     Peer,
     /// The connection broke.
     Gone,
-    /// Nothing was heard for two intervals: nobody is there to say goodbye to.
+    /// Nothing was received for two intervals: there is no peer to send a close frame to.
     Silent,
 }
 

@@ -100,7 +100,7 @@ impl SocketConnection {
         if let Self::Secured(secured) = self {
             let mut session = secured.session();
             session.send_close_notify();
-            // A peer that takes nothing hears of the end from TCP.
+            // A peer that takes nothing is notified of the end by TCP.
             let _ = secured.send(&mut session);
         }
         // An error means that it has ended already.

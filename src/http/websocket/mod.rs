@@ -256,7 +256,7 @@ async fn take_over<B: SocketBackend>(
     }
 }
 
-/// Tells a socket that there is no seat for it. Whether it is there to hear that is not waited for long.
+/// Tells a socket that there is no seat for it. A peer that does not read it is not waited for long.
 async fn turn_away<B: SocketBackend>(shared: Arc<Shared<B>>, upgrade: OnUpgrade, turned_away: TurnedAway) {
     let told = async {
         if let Some((wire, mut reader)) = connect(&shared, upgrade).await {

@@ -124,7 +124,7 @@ impl RunningOperations {
     /// What is put in the wire afterwards comes behind all of it.
     pub(super) fn position(&self) -> Option<i64> {
         let positions = self.live.iter().filter_map(|(_, entry)| match &entry.state {
-            // Nor has one that was let go a moment ago.
+            // Nor has one that left its group a moment ago.
             State::Live(live) => Some(live.position().unwrap_or(i64::MIN)),
             State::CatchingUp(_, progress) => Some(progress.position()),
             // One that is about to begin has no position to speak for.

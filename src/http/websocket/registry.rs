@@ -140,7 +140,7 @@ impl Registry {
     /// Admits nobody from now on and tells every socket to leave, in equal batches spread over `drain`.
     ///
     /// The first batch goes at once and a batch is at least one socket, so a node with few sockets is quickly empty.
-    /// Returns when all are told; each socket's own task, which the lifecycle waits for, does the rest.
+    /// Returns when all are notified; each socket's own task, which the lifecycle waits for, does the rest.
     pub(super) async fn close_all(&self, drain: Duration) {
         let total = {
             let mut state = self.state();
@@ -244,7 +244,7 @@ impl Drop for TurnedAway {
     }
 }
 
-/// How many of `total` sockets are told at a time.
+/// How many of `total` sockets are notified at a time.
 fn batch_size(total: usize, drain: Duration) -> usize {
     let batches = usize::try_from(drain.as_millis() / BATCH_INTERVAL.as_millis()).unwrap_or(usize::MAX);
     total.div_ceil(batches.max(1))

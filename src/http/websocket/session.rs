@@ -200,7 +200,7 @@ impl<B: SocketBackend> Session<B> {
             }
             let event = tokio::select! {
                 // What ends the socket comes first, so that a busy peer cannot put it off. Reading comes before the
-                // timer, so that a server that was itself held up hears its peers before it calls them silent.
+                // timer, so that a server that was itself held up reads from its peers before it calls them silent.
                 biased;
                 () = self.seat.told_to_leave(), if self.leaving.is_none() => Event::Leave,
                 forbidden = &mut self.forbidden => Event::Forbidden(forbidden),
@@ -234,7 +234,7 @@ impl<B: SocketBackend> Session<B> {
         }
     }
 
-    /// Something waits, was taken, or was let go.
+    /// Something waits, was taken, or a subscription left its group.
     fn pumped(&mut self, pumped: Pumped) -> Result<(), SocketEnd> {
         match pumped {
             Pumped::Broken => return Err(SocketEnd::Gone),

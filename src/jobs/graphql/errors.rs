@@ -1,4 +1,4 @@
-//! How the refusals of the domain are told: as data where a person can act on them, else as a top-level error.
+//! How the API returns the refusals of the domain: as data where a person can act on them, else as a top-level error.
 //!
 //! Every error is matched to its last variant, so that a new one cannot be forgotten here.
 

@@ -1,4 +1,4 @@
-//! Root fields that change jobs. The rules are in [`Jobs`]; here inputs are handed over and results are told.
+//! Root fields that change jobs. The rules are in [`Jobs`]; here inputs are handed over and results returned.
 
 use async_graphql::{Context, Object, Result};
 

@@ -110,7 +110,7 @@ impl AttemptKey {
         account.into_iter().chain(networks.map(|level| (Key::Network(level.network), level.times)))
     }
 
-    /// As other nodes are told: one key for all addresses of one subscriber.
+    /// As it is sent to other nodes: one key for all addresses of one subscriber.
     fn told(self) -> Self {
         match self {
             Self::Account(hash) => Self::Account(hash),
@@ -446,7 +446,7 @@ fn distinct(keys: &[AttemptKey]) -> Vec<(Key, u32)> {
     distinct
 }
 
-/// The keys as other nodes are told, each once.
+/// The keys as they are sent to other nodes, each once.
 fn told(keys: &[AttemptKey]) -> Vec<AttemptKey> {
     let mut told: Vec<AttemptKey> = keys.iter().map(|key| key.told()).collect();
     told.sort_unstable();

@@ -12,13 +12,13 @@ const SIGNALS: usize = 1_024;
 /// Limit updates that may wait.
 const LIMIT_UPDATES: usize = 256;
 
-/// The two queues of a bus: what the tail must hear of, and limit updates.
+/// The two queues of a bus: what the tail must be notified of, and limit updates.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     signals: Mutex<VecDeque<Signal>>,
     signalled: Notify,
     limit_update: Mutex<VecDeque<LimitUpdate>>,
-    gossiped: Notify,
+    limit_updated: Notify,
 }
 
 impl Inbox {
@@ -59,7 +59,7 @@ impl Inbox {
         }
         waiting.push_back(limit_update);
         drop(waiting);
-        self.gossiped.notify_one();
+        self.limit_updated.notify_one();
     }
 
     /// The next limit update, once there is one. For one waiter; cancel safe.
@@ -68,7 +68,7 @@ impl Inbox {
             let next = self.limit_update.lock().pop_front();
             match next {
                 Some(limit_update) => return limit_update,
-                None => self.gossiped.notified().await,
+                None => self.limit_updated.notified().await,
             }
         }
     }

@@ -107,7 +107,7 @@ impl LimitUpdate {
 pub enum Party {
     /// A user's.
     User(UserId),
-    /// Those that admins hear of besides the parties themselves.
+    /// Those that admins receive besides the parties themselves.
     Admins,
 }
 

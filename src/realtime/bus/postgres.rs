@@ -126,7 +126,7 @@ impl Bus for PostgresBus {
     fn tell(&self, limit_update: LimitUpdate) {
         let mut outbox = self.shared.outbox();
         if limit_update.body.len() > LimitUpdate::LIMIT || outbox.limit_update.len() >= LIMIT_UPDATES {
-            report_dropped(NAME, "gossip");
+            report_dropped(NAME, "limits");
             return;
         }
         outbox.limit_update.push_back(limit_update);

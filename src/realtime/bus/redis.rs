@@ -66,6 +66,8 @@ const OUTBOX: usize = 16 << 20;
 const PIPELINE: usize = 256;
 /// What is said of a Redis that says nothing.
 const SILENT: &str = "no answer";
+/// The channel of limit updates, by the name that nodes of the version before know, too.
+const LIMITS: &str = "gossip";
 
 /// Why there is no bus.
 #[derive(Debug, thiserror::Error)]
@@ -214,11 +216,8 @@ impl Bus for RedisBus {
     }
 
     fn tell(&self, limit_update: LimitUpdate) {
-        self.shared.send(
-            self.shared.channel("gossip"),
-            encode_limit_update(&self.shared.seal, &limit_update),
-            "gossip",
-        );
+        let message = encode_limit_update(&self.shared.seal, &limit_update);
+        self.shared.send(self.shared.channel(LIMITS), message, "limits");
     }
 
     fn told(&self) -> BoxFuture<'_, LimitUpdate> {
@@ -230,7 +229,7 @@ impl Bus for RedisBus {
     }
 }
 
-/// What only nodes hear of needs no body; it concerns every node.
+/// What only nodes receive needs no body; it concerns every node.
 fn travels_privately(event: &Event) -> bool {
     !event.recorded.audience.public && !event.recorded.kind.is_internal()
 }
@@ -408,7 +407,7 @@ impl Shared {
         let mut followed = self.followed();
         followed.changed.clear();
         let parties = followed.wanted.iter().map(|party| self.channel_of(*party));
-        [self.channel("events"), self.channel("gossip")].into_iter().chain(parties).collect()
+        [self.channel("events"), self.channel(LIMITS)].into_iter().chain(parties).collect()
     }
 
     /// Takes in what comes, until the connection ends; returns how it did.

@@ -53,7 +53,7 @@ pub struct Seal {
 pub(super) enum Dropped {
     /// No node of this log has sealed it, or it was changed.
     Forged,
-    /// It was heard before, or is from another time.
+    /// It was received before, or is from another time.
     Stale,
     /// A node's, and of another version: what it says of the log, the log says too.
     Unreadable,

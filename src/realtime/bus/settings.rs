@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::settings::{ConfigError, choice, require};
 
-/// How nodes hear of each other's commits.
+/// How nodes are notified of each other's commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BusKind {

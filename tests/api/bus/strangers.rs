@@ -103,8 +103,8 @@ impl Stranger {
     }
 }
 
-/// All that can be done with the wire alone: nothing of it is delivered, nobody gives up anything, and gossip that was
-/// heard before is heard once.
+/// All that can be done with the wire alone: nothing of it is delivered, nobody gives up anything, and a limit update that
+/// is sent again counts once.
 async fn what_a_stranger_says_is_not_believed(ground: Ground) {
     let polling = Pace { poll: Duration::from_millis(20), ..QUICK };
     let (one, two) = (ground.node(Treatment::Careful, polling).await, ground.node(Treatment::Careful, polling).await);
@@ -125,7 +125,7 @@ async fn what_a_stranger_says_is_not_believed(ground: Ground) {
     all_hear(&one, &listening.each_ref()).await;
     let carries =
         |part: &[u8]| stranger.heard().iter().any(|(_, message)| message.windows(part.len()).any(|is| is == part));
-    until("the stranger has heard the gossip, too", || carries(&[1, 2, 3])).await;
+    until("the stranger has heard the limit update, too", || carries(&[1, 2, 3])).await;
 
     let last = one.hub.log().after(0, 10_000).await.expect("readable").pop().expect("an event");
     let cursor = two.hub.log().cursor(last.position).expect("it is known");

@@ -185,7 +185,6 @@ impl Play {
             ring_bytes: 4_000 << self.chance.below(6),
             backlog: 2 << self.chance.below(6),
             broadcast: 1,
-            shared_execution: true,
             asking: AskingSettings::default(),
         };
         let hub = Hub::new(

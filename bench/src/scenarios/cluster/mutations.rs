@@ -1,4 +1,4 @@
-//! What delivery takes from the mutations.
+//! What delivery to subscribers takes from the mutations.
 
 use std::time::Duration;
 
@@ -25,12 +25,12 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         return Ok(());
     }
     bench.report.section(
-        "Cluster: mutations with delivery",
+        "Cluster: mutations with subscribers",
         &format!(
             "`updateJob` on node A over {JOBS} connections, each sending as soon as it is answered, with \
-             {SUBSCRIBERS} sockets on node B; against two nodes with `events.delivery = false`. Both pairs run; \
-             {ROUNDS} stretches each, taking turns. PostgreSQL and the nodes share the cores, so whatever delivery \
-             uses the mutations lack."
+             {SUBSCRIBERS} sockets on node B; against two nodes without subscribers, which number and read the events \
+             all the same. Both pairs run; {ROUNDS} stretches each, taking turns. PostgreSQL and the nodes share the \
+             cores, so whatever delivery uses the mutations lack."
         ),
     );
     let mut rows = Vec::new();
@@ -39,13 +39,13 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     }
     let head = [
         "",
-        "mutations/s, delivery off",
-        "on",
-        "on / off",
-        "answered p50 / p99 ms, off",
-        "on",
-        "CPU ms a mutation, off: A / B / PostgreSQL / Redis",
-        "on",
+        "mutations/s without",
+        "with",
+        "with / without",
+        "answered p50 / p99 ms without",
+        "with",
+        "CPU ms a mutation without: A / B / PostgreSQL / Redis",
+        "with",
         "deliveries/s",
         "lost / doubled / reordered / astray",
     ];
@@ -96,18 +96,18 @@ impl Done {
 }
 
 fn one(bench: &mut Bench, bus: Bus) -> Result<Vec<String>> {
-    let mut quiet = Pair::start(bench, bus, &Cluster::settings().set("LANCEWIRE_EVENTS__DELIVERY", false), JOBS, 1)?;
+    let mut quiet = Pair::start(bench, bus, &Cluster::settings(), JOBS, 1)?;
     let mut pair = Pair::start(bench, bus, &Cluster::settings(), JOBS, SUBSCRIBERS)?;
     let (mut quiet_load, mut load) = (quiet.load()?, pair.load()?);
     load.connect(pair.subscribers(0..SUBSCRIBERS), Duration::from_secs(60))?;
     load.warm(Pace::Flat, Duration::from_secs(1))?;
     quiet_load.drive(Pace::Flat, Until::Elapsed(Duration::from_secs(1)))?;
-    let (mut off, mut on) = (Done::default(), Done::default());
+    let (mut without, mut with) = (Done::default(), Done::default());
     let mut delivered = 0;
     for _ in 0..ROUNDS {
         let time = bench.options.time() / ROUNDS;
-        off.drive(&quiet.cluster, &mut quiet_load, time)?;
-        on.drive(&pair.cluster, &mut load, time)?;
+        without.drive(&quiet.cluster, &mut quiet_load, time)?;
+        with.drive(&pair.cluster, &mut load, time)?;
         load.settle(Duration::from_secs(10))?;
         delivered = load.tally().delivered;
     }
@@ -118,14 +118,14 @@ fn one(bench: &mut Bench, bus: Bus) -> Result<Vec<String>> {
     };
     Ok(vec![
         bus.label().to_owned(),
-        figure(off.rate()),
-        figure(on.rate()),
-        format!("{:.2}x", on.rate() / off.rate()),
-        off.answered(),
-        on.answered(),
-        cpu(&off),
-        cpu(&on),
-        grouped(delivered as f64 / on.elapsed.as_secs_f64()),
+        figure(without.rate()),
+        figure(with.rate()),
+        format!("{:.2}x", with.rate() / without.rate()),
+        without.answered(),
+        with.answered(),
+        cpu(&without),
+        cpu(&with),
+        grouped(delivered as f64 / with.elapsed.as_secs_f64()),
         faults(&load.tally()),
     ])
 }

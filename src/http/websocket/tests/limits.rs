@@ -94,7 +94,7 @@ async fn a_slow_reader_holds_up_its_own_results_and_nothing_else() {
     let server = Server::with(|settings| settings.queue_bytes = u32(100_000)).await;
     let mut client = server.client("").await;
     client.subscribe("1", "flood 10000").await;
-    // No byte is read from here on, and everything that was sent is still heard.
+    // No byte is read from here on, and everything that was sent is still received.
     let mut made = server.fake.0.made.subscribe();
     for n in 0..10 {
         client.subscribe(&format!("m{n}"), "mutate").await;

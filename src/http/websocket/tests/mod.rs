@@ -35,11 +35,11 @@ use super::*;
 use crate::{
     clock::Timestamp,
     http::{
-        arrivals::Arrivals,
         connections::{ConnectionLimits, Connections},
         server,
     },
     ids::UserId,
+    limits::Arrivals,
 };
 
 mod handshake;
@@ -209,7 +209,7 @@ impl Server {
             timeouts: server::Timeouts { head: minute, idle: minute, write: minute },
             tls: None,
             connections: Connections::new(limits, Arc::default()),
-            arrivals: Arrivals::new(0, Arc::default()),
+            arrivals: Arrivals::new(0, Vec::new()),
             lifecycle: Lifecycle::new(),
         };
         let serving = server::serve(listener, server);

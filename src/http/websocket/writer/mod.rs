@@ -13,15 +13,11 @@
 //! Own code instead of a sink of frames, which costs a task and a flush for each subscriber:
 //! docs/adr/0001-own-socket.md has the measurements. And the stock socket of async-graphql stops reading, pinging and
 //! every other operation while one write is blocked.
-//!
-//! Longer than most files, so that everything that changes the queue is in one place and its invariants can be checked
-//! by reading.
 
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 use std::{
     cell::RefCell,
-    collections::VecDeque,
     io::{self, IoSlice},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -34,6 +30,9 @@ use tungstenite::protocol::frame::{
     coding::{Data, OpCode},
 };
 
+mod queue;
+
+use self::queue::{Cost, State, Waiting};
 use super::{
     connection::{SLICES, SocketConnection},
     metrics::Counted,
@@ -71,46 +70,10 @@ pub(super) struct SocketWriter {
     pipe: SocketConnection,
     capacity: usize,
     state: Mutex<State>,
-    /// Something waits that was not there before, or the session is to look at what was let go.
+    /// Something waits that was not there before, or the session is to look at a subscription that left its group.
     wake: Notify,
     /// There is room again.
     room: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Waiting>,
-    /// Bytes of the first one that the kernel has.
-    sent: usize,
-    /// Room taken by results: by those that wait, and by those for whose room somebody has asked.
-    taken: usize,
-    answers: usize,
-    /// The operations whose frames are welcome.
-    open: SmallVec<[u64; 2]>,
-    /// Subscriptions that were let go by their groups, with their positions.
-    lagging: Vec<(u64, i64)>,
-    closed: bool,
-    broken: bool,
-    /// Cancelled when the viewer's rights have ended: from then on no result is taken, before the session knows of it.
-    revoked: Option<CancellationToken>,
-}
-
-/// A frame that waits.
-struct Waiting {
-    operation: Option<u64>,
-    /// The frame's header and the text before the payload.
-    head: Box<[u8]>,
-    /// As it is shared with all who get it.
-    payload: Option<Arc<str>>,
-    tail: &'static str,
-    cost: Cost,
-    _counted: Counted,
-}
-
-#[derive(Clone, Copy)]
-enum Cost {
-    Bytes(usize),
-    Answer,
 }
 
 /// Room for one frame, taken before there is a frame to put in; dropping it gives it back.
@@ -131,7 +94,7 @@ pub(super) enum Unsent {
 /// What [`SocketWriter::pump`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pumped {
-    /// Something began to wait, or was let go.
+    /// Something began to wait, or a subscription left its group.
     Woken,
     /// The peer took something.
     Progress,
@@ -142,7 +105,7 @@ pub(super) enum Pumped {
 impl SocketWriter {
     pub(super) fn new(pipe: SocketConnection, settings: &SocketSettings) -> Self {
         let capacity = usize::try_from(settings.queue_bytes.get()).unwrap_or(usize::MAX);
-        // Who is silent is told by pings, and who takes nothing by the session's patience: the kernel, which has a
+        // Who is silent is told by pings, and who takes nothing by the session's write timeout: the kernel, which has a
         // shorter one for HTTP, would break the connection of a reader that is only stopped, without a word and a code.
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(pipe.tcp()).set_tcp_user_timeout(None);
@@ -354,12 +317,12 @@ impl SocketWriter {
         }
     }
 
-    /// Whether a subscription was let go that nobody has looked at.
+    /// Whether a subscription left its group that the session has not looked at.
     pub(super) fn has_lagging(&self) -> bool {
         !self.state().lagging.is_empty()
     }
 
-    /// A subscription that was let go, and where it stands.
+    /// A subscription that left its group, and its position.
     pub(super) fn next_lagging(&self) -> Option<(u64, i64)> {
         self.state().lagging.pop()
     }
@@ -480,7 +443,7 @@ impl SocketWriter {
         let (before, payload, after) = frame.into_parts();
         let length = payload.as_ref().map_or(0, |payload| payload.len()) + after.len();
         let head = head(before.as_bytes(), length);
-        // An error is told by reading, too.
+        // The session sees an error when it reads, too.
         let _ = self.write_or_wait(&mut state, operation, cost, &head, payload, after);
         let kept = !state.waiting.is_empty();
         drop(state);
@@ -585,61 +548,6 @@ impl SocketWriter {
     fn state(&self) -> MutexGuard<'_, State> {
         // No change below the lock is left half done by a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn give_back(&mut self, cost: Cost) {
-        match cost {
-            Cost::Bytes(bytes) => self.taken -= bytes,
-            Cost::Answer => self.answers -= 1,
-        }
-    }
-
-    /// The kernel has taken so many bytes from the front.
-    fn advance(&mut self, written: usize) {
-        self.sent += written;
-        while let Some(first) = self.waiting.front() {
-            if self.sent < first.len() {
-                return;
-            }
-            self.sent -= first.len();
-            if let Some(Waiting { cost, .. }) = self.waiting.pop_front() {
-                self.give_back(cost);
-            }
-        }
-        // An empty queue keeps nothing.
-        self.waiting = VecDeque::new();
-    }
-
-    /// Drops waiting frames, but never the rest of one that has begun to leave.
-    fn throw_away(&mut self, unwanted: impl Fn(&Waiting) -> bool) {
-        let begun = usize::from(self.sent > 0 && !self.broken);
-        let mut place = 0;
-        let (mut bytes, mut answers) = (0, 0);
-        self.waiting.retain(|waiting| {
-            place += 1;
-            let stays = place <= begun || !unwanted(waiting);
-            if !stays {
-                match waiting.cost {
-                    Cost::Bytes(cost) => bytes += cost,
-                    Cost::Answer => answers += 1,
-                }
-            }
-            stays
-        });
-        self.taken -= bytes;
-        self.answers -= answers;
-    }
-}
-
-impl Waiting {
-    fn pieces(&self) -> [&[u8]; 3] {
-        [&self.head, self.payload.as_ref().map_or(&[], |payload| payload.as_bytes()), self.tail.as_bytes()]
-    }
-
-    fn len(&self) -> usize {
-        self.pieces().iter().map(|piece| piece.len()).sum()
     }
 }
 

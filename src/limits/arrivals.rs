@@ -3,8 +3,8 @@
 //! Owns a bucket for each network, which holds [`SECONDS`] seconds' worth of `http.requests_per_second` and from which each
 //! connection and each request takes one. Everything else that limits a caller looks at what was asked; this is for what
 //! costs us before anybody has looked: accepting, reading a head, writing a refusal, and paths that cost no points. Asked by
-//! [`server`](super::server) before anything is read of a connection, which is then closed without an answer, and by
-//! [`middleware`](super::middleware) for each request, which is then answered 429 and its connection closed.
+//! `http` before anything is read of a connection, which is then closed without an answer, and for each request, which is
+//! then answered 429 and its connection closed.
 //!
 //! Trusted proxies bring everybody's connections and are exempt; their clients' requests are counted by the client's
 //! address.
@@ -13,12 +13,12 @@
 
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
+use ipnet::IpNet;
 use tokio::time::Instant;
 
-use super::client_address::Proxies;
+use super::buckets::{Buckets, Short};
 use crate::{
     lifecycle::Lifecycle,
-    limits::buckets::{Buckets, Short},
     network::{Level, Network},
 };
 
@@ -26,34 +26,35 @@ use crate::{
 const SECONDS: u32 = 10;
 
 /// What came lately. Clones share it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Arrivals(Option<Arc<Inner>>);
 
+#[derive(Debug)]
 struct Inner {
     buckets: Buckets<Network>,
-    proxies: Arc<Proxies>,
+    exempt: Vec<IpNet>,
     began: Instant,
 }
 
 impl Arrivals {
-    /// None yet. At most `per_second` from an IPv4 address or a /64, and 0 for any number.
-    pub fn new(per_second: u32, proxies: Arc<Proxies>) -> Self {
+    /// None yet. At most `per_second` from an IPv4 address or a /64, and 0 for any number; `exempt` are not counted.
+    pub fn new(per_second: u32, exempt: Vec<IpNet>) -> Self {
         Self(NonZeroU32::new(per_second.saturating_mul(SECONDS)).map(|limit| {
             let buckets = Buckets::new(limit, Duration::from_secs(SECONDS.into()));
-            Arc::new(Inner { buckets, proxies, began: Instant::now() })
+            Arc::new(Inner { buckets, exempt, began: Instant::now() })
         }))
     }
 
     /// Counts a connection; whether it may be looked at.
-    pub(super) fn connection(&self, peer: IpAddr) -> bool {
+    pub fn connection(&self, peer: IpAddr) -> bool {
         self.request(peer).is_ok()
     }
 
     /// Counts a request; the time after which another one may come where this one may not.
-    pub(super) fn request(&self, client: IpAddr) -> Result<(), Duration> {
+    pub fn request(&self, client: IpAddr) -> Result<(), Duration> {
         match &self.0 {
-            Some(inner) if !inner.proxies.trusts(client.to_canonical()) => inner.take(client),
-            _ => Ok(()),
+            Some(inner) => inner.take(client.to_canonical()),
+            None => Ok(()),
         }
     }
 
@@ -72,6 +73,9 @@ impl Arrivals {
 
 impl Inner {
     fn take(&self, address: IpAddr) -> Result<(), Duration> {
+        if self.exempt.iter().any(|network| network.contains(&address)) {
+            return Ok(());
+        }
         let now = self.now();
         for level in Level::of(address) {
             match self.buckets.take(&level.network, level.times, 1, now) {
@@ -91,12 +95,10 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::client_address::ProxyHeader;
 
     #[tokio::test(start_paused = true)]
     async fn an_address_comes_as_often_as_it_may_and_a_proxy_for_all() {
-        let proxies = Proxies::new(&["10.0.0.1".to_owned()], ProxyHeader::default()).expect("an address");
-        let arrivals = Arrivals::new(2, Arc::new(proxies));
+        let arrivals = Arrivals::new(2, vec!["10.0.0.1/32".parse().expect("a network")]);
         let (one, other): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         for number in 0..20 {
             let may = if number % 2 == 0 { arrivals.connection(one) } else { arrivals.request(one).is_ok() };
@@ -114,6 +116,6 @@ mod tests {
         let inner = arrivals.0.as_ref().expect("a limit");
         inner.buckets.sweep(inner.now());
         assert_eq!(inner.buckets.known(), 0);
-        assert!((0..10_000).all(|_| Arrivals::new(0, Arc::default()).connection(one)), "no limit");
+        assert!((0..10_000).all(|_| Arrivals::new(0, Vec::new()).connection(one)), "no limit");
     }
 }
