@@ -20,6 +20,7 @@ use crate::{
     limits::BudgetSettings,
     realtime::{AskingSettings, BusKind, BusSettings},
     retention::RetentionSettings,
+    search::SearchSettings,
     settings::choice,
     telemetry::TelemetrySettings,
     wallet::settings::PaymentSettings,
@@ -58,6 +59,8 @@ pub struct Config {
     pub events: EventSettings,
     /// `[retention]`
     pub retention: RetentionSettings,
+    /// `[search]`
+    pub search: SearchSettings,
     /// `[bus]`
     pub bus: BusSettings,
     /// `[limits]`

@@ -44,6 +44,7 @@ use crate::{
     retention::{self, Prune},
     schedule::{self, Due, Schedule},
     schema::{self, Services},
+    search::{self, Search},
     telemetry,
     wallet::{self, Wallets, due::Sandbox, sandbox::SandboxPayments},
 };
@@ -133,7 +134,8 @@ impl App {
             wallets.clone(),
             notifications.clone(),
             config.marketplace.draft_quota(),
-        );
+        )
+        .with_search(Search::default());
         let claims = Claims::new(
             db.clone(),
             clock.clone(),
@@ -153,7 +155,8 @@ impl App {
         }
         let bus = start_bus(config.bus_kind(), &config.bus, &config.database.url, &log, &ids, &lifecycle).await?;
         let payment = Arc::new(SubscriptionPayment(Arc::clone(&limits.budgets)));
-        let delivery = Delivering { log, bus: &bus, doorbell: db.doorbell(), sessions: &sessions, payment };
+        let bell = jobs.search().bell();
+        let delivery = Delivering { log, bus: &bus, doorbell: db.doorbell(), sessions: &sessions, payment, bell };
         let hub = start_delivery(&config, delivery, (&clock, &lifecycle)).await?;
         let kept = TimeDelta::seconds(config.events.retention_seconds.into());
         let seconds = |seconds: u32| TimeDelta::seconds(seconds.into());
@@ -301,9 +304,23 @@ impl App {
             let own = Server { router: self.operators.clone(), tls: None, connections, arrivals, ..public.clone() };
             drop(self.lifecycle.spawn(server::serve(listener, own)));
         }
+        self.keep_index();
         drop(self.lifecycle.spawn(self.arrivals.clone().sweep(self.lifecycle.clone())));
         drop(self.lifecycle.spawn(server::serve(listener, public)));
         Ok(address)
+    }
+
+    /// Keeps the index that searches are answered from, if the settings want one. Only where somebody is served: a command
+    /// that has done its work in a moment needs none.
+    fn keep_index(&self) {
+        if !self.config.search.enabled {
+            return;
+        }
+        let jobs = &self.services.jobs;
+        let folder = self.config.search.folder(&self.config.database.url);
+        let log = (self.services.hub.log().clone(), self.db.ids().clone());
+        let kept = search::run(jobs.search().clone(), Arc::new(jobs.clone()), log, folder, self.lifecycle.clone());
+        drop(self.lifecycle.spawn(kept));
     }
 
     /// Where those who run the service are answered, once [`App::serve`] was called; none where the settings name no
@@ -345,12 +362,14 @@ struct Delivering<'a> {
     doorbell: Arc<Notify>,
     sessions: &'a Sessions,
     payment: Arc<SubscriptionPayment>,
+    /// Rung for each event, for who follows the log.
+    bell: Arc<Notify>,
 }
 
 /// The hub, and the tail that feeds it from the log and the bus.
 async fn start_delivery(
     config: &Config,
-    Delivering { log, bus, doorbell, sessions, payment }: Delivering<'_>,
+    Delivering { log, bus, doorbell, sessions, payment, bell }: Delivering<'_>,
     (clock, lifecycle): (&Clock, &Lifecycle),
 ) -> Result<Hub, StartError> {
     let settings = HubSettings {
@@ -368,7 +387,10 @@ async fn start_delivery(
     let poll = if config.database.backend() == Backend::Sqlite { poll.max(LONE_POLL) } else { poll };
     let pace = Pace { poll, heartbeat: HEARTBEAT, hold: HOLD };
     let sessions = sessions.clone();
-    let observer = move |event: &events::NewEvent| sessions.hear(event);
+    let observer = move |event: &events::NewEvent| {
+        sessions.hear(event);
+        bell.notify_one();
+    };
     let tail = Tail::begin(hub.clone(), Arc::clone(bus), doorbell, pace, lifecycle.clone(), observer).await?;
     drop(lifecycle.until_drained().spawn(tail.run()));
     lifecycle.spawn_until_stopping(hub.lag().clone().watch());

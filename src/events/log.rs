@@ -379,6 +379,11 @@ impl EventLog {
         Ok(page.events)
     }
 
+    /// The same with what stands at `position`, which is not compared: for those who know what should stand there.
+    pub async fn follow(&self, position: i64, limit: u32) -> Result<Page, InternalError> {
+        self.read(self.db.reader(), position, limit).await
+    }
+
     /// The same for the tail, over its own connection; with what stands at `position`.
     pub async fn next(&self, position: i64, limit: u32) -> Result<Page, InternalError> {
         self.read(self.db.tail(), position, limit).await
@@ -512,15 +517,14 @@ impl EventLog {
     /// where the log stands now. None if they have left nothing, or if nobody can tell.
     ///
     /// May wait for as long as the tail takes: the caller has a deadline.
-    pub async fn cursor_of(&self, receipt: &Receipt) -> Option<String> {
-        let point = match receipt.take()? {
+    pub async fn place_of(&self, receipt: &Receipt) -> Option<Point> {
+        Some(match receipt.take()? {
             receipt::Place::Coming(arrival) => {
                 let mark = Mark::of(arrival.event());
                 Point { position: arrival.position().await?, mark }
             }
             receipt::Place::Earlier => self.head().await.ok()?,
-        };
-        Some(self.cursor_at(point))
+        })
     }
 
     /// For the pauses of those who read.

@@ -34,14 +34,14 @@ use crate::{
     ids::{JobId, SkillId, UserId},
     money::{Currency, Money},
     page::{Cursor, Page, PageRequest, read_all},
-    search::query,
+    search::query::Query as Sought,
     text,
 };
 
 /// How many matches are ranked.
 const WINDOW: u64 = 1_000;
 /// Up to where a total is counted.
-const COUNT_CAP: u64 = 10_000;
+pub(super) const COUNT_CAP: u64 = 10_000;
 /// 9999-12-31T23:59:59.999Z in milliseconds since 1970: no job is sorted by a later moment.
 const END_OF_TIME: i64 = 253_402_300_799_999;
 
@@ -101,12 +101,27 @@ impl JobOrder {
 /// What a list of public jobs asks for.
 #[derive(Clone, Debug)]
 pub struct JobQuery {
-    /// Words that must all occur.
+    /// What is looked for; none: every job answers.
+    pub sought: Option<Sought>,
+    /// The same for the database: words that must all occur,
     pub words: Vec<String>,
+    /// and groups of words of which none may occur altogether.
+    pub excluded: Vec<Vec<String>>,
+    /// Whether the index is asked where there are words.
+    pub by_index: bool,
     /// Conditions.
     pub filter: JobFilter,
     /// Sort order.
     pub order: JobOrder,
+}
+
+/// A query as the database takes it: by whole words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseWords {
+    /// All of which must occur.
+    pub words: Vec<String>,
+    /// Of each of which not all may occur.
+    pub excluded: Vec<Vec<String>>,
 }
 
 /// A page of what a client wrote.
@@ -140,11 +155,41 @@ pub struct JobFilterInput {
 }
 
 impl JobQuery {
-    /// Reads the words of a search.
-    pub fn words(query: Option<&str>) -> Result<Vec<String>, Invalid> {
-        let query = text::SEARCH.parse("query", query.unwrap_or_default())?;
-        let words = query.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
-        Ok(words.map(str::to_lowercase).take(20).collect())
+    /// Asks for the public jobs in an order, with this filter and with all that somebody typed: texts by the fields in which
+    /// they came. Blank ones ask for nothing.
+    pub fn new(
+        texts: [(&str, Option<&str>); 2],
+        filter: JobFilter,
+        order: JobOrder,
+        by_index: bool,
+    ) -> Result<Self, Invalid> {
+        let (mut sought, mut in_database) = (None::<Sought>, DatabaseWords::default());
+        for (field, text) in texts {
+            let text = text.unwrap_or_default();
+            let checked = text::SEARCH.parse(field, text)?;
+            if checked.is_empty() {
+                continue;
+            }
+            // As it was typed: a blank at the end says that the last word is whole.
+            let read = Sought::parse(text).map_err(|many| Invalid::value(field, many))?;
+            sought = Some(match sought {
+                Some(other) => other.and(read),
+                None => read,
+            });
+            let DatabaseWords { words, excluded } = database_words(&checked);
+            in_database.words.extend(words);
+            in_database.excluded.extend(excluded);
+        }
+        let DatabaseWords { words, excluded } = in_database;
+        Ok(Self { sought, words, excluded, by_index, filter, order })
+    }
+
+    /// Marks the cursors of this list. Those by relevance are of another order where the index ranks.
+    pub const fn tag(&self) -> u8 {
+        match (self.order.field, self.by_index) {
+            (JobOrderField::Relevance, true) => self.order.tag() + 8,
+            _ => self.order.tag(),
+        }
     }
 }
 
@@ -246,7 +291,7 @@ impl Jobs {
                 .and_where(Expr::col(id).equals(("places", "job_id")))
                 .and_where(Expr::cust_with_values("job_search MATCH ?", [fts5_query(&query.words)]))
                 .and_where(Expr::cust("found.rank MATCH 'bm25(5.0, 1.0)'"))
-                .cond_where(filtered(query))
+                .cond_where(self.without_excluded(query, filtered(query)))
                 .order_by(("found", "rank"), Order::Asc),
             Backend::Postgres => select.from(jobs::Entity).cond_where(self.condition(query)).order_by_expr(
                 Expr::cust_with_values("ts_rank_cd(search, plainto_tsquery('job_words', $1))", [query.words.join(" ")]),
@@ -256,8 +301,8 @@ impl Jobs {
         select.column(id).order_by(id, Order::Desc).limit(WINDOW).take()
     }
 
-    /// How many public jobs answer, counted up to 10,000.
-    pub async fn count(&self, query: &JobQuery) -> Result<u64, InternalError> {
+    /// How many public jobs answer, counted up to 10,000 by the database.
+    pub(super) async fn count_in_database(&self, query: &JobQuery) -> Result<u64, InternalError> {
         count_capped(self.db.reader(), self.matching(query)).await
     }
 
@@ -291,15 +336,19 @@ impl Jobs {
     }
 
     fn condition(&self, query: &JobQuery) -> Condition {
-        let condition = filtered(query);
+        let condition = self.without_excluded(query, filtered(query));
         if query.words.is_empty() { condition } else { condition.add(self.text_match(&query.words)) }
+    }
+
+    fn without_excluded(&self, query: &JobQuery, condition: Condition) -> Condition {
+        query.excluded.iter().fold(condition, |condition, words| condition.add(self.text_match(words).not()))
     }
 
     /// Jobs whose title or description hold all the words, on either database.
     fn text_match(&self, words: &[String]) -> SimpleExpr {
         match self.db.backend() {
             Backend::Sqlite => Expr::cust_with_values(
-                "id IN (SELECT r.job_id FROM job_search s JOIN job_search_rows r ON r.id = s.rowid \
+                "jobs.id IN (SELECT r.job_id FROM job_search s JOIN job_search_rows r ON r.id = s.rowid \
                  WHERE job_search MATCH ?)",
                 [fts5_query(words)],
             ),
@@ -346,6 +395,36 @@ fn filtered(query: &JobQuery) -> Condition {
     condition
 }
 
+/// Reads words for the database: letters and digits, but for what a hyphen before a word or a quote excludes.
+fn database_words(text: &str) -> DatabaseWords {
+    let (mut found, mut group, mut word) = (DatabaseWords::default(), None::<Vec<String>>, String::new());
+    let (mut quoted, mut before) = (false, ' ');
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        if character.is_alphanumeric() {
+            word.extend(character.to_lowercase());
+        } else if !word.is_empty() {
+            let word = std::mem::take(&mut word);
+            group.as_mut().unwrap_or(&mut found.words).push(word);
+        }
+        quoted ^= character == '"';
+        let excludes = character == '-' && before.is_whitespace() && !quoted;
+        if excludes && characters.peek().is_some_and(|next| !next.is_whitespace()) {
+            group = Some(Vec::new());
+        } else if character.is_whitespace() && !quoted {
+            found.excluded.extend(group.take());
+        }
+        before = character;
+    }
+    if !word.is_empty() {
+        group.as_mut().unwrap_or(&mut found.words).push(word);
+    }
+    found.excluded.extend(group);
+    found.excluded.retain(|words| !words.is_empty());
+    found.words.truncate(20);
+    found
+}
+
 /// Each word as a quoted FTS5 string, so that none of it is an operator. Words are alphanumeric: no quote to escape.
 fn fts5_query(words: &[String]) -> String {
     words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" ")
@@ -376,12 +455,13 @@ async fn count_capped<C: ConnectionTrait>(connection: &C, select: Select<jobs::E
 }
 
 /// The words of a filter; a blank text asks for none.
-fn parse_query(field: &str, text: Option<&str>) -> Result<Option<query::Query>, Invalid> {
-    let text = text::SEARCH.parse(field, text.unwrap_or_default())?;
-    if text.is_empty() {
+fn parse_query(field: &str, given: Option<&str>) -> Result<Option<Sought>, Invalid> {
+    let given = given.unwrap_or_default();
+    if text::SEARCH.parse(field, given)?.is_empty() {
         return Ok(None);
     }
-    let query = query::Query::parse(&text).map_err(|many| Invalid::value(field, many.to_string()))?;
+    // As it was typed: a blank at the end says that the last word is whole.
+    let query = Sought::parse(given).map_err(|many| Invalid::value(field, many))?;
     if query.is_empty() {
         return Err(Invalid::value(field, "must have a word that jobs can be found by; leave it out to ask for any"));
     }
@@ -390,4 +470,23 @@ fn parse_query(field: &str, text: Option<&str>) -> Result<Option<query::Query>, 
 
 fn parse_bound(currency: &Currency, field: &str, text: Option<&str>) -> Result<Option<Money>, Invalid> {
     text.map(|text| currency.parse_bound(text).map_err(|why| Invalid::value(field, why))).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_database_gets_words_and_what_is_excluded() {
+        let read = |text: &str| {
+            let DatabaseWords { words, excluded } = database_words(text);
+            (words.join(" "), excluded.iter().map(|words| words.join(" ")).collect::<Vec<_>>())
+        };
+        assert_eq!(read("Logo C++, e-mail"), ("logo c e mail".to_owned(), vec![]));
+        assert_eq!(
+            read("logo -label -\"two words\" end"),
+            ("logo end".to_owned(), vec!["label".into(), "two words".into()])
+        );
+        assert_eq!(read("a - b \"c -d\""), ("a b c d".to_owned(), vec![]));
+    }
 }

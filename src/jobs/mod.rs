@@ -15,6 +15,7 @@ pub mod list;
 pub mod model;
 pub mod quota;
 mod reads;
+pub mod search;
 pub mod service;
 pub(crate) mod subscription;
 pub mod verify;

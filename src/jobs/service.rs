@@ -35,6 +35,7 @@ use crate::{
         Notifications,
         model::{Details, NotificationKind, Part, Subject},
     },
+    search::Search,
     text,
     wallet::{Wallets, service::AmountInput},
 };
@@ -49,6 +50,7 @@ pub struct Jobs {
     pub(super) wallets: Wallets,
     notifications: Notifications,
     quota: DraftQuota,
+    pub(super) search: Search,
 }
 
 /// `postJob` and `draftJob`, as they came.
@@ -124,7 +126,13 @@ impl Jobs {
         notifications: Notifications,
         quota: DraftQuota,
     ) -> Self {
-        Self { db, accounts, clock, ids, wallets, notifications, quota }
+        Self { db, accounts, clock, ids, wallets, notifications, quota, search: Search::default() }
+    }
+
+    /// The same with this index to search in.
+    #[must_use]
+    pub fn with_search(self, search: Search) -> Self {
+        Self { search, ..self }
     }
 
     /// The same on another view of the database.

@@ -3,7 +3,7 @@
 //! In its caller's share of the database, on the replica where that may answer, within the time limit, with panics
 //! caught; every error gets its code, and what the answer did not use of its price is given back.
 
-use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
+use std::{net::IpAddr, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use async_graphql::{Request, Response, ServerError, parser::types::OperationType};
 use futures_util::FutureExt;
@@ -26,8 +26,9 @@ use crate::{
         loader::Batches,
         returned::charge,
     },
+    ids::UserId,
     limits::budgets::Budget,
-    schema::{Schema, is_public_read},
+    schema::{Schema, Services, is_public_read},
 };
 
 /// How long an answer waits for the place of its events, which usually comes before the answer is made.
@@ -47,6 +48,7 @@ impl Operations {
         let (kind, field) = (ready.kind, ready.field());
         let (payer, ceiling, reserved) = (ready.payer, ready.prepared.cost, ready.budget);
         let (root_fields, efforts) = (ready.prepared.root_fields.clone(), ready.prepared.efforts.clone());
+        let author = ready.origin.actor.user().map(|user| (user, ready.origin.address));
         let receipt = (kind == OperationType::Mutation).then(Arc::<Receipt>::default);
         // Pinned where it is made: an execution is tens of KiB, and each time that it is handed on by value it is copied.
         let execution = pin!(AssertUnwindSafe(self.execute_in_share(ready, receipt.clone())).catch_unwind());
@@ -74,7 +76,7 @@ impl Operations {
             Budget { cost, ..self.shared.budgets.give_back(payer, unused) }
         };
         if let Some(receipt) = receipt {
-            self.tell_cursor(&mut response, &receipt).await;
+            self.tell_cursor(&mut response, &receipt, author).await;
         }
         // Only names that the schema knows become labels: a document that failed validation has any it likes.
         let field = if is_request_error(&response) { "-".to_owned() } else { field };
@@ -136,10 +138,16 @@ impl Operations {
 
     /// Names in `extensions.cursor` where the events that a mutation has committed stand in the log: a stream that has
     /// passed it has passed them. Left out where that cannot be had in a moment: the answer itself matters more.
-    async fn tell_cursor(&self, response: &mut Response, receipt: &Receipt) {
-        let cursor = self.shared.services.hub.log().cursor_of(receipt);
-        if let Ok(Some(cursor)) = tokio::time::timeout(CURSOR_TIME_LIMIT, cursor).await {
-            response.extensions.insert("cursor".to_owned(), cursor.into());
+    ///
+    /// The next search of the same user waits for that place.
+    async fn tell_cursor(&self, response: &mut Response, receipt: &Receipt, author: Option<(UserId, IpAddr)>) {
+        let Services { hub, jobs, .. } = &*self.shared.services;
+        let place = hub.log().place_of(receipt);
+        if let Ok(Some(place)) = tokio::time::timeout(CURSOR_TIME_LIMIT, place).await {
+            if let Some((user, address)) = author {
+                jobs.search().wrote(user.into(), address, place.position);
+            }
+            response.extensions.insert("cursor".to_owned(), hub.log().cursor_at(place).into());
         }
     }
 

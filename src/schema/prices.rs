@@ -45,7 +45,7 @@ const ACCOUNTS: Table = &[
 
 /// Jobs, the feed and the search.
 const JOBS: Table = &[
-    ("Query", &[("job", Lookup), ("jobs", SearchPage)]),
+    ("Query", &[("job", Lookup), ("jobs", SearchPage), ("searchSuggestions", Page)]),
     (
         "Mutation",
         &[
@@ -69,6 +69,12 @@ const JOBS: Table = &[
             ("viewerClaim", Lookup),
         ],
     ),
+    ("JobConnection", &[("facets", Count), ("search", Part)]),
+    ("JobFacets", &[("skills", Short), ("budgets", Short)]),
+    ("SkillFacet", &[("skill", Part), ("count", Leaf)]),
+    ("BudgetFacet", &[("from", Part), ("to", Part), ("count", Leaf)]),
+    ("JobSearch", &[("corrections", Short)]),
+    ("SearchSuggestion", &[("skill", Part)]),
     ("Subscription", &[("jobPosted", Part), ("jobUpdated", Part)]),
     ("*Event", &[("job", Part), ("changes", Leaf)]),
     ("*Payload", &[("job", Part), ("jobEdge", Part)]),

@@ -165,19 +165,19 @@ pub(super) fn chunks(folded: &str) -> Vec<Chunk> {
     while reader.at < characters.len() {
         // A dot that begins a word ends the one before, as all does that is of no word.
         if !is_word(characters[reader.at]) {
-            chunks.extend(chunk(std::mem::take(&mut reader.found)));
+            chunks.extend(chunk(&std::mem::take(&mut reader.found)));
         }
         reader.next();
     }
-    chunks.extend(chunk(reader.found));
+    chunks.extend(chunk(&reader.found));
     chunks
 }
 
 /// Of the tokens at one place the one that says most.
-pub(super) fn chunk(tokens: Vec<Token>) -> Option<Chunk> {
+pub(super) fn chunk(tokens: &[Token]) -> Option<Chunk> {
     let mut chunk = Chunk::default();
     let parts = tokens.iter().filter(|token| token.form == Form::Word).count();
-    for token in &tokens {
+    for token in tokens {
         match token.form {
             Form::Word | Form::Pair => chunk.sequence.push(token.clone()),
             Form::Joined if tokens.iter().all(|other| matches!(other.form, Form::Word | Form::Joined)) => {

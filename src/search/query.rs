@@ -125,8 +125,9 @@ impl Query {
         while !rest.is_empty() {
             let plain = rest.trim_start_matches('-');
             // A hyphen before a blank is a dash.
-            let excludes = plain.len() < rest.len() && plain.chars().next().is_some_and(|next| !next.is_whitespace());
-            let list = if excludes { &mut excluded } else { &mut words };
+            let is_unwanted =
+                plain.len() < rest.len() && plain.chars().next().is_some_and(|next| !next.is_whitespace());
+            let list = if is_unwanted { &mut excluded } else { &mut words };
             let goes_on;
             if let Some(quoted) = plain.strip_prefix('"') {
                 let (phrase, after) = quoted.split_once('"').unwrap_or((quoted, ""));
@@ -143,7 +144,7 @@ impl Query {
             }
             if rest.is_empty()
                 && goes_on
-                && !excludes
+                && !is_unwanted
                 && let Some(last) = words.last_mut()
             {
                 last.begin();
@@ -162,6 +163,17 @@ impl Query {
             word.is_prefix = false;
         }
         self
+    }
+
+    /// Looks for what both look for. Where one of them finds nothing, so do both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        if self.is_empty() || other.is_empty() {
+            return Self::default();
+        }
+        let words = self.words.into_iter().chain(other.words).collect();
+        let excluded = self.excluded.into_iter().chain(other.excluded).collect();
+        Self { words: distinct(words), excluded: distinct(excluded) }
     }
 
     /// Whether there is no word to look for: nothing is found then.
@@ -199,9 +211,14 @@ impl Word {
         Self { sequence, joined, stem, is_prefix: false, errors }
     }
 
+    /// A whole word without errors.
+    pub fn plain(text: &str) -> Self {
+        Self { sequence: vec![(0, text.to_owned())], joined: None, stem: stem(text), is_prefix: false, errors: 0 }
+    }
+
     /// What must follow each other, as it is written.
     fn phrase(text: &str) -> Option<Self> {
-        let whole = Self::of(chunk(tokens(text))?);
+        let whole = Self::of(chunk(&tokens(text))?);
         Some(Self { joined: None, stem: None, errors: 0, ..whole })
     }
 
@@ -385,7 +402,7 @@ mod tests {
         for nothing in ["", "  ", "%", "\"\"", "-", "🦊", "()", "-- \"", "\u{0}"] {
             assert!(Query::parse(nothing).expect("nothing").is_empty(), "{nothing:?}");
         }
-        let many: String = (0..40).map(|number| format!("w{number} ")).collect();
+        let many = (0..40).map(|number| format!("w{number}")).collect::<Vec<_>>().join(" ");
         assert_eq!(Query::parse(&many), Err(TooManyWords));
         assert_eq!(Query::parse(&"same ".repeat(100)).expect("one").words.len(), 1);
         assert!(Query::parse(&"設計".repeat(100)).is_ok());

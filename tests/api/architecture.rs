@@ -207,6 +207,7 @@ fn each_library_stays_behind_its_fence() {
     only("axum", |code| code.contains("axum"), |source| ["http", "app"].contains(&source.module()));
     only("sea_orm", |code| code.contains("sea_orm"), |source| !["model.rs", "filter.rs"].contains(&source.file()));
     only("sea_orm", |code| code.contains("sea_orm"), |source| !is_graphql_of_a_domain(source));
+    only("tantivy", |code| code.contains("tantivy"), |source| source.module() == "search");
     only("anyhow", |code| code.contains("anyhow"), |source| ["main", "seed"].contains(&source.module()));
 }
 
@@ -285,7 +286,6 @@ const KNOWS: &[(&str, &str)] = &[
     ("backoff", "ids"),
     ("error", "money"),
     ("text", "error"),
-    ("search", "text"),
     ("db", "backoff error ids lifecycle settings tls_roots"),
     ("retention", "db error lifecycle settings"),
     ("schedule", "backoff clock db error lifecycle"),
@@ -294,6 +294,7 @@ const KNOWS: &[(&str, &str)] = &[
     // What domains stand on.
     ("events", "backoff clock db error ids lifecycle retention schedule settings"),
     ("auth", "clock db error events ids lifecycle retention settings"),
+    ("search", "backoff error events ids lifecycle text"),
     // What a part proves of its tables.
     ("proof", "db error events"),
     // Domains: claims -> jobs -> {wallet, notifications} -> accounts.
@@ -335,7 +336,7 @@ const KNOWS: &[(&str, &str)] = &[
     // What the domains bring to the log, to delivery and to `verify`, which know none of them.
     ("domains", "auth claims error events jobs notifications realtime wallet"),
     // The process.
-    ("config", "auth claims db events graphql http limits realtime retention settings telemetry wallet"),
+    ("config", "auth claims db events graphql http limits realtime retention search settings telemetry wallet"),
     ("telemetry", "auth http settings"),
     ("fuzzing", "graphql http schema"),
     ("verify", "claims db domains error events jobs notifications proof wallet"),
@@ -345,7 +346,7 @@ const KNOWS: &[(&str, &str)] = &[
     (
         "app",
         "accounts auth claims clock config db descriptors domains error events graphql http idempotency ids jobs lifecycle \
-         limits migrations notifications operations realtime retention schedule schema settings telemetry wallet",
+         limits migrations notifications operations realtime retention schedule schema search settings telemetry wallet",
     ),
 ];
 

@@ -32,7 +32,7 @@ use lancewire::{
     ids::{Ids, UserId},
     lifecycle::Lifecycle,
     realtime::{
-        Announced, AskingSettings, Bus, Delivery, Executed, Execution, Feed, Free, Hub, HubSettings, Interest,
+        Announced, AskingSettings, Bus, Delivery, EventTerms, Executed, Execution, Feed, Free, Hub, HubSettings, Interest,
         LimitUpdate, Live, MemoryNetwork, Offer, Outlet, Pace, Party, Payload, PostgresBus, RedisBus, Seal, SharingKey,
         Signal, Tail, Topic,
     },

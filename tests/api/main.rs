@@ -84,6 +84,7 @@ mod resume;
 mod retention;
 mod saved_searches;
 mod schedule;
+mod search;
 mod secured;
 mod settlements;
 mod shares;

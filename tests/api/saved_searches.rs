@@ -138,6 +138,30 @@ on_both! {
         }
     }
 
+    async fn a_list_takes_the_same_filter_beside_its_query(app: TestApp) {
+        let ada = app.client("Ada").await;
+        describes(&ada, "Paint a fence", "Green.").await;
+        describes(&ada, "Paint a wall", "Green.").await;
+        let list = "query($filter: JobFilter, $query: String) { jobs(first: 9, filter: $filter, query: $query) \
+                    { totalCount nodes { title } } }";
+        for (saved, typed, found) in [
+            (json!("fence"), json!(null), vec!["Paint a fence"]),
+            (json!("green"), json!(""), vec!["Paint a wall", "Paint a fence"]),
+            (json!("green -fence"), json!("paint"), vec!["Paint a wall"]),
+            (json!("fence"), json!("wall"), vec![]),
+            (json!("fence"), json!("!!!"), vec![]),
+            (json!(null), json!("fence"), vec!["Paint a fence"]),
+        ] {
+            let asked = json!({ "filter": { "query": saved }, "query": typed });
+            let jobs = ada.run(list, asked.clone()).await.data()["jobs"].clone();
+            let titles: Vec<_> = jobs["nodes"].as_array().expect("a list").iter().map(|job| text(job, "/title")).collect();
+            assert_eq!(titles, found, "{asked}");
+            assert_eq!(jobs["totalCount"], found.len(), "{asked}");
+        }
+        let refused = ada.run(list, query("!!!")).await;
+        assert_eq!(refused.code(), "BAD_USER_INPUT", "{refused}");
+    }
+
     async fn what_is_no_search_is_refused_by_its_name(app: TestApp) {
         let socket = app.socket(None).await;
         let many: String = (0..40).map(|number| format!("w{number} ")).collect();

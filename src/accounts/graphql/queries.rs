@@ -33,7 +33,7 @@ impl AccountQuery {
             desc = "Only skills whose slug or name begins with this, in any case; at most 100 bytes. Null: all."
         )]
         prefix: Option<String>,
-        #[graphql(default = 20, desc = "How many skills, 1 to 100, sorted by name.")] first: i32,
+        #[graphql(default = 20, desc = "How many, 1 to 100.")] first: i32,
     ) -> Result<Option<Vec<SkillObject>>> {
         let first = u64::try_from(first).ok().filter(|first| (1..=100).contains(first));
         let first = first.ok_or_else(|| ErrorCode::BadUserInput.error("first must be between 1 and 100."))?;

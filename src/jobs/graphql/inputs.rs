@@ -72,7 +72,7 @@ pub(crate) enum JobOrderField {
     Budget,
     /// Until when it may be claimed; jobs without a deadline count as the latest.
     Deadline,
-    /// How well it answers `query`, which must be given. The first 1,000 hits can be paged through.
+    /// How well it answers `query`, which must be given. Hits in the title count for more.
     Relevance,
 }
 

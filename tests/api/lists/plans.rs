@@ -87,7 +87,7 @@ async fn the_feed_is_read_along_an_index() {
         for order in
             FIELDS.iter().flat_map(|field| [true, false].map(|ascending| JobOrder { field: *field, ascending }))
         {
-            let query = JobQuery { words: Vec::new(), filter: filter.clone(), order };
+            let query = JobQuery::new([("query", None); 2], filter.clone(), order, false).expect("nothing to read");
             for request in requests(order.tag()) {
                 let select = app.app.services.jobs.select(&query, request);
                 check(&app, &select, sorted(order.field), &format!("{name} by {order:?}, {request:?}")).await;
@@ -136,7 +136,7 @@ async fn the_best_matches_are_ranked_once_and_in_the_order_that_is_specified() {
     let filter = JobFilter { statuses: vec![JobStatus::Open], ..JobFilter::default() };
     let order = JobOrder { field: JobOrderField::Relevance, ascending: false };
     let select = |filter: JobFilter| {
-        let query = JobQuery { words: vec!["kale".into()], filter, order };
+        let query = JobQuery::new([("filter.query", None), ("query", Some("kale"))], filter, order, false).expect("a word");
         StatementBuilder::build(&app.app.services.jobs.select_best(&query), &DbBackend::Sqlite)
     };
     let ids = async |statement: Statement| -> Vec<Uuid> {

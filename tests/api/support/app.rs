@@ -39,6 +39,8 @@ const SETTINGS: &str = r#"
     password_parallel = 8
     free_attempts_per_address = 100000
     sign_ups_per_address = 100000
+    [search]
+    enabled = false
     [payments]
     provider = "none"
     [budgets]
@@ -140,7 +142,12 @@ impl TestApp {
             }
         };
         let keys = home.path().join("keys");
-        let places = format!("[database]\nurl = {url:?}\n[auth]\nkeys_dir = {:?}\n", keys.display().to_string());
+        let index = home.path().join("search");
+        let places = format!(
+            "[database]\nurl = {url:?}\n[auth]\nkeys_dir = {:?}\n[search]\nfolder = {:?}\n",
+            keys.display().to_string(),
+            index.display().to_string()
+        );
         let config =
             Config::layered(Environment::Development, &[SETTINGS, &places, settings]).expect("usable settings");
         let (app, addr) = serve(config, clock).await;

@@ -46,6 +46,7 @@ impl Home {
             ("LANCEWIRE_AUTH__PASSWORD_ITERATIONS", "1"),
             ("LANCEWIRE_PAYMENTS__PROVIDER", "none"),
             ("LANCEWIRE_TELEMETRY__FILTER", "warn"),
+            ("LANCEWIRE_SEARCH__FOLDER", "search"),
         ];
         Self {
             directory: tempfile::tempdir().expect("a temporary directory"),
