@@ -32,9 +32,9 @@ use lancewire::{
     ids::{Ids, UserId},
     lifecycle::Lifecycle,
     realtime::{
-        Announced, AskingSettings, Bus, Delivery, EventTerms, Executed, Execution, Feed, Free, Hub, HubSettings, Interest,
-        LimitUpdate, Live, MemoryNetwork, Offer, Outlet, Pace, Party, Payload, PostgresBus, RedisBus, Seal, SharingKey,
-        Signal, Tail, Topic,
+        Announced, AskingSettings, Bus, Delivery, EventTerms, Executed, Execution, Feed, Free, Hub, HubSettings,
+        Interest, LimitUpdate, Live, MemoryNetwork, Offer, Outlet, Pace, Party, Payload, PostgresBus, RedisBus, Seal,
+        SharingKey, Signal, Tail, Topic,
     },
 };
 use sea_orm::{ConnectionTrait, DbErr};

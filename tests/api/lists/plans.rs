@@ -136,7 +136,8 @@ async fn the_best_matches_are_ranked_once_and_in_the_order_that_is_specified() {
     let filter = JobFilter { statuses: vec![JobStatus::Open], ..JobFilter::default() };
     let order = JobOrder { field: JobOrderField::Relevance, ascending: false };
     let select = |filter: JobFilter| {
-        let query = JobQuery::new([("filter.query", None), ("query", Some("kale"))], filter, order, false).expect("a word");
+        let query =
+            JobQuery::new([("filter.query", None), ("query", Some("kale"))], filter, order, false).expect("a word");
         StatementBuilder::build(&app.app.services.jobs.select_best(&query), &DbBackend::Sqlite)
     };
     let ids = async |statement: Statement| -> Vec<Uuid> {
