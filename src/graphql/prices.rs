@@ -48,7 +48,7 @@ pub enum Work {
     Rows,
     /// Reads a page of a list, by `first` or `last`.
     Page,
-    /// The same, which searches if `query` is given and ranks all matches if `orderBy` says `RELEVANCE`.
+    /// The same, which searches if `query` is given, by itself or in `filter`, and ranks all matches if `orderBy` says `RELEVANCE`.
     SearchPage,
     /// Reads a page of the event log.
     LogPage,

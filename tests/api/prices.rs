@@ -41,6 +41,8 @@ on_both! {
             // Two points for the page and the budget, and 29 times ten for the counts; twice that for a search, and for its page.
             (format!("jobs(first: 1) {{ {} }}", twenty_nine("totalCount")), 292, 292),
             (format!("jobs(first: 1, query: \"nothing\") {{ {} }}", twenty_nine("totalCount")), 592, 592),
+            (format!("jobs(first: 1, filter: {{ query: \"nothing\" }}) {{ {} }}", twenty_nine("totalCount")), 592, 592),
+            (format!("jobs(first: 1, filter: {{ anySkill: [] }}) {{ {} }}", twenty_nine("totalCount")), 292, 292),
             (format!("jobs(first: 20) {{ {PAGE} }}"), 89, 2),
             (format!("jobs(first: 20) {{ totalCount {PAGE} }}"), 99, 12),
             (format!("jobs(first: 20, {ranked}) {{ totalCount {PAGE} }}"), 139, 52),

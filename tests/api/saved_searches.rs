@@ -12,6 +12,7 @@ use crate::{
     },
 };
 
+const DOCUMENTATION: &str = include_str!("../../docs/search.md");
 const POSTED: &str = "subscription($filter: JobFilter, $after: String) { jobPosted(filter: $filter, after: $after) { cursor job { title } } }";
 const UPDATED: &str = "subscription($filter: JobFilter, $mine: Boolean, $after: String) \
                        { jobUpdated(filter: $filter, mine: $mine, after: $after) { cursor job { title } } }";
@@ -160,6 +161,17 @@ on_both! {
         }
         let refused = ada.run(list, query("!!!")).await;
         assert_eq!(refused.code(), "BAD_USER_INPUT", "{refused}");
+    }
+
+    async fn the_one_of_the_documentation_runs_as_it_stands(app: TestApp) {
+        let (_, rest) = DOCUMENTATION.split_once("```graphql\n").expect("a subscription");
+        let (subscription, _) = rest.split_once("```").expect("its end");
+        let (ada, socket) = (app.client("Ada").await, app.socket(None).await);
+        let feed = socket.subscribe(subscription, json!({}));
+        app.listening(1).await;
+        describes(&ada, "A logo design for a label", "Black.").await;
+        describes(&ada, "Design our logo", "White.").await;
+        assert_eq!(title(&socket, &feed).await, "Design our logo");
     }
 
     async fn what_is_no_search_is_refused_by_its_name(app: TestApp) {

@@ -66,10 +66,12 @@ enum Times {
     Ids(Option<Amount>),
 }
 
-/// The arguments that make a page a search.
+/// The arguments that make a page a search: words of its own, or in its filter.
 #[derive(Clone, Debug)]
 pub(super) struct Search {
     words: Option<Amount>,
+    filter: Option<Amount>,
+    filter_words: Option<Amount>,
     relevance: Option<Amount>,
 }
 
@@ -168,7 +170,9 @@ impl Scaled {
             Times::Page(first, last) => known(first) && known(last),
             Times::Ids(ids) => known(ids),
         };
-        let search = self.search.as_ref().is_none_or(|search| known(&search.words) && known(&search.relevance));
+        let search = self.search.as_ref().is_none_or(|Search { words, filter, filter_words, relevance }| {
+            [words, filter, filter_words, relevance].into_iter().all(known)
+        });
         times && search && self.once.scaled.is_empty() && self.each.scaled.is_empty()
     }
 }
@@ -176,7 +180,10 @@ impl Scaled {
 impl Search {
     /// What looking for the words costs, once.
     fn words(&self, variables: &Variables) -> u64 {
-        if is_set(self.words.as_ref(), variables, holds_words) { SEARCH } else { 0 }
+        let holds = is_set(self.words.as_ref(), variables, holds_words)
+            || is_set(self.filter_words.as_ref(), variables, holds_words)
+            || is_set(self.filter.as_ref(), variables, filters_by_words);
+        if holds { SEARCH } else { 0 }
     }
 
     /// What ranking costs. Without words there is nothing to rank: that is refused.
@@ -187,6 +194,14 @@ impl Search {
 }
 
 impl Amount {
+    /// What is written for an argument; `otherwise` where a variable has no value.
+    fn of(literal: &Literal, otherwise: Option<u64>, read: fn(&Value) -> Option<u64>) -> Self {
+        match literal {
+            Literal::Variable(variable) => Self::Variable(variable.clone(), otherwise),
+            literal => Self::Known(measure(literal, read)),
+        }
+    }
+
     fn value(&self, variables: &Variables, read: fn(&Value) -> Option<u64>) -> Option<u64> {
         match self {
             Self::Known(value) => *value,
@@ -335,8 +350,19 @@ impl Tariff<'_> {
 
     fn search(self, parent: Named<'static>, work: Work, field: &Field) -> Option<Search> {
         let amount = |name: &str, read: fn(&Value) -> Option<u64>| self.amount(parent, field, name, read);
-        (work == Work::SearchPage)
-            .then(|| Search { words: amount("query", holds_words), relevance: amount("orderBy", names_relevance) })
+        if work != Work::SearchPage {
+            return None;
+        }
+        // A filter that is written out may have variables for its other conditions.
+        let (filter, filter_words) = match field.get_argument("filter").map(|value| &value.node) {
+            Some(Literal::Object(filter)) => {
+                (None, filter.get("query").map(|words| Amount::of(words, None, holds_words)))
+            }
+            Some(filter) => (Some(Amount::of(filter, None, filters_by_words)), None),
+            None => (None, None),
+        };
+        let (words, relevance) = (amount("query", holds_words), amount("orderBy", names_relevance));
+        Some(Search { words, filter, filter_words, relevance })
     }
 
     fn amount(
@@ -354,8 +380,7 @@ impl Tariff<'_> {
         });
         match field.get_argument(name).map(|value| &value.node) {
             None => default.map(|default| Amount::Known(Some(default))),
-            Some(Literal::Variable(variable)) => Some(Amount::Variable(variable.clone(), default)),
-            Some(literal) => Some(Amount::Known(measure(literal, read))),
+            Some(literal) => Some(Amount::of(literal, default, read)),
         }
     }
 
@@ -428,6 +453,11 @@ fn list_length(value: &Value) -> Option<u64> {
 fn holds_words(value: &Value) -> Option<u64> {
     let Value::String(text) = value else { return None };
     Some(u64::from(text.contains(char::is_alphanumeric)))
+}
+
+fn filters_by_words(value: &Value) -> Option<u64> {
+    let Value::Object(filter) = value else { return None };
+    holds_words(filter.get("query")?)
 }
 
 fn names_relevance(value: &Value) -> Option<u64> {
