@@ -31,9 +31,9 @@ use crate::{
 };
 
 /// Events of one commit, at most.
-const BATCH: u32 = 1_000;
+const BATCH: u32 = 250;
 /// Documents of one page of the database.
-const PAGE: u32 = 1_000;
+const PAGE: u32 = 500;
 /// For how long events are gathered before a commit.
 const GATHER: Duration = Duration::from_millis(50);
 /// How long it looks at nothing where nobody rings.

@@ -347,7 +347,7 @@ fn deploy_files_bound_what_a_node_takes_and_who_reaches_it() {
         assert!(policy.contains(rule), "no {rule} in\n{policy}");
     }
     let deployment = kubernetes.split("\n---\n").find(|part| part.contains("kind: Deployment")).expect("a deployment");
-    for bound in ["limits: { memory: 1Gi, ephemeral-storage: 64Mi }", "port: operators", "prometheus.io/port: \"9090\""]
+    for bound in ["limits: { memory: 1Gi, ephemeral-storage: 2Gi }", "port: operators", "prometheus.io/port: \"9090\""]
     {
         assert!(deployment.contains(bound), "no {bound}");
     }
