@@ -111,7 +111,7 @@ impl Operations {
         if let Some(snapshot) = self.replica_for(&ready).await {
             let (position, stands) = snapshot.place();
             let place = Point { position, mark: stands.map_or(Mark::NONE, Mark::of) };
-            let scope = self.scope(&ready).at(asks_cursor.then(|| log.cursor_at(place)));
+            let scope = self.scope(&ready).at(asks_cursor.then(|| log.cursor_at(self.behind_searches(&ready, place))));
             let services = Arc::new(services.on(&db.with_snapshot(Arc::clone(&snapshot))));
             let response = self.answer(ready.clone(), scope, |request| services.serve(request)).await;
             if snapshot.held() {
@@ -124,7 +124,8 @@ impl Operations {
             count_read("primary");
         }
         // Before any resolver reads: what the list beside the cursor does not show comes after it in the stream.
-        let cursor = if asks_cursor { Some(log.cursor_at(log.head().await?)) } else { None };
+        let cursor =
+            if asks_cursor { Some(log.cursor_at(self.behind_searches(&ready, log.head().await?))) } else { None };
         let scope = self.scope(&ready).at(cursor);
         Ok(match receipt {
             Some(receipt) => {
@@ -134,6 +135,14 @@ impl Operations {
             }
             None => self.answer(ready, scope, |request| services.load_for(request)).await,
         })
+    }
+
+    /// The place for `streamCursor`: that of the log, and beside a list that a search may have found that of the index, if it
+    /// is further behind.
+    fn behind_searches(&self, ready: &PreparedOperation, place: Point) -> Point {
+        let searches = ready.prepared.root_fields.iter().any(|field| field == "jobs");
+        let index = self.shared.services.jobs.search().place().filter(|_| searches);
+        index.filter(|index| index.position < place.position).unwrap_or(place)
     }
 
     /// Names in `extensions.cursor` where the events that a mutation has committed stand in the log: a stream that has

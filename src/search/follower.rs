@@ -137,7 +137,7 @@ pub async fn run(
             () = tokio::time::sleep(GATHER) => {}
         }
     }
-    follower.search.show(None, -1);
+    follower.search.show(None, None);
     follower.close().await;
 }
 
@@ -276,7 +276,7 @@ impl Follower {
     /// Tells those who look how far the index has come, if they may look at it.
     fn note_open(&self, mark: Mark) {
         if self.search.is_open() {
-            self.search.0.position.send_replace(mark.position);
+            self.search.0.place.send_replace(Some(mark.point()));
         }
     }
 
@@ -295,7 +295,7 @@ impl Follower {
         if head.position == mark.position && counted != writing.count() {
             return Err(FollowError::Stale("the database has other jobs than it has events of"));
         }
-        self.search.show(Some(writing.opened.clone()), mark.position);
+        self.search.show(Some(writing.opened.clone()), Some(mark.point()));
         Ok(())
     }
 
@@ -305,7 +305,7 @@ impl Follower {
         if matches!(error, FollowError::Database(_)) && self.writing.is_some() {
             return;
         }
-        self.search.show(None, -1);
+        self.search.show(None, None);
         let folder = self.folder.clone().filter(|folder| folder.is_there());
         self.close().await;
         if let Some(folder) = folder {

@@ -20,6 +20,7 @@ use tantivy::{
 use uuid::Uuid;
 
 use super::{analysis, folder::InMemory};
+use crate::events::{self, Point};
 
 /// Of the fields below. An index of another form is built anew.
 const FORM: u32 = 1;
@@ -65,6 +66,11 @@ pub(super) struct Mark {
 impl Mark {
     pub(super) const fn at(log: Uuid, position: i64, stands: u64) -> Self {
         Self { form: (FORM, analysis::VERSION), log, position, stands }
+    }
+
+    /// The place in its log.
+    pub(super) const fn point(&self) -> Point {
+        Point { position: self.position, mark: events::Mark::from_bits(self.stands) }
     }
 
     /// Whether this version can read what was written with it.

@@ -51,13 +51,14 @@ use self::{
     index::Opened,
     query::Query,
 };
+use crate::events::Point;
 
 /// Looks at the index at the same time.
 const LOOKS: usize = 8;
 /// How long one may take, its turn included.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long somebody waits until what they have written is found.
-const OWN_WRITE: Duration = Duration::from_secs(1);
+const OWN_WRITE: Duration = Duration::from_secs(2);
 /// For how long it is remembered who has written, and of how many: the index is not further behind.
 const REMEMBERED: Duration = Duration::from_secs(30);
 const AUTHORS: u64 = 10_000;
@@ -79,8 +80,8 @@ pub struct Search(Arc<Shared>);
 
 struct Shared {
     opened: RwLock<Option<Opened>>,
-    /// The last position of the log that is in the index.
-    position: watch::Sender<i64>,
+    /// The last place of the log that is in the index; none while there is no index.
+    place: watch::Sender<Option<Point>>,
     looks: Arc<Semaphore>,
     /// Up to where the index must be for what somebody has just written.
     own: Cache<Author, i64>,
@@ -92,17 +93,17 @@ struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Search").field("position", &*self.position.borrow()).finish_non_exhaustive()
+        formatter.debug_struct("Search").field("place", &*self.place.borrow()).finish_non_exhaustive()
     }
 }
 
 impl Default for Search {
     fn default() -> Self {
-        let (position, _) = watch::channel(-1);
+        let (place, _) = watch::channel(None);
         let looks = Arc::new(Semaphore::new(LOOKS));
         let own = Cache::builder().max_capacity(AUTHORS).time_to_live(REMEMBERED).build();
         let (bell, hurry) = Default::default();
-        Self(Arc::new(Shared { opened: RwLock::default(), position, looks, own, hurry, bell }))
+        Self(Arc::new(Shared { opened: RwLock::default(), place, looks, own, hurry, bell }))
     }
 }
 
@@ -139,9 +140,9 @@ impl Search {
         self.0.opened.read().is_some()
     }
 
-    /// The last position of the log that it has; -1 while there is no index.
-    pub fn position(&self) -> i64 {
-        *self.0.position.borrow()
+    /// The last place of the log that it has; none while there is no index. What is found later may be newer, never older.
+    pub fn place(&self) -> Option<Point> {
+        *self.0.place.borrow()
     }
 
     /// Rung where there may be something to follow.
@@ -170,9 +171,9 @@ impl Search {
     /// Waits until the index has what stands at a position, for a bounded time; says whether it has. While there is no index
     /// nobody waits.
     pub async fn reaches(&self, position: i64) -> bool {
-        let mut reached = self.0.position.subscribe();
-        let there = reached.wait_for(|reached| *reached >= position || *reached < 0);
-        timeout(OWN_WRITE, there).await.is_ok_and(|reached| reached.is_ok_and(|reached| *reached >= position))
+        let mut reached = self.0.place.subscribe();
+        let there = reached.wait_for(|reached| reached.is_none_or(|reached| reached.position >= position));
+        timeout(OWN_WRITE, there).await.is_ok_and(|reached| reached.is_ok_and(|reached| reached.is_some()))
     }
 
     /// A part of a list. Where nothing answers, and `forgiving`, words with typing errors are looked for as they may be meant.
@@ -248,9 +249,9 @@ impl Search {
         Some(found)
     }
 
-    fn show(&self, opened: Option<Opened>, position: i64) {
+    fn show(&self, opened: Option<Opened>, place: Option<Point>) {
         metrics::gauge!("lancewire_search_ready").set(f64::from(u8::from(opened.is_some())));
         *self.0.opened.write() = opened;
-        self.0.position.send_replace(position);
+        self.0.place.send_replace(place);
     }
 }

@@ -142,7 +142,7 @@ on_both! {
             let other = app.neighbour_with(|config| config.search.folder = path).await;
             let search = other.app.services.jobs.search().clone();
             let head = app.app.services.hub.log().stamp().await.expect("a stamp");
-            until("the other index has come so far", || search.position() >= head).await;
+            until("the other index has come so far", || search.place().is_some_and(|place| place.position >= head)).await;
             other
         };
         let first = post(&ada, "Kale soup", "Plain words.").await;

@@ -54,6 +54,9 @@ impl TestApp {
     async fn searchable(&self) {
         let head = self.app.services.hub.log().stamp().await.expect("a stamp");
         let search = self.app.services.jobs.search();
-        crate::support::app::until("the index has come so far", || search.position() >= head).await;
+        crate::support::app::until("the index has come so far", || {
+            search.place().is_some_and(|place| place.position >= head)
+        })
+        .await;
     }
 }

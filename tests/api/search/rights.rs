@@ -44,6 +44,25 @@ on_both! {
         }
     }
 
+    async fn what_a_search_does_not_show_yet_comes_after_the_cursor_beside_it(app: TestApp) {
+        let (ada, ben) = (app.client("Ada").await, app.freelancer("Ben").await);
+        app.searchable().await;
+        let socket = ben.socket().await;
+        let subscription = "subscription($after: String) { jobPosted(filter: { query: \"gap\" }, after: $after) { job { id } } }";
+        for number in 0..10 {
+            let job = post(&ada, &format!("Gap {number}"), "Plain words.").await;
+            let reply = ben.run("{ streamCursor jobs(first: 20, query: \"gap\") { nodes { id } } }", json!({})).await;
+            let page = reply.data();
+            let listed = page["jobs"]["nodes"].as_array().expect("a list").iter().any(|listed| listed["id"] == job);
+            if !listed {
+                let feed = socket.subscribe(subscription, json!({ "after": page["streamCursor"] }));
+                // Earlier ones may come again.
+                while text(&socket.next(&feed).await, "/data/jobPosted/job/id") != job {}
+                socket.complete(&feed);
+            }
+        }
+    }
+
     async fn what_nobody_may_see_is_found_by_nobody(app: TestApp) {
         let (ada, ben) = (app.client("Ada").await, app.freelancer("Ben").await);
         app.searchable().await;
