@@ -52,13 +52,16 @@ impl Shell {
         let mut command = match self {
             Self::Bash => Command::new("bash"),
             Self::Zsh => Command::new("zsh"),
-            Self::BashAtPrompt | Self::ZshAtPrompt => Command::new("script"),
+            // A test that was begun in the background has inherited that the key which ends a command is ignored.
+            Self::BashAtPrompt | Self::ZshAtPrompt => Command::new("env"),
         };
         match self {
             Self::Bash => command.args(["-euo", "pipefail"]),
             Self::Zsh => command.args(["-f", "-euo", "pipefail"]),
-            Self::BashAtPrompt => command.args(["-qec", "bash --noprofile --norc -i", "/dev/null"]),
-            Self::ZshAtPrompt => command.args(["-qec", "zsh -d -i", "/dev/null"]),
+            Self::BashAtPrompt => {
+                command.args(["--default-signal=INT", "script", "-qec", "bash --noprofile --norc -i", "/dev/null"])
+            }
+            Self::ZshAtPrompt => command.args(["--default-signal=INT", "script", "-qec", "zsh -d -i", "/dev/null"]),
         };
         if let Some(line) = alone.filter(|_| !self.prompts()) {
             command.args(["-c", line]);

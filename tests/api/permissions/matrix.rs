@@ -13,17 +13,20 @@ use super::{
 use crate::{on_both, support::people::text};
 
 /// Every root field that reads; [`root_fields`] asks each.
-const ROOTS: &str = "viewer skills job jobs claim claims wallet transactions node nodes events streamCursor rateLimit";
+const ROOTS: &str = "viewer skills searchSuggestions job jobs claim claims wallet transactions node nodes events streamCursor rateLimit";
 
 /// What cannot be found yet: no mutation makes a REVERSAL.
 const NOT_YET: (&str, &str) = ("Transaction", "reverses");
 
 on_both! {
+    with "[search]\nenabled = true";
     async fn every_viewer_reads_what_the_policy_says_and_no_more(app: TestApp) {
         let schema = Schema::read(&app).await;
         knows_all_of(&schema);
         let cast = Cast::assemble(&app).await;
         let judge = Judge::convene(&cast, &schema).await;
+        // Facets and suggestions come from the index.
+        app.searchable().await;
         the_states_are_all_there(&cast, &judge);
         let mut steps = Steps::new();
         for viewer in cast.viewers() {
@@ -125,6 +128,8 @@ impl Look<'_> {
         self.events(steps).await;
         self.read("query", "streamCursor", json!({})).await;
         self.check("skills", &self.read("query", "skills { ...AllSkill }", json!({})).await, steps);
+        let suggested = "searchSuggestions(prefix: \"ru\") { __typename skill { ...AllSkill } }";
+        self.check("searchSuggestions", &self.read("query", suggested, json!({})).await, steps);
         self.read("query", "rateLimit { cost limit remaining }", json!({})).await;
     }
 

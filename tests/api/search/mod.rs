@@ -51,7 +51,7 @@ const BEST: &str = ", orderBy: { field: RELEVANCE, direction: DESC }";
 
 impl TestApp {
     /// Waits until all that was committed so far is in the index.
-    async fn searchable(&self) {
+    pub async fn searchable(&self) {
         let head = self.app.services.hub.log().stamp().await.expect("a stamp");
         let search = self.app.services.jobs.search();
         crate::support::app::until("the index has come so far", || {
