@@ -24,6 +24,8 @@ pub(super) const CHANGE: u64 = 10 * POINT;
 pub(super) const PASSWORD: u64 = 20 * POINT;
 /// A statement that counts up to 10,000 rows.
 pub(super) const COUNT: u64 = 10 * POINT;
+/// What completing a text adds to its list: a search of titles, and a look at the vocabulary.
+const COMPLETION: u64 = 5 * POINT;
 /// What words to search for add to a page and to each count of the same list.
 pub(super) const SEARCH: u64 = 10 * POINT;
 /// What sorting by relevance adds: each match is looked at and ranked.
@@ -50,6 +52,8 @@ pub enum Work {
     Page,
     /// The same, which searches if `query` is given, by itself or in `filter`, and ranks all matches if `orderBy` says `RELEVANCE`.
     SearchPage,
+    /// Completes what is being typed, a list of as many as the arguments say.
+    Completion,
     /// Reads a page of the event log.
     LogPage,
     /// Looks up all that `ids` names.
@@ -73,6 +77,7 @@ impl Work {
             Self::Count => COUNT,
             Self::Part | Self::Lookup | Self::Rows | Self::Page | Self::SearchPage | Self::ByIds | Self::Short => POINT,
             Self::LogPage => POINT + LOG,
+            Self::Completion => POINT + COMPLETION,
             Self::Change => POINT + CHANGE,
             Self::Password => POINT + PASSWORD,
         }
@@ -83,6 +88,7 @@ impl Work {
         match self {
             Self::Count => COUNT,
             Self::LogPage => LOG,
+            Self::Completion => COMPLETION,
             Self::Change => CHANGE,
             Self::Password => PASSWORD,
             Self::Leaf
@@ -99,7 +105,7 @@ impl Work {
 
     /// Whether it reads a page whose size the arguments give.
     pub(super) const fn is_page(self) -> bool {
-        matches!(self, Self::Page | Self::SearchPage | Self::LogPage)
+        matches!(self, Self::Page | Self::SearchPage | Self::LogPage | Self::Completion)
     }
 }
 

@@ -421,7 +421,6 @@ fn database_words(text: &str) -> DatabaseWords {
     }
     found.excluded.extend(group);
     found.excluded.retain(|words| !words.is_empty());
-    found.words.truncate(20);
     found
 }
 
@@ -487,6 +486,8 @@ mod tests {
             read("logo -label -\"two words\" end"),
             ("logo end".to_owned(), vec!["label".into(), "two words".into()])
         );
+        let many = (0..60).map(|number| format!("w{number}")).collect::<Vec<_>>().join(" ");
+        assert_eq!(read(&many), (many.clone(), vec![]), "each narrows what is found");
         assert_eq!(read("a - b \"c -d\""), ("a b c d".to_owned(), vec![]));
     }
 }

@@ -42,6 +42,8 @@ use crate::{
 const STEPS: [i64; 6] = [50, 100, 250, 500, 1_000, 5_000];
 /// Skills of the facets, at most: those that most jobs have.
 const MOST_SKILLS: usize = 50;
+/// Skills of which it is asked whether a job is there for them.
+const TRIED: usize = 20;
 /// Titles among which suggestions are chosen.
 const TITLES: usize = 50;
 
@@ -190,7 +192,7 @@ impl Jobs {
         let meant = meant.map_or(query, |(query, _)| query);
 
         let mut suggestions = Vec::new();
-        for skill in self.fitting_skills(&typed, &meant).await? {
+        for skill in self.fitting_skills(&typed, &meant).await?.into_iter().take(TRIED) {
             let with = Conditions { any_skill: vec![skill.id.into()], ..open() };
             if suggestions.len() < most && answered(self.search.count(None, with, 1).await) != Some(0) {
                 suggestions.push(Suggestion { text: skill.name.clone(), skill: Some(skill) });

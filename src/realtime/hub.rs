@@ -377,7 +377,7 @@ impl Hub {
     ///
     /// It stops before an event that has no body though a subscriber here may receive it: that one must be read from the log.
     pub(super) fn publish(&self, deliveries: Vec<Arc<Delivery>>) -> i64 {
-        // Whoever asks for words from now on, and before the events are published, is asked about each.
+        // A subscription that begins after this, and before the events are published, is looked at for each of them.
         let with_words = self.lock().index.values().any(Index::asks_for_words);
         let deliveries: Vec<_> = deliveries
             .into_iter()

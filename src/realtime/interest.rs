@@ -185,7 +185,7 @@ pub(super) struct Index {
     by_word: ByTerm,
 }
 
-type ByTerm = HashMap<Uuid, BTreeMap<u64, Arc<Section>>>;
+type ByTerm<T = Arc<Section>> = HashMap<Uuid, BTreeMap<u64, T>>;
 
 impl Index {
     pub(super) fn insert(&mut self, section: &Arc<Section>) {
@@ -223,13 +223,34 @@ impl Index {
     /// The sections that may want an event with these terms, all of them without; all that ask for words, if its words were
     /// not looked for. One that asks for several of the terms comes several times.
     pub(super) fn candidates<'a>(&'a self, terms: Option<&EventTerms>, candidate: impl FnMut(&'a Arc<Section>)) {
-        let named = terms.map(|terms| terms.named.as_slice());
-        let words = terms.and_then(|terms| terms.words.as_deref());
-        let [named, words] = [(&self.by_term, named), (&self.by_word, words)].map(|(index, terms)| {
-            let some = terms.into_iter().flatten().filter_map(|term| index.get(term));
-            let all = terms.is_none().then(|| index.values()).into_iter().flatten();
-            some.chain(all).flat_map(BTreeMap::values)
-        });
+        let named = registered(&self.by_term, terms.map(|terms| terms.named.as_slice()));
+        let words = registered(&self.by_word, terms.and_then(|terms| terms.words.as_deref()));
         self.any.values().chain(named).chain(words).for_each(candidate);
+    }
+}
+
+/// What is registered under any of these terms; all of it where the terms are not known.
+fn registered<'a, T>(index: &'a ByTerm<T>, terms: Option<&[Uuid]>) -> impl Iterator<Item = &'a T> {
+    let some = terms.into_iter().flatten().filter_map(|term| index.get(term));
+    let all = terms.is_none().then(|| index.values()).into_iter().flatten();
+    some.chain(all).flat_map(BTreeMap::values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_registered_is_found_by_its_terms_and_all_of_it_where_they_are_not_known() {
+        let [one, two, three] = [1, 2, 3].map(Uuid::from_u128);
+        let index: ByTerm<&str> = [(one, (1, "a")), (two, (2, "b"))].map(|(term, it)| (term, [it].into())).into();
+        let found = |terms: Option<&[Uuid]>| {
+            let mut found: Vec<_> = registered(&index, terms).copied().collect();
+            found.sort_unstable();
+            found
+        };
+        assert_eq!(found(Some(&[two, three])), ["b"]);
+        assert!(found(Some(&[])).is_empty(), "an event without words");
+        assert_eq!(found(None), ["a", "b"], "one whose words were not looked for, since nobody asked for words then");
     }
 }

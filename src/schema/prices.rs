@@ -6,7 +6,7 @@
 
 use crate::graphql::prices::{
     Prices, Table,
-    Work::{ByIds, Change, Count, Leaf, LogPage, Lookup, Page, Part, Password, SearchPage, Short, Text},
+    Work::{ByIds, Change, Completion, Count, Leaf, LogPage, Lookup, Page, Part, Password, SearchPage, Short, Text},
 };
 
 /// People, and what lists are reached through them.
@@ -45,7 +45,7 @@ const ACCOUNTS: Table = &[
 
 /// Jobs, the feed and the search.
 const JOBS: Table = &[
-    ("Query", &[("job", Lookup), ("jobs", SearchPage), ("searchSuggestions", Page)]),
+    ("Query", &[("job", Lookup), ("jobs", SearchPage), ("searchSuggestions", Completion)]),
     (
         "Mutation",
         &[

@@ -11,7 +11,7 @@
 //!   that any part of it is found, and single characters for a query of one.
 //!
 //! Invariants: folding what was folded changes nothing; the same text gives the same tokens on either side; work and
-//! memory are linear in the text. Pure. Called by `query`, the index and whoever matches texts live; a change here is a
+//! memory are linear in the text. Pure. Called by `query` and by the index; a change here is a
 //! new [`VERSION`], by which an index of before is known and built anew.
 
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};

@@ -2,8 +2,8 @@
 //! one by one for each event.
 //!
 //! A query is registered under the *terms* of one of its words, the one that says most; each text that answers it has one
-//! of these. A term is a number made of a word, its stem or its beginning; two words may share one, since whoever is found
-//! by a term is asked whether the query matches ([`Query::matches`]).
+//! of these. A term is a number made of a word, its stem or its beginning; two words may share one, since a query that is found
+//! by a term is asked whether it matches ([`Query::matches`]).
 //!
 //! Invariant: whatever a query matches has one of the query's terms. Pure, but for a key of this process's own, by which
 //! nobody can choose words that share a term. Called by `jobs`.

@@ -10,7 +10,7 @@
 //!   nobody is answered from it: [`Search::is_open`] says no, and the database answers.
 //! - All work on it is done on blocking threads, a bounded number at a time, each with a deadline; work for somebody who has
 //!   gone away stops.
-//! - What is found is a list of names. Whoever shows it reads the rows and looks at them again.
+//! - What is found is a list of names. `jobs` reads the rows and looks at them again.
 //!
 //! `jobs` asks; the composition runs [`run`].
 

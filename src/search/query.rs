@@ -10,7 +10,7 @@
 //!
 //! Invariants: at most [`MOST_WORDS`] different words, each of bounded length; nothing in a query is an operator but quotes
 //! and the hyphen; [`Query::matches`] says the same of two texts as the index does of a job. Pure: knows no index. Called
-//! by `index`, by `jobs` and by whoever matches texts live.
+//! by `terms` and `live`, and by `jobs`.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -108,8 +108,11 @@ fn what_says_nothing_is_found() {
 fn paging_is_told_alike() {
     let all = described();
     for argument in ["first", "after", "last", "before"] {
-        let said: BTreeSet<_> =
-            all.iter().filter(|(place, name, _)| name == argument && place.contains('(')).map(|all| &all.2).collect();
+        // Completions are no pages: there are ten at the most.
+        let pages = all
+            .iter()
+            .filter(|(place, name, _)| name == argument && place.contains('(') && !place.contains("searchSuggestions"));
+        let said: BTreeSet<_> = pages.map(|all| &all.2).collect();
         assert!((1..=4).contains(&said.len()), "{argument}: {}", json!(said));
     }
 }

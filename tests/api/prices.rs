@@ -43,6 +43,8 @@ on_both! {
             (format!("jobs(first: 1, query: \"nothing\") {{ {} }}", twenty_nine("totalCount")), 592, 592),
             (format!("jobs(first: 1, filter: {{ query: \"nothing\" }}) {{ {} }}", twenty_nine("totalCount")), 592, 592),
             (format!("jobs(first: 1, filter: {{ anySkill: [] }}) {{ {} }}", twenty_nine("totalCount")), 292, 292),
+            // Two points for the field and the budget, and five to complete.
+            ("searchSuggestions(prefix: \"nothing\", first: 1) { text }".to_owned(), 7, 6),
             (format!("jobs(first: 20) {{ {PAGE} }}"), 89, 2),
             (format!("jobs(first: 20) {{ totalCount {PAGE} }}"), 99, 12),
             (format!("jobs(first: 20, {ranked}) {{ totalCount {PAGE} }}"), 139, 52),

@@ -327,7 +327,7 @@ impl Tariff<'_> {
         }
         let amount = |name: &str, read: fn(&Value) -> Option<u64>| self.amount(parent, field, name, read);
         let times = match work {
-            Work::Page | Work::SearchPage | Work::LogPage => {
+            Work::Page | Work::SearchPage | Work::LogPage | Work::Completion => {
                 Times::Page(amount("first", page_size), amount("last", page_size))
             }
             Work::ByIds => Times::Ids(amount("ids", list_length)),

@@ -87,7 +87,7 @@ impl JobConnection {
         }))
     }
 
-    /// How the argument `query` was understood; null without one.
+    /// How the words of `query` and `filter.query` were understood; null without any.
     async fn search(&self) -> Option<JobSearch> {
         match &self.scope {
             Counted::Public(_, search) => search.clone(),

@@ -35,6 +35,9 @@ pub(crate) struct SearchSuggestion {
     skill: Option<SkillObject>,
 }
 
+/// Completions of one text.
+const MOST_SUGGESTIONS: usize = 10;
+
 /// Reads of jobs.
 #[derive(Default)]
 pub(crate) struct JobQuery;
@@ -118,10 +121,11 @@ impl JobQuery {
             desc = "What has been typed so far, at most 200 characters; without a word in it nothing is suggested."
         )]
         prefix: String,
-        #[graphql(default = 10, desc = "How many, 1 to 100.")] first: i32,
+        #[graphql(default = 10, desc = "How many, 1 to 10.")] first: i32,
     ) -> Result<Option<Vec<SearchSuggestion>>> {
-        let size = PageArguments { first: Some(first), after: None, last: None, before: None }.request(0, None)?.size;
-        let found = ctx.get::<Jobs>().suggest(&prefix, size.into()).await.map_err(|error| match error {
+        let most = usize::try_from(first).ok().filter(|most| (1..=MOST_SUGGESTIONS).contains(most));
+        let most = most.ok_or_else(|| ErrorCode::BadUserInput.error("first must be between 1 and 10."))?;
+        let found = ctx.get::<Jobs>().suggest(&prefix, most).await.map_err(|error| match error {
             SuggestError::Invalid(invalid) => top_level(invalid.into()),
             SuggestError::InternalError(failed) => fault(failed),
         })?;

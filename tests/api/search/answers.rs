@@ -161,6 +161,12 @@ on_both! {
         assert_eq!(suggested(&who, "rus").await, ["Rust", "Rustic kitchen plan", "A plan for rust removal"]);
         assert_eq!(suggested(&who, "kitchne").await, ["Rustic kitchen plan"], "with a typing error");
         assert!(suggested(&who, "  ?").await.is_empty());
+        for first in [-1, 0, 11] {
+            let query = format!("{{ searchSuggestions(prefix: \"rus\", first: {first}) {{ text }} }}");
+            let refused = who.run(&query, json!({})).await;
+            assert_eq!(refused.code(), "BAD_USER_INPUT", "{refused}");
+            assert!(text(&refused.body, "/errors/0/message").contains("first must be between 1 and 10"), "{refused}");
+        }
         ada.cancel(&job).await.good();
         app.searchable().await;
         assert!(!suggested(&who, "rustic").await.contains(&"Rustic kitchen plan".to_owned()));
