@@ -174,8 +174,9 @@ const OTHERS: usize = 100;
 /// Stops a process full of readers; the others and the server must not notice. Those who wait for longer than the
 /// server's patience are sent away and come back, the others catch up.
 async fn a_reader_is_frozen(name: &'static str, below: Below, patience_ms: &str) {
-    let patience = [("LANCEWIRE_SOCKETS__WRITE_TIMEOUT_MS", patience_ms)];
-    let settings: Vec<_> = NARROW.into_iter().chain(patience).collect();
+    // Without an index, which gathers what is written in memory of its own.
+    let others = [("LANCEWIRE_SOCKETS__WRITE_TIMEOUT_MS", patience_ms), ("LANCEWIRE_SEARCH__ENABLED", "false")];
+    let settings: Vec<_> = NARROW.into_iter().chain(others).collect();
     let sent_away = patience_ms.len() < 6;
     let (mut stage, server) = Stage::set(name, below, (12, 1), &settings, Some(4096), 2_000).await;
     // Ten times the description: what is sent is much more than what is stored. And a private field, so that each
