@@ -107,7 +107,7 @@ pub struct JobQuery {
     pub words: Vec<String>,
     /// and groups of words of which none may occur altogether.
     pub excluded: Vec<Vec<String>>,
-    /// Whether the index is asked where there are words.
+    /// Whether there is an index to ask.
     pub by_index: bool,
     /// Conditions.
     pub filter: JobFilter,
@@ -182,6 +182,13 @@ impl JobQuery {
         }
         let DatabaseWords { words, excluded } = in_database;
         Ok(Self { sought, words, excluded, by_index, filter, order })
+    }
+
+    /// Whether the index is asked: for words, and for skills, since the database has no order of the jobs with a skill and
+    /// looks at all jobs until it has found enough.
+    pub const fn asks_index(&self) -> bool {
+        let has_skills = !self.filter.any_skill.is_empty() || !self.filter.all_skills.is_empty();
+        self.by_index && (self.sought.is_some() || has_skills)
     }
 
     /// Marks the cursors of this list. Those by relevance are of another order where the index ranks.

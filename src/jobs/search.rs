@@ -84,28 +84,24 @@ impl Jobs {
         &self.search
     }
 
-    /// A page of the public jobs, from the index where there are words to look for and an index.
+    /// A page of the public jobs, from the index where there is one and words or skills to look for.
     pub async fn list(&self, query: &JobQuery, request: PageRequest) -> Result<Listed, InternalError> {
         let listed = |page| Listed { page, cursors: HashMap::new(), query: query.clone(), corrections: Vec::new() };
-        let Some(sought) = &query.sought else { return Ok(listed(self.page(query, request).await?)) };
-        if sought.is_empty() {
+        if query.sought.as_ref().is_some_and(Query::is_empty) {
             return Ok(listed(Page { rows: Vec::new(), has_previous: false, has_next: false }));
         }
-        if query.by_index
-            && let Some(found) = self.list_by_index(query, sought, request).await?
+        if query.asks_index()
+            && let Some(found) = self.list_by_index(query, request).await?
         {
             return Ok(found);
         }
-        metrics::counter!("lancewire_search_looks_total", "outcome" => "database").increment(1);
+        if query.sought.is_some() {
+            metrics::counter!("lancewire_search_looks_total", "outcome" => "database").increment(1);
+        }
         Ok(listed(self.page(query, request).await?))
     }
 
-    async fn list_by_index(
-        &self,
-        query: &JobQuery,
-        sought: &Query,
-        request: PageRequest,
-    ) -> Result<Option<Listed>, InternalError> {
+    async fn list_by_index(&self, query: &JobQuery, request: PageRequest) -> Result<Option<Listed>, InternalError> {
         let place = |cursor: Cursor| (cursor.key, cursor.id);
         let window = Window {
             by: sorted_by(query.order),
@@ -115,7 +111,7 @@ impl Jobs {
             before: request.before.map(place),
             most: usize::try_from(request.limit()).unwrap_or(usize::MAX),
         };
-        let found = self.search.find(Some(sought.clone()), conditions(&query.filter), window, true).await;
+        let found = self.search.find(query.sought.clone(), conditions(&query.filter), window, true).await;
         let Some(found) = answered(found) else { return Ok(None) };
         let places: Page<Place> = request.page(found.places);
         let ids: Vec<JobId> = places.rows.iter().map(|(_, id)| (*id).into()).collect();
@@ -141,12 +137,11 @@ impl Jobs {
 
     /// How many public jobs answer, counted up to 10,000.
     pub async fn count(&self, query: &JobQuery) -> Result<u64, InternalError> {
-        let Some(sought) = &query.sought else { return self.count_in_database(query).await };
-        if sought.is_empty() {
+        if query.sought.as_ref().is_some_and(Query::is_empty) {
             return Ok(0);
         }
-        if query.by_index {
-            let counted = self.search.count(Some(sought.clone()), conditions(&query.filter), COUNT_CAP).await;
+        if query.asks_index() {
+            let counted = self.search.count(query.sought.clone(), conditions(&query.filter), COUNT_CAP).await;
             if let Some(count) = answered(counted) {
                 return Ok(count);
             }

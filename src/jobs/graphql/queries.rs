@@ -104,7 +104,7 @@ impl JobQuery {
             filter.statuses.push(model::JobStatus::Open);
         }
         let query = JobListQuery { filter, ..unfiltered };
-        if query.sought.is_some() {
+        if query.asks_index() {
             let user = ctx.actor().user();
             let author = user.map_or_else(|| Author::Address(ctx.address()), |user| Author::User(user.into()));
             jobs.search().reaches_own(author).await;
