@@ -9,8 +9,13 @@ import { delimiter, join } from 'node:path';
 
 import { chromium } from 'playwright-core';
 
+// The exit code for what a browser did not do at all or not in time: an end of its own, a timeout. A wrong thing that it
+// showed is a failed assertion, and ends with 1.
+const NOT_DONE = 75;
+
 const FLAGS = [
   '--no-sandbox',
+  '--disable-dev-shm-usage',
   '--disable-gpu',
   '--disable-quic',
   '--no-first-run',
@@ -37,6 +42,10 @@ function executable() {
 
 export async function launch(url) {
   const { host } = new URL(url);
+  process.on('uncaughtException', (error) => {
+    console.error(error);
+    process.exit(error instanceof assert.AssertionError ? 1 : NOT_DONE);
+  });
   const browser = await chromium.launch({ executablePath: executable(), args: FLAGS });
   const open = async (options = {}) => {
     const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, ...options });
