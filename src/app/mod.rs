@@ -17,7 +17,12 @@ use tokio::{
 use crate::{
     accounts::Accounts,
     auth::{old_sessions::OldSessions, passwords::Passwords, sessions::Sessions},
-    claims::{Claims, escrow::Escrow, service::Neighbours},
+    claims::{
+        Claims,
+        clocks::{LapsingClaims, UnreviewedWork},
+        escrow::Escrow,
+        service::Neighbours,
+    },
     clock::Clock,
     config::Config,
     db::{Backend, Db, replica::Replica},
@@ -35,7 +40,7 @@ use crate::{
     },
     idempotency::OldKeys,
     ids::Ids,
-    jobs::{Jobs, withholding},
+    jobs::{Jobs, deadlines::Deadlines, withholding},
     lifecycle::Lifecycle,
     limits::{Arrivals, Limits, sharing},
     notifications::{Notifications, OldNotifications},
@@ -133,7 +138,7 @@ impl App {
             accounts.clone(),
             wallets.clone(),
             notifications.clone(),
-            config.marketplace.draft_quota(),
+            (config.marketplace.draft_quota(), schedule.clone()),
         )
         .with_search(Search::default());
         let claims = Claims::new(
@@ -146,7 +151,7 @@ impl App {
                 escrow: Escrow::new(wallets.clone()),
                 notifications: notifications.clone(),
             },
-            (&config.marketplace).into(),
+            ((&config.marketplace).into(), schedule.clone()),
         );
 
         let replica = Replica::connect(&config.database, &db, log.identity()).await?;
@@ -171,13 +176,15 @@ impl App {
         lifecycle.spawn_until_stopping(withholding::run(jobs.clone(), lifecycle.clone()));
         lifecycle.spawn_until_stopping(wallet::seal::run(db.clone(), clock.clone(), lifecycle.clone()));
         lifecycle.spawn_until_stopping(events::seal::run(db.clone(), clock.clone(), lifecycle.clone()));
-        let mut due: Vec<Box<dyn Due>> = Vec::new();
+        let mut due: Vec<Box<dyn Due>> = vec![
+            Box::new(Deadlines(jobs.clone())),
+            Box::new(LapsingClaims(claims.clone())),
+            Box::new(UnreviewedWork(claims.clone())),
+        ];
         if sandbox.is_some() {
             due.push(Box::new(SandboxPayments(wallets.clone())));
         }
-        if !due.is_empty() {
-            lifecycle.spawn_until_stopping(schedule::run(due, schedule, lifecycle.clone()));
-        }
+        lifecycle.spawn_until_stopping(schedule::run(due, schedule, lifecycle.clone()));
 
         let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };
         drop(lifecycle.spawn(limits.clone().sweep(lifecycle.clone())));

@@ -201,7 +201,7 @@ impl Claim {
         Ok(self.next(State::RevisionRequested))
     }
 
-    /// IN_REVIEW -> APPROVED, by the client.
+    /// IN_REVIEW -> APPROVED, by the client, or because the time for the review is over.
     pub fn approve(&self, at: Timestamp) -> Result<Self, InvalidTransition<ClaimStatus>> {
         let State::InReview { .. } = self.state else {
             return Err(self.refuse(ClaimStatus::Approved));
@@ -217,6 +217,14 @@ impl Claim {
         };
         let (reason, expires_at) = (reason.map(ToOwned::to_owned), self.expires_at());
         Ok(self.next(State::Ended { ending: Ending::Released, at, reason, expires_at }))
+    }
+
+    /// ACTIVE -> EXPIRED, because nothing was submitted in time.
+    pub fn lapse(&self, at: Timestamp) -> Result<Self, InvalidTransition<ClaimStatus>> {
+        let State::Active { expires_at } = self.state else {
+            return Err(self.refuse(ClaimStatus::Expired));
+        };
+        Ok(self.next(State::Ended { ending: Ending::Expired, at, reason: None, expires_at }))
     }
 
     /// ACTIVE, IN_REVIEW or REVISION_REQUESTED -> RELEASED, by an admin.

@@ -35,12 +35,13 @@ use crate::{
         Jobs,
         events::JobSnapshot,
         model::{Job, JobChange, Step},
-        service::{check_version, parse_id},
+        service::{Around, check_version, parse_id},
     },
     notifications::{
         Notifications,
         model::{Details, NotificationKind, Part, Subject},
     },
+    schedule::Schedule,
     text,
 };
 
@@ -55,6 +56,7 @@ pub struct Claims {
     pub(super) escrow: Escrow,
     pub(super) notifications: Notifications,
     rules: ClaimRules,
+    pub(super) schedule: Schedule,
 }
 
 /// The domains that claims call.
@@ -114,9 +116,15 @@ pub(super) struct Made {
 
 impl Claims {
     /// Claims on these tools, by these rules.
-    pub fn new(db: Db, clock: Clock, ids: Ids, neighbours: Neighbours, rules: ClaimRules) -> Self {
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        ids: Ids,
+        neighbours: Neighbours,
+        (rules, schedule): (ClaimRules, Schedule),
+    ) -> Self {
         let Neighbours { accounts, jobs, escrow, notifications } = neighbours;
-        Self { db, clock, ids, accounts, jobs, escrow, notifications, rules }
+        Self { db, clock, ids, accounts, jobs, escrow, notifications, rules, schedule }
     }
 
     /// The same on another view of the database.
@@ -157,8 +165,8 @@ impl Claims {
                         return Err(ClaimError::DeadlinePassed(Box::new(before)));
                     }
                     let name = self.check_limit_in(&tx, freelancer).await?;
-                    let (pair, fee, expires_at) =
-                        ((job_id, freelancer), self.rules.fee_basis_points, now + self.rules.lifetime);
+                    let expires_at = self.schedule.after(self.rules.lifetime);
+                    let (pair, fee) = ((job_id, freelancer), self.rules.fee_basis_points);
                     let claim = Claim::new(self.ids.next(), pair, fee, now, expires_at);
                     tx.defer_built(&claims::Entity::insert(claims::ActiveModel::from(claim.clone()))).await?;
                     let changes = &[JobChange::Status, JobChange::Claim];
@@ -179,6 +187,7 @@ impl Claims {
                 Ok(self.outcome_in(&tx, &actor, claimed).await?)
             })
             .await
+            .inspect(|stepped| self.expect(stepped))
     }
 
     /// Whether a job may not be claimed any more, by the clock that all nodes share: on `SQLite` the process's, of which
@@ -247,6 +256,7 @@ impl Claims {
                 Ok(self.outcome_in(&tx, &actor, released).await?)
             })
             .await
+            .inspect(|stepped| self.expect(stepped))
     }
 
     /// Hands work in. A submission that still waits is superseded.
@@ -261,7 +271,9 @@ impl Claims {
                 let now = self.clock.now();
                 let submitted = once_in(&tx, now, freelancer, ("submitDeliverable", key), input, || async {
                     let (before, claim) = self.lock_own_in(&tx, freelancer, claim_id).await?;
-                    let (Ok(reviewed), Ok(job)) = (claim.submit(now + self.rules.review), before.submit()) else {
+                    let (Ok(reviewed), Ok(job)) =
+                        (claim.submit(self.schedule.after(self.rules.review)), before.submit())
+                    else {
                         return Err(refused(before, claim, Step::Submit));
                     };
                     let name = self.accounts.card_in(&tx, freelancer).await?.display_name;
@@ -291,6 +303,7 @@ impl Claims {
                 Ok(self.outcome_in(&tx, &actor, submitted).await?)
             })
             .await
+            .inspect(|stepped| self.expect(stepped))
     }
 
     /// Sends the latest submission back. With a key, once.
@@ -353,36 +366,54 @@ impl Claims {
                     };
                     let deliverable = deliverable.approve(now).map_err(|_| not_the_latest())?;
                     let around = self.jobs.around_in(&tx, &before).await?;
-                    let freelancer_card = self.accounts.card_in(&tx, claim.freelancer_id).await?;
-                    update_in(&tx, deliverable.clone()).await?;
-                    let was = claim.status();
-                    let claim = self.save_in(&tx, ended).await?;
-                    let freelancer = claim.freelancer_id;
-                    let parties = (around.client(), &freelancer_card);
-                    let payment = self.escrow.pay_in(&tx, parties, &before, &claim).await?;
-                    self.accounts.count_completed_job_in(&tx, [before.client_id, freelancer]).await?;
-                    let (client_name, freelancer_name) =
-                        (around.client().display_name.clone(), freelancer_card.display_name);
-                    let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable, JobChange::Escrow];
-                    let around = around.with_completed_job();
-                    let (job, snapshot) = self.jobs.change_with_in(&tx, &before, job, changes, around).await?;
-                    self.record_in(&tx, &claim, Some(was), snapshot).await?;
-                    let for_client = Details::new(Part::Client, &job.title).by(freelancer, &freelancer_name);
-                    let approved = Details::new(Part::Freelancer, &job.title).by(job.client_id, &client_name);
-                    let paid = Details { amount: Some(payment.amount), ..approved.clone() };
-                    let notifications = &self.notifications;
-                    let (kind, subject) = (NotificationKind::WorkApproved, Subject::Job(job.id));
-                    notifications.notify_in(&tx, job.client_id, kind, for_client, subject).await?;
-                    notifications.notify_in(&tx, freelancer, kind, approved, subject).await?;
-                    let (kind, subject) = (NotificationKind::PaymentReceived, Subject::Transaction(payment.id));
-                    notifications.notify_in(&tx, freelancer, kind, paid, subject).await?;
-                    let made = Made { claim: claim.id, deliverable: Some(deliverable_id) };
-                    Ok::<_, StepError>((made, Stepped { job, claim, deliverable: Some(deliverable) }))
+                    let name = self.accounts.card_in(&tx, claim.freelancer_id).await?.display_name;
+                    let details = [
+                        Details::new(Part::Client, &job.title).by(claim.freelancer_id, &name),
+                        Details::new(Part::Freelancer, &job.title).by(job.client_id, &around.client().display_name),
+                    ];
+                    let (job, claims) = ((before, job, around), (claim, ended));
+                    let stepped = self.complete_in(&tx, job, claims, deliverable, details).await?;
+                    let made = Made { claim: stepped.claim.id, deliverable: Some(deliverable_id) };
+                    Ok::<_, StepError>((made, stepped))
                 })
                 .await?;
                 Ok(self.outcome_in(&tx, &actor, approved).await?)
             })
             .await
+    }
+
+    /// Tells the clock room what a committed step has left to it.
+    pub(super) fn expect(&self, Stepped { job, claim, .. }: &Stepped) {
+        self.schedule.expect([claim.expires_at(), claim.auto_approve_at(), job.deadline]);
+    }
+
+    /// Ends a locked job whose work is approved, and pays for it. Of the job and the claim as they were and as they are to be;
+    /// `details` are what the client and the freelancer are told of it.
+    pub(super) async fn complete_in(
+        &self,
+        tx: &Tx,
+        (before, job, around): (Job, Job, Around),
+        (claim, ended): (Claim, Claim),
+        deliverable: Deliverable,
+        [for_client, for_freelancer]: [Details; 2],
+    ) -> Result<Stepped, InternalError> {
+        let freelancer = claim.freelancer_id;
+        let freelancer_card = self.accounts.card_in(tx, freelancer).await?;
+        update_in(tx, deliverable.clone()).await?;
+        let was = claim.status();
+        let claim = self.save_in(tx, ended).await?;
+        let payment = self.escrow.pay_in(tx, (around.client(), &freelancer_card), &before, &claim).await?;
+        self.accounts.count_completed_job_in(tx, [before.client_id, freelancer]).await?;
+        let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable, JobChange::Escrow];
+        let (job, snapshot) = self.jobs.change_with_in(tx, &before, job, changes, around.with_completed_job()).await?;
+        self.record_in(tx, &claim, Some(was), snapshot).await?;
+        let paid = Details { amount: Some(payment.amount), ..for_freelancer.clone() };
+        let (kind, subject) = (NotificationKind::WorkApproved, Subject::Job(job.id));
+        self.notifications.notify_in(tx, job.client_id, kind, for_client, subject).await?;
+        self.notifications.notify_in(tx, freelancer, kind, for_freelancer, subject).await?;
+        let (kind, subject) = (NotificationKind::PaymentReceived, Subject::Transaction(payment.id));
+        self.notifications.notify_in(tx, freelancer, kind, paid, subject).await?;
+        Ok(Stepped { job, claim, deliverable: Some(deliverable) })
     }
 
     /// Locks the freelancer's own claim, after its job.
@@ -415,7 +446,7 @@ impl Claims {
 
     /// Locks the one claim that is meant, after its job, which must be the client's if one is named. Which job that is
     /// never changes.
-    async fn lock_pair_in(
+    pub(super) async fn lock_pair_in(
         &self,
         tx: &Tx,
         meant: Select<claims::Entity>,

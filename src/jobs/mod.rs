@@ -5,6 +5,7 @@
 //! claimed life by [`Jobs::lock_in`] and [`Jobs::change_in`]; `wallet` below holds the money and `notifications` tells
 //! the client when an admin cancelled.
 
+pub mod deadlines;
 pub mod entity;
 pub mod error;
 pub mod events;

@@ -74,7 +74,7 @@ impl JobChange {
     }
 }
 
-/// A step in a job's life, as a mutation asks for it.
+/// A step in a job's life, as a mutation or a clock asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// `publishJob`
@@ -97,6 +97,10 @@ pub enum Step {
     Approve,
     /// `interveneInJob`
     Intervene,
+    /// The deadline has passed.
+    Expire,
+    /// The time of its claim is over.
+    Lapse,
 }
 
 impl Step {
@@ -105,8 +109,8 @@ impl Step {
         match self {
             Self::Publish => &[JobStatus::Draft],
             Self::Update | Self::Cancel => &[JobStatus::Draft, JobStatus::Open],
-            Self::CancelAsAdmin | Self::Claim => &[JobStatus::Open],
-            Self::Release => &[JobStatus::Claimed],
+            Self::CancelAsAdmin | Self::Claim | Self::Expire => &[JobStatus::Open],
+            Self::Release | Self::Lapse => &[JobStatus::Claimed],
             Self::Submit | Self::Intervene => &[JobStatus::Claimed, JobStatus::InReview],
             Self::RequestRevision | Self::Approve => &[JobStatus::InReview],
         }
@@ -387,12 +391,28 @@ impl Job {
         Ok(self.with(State::Claimed { posted_at, claimant }))
     }
 
-    /// IN_REVIEW -> COMPLETED, by its client.
+    /// IN_REVIEW -> COMPLETED, by its client, or because the time for the review is over.
     pub fn approve(&self) -> Result<Self, InvalidTransition> {
         let State::InReview { posted_at, claimant } = self.state else {
             return Err(self.refuse(Step::Approve));
         };
         Ok(self.with(State::Completed { posted_at, claimant }))
+    }
+
+    /// OPEN -> EXPIRED, because nobody has claimed it in time.
+    pub fn expire(&self) -> Result<Self, InvalidTransition> {
+        let State::Open { posted_at, .. } = self.state else {
+            return Err(self.refuse(Step::Expire));
+        };
+        Ok(self.with(State::Expired { posted_at }))
+    }
+
+    /// CLAIMED -> OPEN, because nothing was submitted in time.
+    pub fn lapse(&self) -> Result<Self, InvalidTransition> {
+        let State::Claimed { posted_at, .. } = self.state else {
+            return Err(self.refuse(Step::Lapse));
+        };
+        Ok(self.with(State::Open { posted_at, withheld: false }))
     }
 
     /// CLAIMED or IN_REVIEW -> OPEN, by an admin.

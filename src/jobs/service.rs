@@ -35,6 +35,7 @@ use crate::{
         Notifications,
         model::{Details, NotificationKind, Part, Subject},
     },
+    schedule::Schedule,
     search::Search,
     text,
     wallet::{Wallets, service::AmountInput},
@@ -48,8 +49,9 @@ pub struct Jobs {
     clock: Clock,
     ids: Ids,
     pub(super) wallets: Wallets,
-    notifications: Notifications,
+    pub(super) notifications: Notifications,
     quota: DraftQuota,
+    pub(super) schedule: Schedule,
     pub(super) search: Search,
 }
 
@@ -124,9 +126,9 @@ impl Jobs {
         accounts: Accounts,
         wallets: Wallets,
         notifications: Notifications,
-        quota: DraftQuota,
+        (quota, schedule): (DraftQuota, Schedule),
     ) -> Self {
-        Self { db, accounts, clock, ids, wallets, notifications, quota, search: Search::default() }
+        Self { db, accounts, clock, ids, wallets, notifications, quota, schedule, search: Search::default() }
     }
 
     /// The same with this index to search in.
@@ -200,6 +202,7 @@ impl Jobs {
                 Ok(self.outcome_in(&tx, posted).await?)
             })
             .await
+            .inspect(|job| self.schedule.expect([job.deadline]))
     }
 
     /// Posts a draft.
@@ -226,6 +229,7 @@ impl Jobs {
                 Ok(self.outcome_in(&tx, published).await?)
             })
             .await
+            .inspect(|job| self.schedule.expect([job.deadline]))
     }
 
     /// Changes a DRAFT or OPEN job; a new budget moves the difference. A patch that changes nothing does nothing. With a
@@ -310,6 +314,7 @@ impl Jobs {
                 Ok(self.outcome_in(&tx, updated).await?)
             })
             .await
+            .inspect(|job| self.schedule.expect([job.deadline]))
     }
 
     /// Calls a job off: a DRAFT or OPEN one by its client, an OPEN one by an admin, which is noted and told the client.

@@ -41,20 +41,21 @@ use crate::{
 pub(crate) enum NotificationKind {
     /// To the client: a freelancer claimed the job.
     JobClaimed,
-    /// To the client: the freelancer gave the claim back and the job is open again. To both sides: an admin ended the claim
-    /// (`interveneInJob`); `actor` is null then.
+    /// To the client: the freelancer gave the claim back and the job is open again. To both sides: nothing was submitted in
+    /// time, or an admin ended the claim (`interveneInJob`); `actor` is null then.
     ClaimReleased,
     /// To the client: work waits for review.
     WorkSubmitted,
     /// To the freelancer: the client sent the work back.
     RevisionRequested,
-    /// To both sides: the work was approved and the job is completed. By an admin where `actor` is null.
+    /// To both sides: the work was approved and the job is completed. By an admin, or because the time
+    /// for the review was over, where `actor` is null.
     WorkApproved,
     /// To the freelancer: the payment reached the wallet.
     PaymentReceived,
     /// To the client: an admin cancelled the job. To the freelancer, too, if there was one.
     JobCancelled,
-    /// To the client: nobody claimed the job in time. Reserved: nothing expires by itself yet.
+    /// To the client: nobody claimed the job in time; its budget is back.
     JobExpired,
     /// To both sides and admins: a dispute began. Reserved: there are no disputes yet.
     DisputeOpened,
@@ -150,13 +151,19 @@ fn sentence(kind: Kind, details: &Details, currency: &Currency) -> String {
     let job = &details.job_title;
     let who = details.actor.as_ref().map(|actor| actor.name.as_str());
     let money = details.amount.map(|amount| format!("{} {}", currency.format(amount), currency.code()));
+    // An administrator gives a reason; time does not.
+    let by_clock = who.is_none() && details.reason.is_none();
     let (who_or_they, money) = (who.unwrap_or("Somebody"), money.as_deref());
     match (kind, details.part) {
         (Kind::JobClaimed, _) => format!("{who_or_they} claimed \"{job}\""),
         (Kind::ClaimReleased, Part::Client) => match who {
             Some(who) => format!("{who} released \"{job}\"; it is open again"),
+            None if by_clock => format!("Nothing was submitted for \"{job}\" in time; it is open again"),
             None => format!("An administrator ended the claim on \"{job}\"; it is open again"),
         },
+        (Kind::ClaimReleased, Part::Freelancer) if by_clock => {
+            format!("Your claim on \"{job}\" ended: nothing was submitted in time")
+        }
         (Kind::ClaimReleased, Part::Freelancer) => {
             format!("An administrator ended your claim on \"{job}\"")
         }
@@ -164,8 +171,14 @@ fn sentence(kind: Kind, details: &Details, currency: &Currency) -> String {
         (Kind::RevisionRequested, _) => format!("{who_or_they} requested a revision of \"{job}\""),
         (Kind::WorkApproved, Part::Client) => match who {
             Some(freelancer) => format!("You approved the work of {freelancer} for \"{job}\"; it is completed"),
+            None if by_clock => {
+                format!("The time to review \"{job}\" is over: its work counts as approved; it is completed")
+            }
             None => format!("An administrator approved the work for \"{job}\"; it is completed"),
         },
+        (Kind::WorkApproved, Part::Freelancer) if by_clock => {
+            format!("Your work for \"{job}\" was not reviewed in time and counts as approved; it is completed")
+        }
         (Kind::WorkApproved, Part::Freelancer) => {
             let who = who.unwrap_or("An administrator");
             format!("{who} approved your work for \"{job}\"; it is completed")
@@ -178,7 +191,10 @@ fn sentence(kind: Kind, details: &Details, currency: &Currency) -> String {
             Some(money) => format!("An administrator cancelled \"{job}\"; {money} is back in your wallet"),
             None => format!("An administrator cancelled \"{job}\""),
         },
-        (Kind::JobExpired, _) => format!("Nobody claimed \"{job}\" before its deadline"),
+        (Kind::JobExpired, _) => match money {
+            Some(money) => format!("Nobody claimed \"{job}\" before its deadline; {money} is back in your wallet"),
+            None => format!("Nobody claimed \"{job}\" before its deadline"),
+        },
         (Kind::DisputeOpened, _) => match who {
             Some(who) => format!("{who} opened a dispute over \"{job}\""),
             None => format!("A dispute over \"{job}\" was opened"),

@@ -49,6 +49,7 @@ mod differential;
 mod documents;
 mod door;
 mod drains;
+mod due;
 mod duels;
 mod embedded;
 mod floods;

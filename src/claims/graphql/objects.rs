@@ -29,7 +29,7 @@ pub(crate) enum ClaimStatus {
     Approved,
     /// The freelancer gave it back; the job reopened. Final.
     Released,
-    /// `expiresAt` passed without a submission; the job reopened. Final. Reserved: nothing acts on `expiresAt` yet.
+    /// `expiresAt` passed without a submission; the job reopened. Final.
     Expired,
     /// An admin ended it when a dispute was resolved for the client. Final. Reserved: there are no disputes yet.
     Cancelled,

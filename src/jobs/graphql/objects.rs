@@ -43,7 +43,7 @@ pub(crate) enum JobStatus {
     Completed,
     /// Called off before it was claimed; escrow went back to the client. Final.
     Cancelled,
-    /// Nobody claimed it before its deadline; escrow went back. Final. Reserved: nothing expires by itself yet.
+    /// Nobody claimed it before its deadline; escrow went back. Final.
     Expired,
     /// An admin decides; escrow is frozen meanwhile. Reserved: there are no disputes yet.
     Disputed,
@@ -173,7 +173,7 @@ impl JobObject {
         }
     }
 
-    /// Until when it may be claimed; null without one. Reserved: nothing expires by itself yet.
+    /// Until when it may be claimed; null without one. An OPEN job then becomes EXPIRED.
     async fn deadline(&self) -> Option<DateTime> {
         self.job.deadline.map(Into::into)
     }

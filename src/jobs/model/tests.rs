@@ -45,8 +45,8 @@ impl Cast {
 /// A step, and the status that it leads to from each status; from all others it is refused.
 type Move = (Step, fn(&Job, &Cast) -> Result<Job, InvalidTransition>, &'static [(JobStatus, JobStatus)]);
 
-const TABLE: [Move; 12] = {
-    use JobStatus::{Cancelled, Claimed, Completed, Draft, InReview, Open};
+const TABLE: [Move; 14] = {
+    use JobStatus::{Cancelled, Claimed, Completed, Draft, Expired, InReview, Open};
 
     [
         (Step::Publish, |job, cast| job.publish(cast.now), &[(Draft, Open)]),
@@ -58,6 +58,8 @@ const TABLE: [Move; 12] = {
         (Step::Submit, |job, _| job.submit(), &[(Claimed, InReview), (InReview, InReview)]),
         (Step::RequestRevision, |job, _| job.request_revision(), &[(InReview, Claimed)]),
         (Step::Approve, |job, _| job.approve(), &[(InReview, Completed)]),
+        (Step::Expire, |job, _| job.expire(), &[(Open, Expired)]),
+        (Step::Lapse, |job, _| job.lapse(), &[(Claimed, Open)]),
         (Step::Intervene, |job, _| job.reopen(), &[(Claimed, Open), (InReview, Open)]),
         (Step::Intervene, |job, _| job.refund("Why"), &[(Claimed, Cancelled), (InReview, Cancelled)]),
         (Step::Intervene, |job, _| job.pay(), &[(Claimed, Completed), (InReview, Completed)]),

@@ -42,6 +42,7 @@ use lancewire::{
     lifecycle::Lifecycle,
     limits::{Attempts, SignUps, attempts::AttemptSettings},
     notifications::Notifications,
+    schedule::{DatabaseTime, Schedule},
     wallet::{
         WalletError, Wallets,
         model::{SettlementOutcome, Transaction},
@@ -179,6 +180,8 @@ impl Template {
         let currency = config.marketplace.currency();
         let notifications = Notifications::new(db.clone(), clock.clone(), ids.clone());
         let wallets = Wallets::new(db.clone(), clock.clone(), ids.clone(), accounts.clone(), currency, None);
+        // Nobody is in the room here.
+        let schedule = Schedule::new(db.clone(), clock.clone(), DatabaseTime::asked(&db).await.expect("a time"));
         let jobs = Jobs::new(
             db.clone(),
             clock.clone(),
@@ -186,9 +189,9 @@ impl Template {
             accounts.clone(),
             wallets.clone(),
             notifications.clone(),
-            config.marketplace.draft_quota(),
+            (config.marketplace.draft_quota(), schedule.clone()),
         );
-        let rules = (&config.marketplace).into();
+        let rules = ((&config.marketplace).into(), schedule);
         let escrow = Escrow::new(wallets.clone());
         let neighbours = Neighbours { accounts, jobs: jobs.clone(), escrow, notifications };
         let claims = Claims::new(db.clone(), clock.clone(), ids, neighbours, rules);
