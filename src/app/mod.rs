@@ -23,6 +23,7 @@ use crate::{
     db::{Backend, Db, replica::Replica},
     descriptors, domains,
     events::{self, EventLog, OldEvents},
+    files::{self, Files, UnusedFiles, links::Links},
     graphql::language::Documents,
     http::{
         GraphqlState, HttpState,
@@ -136,6 +137,15 @@ impl App {
             config.marketplace.draft_quota(),
         )
         .with_search(Search::default());
+        let base = config.files.base(config.http.listen, config.tls.is_on());
+        let files = Files::new(
+            db.clone(),
+            ids.clone(),
+            schedule.clone(),
+            Links::new(&log.shared_key("links to files").await?, base)?,
+            config.files.folder(&config.database.url),
+            (&config.files).into(),
+        );
         let claims = Claims::new(
             db.clone(),
             clock.clone(),
@@ -145,6 +155,7 @@ impl App {
                 jobs: jobs.clone(),
                 escrow: Escrow::new(wallets.clone()),
                 notifications: notifications.clone(),
+                files: files.clone(),
             },
             (&config.marketplace).into(),
         );
@@ -171,15 +182,15 @@ impl App {
         lifecycle.spawn_until_stopping(withholding::run(jobs.clone(), lifecycle.clone()));
         lifecycle.spawn_until_stopping(wallet::seal::run(db.clone(), clock.clone(), lifecycle.clone()));
         lifecycle.spawn_until_stopping(events::seal::run(db.clone(), clock.clone(), lifecycle.clone()));
-        let mut due: Vec<Box<dyn Due>> = Vec::new();
+        let mut due: Vec<Box<dyn Due>> = vec![Box::new(UnusedFiles(files.clone()))];
         if sandbox.is_some() {
             due.push(Box::new(SandboxPayments(wallets.clone())));
         }
-        if !due.is_empty() {
-            lifecycle.spawn_until_stopping(schedule::run(due, schedule, lifecycle.clone()));
-        }
+        lifecycle.spawn_until_stopping(schedule::run(due, schedule, lifecycle.clone()));
+        lifecycle.spawn_until_stopping(files::sweep(files.clone(), lifecycle.clone()));
 
-        let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };
+        let services =
+            Services { accounts, wallets, notifications, jobs, claims, files: files.clone(), hub: hub.clone() };
         drop(lifecycle.spawn(limits.clone().sweep(lifecycle.clone())));
         if !alone {
             drop(lifecycle.spawn(sharing::run(Arc::clone(&bus), limits.clone(), lifecycle.clone())));
@@ -226,6 +237,8 @@ impl App {
             graphql,
             probes: Probes::new(db.clone(), hub, lifecycle.clone(), metrics),
             operations: operations.clone(),
+            files,
+            lifecycle: lifecycle.clone(),
             sessions,
             origins,
             proxies: Arc::clone(&proxies),

@@ -51,6 +51,7 @@ mod door;
 mod drains;
 mod duels;
 mod embedded;
+mod files;
 mod floods;
 mod groups;
 mod guards;

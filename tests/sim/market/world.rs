@@ -26,12 +26,13 @@ use lancewire::{
         ClaimError, Claims, StepError,
         escrow::Escrow,
         intervention::JobIntervention,
-        service::{Neighbours, Stepped},
+        service::{Neighbours, Stepped, Work},
     },
     clock::Clock,
     config::{Config, Environment},
     db::{Db, points::CommitObserver},
     error::{Invalid, InvalidKind},
+    files::{Files, links::Links},
     idempotency::KeyConflict,
     ids::Ids,
     jobs::{
@@ -42,6 +43,7 @@ use lancewire::{
     lifecycle::Lifecycle,
     limits::{Attempts, SignUps, attempts::AttemptSettings},
     notifications::Notifications,
+    schedule::{DatabaseTime, Schedule},
     wallet::{
         WalletError, Wallets,
         model::{SettlementOutcome, Transaction},
@@ -190,7 +192,12 @@ impl Template {
         );
         let rules = (&config.marketplace).into();
         let escrow = Escrow::new(wallets.clone());
-        let neighbours = Neighbours { accounts, jobs: jobs.clone(), escrow, notifications };
+        let time = DatabaseTime::asked(&db).await.expect("the database's time");
+        let schedule = Schedule::new(db.clone(), clock.clone(), time);
+        let links = Links::new(&[0; 32], String::new()).expect("links");
+        // Nobody uploads anything here.
+        let files = Files::new(db.clone(), ids.clone(), schedule, links, None, (&config.files).into());
+        let neighbours = Neighbours { accounts, jobs: jobs.clone(), escrow, notifications, files };
         let claims = Claims::new(db.clone(), clock.clone(), ids, neighbours, rules);
         World { db, lifecycle, folder, jobs, claims, wallets }
     }
@@ -317,7 +324,14 @@ impl World {
             }
             Move::Submit { claim } => {
                 let id = names.claim(claim);
-                async move { claims.submit(actor, &id, "Done.", &key).await.map(|step| submitted(&step)).map_err(of_step) }.boxed()
+                async move {
+                    claims
+                        .submit(actor, &id, Work { note: "Done.", files: &[] }, &key)
+                        .await
+                        .map(|step| submitted(&step))
+                        .map_err(of_step)
+                }
+                .boxed()
             }
             Move::Revise { work } => {
                 let id = names.work(work);
@@ -388,9 +402,10 @@ fn of_invalid(invalid: &Invalid) -> Refusal {
         InvalidKind::NotFound => Refusal::Rule(Code::NotFound),
         InvalidKind::OwnJob => Refusal::Rule(Code::OwnJob),
         InvalidKind::OwnTransaction => Refusal::Rule(Code::OwnTransaction),
-        InvalidKind::Forbidden | InvalidKind::EmailTaken | InvalidKind::InvalidCredentials => {
-            Refusal::Fault(invalid.to_string())
-        }
+        InvalidKind::Forbidden
+        | InvalidKind::FileRejected
+        | InvalidKind::EmailTaken
+        | InvalidKind::InvalidCredentials => Refusal::Fault(invalid.to_string()),
     }
 }
 
