@@ -89,7 +89,7 @@ async fn ask(mut clamd: impl AsyncRead + AsyncWrite + Unpin, path: &Path) -> io:
     let line = answer.trim_end_matches(['\0', '\n', '\r']);
     let said = line.strip_prefix("stream: ").unwrap_or(line);
     match said.strip_suffix(" FOUND") {
-        Some(name) => Ok(Verdict::Infected(name.chars().filter(|letter| letter.is_ascii_graphic()).collect())),
+        Some(name) => Ok(Verdict::Infected(name.chars().filter(char::is_ascii_graphic).collect())),
         None if said == "OK" => Ok(Verdict::Clean),
         None => Err(io::Error::other(format!("clamd says {said:?}"))),
     }

@@ -26,7 +26,7 @@ use crate::{
     error::InternalError,
     files::{
         Files, UploadError,
-        links::{BadLink, Deed},
+        links::Deed,
         service::{DownloadError, Opened},
         upload::Announced,
     },
@@ -57,15 +57,13 @@ async fn upload(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let checked = files
-        .read_link(Deed::Upload, &id, query.as_deref().unwrap_or_default())
-        .map_err(bad_link)
-        .and_then(|id| Ok((id, announced(&headers)?)));
-    let (id, announced) = match checked {
+    let link = files.read_link(Deed::Upload, &id, query.as_deref().unwrap_or_default());
+    let link = link.map_err(|bad| (StatusCode::FORBIDDEN, ErrorCode::Forbidden, bad.to_string()));
+    let (id, announced) = match link.and_then(|id| Ok((id, announced(&headers)?))) {
         Ok(checked) => checked,
-        Err(refused) => {
+        Err((status, code, message)) => {
             discard_little(&headers, body).await;
-            return refused;
+            return middleware::error(status, code, &message);
         }
     };
     // A task of its own: the lease is given back whatever becomes of the client.
@@ -103,9 +101,9 @@ async fn discard(mut body: BodyDataStream) {
     let _ = tokio::time::timeout(Duration::from_millis(500), rest).await;
 }
 
-/// What the head says of the body.
-fn announced(headers: &HeaderMap) -> Result<Announced, Response> {
-    let bad = |status, message| Err(middleware::error(status, ErrorCode::BadRequest, message));
+/// What the head says of the body, or how it is refused.
+fn announced(headers: &HeaderMap) -> Result<Announced, (StatusCode, ErrorCode, String)> {
+    let bad = |status, message: &str| Err((status, ErrorCode::BadRequest, message.to_owned()));
     if headers.contains_key(header::CONTENT_ENCODING) || headers.contains_key(header::CONTENT_RANGE) {
         let message = "Send the body whole and as it is, without Content-Encoding and Content-Range.";
         return bad(StatusCode::UNSUPPORTED_MEDIA_TYPE, message);
@@ -167,10 +165,6 @@ fn later(status: StatusCode, code: ErrorCode, message: &str) -> Response {
     response
 }
 
-fn bad_link(error: BadLink) -> Response {
-    middleware::error(StatusCode::FORBIDDEN, ErrorCode::Forbidden, &error.to_string())
-}
-
 /// Hands out the bytes of a file, or a part of them.
 async fn download(
     State(files): State<Files>,
@@ -181,7 +175,7 @@ async fn download(
 ) -> Response {
     let id = match files.read_link(Deed::Download, &id, query.as_deref().unwrap_or_default()) {
         Ok(id) => id,
-        Err(error) => return bad_link(error),
+        Err(bad) => return middleware::error(StatusCode::FORBIDDEN, ErrorCode::Forbidden, &bad.to_string()),
     };
     let mut opened = match files.open(id).await {
         Ok(opened) => opened,
@@ -303,7 +297,8 @@ fn attachment(name: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             coded.push(char::from(byte));
         } else {
-            coded.push_str(&format!("%{byte:02X}"));
+            coded.push('%');
+            coded.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789ABCDEF"[usize::from(digit)])));
         }
     }
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{coded}")

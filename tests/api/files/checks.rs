@@ -85,6 +85,7 @@ on_both! {
 async fn clamd(answers: &'static [&'static str]) -> (String, tokio::task::JoinHandle<Vec<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = format!("tcp:{}", listener.local_addr().expect("an address"));
+    #[expect(clippy::disallowed_methods, reason = "the test waits for it")]
     let serving = tokio::spawn(async move {
         let mut sizes = Vec::new();
         for answer in answers {

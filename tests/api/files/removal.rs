@@ -52,13 +52,14 @@ on_both! {
         let ben = app.freelancer("Ben").await;
         ben.upload("a.png", "image/png", PNG).await;
         let folder = app.app.config.files.folder(&app.app.config.database.url).expect("a folder");
-        let old = SystemTime::now() - Duration::from_hours(25);
+        let now = SystemTime::from(app.app.clock.now());
+        let old = now - Duration::from_hours(25);
         let lost = Uuid::from_u128(7).simple().to_string();
         fs::create_dir_all(folder.join("07")).expect("a folder");
         for (name, age) in [
             (format!("07/{lost}"), old),
             (format!("stage/{lost}.3"), old),
-            (format!("stage/{}.1", Uuid::from_u128(8).simple()), SystemTime::now()),
+            (format!("stage/{}.1", Uuid::from_u128(8).simple()), now),
             (format!("07/{}", Uuid::from_u128(0x07).hyphenated()), old),
         ] {
             let file = fs::File::create(folder.join(name)).expect("a file");

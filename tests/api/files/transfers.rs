@@ -102,7 +102,7 @@ on_both! {
         for (method, path) in [
             (Method::PUT, path.to_owned()),
             (Method::PUT, format!("{path}?{}", query.replacen("expires=1", "expires=2", 1))),
-            (Method::PUT, format!("{path}?{}A", query)),
+            (Method::PUT, format!("{path}?{query}A")),
             (Method::PUT, upload.replace(&id, &other)),
             (Method::PUT, download.clone()),
             (Method::GET, upload.clone()),

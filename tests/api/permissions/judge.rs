@@ -17,8 +17,12 @@ use crate::support::people::{Person, text};
 /// All that one account has, as an admin lists it.
 const CENSUS: &str = "query($id: ID!) { node(id: $id) { ... on User { \
     wallet { id transactions(first: 60) { nodes { id } } } notifications(first: 60) { nodes { id } } \
-    postedJobs(first: 60) { nodes { id postedAt status deliverables(first: 9) { nodes { id claim { id } files { id } } } } } \
+    postedJobs(first: 60) { nodes { id postedAt status deliverables(first: 9) { nodes { id claim { id } } } } } \
     claims(first: 60) { nodes { id status freelancer { id } job { id client { id } } } } } } }";
+
+/// The files of the work handed in for a client's jobs. Apart: both together cost more than one request may.
+const FILES: &str = "query($id: ID!) { node(id: $id) { ... on User { postedJobs(first: 60) { nodes { \
+    deliverables(first: 9) { nodes { id files { id } } } } } } } }";
 
 /// Steps by which a node was found in answers: a type, and a field of it.
 pub type Steps = BTreeSet<(String, String)>;
@@ -173,13 +177,19 @@ impl<'a> Judge<'a> {
 
     /// Asks the admin for everything that these people have.
     pub async fn count(&mut self, people: &[Person]) {
-        let mut jobs = Vec::new();
+        let (mut jobs, mut files) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
         for person in people {
             let reply = self.cast.admin.run(CENSUS, json!({ "id": person.id })).await;
             let user = &reply.data()["node"];
             let [transactions, notifications] = [&user["wallet"]["transactions"], &user["notifications"]];
             let own = [list(&transactions["nodes"]), list(&notifications["nodes"]), vec![user["wallet"].clone()]];
             self.facts.insert(person.id.clone(), Facts::User(person.id.clone()));
+            let reply = self.cast.admin.run(FILES, json!({ "id": person.id })).await;
+            let with_files = list(&reply.data()["node"]["postedJobs"]["nodes"]);
+            for work in with_files.iter().flat_map(|job| list(&job["deliverables"]["nodes"])) {
+                let ids = list(&work["files"]).iter().map(|file| text(file, "/id")).collect();
+                files.insert(text(&work, "/id"), ids);
+            }
             self.facts.extend(own.concat().iter().map(|of| (text(of, "/id"), Facts::Own(person.id.clone()))));
             jobs.extend(list(&user["postedJobs"]["nodes"]).into_iter().map(|job| (person.id.clone(), job)));
             self.claims.extend(list(&user["claims"]["nodes"]).into_iter().map(|claim| (text(&claim, "/id"), claim)));
@@ -191,9 +201,9 @@ impl<'a> Judge<'a> {
                 self.claims.values().filter(|claim| claim["job"]["id"] == id.as_str()).map(claim_facts).collect();
             for work in list(&job["deliverables"]["nodes"]) {
                 let claim = claim_facts(&self.claims[&text(&work, "/claim/id")]);
-                for file in list(&work["files"]) {
-                    let (id, owner) = (text(&file, "/id"), claim.freelancer.clone());
-                    self.facts.insert(id.clone(), Facts::File { id, owner, client: Some(client.clone()) });
+                for id in files.remove(&text(&work, "/id")).into_iter().flatten() {
+                    let (owner, client) = (claim.freelancer.clone(), Some(client.clone()));
+                    self.facts.insert(id.clone(), Facts::File { id, owner, client });
                 }
                 let party = (!claim.given_back).then_some(claim.freelancer);
                 self.facts.insert(text(&work, "/id"), Facts::Work { client: client.clone(), party });
