@@ -15,6 +15,7 @@ use crate::{
     claims::settings::MarketplaceSettings,
     db::{Backend, DatabaseSettings},
     events::EventSettings,
+    files::settings::FileSettings,
     graphql::limits::Limits,
     http::{settings::HttpSettings, tls::TlsSettings, websocket::SocketSettings},
     limits::BudgetSettings,
@@ -55,6 +56,8 @@ pub struct Config {
     pub marketplace: MarketplaceSettings,
     /// `[payments]`
     pub payments: PaymentSettings,
+    /// `[files]`
+    pub files: FileSettings,
     /// `[events]`
     pub events: EventSettings,
     /// `[retention]`
@@ -131,6 +134,7 @@ impl Config {
         self.bus.check(self.is_embedded())?;
         self.marketplace.check()?;
         self.payments.check(self.environment)?;
+        self.files.check()?;
         self.events.check()?;
         self.retention.check(self.events.retention_seconds)?;
         self.auth.check(self.environment)?;
@@ -206,6 +210,13 @@ mod tests {
             ("[http]\nconnections_per_address = -1", "connections_per_address"),
             ("[http]\nrequests_per_second = -1", "requests_per_second"),
             ("[auth]\nsession_seconds = 60", "auth.session_seconds"),
+            ("[files]\nmax_bytes = 0", "files.max_bytes"),
+            ("[files]\nbytes_per_user = 10", "files.max_bytes"),
+            ("[files]\ndownload_link_seconds = 301", "files.download_link_seconds"),
+            ("[files]\nupload_link_seconds = 0", "files.upload_link_seconds"),
+            ("[files]\nunused_seconds = 600", "files.unused_seconds"),
+            ("[files]\npublic_url = \"example.com\"", "files.public_url"),
+            ("[files]\nscanner = \"clamd\"", "files.scanner"),
             ("[budgets]\naddress = 99999", "budgets.address"),
             ("[telemetry]\nmetrics_listen = \"9090\"", "telemetry.metrics_listen"),
         ] {

@@ -26,6 +26,8 @@ pub enum InvalidKind {
     OwnJob,
     /// An admin's settlement of their own deposit or withdrawal.
     OwnTransaction,
+    /// A file whose bytes were refused.
+    FileRejected,
     /// The address has an account already.
     EmailTaken,
     /// The email and the password do not belong together.

@@ -129,6 +129,8 @@ typed_ids! {
     ClaimId = "claim";
     /// One submission of work.
     DeliverableId = "deliverable";
+    /// A file that somebody uploads.
+    FileId = "file";
     /// A user's wallet.
     WalletId = "wallet";
     /// A ledger account.

@@ -16,7 +16,7 @@ use lancewire::{
     clock::Clock,
     config::{Config, Environment},
     db::{Backend, grants},
-    descriptors,
+    descriptors, files,
     http::assets,
     ids::Ids,
     lifecycle::Lifecycle,
@@ -219,6 +219,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 /// Says on standard output what was found, and on standard error how far it is.
 async fn verify(config: Config, ids: Ids) -> anyhow::Result<ExitCode> {
+    let folder = config.files.folder(&config.database.url);
     let db = open_existing_database(config, ids).await?;
     let begun = Instant::now();
     let said = Mutex::new(None::<Instant>);
@@ -229,7 +230,10 @@ async fn verify(config: Config, ids: Ids) -> anyhow::Result<ExitCode> {
             *said = Some(Instant::now());
         }
     };
-    let report = examine(&db, &progress).await?;
+    let mut report = examine(&db, &progress).await?;
+    if let Some(folder) = folder {
+        report.findings.push(files::verify::bytes(&db, folder, &progress).await?);
+    }
     for finding in &report.findings {
         println!("{} {}", if finding.broken.is_empty() { "ok    " } else { "BROKEN" }, finding.invariant);
         finding.broken.iter().for_each(|row| println!("         {row}"));

@@ -12,7 +12,7 @@ use crate::{
     accounts::{model::UserCard, service::ProfilePatch, service::SignUp},
     app::App,
     auth::actor::{Actor, Principal, Roles},
-    claims::service::Stepped,
+    claims::service::{Stepped, Work},
     jobs::{model::Job, service::NewJob},
     wallet::{model::SettlementOutcome, service::AmountInput},
 };
@@ -149,7 +149,8 @@ async fn play(app: &App, client: Actor, freelancer: Actor, place: usize, fate: F
     let claim = async || claims.claim(freelancer, &id, None, &key("claim")).await;
     let submit = async |claim: Stepped| {
         let note = "Here it is. Tell me what you think.";
-        claims.submit(freelancer, &claim.claim.id.to_string(), note, &key("submit")).await
+        let work = Work { note, files: &[] };
+        claims.submit(freelancer, &claim.claim.id.to_string(), work, &key("submit")).await
     };
     let deliverable = |stepped: Stepped| stepped.deliverable.map(|work| work.id.to_string()).unwrap_or_default();
     match fate {
@@ -171,7 +172,7 @@ async fn play(app: &App, client: Actor, freelancer: Actor, place: usize, fate: F
             // Some think better of it before the client has looked: the first submission is superseded.
             if place.is_multiple_of(2) {
                 let (claim, note) = (submitted.claim.id.to_string(), "This one is better. Please look at it instead.");
-                claims.submit(freelancer, &claim, note, &key("resubmit")).await?;
+                claims.submit(freelancer, &claim, Work { note, files: &[] }, &key("resubmit")).await?;
             }
         }
         Fate::SentBack => {

@@ -28,6 +28,7 @@ use crate::{
     db::{Backend, Db, replica::Replica},
     descriptors, domains,
     events::{self, EventLog, OldEvents},
+    files::{self, Files, UnusedFiles, links::Links},
     graphql::language::Documents,
     http::{
         GraphqlState, HttpState,
@@ -141,6 +142,15 @@ impl App {
             (config.marketplace.draft_quota(), schedule.clone()),
         )
         .with_search(Search::default());
+        let base = config.files.base(config.http.listen, config.tls.is_on());
+        let files = Files::new(
+            db.clone(),
+            ids.clone(),
+            schedule.clone(),
+            Links::new(&log.shared_key("links to files").await?, base)?,
+            config.files.folder(&config.database.url),
+            (&config.files).into(),
+        );
         let claims = Claims::new(
             db.clone(),
             clock.clone(),
@@ -150,6 +160,7 @@ impl App {
                 jobs: jobs.clone(),
                 escrow: Escrow::new(wallets.clone()),
                 notifications: notifications.clone(),
+                files: files.clone(),
             },
             ((&config.marketplace).into(), schedule.clone()),
         );
@@ -180,13 +191,16 @@ impl App {
             Box::new(Deadlines(jobs.clone())),
             Box::new(LapsingClaims(claims.clone())),
             Box::new(UnreviewedWork(claims.clone())),
+            Box::new(UnusedFiles(files.clone())),
         ];
         if sandbox.is_some() {
             due.push(Box::new(SandboxPayments(wallets.clone())));
         }
         lifecycle.spawn_until_stopping(schedule::run(due, schedule, lifecycle.clone()));
+        lifecycle.spawn_until_stopping(files::sweep(files.clone(), lifecycle.clone()));
 
-        let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };
+        let services =
+            Services { accounts, wallets, notifications, jobs, claims, files: files.clone(), hub: hub.clone() };
         drop(lifecycle.spawn(limits.clone().sweep(lifecycle.clone())));
         if !alone {
             drop(lifecycle.spawn(sharing::run(Arc::clone(&bus), limits.clone(), lifecycle.clone())));
@@ -233,6 +247,8 @@ impl App {
             graphql,
             probes: Probes::new(db.clone(), hub, lifecycle.clone(), metrics),
             operations: operations.clone(),
+            files,
+            lifecycle: lifecycle.clone(),
             sessions,
             origins,
             proxies: Arc::clone(&proxies),

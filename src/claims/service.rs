@@ -29,8 +29,9 @@ use crate::{
     db::{Backend, Db, Tx},
     error::{InternalError, Invalid, InvalidKind},
     events,
+    files::{FileError, Files, model as files},
     idempotency::{IdempotencyKey, Once, once_if_in, once_in},
-    ids::{ClaimId, DeliverableId, Ids, JobId, UserId},
+    ids::{ClaimId, DeliverableId, FileId, Ids, JobId, UserId},
     jobs::{
         Jobs,
         events::JobSnapshot,
@@ -55,6 +56,7 @@ pub struct Claims {
     pub(super) jobs: Jobs,
     pub(super) escrow: Escrow,
     pub(super) notifications: Notifications,
+    files: Files,
     rules: ClaimRules,
     pub(super) schedule: Schedule,
 }
@@ -70,6 +72,8 @@ pub struct Neighbours {
     pub escrow: Escrow,
     /// Who is told.
     pub notifications: Notifications,
+    /// What is handed in beside words.
+    pub files: Files,
 }
 
 /// What the marketplace's settings say about claims.
@@ -114,6 +118,23 @@ pub(super) struct Made {
     pub(super) deliverable: Option<DeliverableId>,
 }
 
+/// Work as it is handed in.
+#[derive(Clone, Copy, Debug)]
+pub struct Work<'a> {
+    /// What the freelancer says.
+    pub note: &'a str,
+    /// The ids of files.
+    pub files: &'a [String],
+}
+
+/// All that a submission asks for, as its key remembers it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum HandedIn<'a> {
+    Words(ClaimId, &'a str),
+    Files(ClaimId, &'a str, &'a [FileId]),
+}
+
 impl Claims {
     /// Claims on these tools, by these rules.
     pub fn new(
@@ -123,15 +144,16 @@ impl Claims {
         neighbours: Neighbours,
         (rules, schedule): (ClaimRules, Schedule),
     ) -> Self {
-        let Neighbours { accounts, jobs, escrow, notifications } = neighbours;
-        Self { db, clock, ids, accounts, jobs, escrow, notifications, rules, schedule }
+        let Neighbours { accounts, jobs, escrow, notifications, files } = neighbours;
+        Self { db, clock, ids, accounts, jobs, escrow, notifications, files, rules, schedule }
     }
 
     /// The same on another view of the database.
     #[must_use]
     pub fn on(&self, db: &Db) -> Self {
         let (accounts, jobs, escrow) = (self.accounts.on(db), self.jobs.on(db), self.escrow.on(db));
-        Self { db: db.clone(), accounts, jobs, escrow, notifications: self.notifications.on(db), ..self.clone() }
+        let (notifications, files) = (self.notifications.on(db), self.files.on(db));
+        Self { db: db.clone(), accounts, jobs, escrow, notifications, files, ..self.clone() }
     }
 
     /// Claims an OPEN job. Of any number of callers one succeeds; the others get the job as it is then.
@@ -261,11 +283,15 @@ impl Claims {
 
     /// Hands work in. A submission that still waits is superseded.
     #[tracing::instrument(skip_all, fields(claim.id = claim_id))]
-    pub async fn submit(&self, actor: Actor, claim_id: &str, note: &str, key: &str) -> Result<Stepped, StepError> {
+    pub async fn submit(&self, actor: Actor, claim_id: &str, work: Work<'_>, key: &str) -> Result<Stepped, StepError> {
         let freelancer = actor.freelancer()?;
         let key = &IdempotencyKey::parse(key)?;
         let claim_id = parse_claim(claim_id)?;
-        let input = &(claim_id, text::NOTE.parse("note", note)?);
+        let note = &text::NOTE.parse("note", work.note)?;
+        let files = &files::parse_ids(work.files)?;
+        // As the version before remembers it, which knows no files.
+        let input =
+            &if files.is_empty() { HandedIn::Words(claim_id, note) } else { HandedIn::Files(claim_id, note, files) };
         self.db
             .transact(|tx| async move {
                 let now = self.clock.now();
@@ -281,8 +307,13 @@ impl Claims {
                     if let Some(Ok(superseded)) = latest.as_ref().map(Deliverable::supersede) {
                         supersede_in(&tx, superseded).await?;
                     }
-                    let note = input.1.clone();
-                    let deliverable = Deliverable::after(latest.as_ref(), self.ids.next(), claim_id, note, now);
+                    let deliverable = Deliverable::after(latest.as_ref(), self.ids.next(), claim_id, note.clone(), now);
+                    let used_by = (files::Use::Deliverable, deliverable.id.into());
+                    self.files.attach_in(&tx, freelancer, files, used_by).await.map_err(|error| match error {
+                        FileError::Denied(denied) => StepError::from(denied),
+                        FileError::Invalid(invalid) => invalid.into(),
+                        FileError::InternalError(error) => error.into(),
+                    })?;
                     let row = deliverables::ActiveModel::from(deliverable.clone());
                     tx.defer_built(&deliverables::Entity::insert(row)).await?;
                     let was = claim.status();

@@ -44,7 +44,7 @@ pub enum UserErrorCode {
     InvalidCredentials,
     /// Too many failed attempts; `retryAfterMs` says when to try again.
     TooManyAttempts,
-    /// Reserved: there are no files yet.
+    /// The file's bytes were refused: they are not of the type that was promised, or hold what is not taken.
     FileRejected,
 }
 
@@ -67,6 +67,7 @@ impl From<Invalid> for InputError {
             InvalidKind::Forbidden => UserErrorCode::Forbidden,
             InvalidKind::OwnJob => UserErrorCode::OwnJob,
             InvalidKind::OwnTransaction => UserErrorCode::OwnTransaction,
+            InvalidKind::FileRejected => UserErrorCode::FileRejected,
             InvalidKind::EmailTaken => UserErrorCode::EmailTaken,
             InvalidKind::InvalidCredentials => UserErrorCode::InvalidCredentials,
         };

@@ -24,7 +24,7 @@ use super::{
     origins::{Origins, OverTls, Target},
 };
 
-const METHODS: &str = "GET, HEAD, POST";
+const METHODS: &str = "GET, HEAD, POST, PUT";
 /// What a page may read of an answer beyond what it always may.
 const EXPOSED: &str = "x-request-id, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset, \
                        www-authenticate, allow, accept-encoding";

@@ -14,6 +14,7 @@ mod bad_heads;
 pub mod client_address;
 pub mod connections;
 pub mod cors;
+mod files;
 pub mod graphql;
 mod header_values;
 pub mod health;

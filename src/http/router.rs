@@ -20,6 +20,7 @@ use super::{
     access::Access,
     assets, authorization,
     cors::cors,
+    files,
     graphql::{
         ALLOWED, Refusal, check_transport, discard, discard_little, parse_get, parse_post, read_body, respond,
         tell_budget, unauthenticated,
@@ -57,6 +58,7 @@ pub fn router(state: HttpState, has_operators: bool) -> Router {
         .route("/", get(pages::home))
         .route("/graphql", any(endpoint))
         .merge(schema_files::routes())
+        .merge(files::routes())
         .route("/docs/{name}", get(pages::doc))
         .route("/.well-known/jwks.json", get(jwks))
         .route("/health/live", get(health::live))

@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 use axum::extract::FromRef;
 
 use super::{client_address::Proxies, health::Probes, origins::Origins, pages::Site, websocket::Sockets};
-use crate::{auth::sessions::Sessions, events::EventLog, limits::Arrivals, operations::Operations};
+use crate::{
+    auth::sessions::Sessions, events::EventLog, files::Files, lifecycle::Lifecycle, limits::Arrivals,
+    operations::Operations,
+};
 
 /// All of it. Clones share everything.
 #[derive(Clone, FromRef)]
@@ -19,6 +22,10 @@ pub struct HttpState {
     pub probes: Probes,
     /// Makes the ids of requests.
     pub operations: Operations,
+    /// `/files`.
+    pub files: Files,
+    /// Runs what must end whatever becomes of the client.
+    pub lifecycle: Lifecycle,
     /// For the public keys.
     pub sessions: Sessions,
     /// The pages that may call.

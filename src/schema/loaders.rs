@@ -9,8 +9,9 @@ use async_graphql::dataloader::DataLoader;
 
 use super::Services;
 use crate::{
-    accounts::graphql::AccountLoader, claims::graphql::ClaimLoader, graphql::loader::Batches, jobs::graphql::JobLoader,
-    notifications::graphql::NotificationLoader, wallet::graphql::WalletLoader,
+    accounts::graphql::AccountLoader, claims::graphql::ClaimLoader, files::graphql::FileLoader,
+    graphql::loader::Batches, jobs::graphql::JobLoader, notifications::graphql::NotificationLoader,
+    wallet::graphql::WalletLoader,
 };
 
 /// What resolvers look others up with. It works while the operation is driven by its batches. Clones share it.
@@ -23,14 +24,15 @@ struct Inner {
     accounts: OnceLock<DataLoader<AccountLoader>>,
     jobs: OnceLock<DataLoader<JobLoader>>,
     claims: OnceLock<DataLoader<ClaimLoader>>,
+    files: OnceLock<DataLoader<FileLoader>>,
     wallets: OnceLock<DataLoader<WalletLoader>>,
     notifications: OnceLock<DataLoader<NotificationLoader>>,
 }
 
 impl Loaders {
     pub(super) fn new(services: Arc<Services>, batches: Batches) -> Self {
-        let (accounts, jobs, claims, wallets, notifications) = Default::default();
-        Self(Arc::new(Inner { services, batches, accounts, jobs, claims, wallets, notifications }))
+        let (accounts, jobs, claims, files, wallets, notifications) = Default::default();
+        Self(Arc::new(Inner { services, batches, accounts, jobs, claims, files, wallets, notifications }))
     }
 
     pub(crate) fn accounts(&self) -> &DataLoader<AccountLoader> {
@@ -43,6 +45,10 @@ impl Loaders {
 
     pub(crate) fn claims(&self) -> &DataLoader<ClaimLoader> {
         self.0.claims.get_or_init(|| self.0.batches.loader(ClaimLoader(self.0.services.claims.clone())))
+    }
+
+    pub(crate) fn files(&self) -> &DataLoader<FileLoader> {
+        self.0.files.get_or_init(|| self.0.batches.loader(FileLoader(self.0.services.files.clone())))
     }
 
     pub(crate) fn wallets(&self) -> &DataLoader<WalletLoader> {

@@ -24,6 +24,7 @@ use crate::{
         subscription::ClaimSubscription,
     },
     db::Db,
+    files::{Files, graphql::FileMutation},
     graphql::{
         context::ContextExt,
         language::{InvalidSchema, Language},
@@ -94,7 +95,7 @@ pub struct Query(AccountQuery, JobQuery, ClaimQuery, WalletQuery, node::NodeQuer
 /// answer to a mutation that changed something has `extensions.cursor`: a stream whose cursor is not less has shown the
 /// change.
 #[derive(Default, MergedObject)]
-pub struct Mutation(AccountMutation, JobMutation, ClaimMutation, WalletMutation, NotificationMutation);
+pub struct Mutation(AccountMutation, JobMutation, ClaimMutation, FileMutation, WalletMutation, NotificationMutation);
 
 /// Live changes. `after` replays what was committed since that cursor, then goes live. A cursor older than the
 /// retention ends the subscription with `extensions.code: CURSOR_EXPIRED`: refetch, then subscribe again. A cursor may also
@@ -118,6 +119,8 @@ pub struct Services {
     pub jobs: Jobs,
     /// Claims.
     pub claims: Claims,
+    /// Files.
+    pub files: Files,
     /// Live events.
     pub hub: Hub,
 }
@@ -151,6 +154,7 @@ impl Services {
             .data(self.notifications.clone())
             .data(self.jobs.clone())
             .data(self.claims.clone())
+            .data(self.files.clone())
             .data(self.hub.clone())
             .finish()
     }
@@ -164,6 +168,7 @@ impl Services {
             notifications: self.notifications.on(db),
             jobs: self.jobs.on(db),
             claims: self.claims.on(db),
+            files: self.files.on(db),
             hub: self.hub.clone(),
         }
     }
@@ -176,7 +181,8 @@ impl Services {
                 .data(self.wallets.clone())
                 .data(self.notifications.clone())
                 .data(self.jobs.clone())
-                .data(self.claims.clone()),
+                .data(self.claims.clone())
+                .data(self.files.clone()),
         )
     }
 

@@ -4,9 +4,10 @@ use async_graphql::{Context, ID, Interface, Object, Result, futures_util::future
 
 use crate::{
     accounts::graphql::{SkillObject, UserObject, find_skill, find_user},
-    claims::graphql::{ClaimObject, DeliverableObject, visible_claim, visible_deliverable},
+    claims::graphql::{ClaimObject, DeliverableObject, visible_claim, visible_deliverable, visible_file},
+    files::graphql::FileObject,
     graphql::errors::ErrorCode,
-    ids::{ClaimId, DeliverableId, JobId, NotificationId, SkillId, TransactionId, TypedId, UserId, WalletId},
+    ids::{ClaimId, DeliverableId, FileId, JobId, NotificationId, SkillId, TransactionId, TypedId, UserId, WalletId},
     jobs::graphql::{JobObject, visible_job},
     notifications::graphql::{NotificationObject, visible_notification},
     wallet::graphql::{TransactionObject, WalletObject, visible_transaction, visible_wallet},
@@ -21,6 +22,7 @@ pub(crate) enum Node {
     Job(JobObject),
     Claim(ClaimObject),
     Deliverable(DeliverableObject),
+    File(FileObject),
     Wallet(WalletObject),
     Transaction(TransactionObject),
     Notification(NotificationObject),
@@ -75,6 +77,7 @@ async fn find(ctx: &Context<'_>, id: &str) -> Result<Option<Node>> {
         JobId::PREFIX => find!(visible_job, Node::Job),
         ClaimId::PREFIX => find!(visible_claim, Node::Claim),
         DeliverableId::PREFIX => find!(visible_deliverable, Node::Deliverable),
+        FileId::PREFIX => find!(visible_file, Node::File),
         WalletId::PREFIX => find!(visible_wallet, Node::Wallet),
         TransactionId::PREFIX => find!(visible_transaction, Node::Transaction),
         NotificationId::PREFIX => find!(visible_notification, Node::Notification),

@@ -96,11 +96,18 @@ const CLAIMS: Table = &[
         ],
     ),
     ("Claim", &[("job", Lookup), ("freelancer", Lookup)]),
-    ("Deliverable", &[("claim", Lookup), ("note", Text), ("revisionNote", Text)]),
+    ("Deliverable", &[("claim", Lookup), ("note", Text), ("revisionNote", Text), ("files", Short)]),
     ("Subscription", &[("claimUpdated", Part)]),
     ("*Event", &[("claim", Part)]),
     ("*Payload", &[("claim", Part), ("claimEdge", Part), ("deliverable", Part), ("deliverableEdge", Part)]),
     ("*Error", &[("claim", Part)]),
+];
+
+/// What is handed over beside words.
+const FILES: Table = &[
+    ("Mutation", &[("createUpload", Change)]),
+    ("*Payload", &[("file", Part), ("target", Part)]),
+    ("UploadTarget", &[("headers", Short)]),
 ];
 
 /// Money.
@@ -146,7 +153,7 @@ const SCHEMA: Table = &[
 
 /// All of it.
 pub(super) fn prices() -> Prices {
-    Prices::new(&[ACCOUNTS, JOBS, CLAIMS, WALLET, NOTIFICATIONS, SCHEMA])
+    Prices::new(&[ACCOUNTS, JOBS, CLAIMS, FILES, WALLET, NOTIFICATIONS, SCHEMA])
 }
 
 #[cfg(test)]

@@ -146,6 +146,7 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     ("lancewire_tls_handshakes_total", Counter, "TLS handshakes, by outcome"),
     ("lancewire_tls_reloads_total", Counter, "Certificates found changed on disk, by outcome"),
     ("lancewire_transaction_retries_total", Counter, "Transactions run again because they collided with another one"),
+    ("lancewire_uploads_total", Counter, "Files whose bytes were sent, by outcome: ready, rejected, refused, failed"),
 ];
 
 /// Tells the recorder what the metrics mean.

@@ -16,7 +16,7 @@ use crate::{
     db::{Backend, Db, DbTransaction},
     domains,
     error::InternalError,
-    events, jobs, notifications,
+    events, files, jobs, notifications,
     proof::{MOST, Part, Progress, hex},
     wallet,
 };
@@ -26,8 +26,13 @@ pub mod guards;
 pub use crate::proof::{Finding, Report};
 
 /// The domains, in the order in which they are asked.
-const PARTS: [&dyn Part; 4] =
-    [&wallet::verify::Proof, &jobs::verify::Proof, &claims::verify::Proof, &notifications::verify::Proof];
+const PARTS: [&dyn Part; 5] = [
+    &wallet::verify::Proof,
+    &jobs::verify::Proof,
+    &claims::verify::Proof,
+    &notifications::verify::Proof,
+    &files::verify::Proof,
+];
 
 /// Whether retention has taken the beginning of the log: what is older than what is kept has no events any more.
 const FORGOTTEN: &str = "((SELECT forgotten_position FROM event_log WHERE id = 1) > 0)";

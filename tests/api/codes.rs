@@ -160,7 +160,9 @@ on_both! {
         }
         // `idempotency::a_key_whose_first_request_hangs_is_in_progress` has this one.
         sent.insert("IDEMPOTENCY_IN_PROGRESS".to_owned());
-        // `suspensions::a_claim_after_the_deadline_is_refused` has this one.
+        // `files::checks::bytes_of_another_type_make_a_file_rejected` has the first, and
+        // `suspensions::a_claim_after_the_deadline_is_refused` the second.
+        sent.insert("FILE_REJECTED".to_owned());
         sent.insert("DEADLINE_PASSED".to_owned());
         let silent: BTreeSet<_> = values().map(|(code, _)| code).filter(|code| !sent.contains(code)).collect();
         assert_eq!(silent, reserved(), "sent: {sent:?}");

@@ -143,7 +143,7 @@ async fn a_listed_page_may_send_whatever_its_libraries_add() {
             assert_eq!(reply.status.as_u16(), 200, "{path}");
             assert_eq!(header(headers, "access-control-allow-headers"), names, "{path}");
             assert_eq!(header(headers, "access-control-allow-origin"), "https://market.example");
-            assert_eq!(header(headers, "access-control-allow-methods"), "GET, HEAD, POST");
+            assert_eq!(header(headers, "access-control-allow-methods"), "GET, HEAD, POST, PUT");
             assert_eq!(header(headers, "access-control-allow-private-network"), "true");
             assert_eq!(header(headers, "access-control-max-age"), "7200");
             let vary = list(headers, "vary");

@@ -52,6 +52,7 @@ mod drains;
 mod due;
 mod duels;
 mod embedded;
+mod files;
 mod floods;
 mod groups;
 mod guards;

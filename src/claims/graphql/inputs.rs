@@ -35,6 +35,9 @@ pub(crate) struct SubmitDeliverableInput {
     pub(super) claim_id: ID,
     /// What was done and where it is: 1 to 5,000 characters.
     pub(super) note: String,
+    /// Files of the caller's own that are READY and that nothing else uses, at most 10, in the order to show them.
+    #[graphql(default)]
+    pub(super) file_ids: Vec<ID>,
     /// Any text that this caller has not used before, 1 to 100 visible ASCII characters, such as a UUID. The same key
     /// with the same input has no second effect. It is remembered for 7 days, unless the server is set otherwise.
     pub(super) idempotency_key: String,

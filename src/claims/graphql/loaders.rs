@@ -1,4 +1,4 @@
-//! Look-ups of claims and deliverables, batched for each request, and the checks of who may see what they find.
+//! Look-ups of claims, deliverables and their files, batched for each request, and the checks of who may see what they find.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,8 +15,12 @@ use crate::{
         model::{Claim, Deliverable},
     },
     error::InternalError,
+    files::{
+        graphql::{FileObject, FilesOf},
+        model::File,
+    },
     graphql::context::ContextExt,
-    ids::{ClaimId, DeliverableId, JobId, UserId},
+    ids::{ClaimId, DeliverableId, FileId, JobId, UserId},
     jobs::model::Job,
     page::{Page, PageRequest},
     schema::Loaders,
@@ -164,4 +168,45 @@ pub(crate) async fn deliverables_of(
     let list = WorkFor { claims: shown.collect(), request };
     let page = Box::pin(loader.load_one(list)).await?.unwrap_or_else(|| request.page(Vec::new()));
     Ok(page.into())
+}
+
+// A file is its owner's, and that of those who may see the work that it is a part of. Its bytes are for its owner and the
+// two sides of the claim; an admin sees that there is a file.
+
+/// The files of work that the viewer may see, in the order in which they were handed in.
+pub(super) async fn files_of(ctx: &Context<'_>, deliverable: &Deliverable) -> Result<Vec<FileObject>> {
+    let files = Box::pin(ctx.get::<Loaders>().files().load_one(FilesOf(deliverable.id.into()))).await?;
+    let Some(files) = files else { return Ok(Vec::new()) };
+    let side = is_side(ctx, deliverable.claim_id).await?;
+    Ok(files.into_iter().map(|file| shown(ctx, file, side)).collect())
+}
+
+/// A file, for those who may see it.
+pub(crate) async fn visible_file(ctx: &Context<'_>, id: FileId) -> Result<Option<FileObject>> {
+    let loaders = ctx.get::<Loaders>();
+    let Some((file, used_by)) = Box::pin(loaders.files().load_one(id)).await? else { return Ok(None) };
+    let actor = ctx.actor();
+    if actor.is(file.owner_id) {
+        return Ok(Some(FileObject::new(file, true)));
+    }
+    let Some(used_by) = used_by else {
+        return Ok(actor.is_admin().then(|| FileObject::new(file, false)));
+    };
+    let work = Box::pin(loaders.claims().load_one(DeliverableId::from(used_by))).await?;
+    let Some(work) = work else { return Ok(None) };
+    let seen = visible(ctx, work.claim_id).await?;
+    let seen = seen.filter(|(claim, job)| claim.shows_work_to(job, &actor));
+    Ok(seen.map(|(claim, job)| shown(ctx, file, job.is_own(&actor) || actor.is(claim.freelancer_id))))
+}
+
+/// Whether the viewer is one of a claim's two sides.
+async fn is_side(ctx: &Context<'_>, claim: ClaimId) -> Result<bool> {
+    let actor = ctx.actor();
+    let seen = visible(ctx, claim).await?;
+    Ok(seen.is_some_and(|(claim, job)| job.is_own(&actor) || actor.is(claim.freelancer_id)))
+}
+
+fn shown(ctx: &Context<'_>, file: File, side: bool) -> FileObject {
+    let open = side || ctx.actor().is(file.owner_id);
+    FileObject::new(file, open)
 }

@@ -15,7 +15,7 @@ mod queries;
 pub(crate) use connections::{ClaimConnection, DeliverableConnection};
 pub(crate) use errors::{ClaimLimitError, JobNotClaimableError};
 pub(crate) use loaders::{
-    ClaimLoader, active_claim, deliverables_of, viewer_claim, visible_claim, visible_deliverable,
+    ClaimLoader, active_claim, deliverables_of, viewer_claim, visible_claim, visible_deliverable, visible_file,
 };
 pub(crate) use mutations::ClaimMutation;
 pub(crate) use objects::{ClaimObject, ClaimStatus, DeliverableObject};

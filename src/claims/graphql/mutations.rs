@@ -16,7 +16,10 @@ use super::{
     },
 };
 use crate::{
-    claims::{Claims, service::Stepped},
+    claims::{
+        Claims,
+        service::{Stepped, Work},
+    },
     graphql::context::ContextExt,
 };
 
@@ -68,8 +71,10 @@ impl ClaimMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The work, and the claim that it is for.")] input: SubmitDeliverableInput,
     ) -> Result<Option<SubmitDeliverablePayload>> {
-        let SubmitDeliverableInput { claim_id, note, idempotency_key } = input;
-        let done = ctx.get::<Claims>().submit(ctx.actor(), &claim_id, &note, &idempotency_key).await;
+        let SubmitDeliverableInput { claim_id, note, file_ids, idempotency_key } = input;
+        let files: Vec<String> = file_ids.into_iter().map(|id| id.0).collect();
+        let work = Work { note: &note, files: &files };
+        let done = ctx.get::<Claims>().submit(ctx.actor(), &claim_id, work, &idempotency_key).await;
         let Step { deliverable, claim, job, errors } = step(done)?;
         let deliverable_edge = deliverable.clone().map(DeliverableEdge::new);
         let deliverable = deliverable.map(Into::into);

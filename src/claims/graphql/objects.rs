@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, Object, Result};
 
+use super::loaders::files_of;
 use crate::{
     accounts::graphql::{UserObject, user},
     claims::model::{self, Claim, Deliverable},
     error::InternalError,
+    files::graphql::FileObject,
     graphql::{context::ContextExt, scalars::DateTime},
     jobs::graphql::JobObject,
     schema::Loaders,
@@ -155,6 +157,11 @@ impl DeliverableObject {
     /// What the freelancer says about it. Plain text: render it as untrusted.
     async fn note(&self) -> &str {
         &self.0.note
+    }
+
+    /// What was handed in beside the note, in that order; at most 10.
+    async fn files(&self, ctx: &Context<'_>) -> Result<Vec<FileObject>> {
+        files_of(ctx, &self.0).await
     }
 
     /// What the client wants changed; null unless it was sent back.

@@ -202,7 +202,8 @@ pub async fn claimed(freelancer: &Person, job: &str) -> String {
     text(&freelancer.claim(job).await.good(), "/claim/id")
 }
 
-/// Hands work in; the deliverable's id.
+/// Hands work in, with a file; the deliverable's id.
 pub async fn submitted(freelancer: &Person, claim: &str) -> String {
-    text(&freelancer.submit(claim).await.good(), "/deliverable/id")
+    let file = freelancer.upload("plan.txt", "text/plain", b"What was done.").await;
+    text(&freelancer.submit_files(claim, &[file]).await.good(), "/deliverable/id")
 }

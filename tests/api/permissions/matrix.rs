@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     cast::{Cast, Viewer},
-    judge::{Judge, Steps, nodes_in_full},
+    judge::{Judge, Steps, nodes_in_full, stable},
     policy::{knows_all_of, private_fields},
     schema::{Schema, Show},
 };
@@ -221,7 +221,7 @@ impl Look<'_> {
     }
 
     async fn read(&self, head: &str, body: &str, variables: Value) -> Value {
-        self.viewer.person.run(&self.schema.operation(head, body), variables).await.data().clone()
+        stable(self.viewer.person.run(&self.schema.operation(head, body), variables).await.data())
     }
 
     async fn refused(&self, head: &str, body: &str, variables: Value, code: &str) {

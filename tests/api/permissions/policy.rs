@@ -32,7 +32,10 @@ const RULES: &[(&str, Rule, &str)] = &[
     ("Skill", Rule::Same, "id slug name retired"),
     // From here on the object itself is private; who may see it may read all of it.
     ("Claim", Rule::Same, "id version status job freelancer createdAt expiresAt autoApproveAt endedAt endReason"),
-    ("Deliverable", Rule::Same, "id number status claim note revisionNote submittedAt reviewedAt"),
+    ("Deliverable", Rule::Same, "id number status claim note files revisionNote submittedAt reviewedAt"),
+    ("File", Rule::Same, "id name contentType byteSize sha256 status"),
+    // An admin sees that there is a file, and not what is in it.
+    ("File", Rule::OwnWay, "downloadUrl"),
     ("Wallet", Rule::Same, "id version owner available inEscrow pendingIn pendingOut updatedAt transactions"),
     ("Transaction", Rule::Same, "id version type status amount availableAfter job fee reverses createdAt settledAt"),
     ("Notification", Rule::Same, "id kind title actor jobTitle amount reason subject createdAt readAt"),
@@ -51,6 +54,8 @@ pub enum Facts {
     Claim { client: String, freelancer: String },
     /// Work handed in; `party` is the freelancer, unless the claim was given back.
     Work { client: String, party: Option<String> },
+    /// A file, and the client to whom it was handed in, if it was.
+    File { id: String, owner: String, client: Option<String> },
     /// What belongs to one user: a wallet, a transaction in it, an entry in the inbox.
     Own(String),
 }
@@ -100,8 +105,14 @@ pub fn may_see(viewer: &Viewer, object: &Facts) -> bool {
             Facts::Job { client, posted, .. } => *posted || viewer.is(client),
             Facts::Claim { client, freelancer } => viewer.is(client) || viewer.is(freelancer),
             Facts::Work { client, party } => viewer.is(client) || party.as_ref().is_some_and(|party| viewer.is(party)),
+            Facts::File { owner, client, .. } => is_side(viewer, owner, client.as_ref()),
             Facts::Own(owner) => viewer.is(owner),
         }
+}
+
+/// Whether a file is this viewer's affair.
+fn is_side(viewer: &Viewer, owner: &str, client: Option<&String>) -> bool {
+    viewer.is(owner) || client.is_some_and(|client| viewer.is(client))
 }
 
 /// Whether the private fields of the object are this viewer's affair.
@@ -113,7 +124,9 @@ pub fn may_see_private_fields(viewer: &Viewer, object: &Facts) -> bool {
                 let party = claims.last().filter(|claim| !claim.given_back);
                 viewer.is(client) || party.is_some_and(|claim| viewer.is(&claim.freelancer))
             }
-            Facts::Public | Facts::Claim { .. } | Facts::Work { .. } | Facts::Own(_) => may_see(viewer, object),
+            Facts::Public | Facts::Claim { .. } | Facts::Work { .. } | Facts::File { .. } | Facts::Own(_) => {
+                may_see(viewer, object)
+            }
         }
 }
 
@@ -147,6 +160,11 @@ pub fn own_way(viewer: &Viewer, object: &Facts, field: &str, known: &Value) -> V
         ("viewerClaim", Facts::Job { claims, .. }) => {
             let own = claims.iter().rfind(|claim| viewer.is(&claim.freelancer));
             own.map_or(Value::Null, |claim| json!({ "__typename": "Claim", "id": claim.id }))
+        }
+        // Without the part that changes from one minute to the next.
+        ("downloadUrl", Facts::File { id, owner, client }) => {
+            let shown = client.is_some() && is_side(viewer, owner, client.as_ref());
+            if shown { json!(format!("/files/{id}")) } else { Value::Null }
         }
         ("roles", Facts::User(_)) => {
             let roles = known.as_array().into_iter().flatten().filter(|role| viewer.is_admin() || *role != "ADMIN");

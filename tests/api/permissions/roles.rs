@@ -113,6 +113,7 @@ fn spoilt(schema: &Schema, input: &str) -> Value {
             _ if field.list => json!([]),
             "String" | "ID" | "Decimal" | "CurrencyCode" => json!(""),
             "Boolean" => json!(true),
+            "Int" => json!(0),
             "JobIntervention" => json!("REOPEN"),
             of if !schema.inputs(of).is_empty() => spoilt(schema, of),
             // An enumeration with a default.
@@ -152,6 +153,7 @@ async fn fingerprint(app: &TestApp) -> Vec<(&'static str, i64)> {
         "COUNT(*) FROM notifications WHERE read_at IS NULL",
         "COUNT(*) FROM admin_actions",
         "COUNT(*) FROM idempotency_keys",
+        "COUNT(*) FROM files",
     ] {
         let (number, rest) = what.split_once(" FROM ").expect("a table");
         numbers.push((what, app.db_number(&format!("SELECT CAST({number} AS BIGINT) FROM {rest}")).await));

@@ -11,7 +11,7 @@ use lancewire::{
     clock::Clock,
     config::{Config, Environment},
     db::{Backend, Db},
-    domains,
+    domains, files,
     ids::Ids,
     lifecycle::Lifecycle,
     verify::verify,
@@ -143,10 +143,12 @@ impl TestApp {
         };
         let keys = home.path().join("keys");
         let index = home.path().join("search");
+        let files = home.path().join("files");
         let places = format!(
-            "[database]\nurl = {url:?}\n[auth]\nkeys_dir = {:?}\n[search]\nfolder = {:?}\n",
+            "[database]\nurl = {url:?}\n[auth]\nkeys_dir = {:?}\n[search]\nfolder = {:?}\n[files]\nfolder = {:?}\n",
             keys.display().to_string(),
-            index.display().to_string()
+            index.display().to_string(),
+            files.display().to_string()
         );
         let config =
             Config::layered(Environment::Development, &[SETTINGS, &places, settings]).expect("usable settings");
@@ -246,7 +248,9 @@ impl TestApp {
 
     /// Back door: every invariant of the books and the log.
     pub async fn db_proves_its_invariants(&self) {
-        let findings = verify(&self.app.db).await.expect("verify runs");
+        let mut findings = verify(&self.app.db).await.expect("verify runs");
+        let folder = self.app.config.files.folder(&self.app.config.database.url).expect("a folder");
+        findings.push(files::verify::bytes(&self.app.db, folder, &|_| ()).await.expect("the bytes are read"));
         let tampered = self.tampered.lock().await;
         let by_story = |invariant: &str| tampered.iter().any(|begins| invariant.starts_with(begins));
         let broken: Vec<_> =

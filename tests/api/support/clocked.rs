@@ -3,7 +3,7 @@
 /// As [`on_both!`](crate::on_both), with the clock as a second argument.
 #[macro_export]
 macro_rules! on_both_clocked {
-    ($(async fn $name:ident($app:ident: TestApp, $clock:ident: Clock) $story:block)+) => {$(
+    (with $settings:expr; $(async fn $name:ident($app:ident: TestApp, $clock:ident: Clock) $story:block)+) => {$(
         mod $name {
             use super::*;
 
@@ -11,7 +11,7 @@ macro_rules! on_both_clocked {
 
             async fn told_on(database: $crate::support::app::Database) {
                 let clock = lancewire::clock::Clock::manual(lancewire::clock::Clock::system().now());
-                let app = $crate::support::app::TestApp::start_with(database, "", clock.clone());
+                let app = $crate::support::app::TestApp::start_with(database, $settings, clock.clone());
                 let app = Box::pin(app).await;
                 story(app.clone(), clock).await;
                 app.finish().await;
@@ -28,4 +28,7 @@ macro_rules! on_both_clocked {
             }
         }
     )+};
+    ($($stories:tt)+) => {
+        $crate::on_both_clocked! { with ""; $($stories)+ }
+    };
 }

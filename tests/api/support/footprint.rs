@@ -21,6 +21,9 @@ const LINES: &str = "
     UNION ALL SELECT 'budget ' || title, budget_minor FROM jobs
     UNION ALL SELECT 'claim ' || status, version FROM claims
     UNION ALL SELECT 'deliverable ' || status || ' ' || note, number FROM deliverables
+    UNION ALL SELECT 'file ' || status || ' ' || name || COALESCE(used_as, ''), byte_size FROM files
+    UNION ALL SELECT 'files', files FROM file_quotas
+    UNION ALL SELECT 'bytes of files', bytes FROM file_quotas
     UNION ALL SELECT 'transaction ' || type || ' ' || status, version FROM transactions
     UNION ALL SELECT 'account ' || kind, balance_minor FROM accounts
     UNION ALL SELECT 'wallet', version FROM wallets

@@ -5,7 +5,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{
     app::TestApp,
@@ -19,6 +21,9 @@ pub const PASSWORD: &str = "a long enough secret";
 /// What a job looks like in answers.
 pub const JOB: &str =
     "id version title status budget { amount currencyCode } skills { slug } client { id } deadline postedAt";
+
+/// What a file looks like in answers.
+pub const FILE: &str = "id name contentType byteSize sha256 status downloadUrl";
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
@@ -182,6 +187,45 @@ impl Person {
         .await
     }
 
+    /// Hands work in with these files.
+    pub async fn submit_files(&self, claim: &str, files: &[String]) -> Outcome {
+        let input = json!({ "claimId": claim, "note": "Done.", "fileIds": files, "idempotencyKey": fresh_key() });
+        let fields = format!("deliverable {{ id number files {{ {FILE} }} }} claim {{ status }} job {{ status }}");
+        self.mutate("submitDeliverable", input, &fields).await
+    }
+
+    /// Reserves a file for these bytes.
+    pub async fn reserve(&self, name: &str, content_type: &str, bytes: &[u8]) -> Outcome {
+        let input = json!({
+            "name": name, "contentType": content_type, "byteSize": bytes.len(), "sha256": sha256(bytes),
+        });
+        let fields = format!("file {{ {FILE} }} target {{ url expiresAt headers {{ name value }} }}");
+        self.mutate("createUpload", input, &fields).await
+    }
+
+    /// A PUT to a target at this person's server, yet without a body.
+    pub fn put(&self, target: &Value) -> RequestBuilder {
+        let mut request = self.http.request(Method::PUT, &path_of(&text(target, "/url")));
+        for header in target["headers"].as_array().expect("headers") {
+            request = request.header(text(header, "/name"), text(header, "/value"));
+        }
+        request
+    }
+
+    /// Reserves a file and sends its bytes; the file's id.
+    pub async fn upload(&self, name: &str, content_type: &str, bytes: &[u8]) -> String {
+        let reserved = self.reserve(name, content_type, bytes).await.good();
+        let sent = Reply::of(self.put(&reserved["target"]).body(bytes.to_vec())).await;
+        assert_eq!(sent.status, 204, "{sent}");
+        text(&reserved, "/file/id")
+    }
+
+    /// What this person sees of a file.
+    pub async fn file(&self, id: &str) -> Value {
+        let query = format!("query($id: ID!) {{ node(id: $id) {{ ... on File {{ {FILE} }} }} }}");
+        self.run(&query, json!({ "id": id })).await.data()["node"].clone()
+    }
+
     pub async fn request_revision(&self, deliverable: &str) -> Outcome {
         let input = json!({ "deliverableId": deliverable, "note": "Almost." });
         self.mutate(
@@ -244,6 +288,16 @@ impl Outcome {
             self.reply.body.pointer(&of_payload).or_else(|| self.reply.body.pointer("/errors/0/extensions/code"));
         code.and_then(Value::as_str).unwrap_or_default()
     }
+}
+
+/// The SHA-256 of bytes, in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A link without the place of the server.
+pub fn path_of(url: &str) -> String {
+    url[url.find("/files/").expect("a link to a file")..].to_owned()
 }
 
 /// An amount in dollars.

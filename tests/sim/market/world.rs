@@ -26,12 +26,13 @@ use lancewire::{
         ClaimError, Claims, StepError,
         escrow::Escrow,
         intervention::JobIntervention,
-        service::{Neighbours, Stepped},
+        service::{Neighbours, Stepped, Work},
     },
     clock::Clock,
     config::{Config, Environment},
     db::{Db, points::CommitObserver},
     error::{Invalid, InvalidKind},
+    files::{Files, links::Links},
     idempotency::KeyConflict,
     ids::Ids,
     jobs::{
@@ -191,9 +192,12 @@ impl Template {
             notifications.clone(),
             (config.marketplace.draft_quota(), schedule.clone()),
         );
-        let rules = ((&config.marketplace).into(), schedule);
+        let rules = ((&config.marketplace).into(), schedule.clone());
         let escrow = Escrow::new(wallets.clone());
-        let neighbours = Neighbours { accounts, jobs: jobs.clone(), escrow, notifications };
+        let links = Links::new(&[0; 32], String::new()).expect("links");
+        // Nobody uploads anything here.
+        let files = Files::new(db.clone(), ids.clone(), schedule, links, None, (&config.files).into());
+        let neighbours = Neighbours { accounts, jobs: jobs.clone(), escrow, notifications, files };
         let claims = Claims::new(db.clone(), clock.clone(), ids, neighbours, rules);
         World { db, lifecycle, folder, jobs, claims, wallets }
     }
@@ -320,7 +324,14 @@ impl World {
             }
             Move::Submit { claim } => {
                 let id = names.claim(claim);
-                async move { claims.submit(actor, &id, "Done.", &key).await.map(|step| submitted(&step)).map_err(of_step) }.boxed()
+                async move {
+                    claims
+                        .submit(actor, &id, Work { note: "Done.", files: &[] }, &key)
+                        .await
+                        .map(|step| submitted(&step))
+                        .map_err(of_step)
+                }
+                .boxed()
             }
             Move::Revise { work } => {
                 let id = names.work(work);
@@ -391,9 +402,10 @@ fn of_invalid(invalid: &Invalid) -> Refusal {
         InvalidKind::NotFound => Refusal::Rule(Code::NotFound),
         InvalidKind::OwnJob => Refusal::Rule(Code::OwnJob),
         InvalidKind::OwnTransaction => Refusal::Rule(Code::OwnTransaction),
-        InvalidKind::Forbidden | InvalidKind::EmailTaken | InvalidKind::InvalidCredentials => {
-            Refusal::Fault(invalid.to_string())
-        }
+        InvalidKind::Forbidden
+        | InvalidKind::FileRejected
+        | InvalidKind::EmailTaken
+        | InvalidKind::InvalidCredentials => Refusal::Fault(invalid.to_string()),
     }
 }
 
