@@ -38,6 +38,7 @@ mod m20261129_000101_event_audiences;
 mod m20261129_000102_event_viewers;
 mod m20261129_000103_closed_lists;
 mod m20261129_000104_consumers;
+mod m20261130_000201_conversations;
 
 /// All steps, oldest first.
 #[derive(Debug)]
@@ -66,6 +67,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000102_event_viewers::Migration),
             Box::new(m20261129_000103_closed_lists::Migration),
             Box::new(m20261129_000104_consumers::Migration),
+            Box::new(m20261130_000201_conversations::Migration),
         ]
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     claims::{Claims, escrow::Escrow, service::Neighbours},
     clock::Clock,
     config::Config,
+    conversations::{self, Conversations, presence::Presence},
     db::{Backend, Db, replica::Replica},
     descriptors, domains,
     events::{self, EventLog, OldEvents},
@@ -149,6 +150,19 @@ impl App {
             (&config.marketplace).into(),
         );
 
+        let conversations = Conversations::new(
+            db.clone(),
+            clock.clone(),
+            ids.clone(),
+            conversations::service::Neighbours {
+                accounts: accounts.clone(),
+                jobs: jobs.clone(),
+                claims: claims.clone(),
+                notifications: notifications.clone(),
+            },
+        );
+        let presence = Presence::new(clock.clone(), &ids);
+
         let replica = Replica::connect(&config.database, &db, log.identity()).await?;
         if let Some(replica) = replica.clone() {
             drop(lifecycle.spawn(replica.watch(lifecycle.clone())));
@@ -179,7 +193,10 @@ impl App {
             lifecycle.spawn_until_stopping(schedule::run(due, schedule, lifecycle.clone()));
         }
 
-        let services = Services { accounts, wallets, notifications, jobs, claims, hub: hub.clone() };
+        // Until the last socket is gone: while a node drains, its people are there.
+        drop(lifecycle.until_drained().spawn(presence.clone().run(Arc::clone(&bus), lifecycle.clone())));
+        let services =
+            Services { accounts, wallets, notifications, jobs, claims, conversations, presence, hub: hub.clone() };
         drop(lifecycle.spawn(limits.clone().sweep(lifecycle.clone())));
         if !alone {
             drop(lifecycle.spawn(sharing::run(Arc::clone(&bus), limits.clone(), lifecycle.clone())));

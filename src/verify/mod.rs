@@ -12,7 +12,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 
 use crate::{
-    claims,
+    claims, conversations,
     db::{Backend, Db, DbTransaction},
     domains,
     error::InternalError,
@@ -26,8 +26,13 @@ pub mod guards;
 pub use crate::proof::{Finding, Report};
 
 /// The domains, in the order in which they are asked.
-const PARTS: [&dyn Part; 4] =
-    [&wallet::verify::Proof, &jobs::verify::Proof, &claims::verify::Proof, &notifications::verify::Proof];
+const PARTS: [&dyn Part; 5] = [
+    &wallet::verify::Proof,
+    &jobs::verify::Proof,
+    &claims::verify::Proof,
+    &conversations::verify::Proof,
+    &notifications::verify::Proof,
+];
 
 /// Whether retention has taken the beginning of the log: what is older than what is kept has no events any more.
 const FORGOTTEN: &str = "((SELECT forgotten_position FROM event_log WHERE id = 1) > 0)";
