@@ -62,7 +62,7 @@ impl Operations {
                 let refused = failure(ErrorCode::RateLimited, too_much.to_string(), None);
                 Box::new(SubscriptionRefusal { response: Response::from_errors(vec![refused]), unavailable: false })
             })?;
-        Ok(Joined::Events(feed, Listening::begin(field)))
+        Ok(Joined::Events(Box::new(feed), Listening::begin(field)))
     }
 
     /// Has the root field check its arguments and the viewer, in the time that any operation has.
@@ -160,7 +160,7 @@ impl Operations {
 /// What a subscription of one of our own transports has become.
 pub(crate) enum Joined {
     /// A member of a group.
-    Events(Feed, Listening),
+    Events(Box<Feed>, Listening),
     /// A stream of its own, of states that each take the place of the one before.
     States(BoxStream<'static, Response>),
 }

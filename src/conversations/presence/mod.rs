@@ -201,7 +201,9 @@ impl Presence {
         let now = self.0.clock.now();
         let mut inner = self.0.state.lock();
         let (words, changed) = inner.book.tick(now);
-        changed.into_iter().for_each(|conversation| inner.notify(conversation));
+        for conversation in changed {
+            inner.notify(conversation);
+        }
         inner.watched.retain(|_, watched| watched.receiver_count() > 0);
         let here = u32::try_from(inner.book.people()).unwrap_or(u32::MAX);
         metrics::gauge!("lancewire_presence_people").set(f64::from(here));

@@ -65,7 +65,6 @@ enum Flow {
     Over,
 }
 
-#[expect(clippy::large_enum_variant, reason = "one at a time, and consumed where it is made")]
 enum Event {
     Leave,
     Forbidden(ErrorCode),
@@ -112,7 +111,7 @@ impl StreamBody {
     ) -> Self {
         let (position, flow, listening) = match joined {
             Joined::Events(feed, listening) => {
-                (Some(feed.progress().position()), Flow::catch_up(feed), Some(listening))
+                (Some(feed.progress().position()), Flow::catch_up(*feed), Some(listening))
             }
             Joined::States(states) => (None, Flow::States(states), None),
         };

@@ -115,7 +115,7 @@ pub struct NotJoined(pub Arc<str>);
 /// What brings the results of a subscription.
 pub enum Brings {
     /// Its place in a group.
-    Feed(Feed),
+    Feed(Box<Feed>),
     /// A stream of its own, with nothing to resume. It waits while the socket has no room.
     Stream(BoxStream<'static, Outcome>),
 }

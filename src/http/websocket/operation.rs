@@ -223,7 +223,7 @@ impl RunningOperations {
                         let Subscription { brings, guard } = *subscription;
                         entry.guard = Some(guard);
                         entry.state = match brings {
-                            Brings::Feed(feed) => catch_up(&mut self.tasks, &self.wire, id, number, feed),
+                            Brings::Feed(feed) => catch_up(&mut self.tasks, &self.wire, id, number, *feed),
                             Brings::Stream(outcomes) => {
                                 let kind = OperationKind::Subscription;
                                 let task = run(Arc::clone(&self.wire), id, number, kind, outcomes);
