@@ -4,7 +4,7 @@
 //! kinds and what it compares them with. Called by [`app`](crate::app) and [`verify`](crate::verify) alone.
 
 use crate::{
-    auth, claims,
+    auth, claims, conversations,
     error::InternalError,
     events::Kinds,
     jobs, notifications,
@@ -16,6 +16,7 @@ use crate::{
 pub const KINDS: Kinds = Kinds::of(&[
     jobs::events::KINDS,
     claims::events::KINDS,
+    conversations::events::KINDS,
     wallet::events::KINDS,
     notifications::events::KINDS,
     auth::events::KINDS,
@@ -26,6 +27,8 @@ pub const KINDS: Kinds = Kinds::of(&[
 pub fn terms(delivery: &Delivery, with_words: bool) -> Result<EventTerms, InternalError> {
     if jobs::events::KINDS.contains(&delivery.kind()) {
         jobs::events::terms(delivery, with_words)
+    } else if conversations::events::KINDS.contains(&delivery.kind()) {
+        Ok(conversations::events::terms(delivery))
     } else {
         Ok(EventTerms { words: Some(Vec::new()), ..EventTerms::default() })
     }

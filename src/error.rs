@@ -22,6 +22,8 @@ pub enum InvalidKind {
     NotFound,
     /// The caller may see it but may not do this with it.
     Forbidden,
+    /// It has changed since the version that the caller decided on.
+    VersionConflict,
     /// A freelancer's claim on their own job.
     OwnJob,
     /// An admin's settlement of their own deposit or withdrawal.

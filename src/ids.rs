@@ -129,6 +129,10 @@ typed_ids! {
     ClaimId = "claim";
     /// One submission of work.
     DeliverableId = "deliverable";
+    /// What the two sides of a claim say to each other.
+    ConversationId = "conversation";
+    /// One message of a conversation.
+    MessageId = "message";
     /// A file that somebody uploads.
     FileId = "file";
     /// A user's wallet.

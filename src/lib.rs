@@ -4,7 +4,7 @@
 //!
 //! | Where | What |
 //! | --- | --- |
-//! | [`accounts`] [`jobs`] [`claims`] [`wallet`] [`notifications`] [`files`] | the domains; the same file names in each |
+//! | [`accounts`] [`jobs`] [`claims`] [`conversations`] [`wallet`] [`notifications`] [`files`] | the domains; the same file names in each |
 //! | [`events`] | the durable log that every change is recorded in |
 //! | [`realtime`] | delivery: from the log to subscribers |
 //! | [`schema`] | the merged GraphQL schema and the interfaces that span domains |
@@ -30,7 +30,7 @@
 //! # The one rule of direction
 //!
 //! `main -> app -> http -> operations -> schema + domain::graphql -> domain::service -> {entity, model, error} ->
-//! leaves`, and among the domains `claims -> {jobs, files}`, `jobs -> {wallet, notifications} -> accounts`, never back; reads the other
+//! leaves`, and among the domains `conversations -> claims -> {jobs, files}`, `jobs -> {wallet, notifications} -> accounts`, never back; reads the other
 //! way stand in `graphql`. A domain records events, only [`realtime`] delivers them. `tests/api/architecture.rs`
 //! holds these fences.
 
@@ -42,6 +42,7 @@ pub mod backup;
 pub mod claims;
 pub mod clock;
 pub mod config;
+pub mod conversations;
 pub mod db;
 pub mod demo;
 pub mod descriptors;

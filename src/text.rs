@@ -71,6 +71,8 @@ pub const DESCRIPTION: TextRule = TextRule { min: 1, max: 20_000, multiline: tru
 pub const NOTE: TextRule = TextRule { min: 1, max: 5_000, multiline: true };
 /// A reason given with a step.
 pub const REASON: TextRule = TextRule { min: 1, max: 500, multiline: true };
+/// A message in a conversation.
+pub const MESSAGE: TextRule = TextRule { min: 1, max: 4_000, multiline: true };
 /// A person's name.
 pub const DISPLAY_NAME: TextRule = TextRule { min: 1, max: 80, multiline: false };
 /// The name of a skill.

@@ -39,6 +39,7 @@ mod m20261129_000102_event_viewers;
 mod m20261129_000103_closed_lists;
 mod m20261129_000104_consumers;
 mod m20261130_000101_due_indexes;
+mod m20261130_000201_conversations;
 mod m20261130_000301_files;
 
 /// All steps, oldest first.
@@ -69,6 +70,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000103_closed_lists::Migration),
             Box::new(m20261129_000104_consumers::Migration),
             Box::new(m20261130_000101_due_indexes::Migration),
+            Box::new(m20261130_000201_conversations::Migration),
             Box::new(m20261130_000301_files::Migration),
         ]
     }

@@ -36,6 +36,39 @@ pub async fn close(manager: &SchemaManager<'_>, listed: Listed, words: &[&str]) 
     manager.get_connection().execute_unprepared(&sql).await.map(drop)
 }
 
+/// Lets the column hold these words as well as those that it may hold by now, on both databases. What came before does not
+/// matter, so that steps of two branches can follow each other in either order.
+pub async fn widen(manager: &SchemaManager<'_>, listed: Listed, more: &[&str]) -> Result<(), DbErr> {
+    let (Listed { table, column, name }, connection) = (listed, manager.get_connection());
+    let backend = manager.get_database_backend();
+    let definition = match backend {
+        DbBackend::Sqlite => format!("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = '{name}'"),
+        _ => format!("SELECT pg_get_constraintdef(oid) AS sql FROM pg_constraint WHERE conname = '{name}'"),
+    };
+    let row = connection.query_one_raw(Statement::from_string(backend, definition)).await?;
+    let definition: String = row.ok_or_else(|| DbErr::RecordNotFound(name.to_owned()))?.try_get("", "sql")?;
+    let mut words = listed_words(&definition);
+    words.extend(more.iter().copied().filter(|word| !words.contains(word)).collect::<Vec<_>>());
+    if backend == DbBackend::Sqlite {
+        return close(manager, listed, &words).await;
+    }
+    let list = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(", ");
+    // Not valid for rows that are there: they have passed a narrower one, and reading all of them would keep everybody
+    // waiting.
+    let sql = format!(
+        "ALTER TABLE {table} DROP CONSTRAINT {name}; \
+         ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({column} IN ({list})) NOT VALID;"
+    );
+    connection.execute_unprepared(&sql).await.map(drop)
+}
+
+/// The words of a list in a trigger or a CHECK: what is quoted and made of capital letters and underscores.
+fn listed_words(definition: &str) -> Vec<&str> {
+    let of_a_list =
+        |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    definition.split('\'').skip(1).step_by(2).filter(of_a_list).collect()
+}
+
 /// Takes the CHECK of that name out of its table, without touching a row: a CHECK says nothing of how rows are stored, and
 /// `SQLite` describes for that how to edit the text of a table (<https://www.sqlite.org/lang_altertable.html#otheralter>).
 pub async fn drop_check(manager: &SchemaManager<'_>, listed: Listed) -> Result<(), DbErr> {
@@ -78,6 +111,14 @@ fn without_check(text: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_words_of_a_list_are_found_in_a_trigger_and_in_a_check() {
+        let trigger = "CREATE TRIGGER a BEFORE INSERT ON b WHEN new.c NOT IN ('D_E', 'F') BEGIN \
+                       SELECT RAISE(ABORT, 'CHECK constraint failed: a'); END";
+        assert_eq!(listed_words(trigger), ["D_E", "F"]);
+        assert_eq!(listed_words("CHECK ((c = ANY (ARRAY['D_E'::text, 'F'::text])))"), ["D_E", "F"]);
+    }
 
     #[test]
     fn a_check_of_a_column_or_of_a_table_is_taken_out_and_nothing_else() {

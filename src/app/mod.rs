@@ -25,6 +25,7 @@ use crate::{
     },
     clock::Clock,
     config::Config,
+    conversations::{self, Conversations, presence::Presence},
     db::{Backend, Db, replica::Replica},
     descriptors, domains,
     events::{self, EventLog, OldEvents},
@@ -165,6 +166,19 @@ impl App {
             ((&config.marketplace).into(), schedule.clone()),
         );
 
+        let conversations = Conversations::new(
+            db.clone(),
+            clock.clone(),
+            ids.clone(),
+            conversations::service::Neighbours {
+                accounts: accounts.clone(),
+                jobs: jobs.clone(),
+                claims: claims.clone(),
+                notifications: notifications.clone(),
+            },
+        );
+        let presence = Presence::new(clock.clone(), &ids);
+
         let replica = Replica::connect(&config.database, &db, log.identity()).await?;
         if let Some(replica) = replica.clone() {
             drop(lifecycle.spawn(replica.watch(lifecycle.clone())));
@@ -199,8 +213,19 @@ impl App {
         lifecycle.spawn_until_stopping(schedule::run(due, schedule, lifecycle.clone()));
         lifecycle.spawn_until_stopping(files::sweep(files.clone(), lifecycle.clone()));
 
-        let services =
-            Services { accounts, wallets, notifications, jobs, claims, files: files.clone(), hub: hub.clone() };
+        // Until the last socket is gone: while a node drains, its people are there.
+        drop(lifecycle.until_drained().spawn(presence.clone().run(Arc::clone(&bus), lifecycle.clone())));
+        let services = Services {
+            accounts,
+            wallets,
+            notifications,
+            jobs,
+            claims,
+            conversations,
+            presence,
+            files: files.clone(),
+            hub: hub.clone(),
+        };
         drop(lifecycle.spawn(limits.clone().sweep(lifecycle.clone())));
         if !alone {
             drop(lifecycle.spawn(sharing::run(Arc::clone(&bus), limits.clone(), lifecycle.clone())));

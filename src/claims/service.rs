@@ -540,6 +540,11 @@ impl Claims {
         Ok(Stepped { job, claim, deliverable })
     }
 
+    /// A claim as the transaction sees it, for every caller.
+    pub async fn find_in(&self, tx: &Tx, id: ClaimId) -> Result<Option<Claim>, InternalError> {
+        claims::Entity::find_by_id(id).one(&**tx).await?.map(Claim::try_from).transpose()
+    }
+
     /// Many submissions by id, for a loader whose caller checked who may see them.
     pub async fn deliverables_by_id(
         &self,

@@ -11,6 +11,9 @@
 //! - [`Source::One`]: such an execution of a group, whose stream is the one event. It has no arguments, so nothing is
 //!   asked of them: the members were checked when they joined.
 //!
+//! A subscription that shows a state, and no events of the log, answers by [`states`]. Nobody shares it and nothing of it
+//! can be resumed: under all transports it is a stream on its own ([`Source::Own`]).
+//!
 //! Called by the subscription roots of the domains; the sources are put in by `operations`.
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -149,6 +152,38 @@ pub(crate) async fn events<T: Send + 'static>(
         metered.begun.notify_one();
     }
     Ok(follower.into_stream().map(move |event| make(event.map_err(ended)?)).boxed())
+}
+
+/// The stream of a subscription's root field that shows a state and how it changes. Its resolver has checked the viewer, and
+/// paces the stream: each of its items is executed for this subscriber alone and paid for by them.
+///
+/// # Errors
+///
+/// None; the result is of the same shape as that of [`events`].
+pub(crate) async fn states<T: Send + 'static>(
+    ctx: &Context<'_>,
+    states: BoxStream<'static, Result<T>>,
+) -> Result<BoxStream<'static, Result<T>>> {
+    let metered = match ctx.data_opt::<Source>() {
+        Some(Source::Own(metered)) => metered.clone(),
+        None => return Ok(states),
+        // No group has such a subscription: what is not begun is refused.
+        Some(Source::Group(_) | Source::One(_)) => return Ok(stream::empty().boxed()),
+    };
+    metered.begun.notify_one();
+    let (hub, viewer) = (ctx.get::<Hub>().clone(), Origin { actor: ctx.actor(), address: ctx.address() });
+    let paid = stream::unfold((states, true), move |(mut states, first)| {
+        let (hub, cost) = (hub.clone(), metered.cost);
+        async move {
+            let state = states.next().await?;
+            // The first is in the price of the subscription.
+            if !first && let Some(wait) = hub.charge(&viewer, cost) {
+                tokio::time::sleep(wait).await;
+            }
+            Some((state, (states, false)))
+        }
+    });
+    Ok(paid.boxed())
 }
 
 /// A cursor that a client sent back and that is no place to go on from.

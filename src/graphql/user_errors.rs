@@ -65,6 +65,7 @@ impl From<Invalid> for InputError {
             InvalidKind::Value => UserErrorCode::Invalid,
             InvalidKind::NotFound => UserErrorCode::NotFound,
             InvalidKind::Forbidden => UserErrorCode::Forbidden,
+            InvalidKind::VersionConflict => UserErrorCode::VersionConflict,
             InvalidKind::OwnJob => UserErrorCode::OwnJob,
             InvalidKind::OwnTransaction => UserErrorCode::OwnTransaction,
             InvalidKind::FileRejected => UserErrorCode::FileRejected,
@@ -104,8 +105,21 @@ impl From<crate::idempotency::KeyConflict> for IdempotencyError {
     }
 }
 
-/// Too many failed attempts for this account or from this address. Also: too many accounts opened from it within an hour, or
-/// too many passwords being checked at this moment; `message` says which.
+impl IdempotencyError {
+    /// One about another name of a request than `idempotencyKey`: `input.<field>` was used with other input, or the request
+    /// with it still runs, and can be sent again after so many milliseconds.
+    pub fn about(field: &str, message: String, retry_after_ms: Option<u32>) -> Self {
+        let code = match retry_after_ms {
+            Some(_) => UserErrorCode::IdempotencyInProgress,
+            None => UserErrorCode::IdempotencyKeyReused,
+        };
+        let retry_after_ms = retry_after_ms.map(|ms| i32::try_from(ms).unwrap_or(i32::MAX));
+        Self { message, code, path: Some(vec!["input".to_owned(), field.to_owned()]), retry_after_ms }
+    }
+}
+
+/// Too many failed attempts for this account or from this address. Also: too many accounts opened from it within an hour,
+/// too many passwords being checked at this moment, or too many messages sent within a minute; `message` says which.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct TooManyAttemptsError {
     /// Says what happened and what to do; safe to show to a person.

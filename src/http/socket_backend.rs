@@ -14,8 +14,8 @@ use super::{
     access::{self, Access},
     graphql::Refusal as HttpRefusal,
     websocket::{
-        Identity, NotJoined, Operation, OperationKind, Outcome, Position, Refused, SocketBackend, SubscribePayload,
-        Subscription,
+        Brings, Identity, NotJoined, Operation, OperationKind, Outcome, Position, Refused, SocketBackend,
+        SubscribePayload, Subscription,
     },
 };
 use crate::{
@@ -28,8 +28,13 @@ use crate::{
         classify::{classify, is_request_error},
         subscriptions::Resume,
     },
-    operations::{Admission, Document, Operations, errors, next},
+    operations::{Admission, Document, Joined, Operations, errors, next},
 };
+
+/// A response as the protocol tells it.
+fn outcome(response: Response) -> Outcome {
+    if is_request_error(&response) { Outcome::Errors(errors(response)) } else { Outcome::Next(next(response)) }
+}
 
 /// Who is at the other end of a socket. The watch lives as long as anything that runs for them.
 #[derive(Clone, Debug)]
@@ -105,7 +110,13 @@ impl SocketBackend for Operations {
                         access.log(began.elapsed());
                         match joined {
                             // The viewer's watch must not end before what runs for them.
-                            Ok((feed, listening)) => Ok(Subscription { feed, guard: Box::new((listening, viewer)) }),
+                            Ok(Joined::Events(feed, listening)) => {
+                                Ok(Subscription { brings: Brings::Feed(feed), guard: Box::new((listening, viewer)) })
+                            }
+                            Ok(Joined::States(states)) => {
+                                let brings = Brings::Stream(states.map(outcome).boxed());
+                                Ok(Subscription { brings, guard: Box::new(viewer) })
+                            }
                             Err(refused) => Err(NotJoined(errors(refused.response))),
                         }
                     }
@@ -124,11 +135,7 @@ impl SocketBackend for Operations {
                     let (response, budget) = operations.run(ready, &request_id).await;
                     access.answered(&response, budget.cost);
                     access.log(began.elapsed());
-                    if is_request_error(&response) {
-                        Outcome::Errors(errors(response))
-                    } else {
-                        Outcome::Next(next(response))
-                    }
+                    outcome(response)
                 };
                 let answer = answer.instrument(span);
                 Operation::Outcomes(kind, stream::once(answer).boxed())

@@ -61,6 +61,9 @@ pub(crate) enum NotificationKind {
     DisputeOpened,
     /// To both sides: an admin decided a dispute. Reserved: there are no disputes yet.
     DisputeResolved,
+    /// To one side of a claim: the other side wrote in their conversation (`Claim.conversation`). At most one of a
+    /// conversation is unread, and none is made while earlier messages are unread.
+    MessageReceived,
 }
 
 /// A notification in the API. Its maker has checked that the viewer may see it.
@@ -200,6 +203,7 @@ fn sentence(kind: Kind, details: &Details, currency: &Currency) -> String {
             None => format!("A dispute over \"{job}\" was opened"),
         },
         (Kind::DisputeResolved, _) => format!("The dispute over \"{job}\" was resolved"),
+        (Kind::MessageReceived, _) => format!("{who_or_they} wrote to you about \"{job}\""),
     }
 }
 

@@ -38,6 +38,8 @@ named_enum! {
         DisputeOpened = "DISPUTE_OPENED",
         /// To both.
         DisputeResolved = "DISPUTE_RESOLVED",
+        /// To the side that had read everything: the other side wrote.
+        MessageReceived = "MESSAGE_RECEIVED",
     }
 }
 

@@ -26,6 +26,8 @@ use crate::{
 /// Notifications that are marked at a time, and times that one request does so.
 const STEP: u32 = 1_000;
 const STEPS: usize = 100;
+/// Unread ones that are looked at for one like a new one.
+const LOOK_BACK: u32 = 1_000;
 /// Up to where unread ones are counted.
 const COUNT_CAP: i64 = 10_000;
 
@@ -83,6 +85,22 @@ impl Notifications {
         };
         tx.defer_built(&Entity::insert(row)).await?;
         Ok(events::record(tx, received(self.ids.next(), &notification)?).await?)
+    }
+
+    /// Whether a user has an unread entry of this kind about this subject. A look at what is unread, of which there may be
+    /// much: no further back than [`LOOK_BACK`] entries.
+    pub async fn has_unread_in(
+        &self,
+        tx: &Tx,
+        user: UserId,
+        kind: NotificationKind,
+        subject: Subject,
+    ) -> Result<bool, InternalError> {
+        let (_, subject) = subject.to_columns();
+        let sql = "SELECT 1 AS found FROM (SELECT kind, subject_id FROM notifications WHERE user_id = ? AND read_at IS NULL \
+                   ORDER BY id DESC LIMIT ?) AS unread WHERE kind = ? AND subject_id = ? LIMIT 1";
+        let values = [user.into(), i64::from(LOOK_BACK).into(), kind.as_str().into(), subject.into()];
+        Ok(!tx.query(sql, values).await?.is_empty())
     }
 
     /// Marks everything read up to and including `up_to`, which must stand in the caller's own inbox. In steps, the newest

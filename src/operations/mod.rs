@@ -29,7 +29,7 @@ mod subscription;
 pub(crate) use encoding::{errors, next};
 pub use executor::{OperationExecutor, Requester};
 pub use payment::SubscriptionPayment;
-pub(crate) use subscription::Listening;
+pub(crate) use subscription::{Joined, Listening};
 
 use crate::{
     auth::{

@@ -1,7 +1,8 @@
 //! An admitted subscription, from its root field to its place in a group or its own stream.
 //!
 //! [`Operations::join`] is for our own transports: the root field checks the viewer and says what is meant, and the
-//! viewer joins the group that executes and encodes each event once. [`Operations::stream`] is for anybody's: the
+//! viewer joins the group that executes and encodes each event once; a subscription that shows a state, and not events of
+//! the log, becomes a stream of its own there, too. [`Operations::stream`] is for anybody's: the
 //! schema's own stream of responses, executed for this subscription alone, under the same limits.
 
 use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc};
@@ -9,7 +10,7 @@ use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc};
 use async_graphql::{Response, ServerError};
 use futures_util::{
     FutureExt, StreamExt,
-    future::{self, BoxFuture},
+    future::{self, BoxFuture, pending},
     stream::{self, BoxStream},
 };
 
@@ -29,6 +30,7 @@ use crate::{
         subscriptions::{Beginning, Begun, Metered, Resume, Source},
     },
     realtime::{Feed, Outlet},
+    schema::shows_state,
 };
 
 type Panic = Box<dyn Any + Send>;
@@ -44,7 +46,12 @@ impl Operations {
         resume: Option<Resume>,
         request_id: &str,
         outlet: Arc<dyn Outlet>,
-    ) -> Result<(Feed, Listening), Box<SubscriptionRefusal>> {
+    ) -> Result<Joined, Box<SubscriptionRefusal>> {
+        if shows_state(&ready.prepared.root_fields) {
+            // The transport itself ends what its viewer may see no more.
+            let states = self.clone().open(ready, None, pending().boxed(), request_id.to_owned()).await?;
+            return Ok(Joined::States(states));
+        }
         let Begun { interest, after } = self.begin(&ready, resume, request_id).await?;
         // Counted once it has begun: a document that was refused has any field names it likes, and they must not become labels.
         let field = ready.field();
@@ -55,7 +62,7 @@ impl Operations {
                 let refused = failure(ErrorCode::RateLimited, too_much.to_string(), None);
                 Box::new(SubscriptionRefusal { response: Response::from_errors(vec![refused]), unavailable: false })
             })?;
-        Ok((feed, Listening::begin(field)))
+        Ok(Joined::Events(Box::new(feed), Listening::begin(field)))
     }
 
     /// Has the root field check its arguments and the viewer, in the time that any operation has.
@@ -86,50 +93,46 @@ impl Operations {
         requester: &Requester,
         request_id: String,
     ) -> BoxStream<'static, Response> {
-        let (operations, requester) = (self.clone(), requester.clone());
-        stream::once(async move { operations.open(ready, resume, requester, request_id).await }).flatten().boxed()
+        let (operations, forbidden) = (self.clone(), requester.forbidden(&self.shared.clock));
+        let opened = async move {
+            let opened = operations.open(ready, resume, forbidden, request_id).await;
+            opened.unwrap_or_else(|refused| stream::once(future::ready(refused.response)).boxed())
+        };
+        stream::once(opened).flatten().boxed()
     }
 
     async fn open(
         self,
         ready: Box<PreparedOperation>,
         resume: Option<Resume>,
-        requester: Requester,
+        forbidden: BoxFuture<'static, ErrorCode>,
         request_id: String,
-    ) -> BoxStream<'static, Response> {
+    ) -> Result<BoxStream<'static, Response>, Box<SubscriptionRefusal>> {
         let metered = Metered::new(event_cost(ready.prepared.cost), resume);
         let (mut responses, batches) = self.responses(&ready, Source::Own(metered.clone()));
+        // A state comes at once: its loads would be lost with what drives them.
+        let comes_at_once = shows_state(&ready.prepared.root_fields);
         let first = self.in_time(&ready, async {
             tokio::select! {
                 response = batches.clone().drive(responses.next()) => Some(response),
-                () = metered.begun() => None,
+                () = metered.begun(), if !comes_at_once => None,
             }
         });
-        let first = match first.await {
-            Ok(first) => first,
-            Err(refused) => return stream::once(future::ready(refused.response)).boxed(),
-        };
+        let first = first.await?;
         // An event may come in the very moment of the beginning.
         let first = match first {
             Some(refused) if metered.begun().now_or_never().is_none() => {
-                let refused = refusal(refused, &request_id);
-                return stream::once(future::ready(refused.response)).boxed();
+                return Err(Box::new(refusal(refused, &request_id)));
             }
             first => first.flatten(),
         };
-        let own = Own {
-            responses,
-            batches,
-            forbidden: requester.forbidden(&self.shared.clock),
-            request_id,
-            over: false,
-            _listening: Listening::begin(ready.field()),
-        };
+        let own =
+            Own { responses, batches, forbidden, request_id, over: false, _listening: Listening::begin(ready.field()) };
         let own = stream::unfold((own, first), async |(mut own, first)| {
             let response = own.next(first).await?;
             Some((response, (own, None)))
         });
-        own.boxed()
+        Ok(own.boxed())
     }
 
     /// The responses of the schema that knows how to tell what failed, and what drives their loaders.
@@ -152,6 +155,14 @@ impl Operations {
         let beginning = tokio::time::timeout(self.shared.timeout, member.run(beginning)).await;
         beginning.map_err(|_| Box::new(not_now()))
     }
+}
+
+/// What a subscription of one of our own transports has become.
+pub(crate) enum Joined {
+    /// A member of a group.
+    Events(Box<Feed>, Listening),
+    /// A stream of its own, of states that each take the place of the one before.
+    States(BoxStream<'static, Response>),
 }
 
 /// A subscription that is executed for itself.

@@ -134,6 +134,11 @@ impl Delivery {
         &self.event
     }
 
+    /// What it happened to.
+    pub const fn subject(&self) -> Uuid {
+        self.event.recorded.subject
+    }
+
     /// What happened.
     pub const fn kind(&self) -> EventKind {
         self.event.recorded.kind

@@ -179,6 +179,11 @@ impl Hub {
         &*self.shared.payment
     }
 
+    /// Takes what was done for a subscriber off their budget: see [`Payment::charge`].
+    pub fn charge(&self, viewer: &Origin, cost: u64) -> Option<std::time::Duration> {
+        self.shared.payment.charge(viewer, cost)
+    }
+
     /// Time, as delivery knows it.
     pub fn clock(&self) -> &Clock {
         &self.shared.clock

@@ -42,7 +42,7 @@ mod tail;
 pub use askers::{AskingSettings, TooMuch, Whose};
 pub use bus::{
     Announced, Bus, BusError, BusKind, BusSettings, LimitUpdate, MemoryBus, MemoryNetwork, Party, PostgresBus,
-    PostgresBusError, ReceivedEvent, RedisBus, RedisBusError, Seal, Signal, Topic, start as start_bus,
+    PostgresBusError, PresenceUpdate, ReceivedEvent, RedisBus, RedisBusError, Seal, Signal, Topic, start as start_bus,
 };
 pub use charges::{EXECUTION, Free, POINT, Payment};
 pub use delivery::{Delivery, SelectionKey, SharingKey};

@@ -10,6 +10,7 @@ use async_graphql::{Context, ID, Interface, Object, Result, SimpleObject};
 use crate::{
     auth::actor::Actor,
     claims::{events::CLAIM_UPDATED, subscription::ClaimUpdatedEvent},
+    conversations::{events::MESSAGE_UPDATED, subscription::MessageUpdatedEvent},
     events::{self, EventKind, Listener, Mark, Point},
     graphql::{
         connections::{MAX_PAGE, PageInfo},
@@ -43,6 +44,7 @@ pub(crate) enum Event {
     JobPosted(JobPostedEvent),
     JobUpdated(JobUpdatedEvent),
     ClaimUpdated(ClaimUpdatedEvent),
+    MessageUpdated(MessageUpdatedEvent),
     WalletUpdated(WalletUpdatedEvent),
     NotificationReceived(NotificationReceivedEvent),
 }
@@ -53,6 +55,7 @@ enum EventType {
     JobPosted,
     JobUpdated,
     ClaimUpdated,
+    MessageUpdated,
     WalletUpdated,
     NotificationReceived,
 }
@@ -64,6 +67,7 @@ impl EventType {
             JOB_POSTED => Self::JobPosted,
             JOB_UPDATED | DRAFT_UPDATED => Self::JobUpdated,
             CLAIM_UPDATED => Self::ClaimUpdated,
+            MESSAGE_UPDATED => Self::MessageUpdated,
             WALLET_UPDATED => Self::WalletUpdated,
             NOTIFICATION_RECEIVED => Self::NotificationReceived,
             _ => return None,
@@ -79,6 +83,7 @@ impl Event {
             EventType::JobPosted => Some(Self::JobPosted(JobPostedEvent::of(delivery)?)),
             EventType::JobUpdated => JobUpdatedEvent::heard(actor, delivery)?.map(Self::JobUpdated),
             EventType::ClaimUpdated => Some(Self::ClaimUpdated(ClaimUpdatedEvent::of(delivery)?)),
+            EventType::MessageUpdated => Some(Self::MessageUpdated(MessageUpdatedEvent::of(delivery)?)),
             EventType::WalletUpdated => Some(Self::WalletUpdated(WalletUpdatedEvent::of(delivery)?)),
             EventType::NotificationReceived => {
                 Some(Self::NotificationReceived(NotificationReceivedEvent::of(delivery)?))

@@ -9,9 +9,9 @@ use async_graphql::dataloader::DataLoader;
 
 use super::Services;
 use crate::{
-    accounts::graphql::AccountLoader, claims::graphql::ClaimLoader, files::graphql::FileLoader,
-    graphql::loader::Batches, jobs::graphql::JobLoader, notifications::graphql::NotificationLoader,
-    wallet::graphql::WalletLoader,
+    accounts::graphql::AccountLoader, claims::graphql::ClaimLoader, conversations::graphql::ConversationLoader,
+    files::graphql::FileLoader, graphql::loader::Batches, jobs::graphql::JobLoader,
+    notifications::graphql::NotificationLoader, wallet::graphql::WalletLoader,
 };
 
 /// What resolvers look others up with. It works while the operation is driven by its batches. Clones share it.
@@ -24,6 +24,7 @@ struct Inner {
     accounts: OnceLock<DataLoader<AccountLoader>>,
     jobs: OnceLock<DataLoader<JobLoader>>,
     claims: OnceLock<DataLoader<ClaimLoader>>,
+    conversations: OnceLock<DataLoader<ConversationLoader>>,
     files: OnceLock<DataLoader<FileLoader>>,
     wallets: OnceLock<DataLoader<WalletLoader>>,
     notifications: OnceLock<DataLoader<NotificationLoader>>,
@@ -31,8 +32,18 @@ struct Inner {
 
 impl Loaders {
     pub(super) fn new(services: Arc<Services>, batches: Batches) -> Self {
-        let (accounts, jobs, claims, files, wallets, notifications) = Default::default();
-        Self(Arc::new(Inner { services, batches, accounts, jobs, claims, files, wallets, notifications }))
+        let (accounts, jobs, claims, conversations, files, wallets, notifications) = Default::default();
+        Self(Arc::new(Inner {
+            services,
+            batches,
+            accounts,
+            jobs,
+            claims,
+            conversations,
+            files,
+            wallets,
+            notifications,
+        }))
     }
 
     pub(crate) fn accounts(&self) -> &DataLoader<AccountLoader> {
@@ -45,6 +56,11 @@ impl Loaders {
 
     pub(crate) fn claims(&self) -> &DataLoader<ClaimLoader> {
         self.0.claims.get_or_init(|| self.0.batches.loader(ClaimLoader(self.0.services.claims.clone())))
+    }
+
+    pub(crate) fn conversations(&self) -> &DataLoader<ConversationLoader> {
+        let services = &self.0.services;
+        self.0.conversations.get_or_init(|| self.0.batches.loader(ConversationLoader(services.conversations.clone())))
     }
 
     pub(crate) fn files(&self) -> &DataLoader<FileLoader> {

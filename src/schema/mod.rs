@@ -23,6 +23,12 @@ use crate::{
         graphql::{ClaimMutation, ClaimQuery},
         subscription::ClaimSubscription,
     },
+    conversations::{
+        Conversations,
+        graphql::{ConversationMutation, ConversationQuery},
+        presence::Presence,
+        subscription::ConversationSubscription,
+    },
     db::Db,
     files::{Files, graphql::FileMutation},
     graphql::{
@@ -74,6 +80,14 @@ pub const SINGLE_MUTATIONS: &[&str] = &[
     "approveDeliverable",
 ];
 
+/// Subscriptions that show a state in place of events of the log: each is a stream on its own.
+const STATES: [&str; 1] = ["presenceChanged"];
+
+/// Whether a subscription with these root fields shows a state.
+pub fn shows_state(root_fields: &[String]) -> bool {
+    root_fields.iter().any(|field| STATES.contains(&field.as_str()))
+}
+
 /// Root fields that anybody may ask: what a replica may answer.
 const PUBLIC_READS: [&str; 5] = ["jobs", "job", "skills", "node", "nodes"];
 /// Root fields that read nothing, or only where the stream stands.
@@ -89,19 +103,42 @@ pub fn is_public_read(root_fields: &[String]) -> bool {
 
 /// Reads. Everything here is safe to repeat.
 #[derive(Default, MergedObject)]
-pub struct Query(AccountQuery, JobQuery, ClaimQuery, WalletQuery, node::NodeQuery, event::EventQuery, BudgetQuery);
+pub struct Query(
+    AccountQuery,
+    JobQuery,
+    ClaimQuery,
+    ConversationQuery,
+    WalletQuery,
+    node::NodeQuery,
+    event::EventQuery,
+    BudgetQuery,
+);
 
 /// Writes. Expected failures are in `errors`; unexpected ones are top-level GraphQL errors with `extensions.code`. The
 /// answer to a mutation that changed something has `extensions.cursor`: a stream whose cursor is not less has shown the
 /// change.
 #[derive(Default, MergedObject)]
-pub struct Mutation(AccountMutation, JobMutation, ClaimMutation, FileMutation, WalletMutation, NotificationMutation);
+pub struct Mutation(
+    AccountMutation,
+    JobMutation,
+    ClaimMutation,
+    ConversationMutation,
+    FileMutation,
+    WalletMutation,
+    NotificationMutation,
+);
 
 /// Live changes. `after` replays what was committed since that cursor, then goes live. A cursor older than the
 /// retention ends the subscription with `extensions.code: CURSOR_EXPIRED`: refetch, then subscribe again. A cursor may also
 /// come as `after` in the payload of `connection_init`, or in the header `Last-Event-ID`: the later one counts.
 #[derive(Default, MergedSubscription)]
-pub struct Subscription(JobSubscription, ClaimSubscription, WalletSubscription, NotificationSubscription);
+pub struct Subscription(
+    JobSubscription,
+    ClaimSubscription,
+    ConversationSubscription,
+    WalletSubscription,
+    NotificationSubscription,
+);
 
 /// The executable schema.
 pub type Schema = GraphqlSchema<Query, Mutation, Subscription>;
@@ -119,6 +156,10 @@ pub struct Services {
     pub jobs: Jobs,
     /// Claims.
     pub claims: Claims,
+    /// What the sides of claims say to each other.
+    pub conversations: Conversations,
+    /// Who is there.
+    pub presence: Presence,
     /// Files.
     pub files: Files,
     /// Live events.
@@ -154,6 +195,8 @@ impl Services {
             .data(self.notifications.clone())
             .data(self.jobs.clone())
             .data(self.claims.clone())
+            .data(self.conversations.clone())
+            .data(self.presence.clone())
             .data(self.files.clone())
             .data(self.hub.clone())
             .finish()
@@ -168,6 +211,8 @@ impl Services {
             notifications: self.notifications.on(db),
             jobs: self.jobs.on(db),
             claims: self.claims.on(db),
+            conversations: self.conversations.on(db),
+            presence: self.presence.clone(),
             files: self.files.on(db),
             hub: self.hub.clone(),
         }
@@ -182,6 +227,7 @@ impl Services {
                 .data(self.notifications.clone())
                 .data(self.jobs.clone())
                 .data(self.claims.clone())
+                .data(self.conversations.clone())
                 .data(self.files.clone()),
         )
     }

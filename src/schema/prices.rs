@@ -103,6 +103,41 @@ const CLAIMS: Table = &[
     ("*Error", &[("claim", Part)]),
 ];
 
+/// What the sides of claims say to each other.
+const CONVERSATIONS: Table = &[
+    ("Query", &[("conversation", Lookup)]),
+    (
+        "Mutation",
+        &[
+            ("sendMessage", Change),
+            ("editMessage", Change),
+            ("deleteMessage", Change),
+            ("markConversationRead", Change),
+            ("signalTyping", Change),
+        ],
+    ),
+    ("User", &[("conversations", Page)]),
+    ("Claim", &[("conversation", Lookup)]),
+    (
+        "Conversation",
+        &[
+            ("claim", Lookup),
+            ("participants", Short),
+            ("messages", Page),
+            ("lastMessage", Lookup),
+            ("unreadCount", Leaf),
+            ("readMarkers", Short),
+            ("presence", Short),
+        ],
+    ),
+    ("Message", &[("conversation", Lookup), ("sender", Lookup), ("body", Text)]),
+    ("ReadMarker", &[("user", Lookup)]),
+    ("Presence", &[("user", Lookup)]),
+    ("Subscription", &[("messageUpdated", Part), ("presenceChanged", Part)]),
+    ("*Event", &[("message", Part), ("conversation", Part), ("presence", Short)]),
+    ("*Payload", &[("message", Part), ("messageEdge", Part), ("conversation", Part)]),
+];
+
 /// What is handed over beside words.
 const FILES: Table = &[
     ("Mutation", &[("createUpload", Change)]),
@@ -153,7 +188,7 @@ const SCHEMA: Table = &[
 
 /// All of it.
 pub(super) fn prices() -> Prices {
-    Prices::new(&[ACCOUNTS, JOBS, CLAIMS, FILES, WALLET, NOTIFICATIONS, SCHEMA])
+    Prices::new(&[ACCOUNTS, JOBS, CLAIMS, CONVERSATIONS, FILES, WALLET, NOTIFICATIONS, SCHEMA])
 }
 
 #[cfg(test)]

@@ -87,6 +87,7 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     ("lancewire_password_hash_seconds", Histogram, "How long a password took to be hashed, its wait included"),
     ("lancewire_password_hashes", Gauge, "Passwords that are being hashed or wait for their turn"),
     ("lancewire_password_hashes_refused_total", Counter, "Passwords that were not hashed because too many waited"),
+    ("lancewire_presence_people", Gauge, "Places in conversations of people who are or were just there, at any node"),
     ("lancewire_reads_total", Counter, "Queries, by where they were read (primary, replica)"),
     (
         "lancewire_recoveries_total",

@@ -12,7 +12,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use uuid::Uuid;
 
 use crate::{
-    claims,
+    claims, conversations,
     db::{Backend, Db, DbTransaction},
     domains,
     error::InternalError,
@@ -26,10 +26,11 @@ pub mod guards;
 pub use crate::proof::{Finding, Report};
 
 /// The domains, in the order in which they are asked.
-const PARTS: [&dyn Part; 5] = [
+const PARTS: [&dyn Part; 6] = [
     &wallet::verify::Proof,
     &jobs::verify::Proof,
     &claims::verify::Proof,
+    &conversations::verify::Proof,
     &notifications::verify::Proof,
     &files::verify::Proof,
 ];

@@ -33,8 +33,8 @@ use lancewire::{
     lifecycle::Lifecycle,
     realtime::{
         Announced, AskingSettings, Bus, Delivery, EventTerms, Executed, Execution, Feed, Free, Hub, HubSettings,
-        Interest, LimitUpdate, Live, MemoryNetwork, Offer, Outlet, Pace, Party, Payload, PostgresBus, RedisBus, Seal,
-        SharingKey, Signal, Tail, Topic,
+        Interest, LimitUpdate, Live, MemoryNetwork, Offer, Outlet, Pace, Party, Payload, PostgresBus, PresenceUpdate,
+        RedisBus, Seal, SharingKey, Signal, Tail, Topic,
     },
 };
 use sea_orm::{ConnectionTrait, DbErr};
@@ -188,6 +188,12 @@ async fn limit_updates_reach_the_others_and_not_their_sender(ground: Ground) {
         for (topic, body) in said.clone() {
             assert_eq!(soon(node.bus.told()).await, LimitUpdate { topic, body });
         }
+    }
+    // Who is there goes a way of its own, beside them.
+    let update = PresenceUpdate { body: vec![9; PresenceUpdate::LIMIT] };
+    nodes[0].bus.tell_presence(update.clone());
+    for node in &nodes[1..] {
+        assert_eq!(soon(node.bus.presence()).await, update);
     }
     // What comes back to the first is what the second has said, and nothing before it.
     nodes[1].bus.tell(LimitUpdate { topic: Topic::SignUps, body: vec![1] });

@@ -199,6 +199,8 @@ on_both! {
             ("transactions_settled_check", "UPDATE transactions SET status = 'POSTED' WHERE status = 'PENDING'"),
             ("transactions_status_check", "UPDATE transactions SET status = 'LOST', settled_at = created_at WHERE status = 'PENDING'"),
             ("accounts_kind_check", "UPDATE accounts SET kind = 'LOST' WHERE kind = 'FEES'"),
+            ("conversations_read_check", "UPDATE conversations SET client_read = 1"),
+            ("conversations_sides_check", "UPDATE conversations SET client_id = freelancer_id"),
         ] {
             refused(&app, DbErrorKind::Check, constraint, sql).await;
         }

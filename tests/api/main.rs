@@ -40,6 +40,7 @@ mod connections;
 mod consumers;
 mod contention;
 mod contract;
+mod conversations;
 mod crowds;
 mod cursors;
 mod delivery;

@@ -56,7 +56,7 @@ async fn queries_and_mutations_run_over_a_socket_too() {
 
     let introspection = answer(&socket, "{ __schema { subscriptionType { fields { name } } } }", json!({})).await;
     let fields = &introspection["data"]["__schema"]["subscriptionType"]["fields"];
-    assert_eq!(fields.as_array().map(Vec::len), Some(5), "{introspection}");
+    assert_eq!(fields.as_array().map(Vec::len), Some(7), "{introspection}");
     app.finish().await;
 }
 

@@ -4,6 +4,7 @@
 
 mod definitions;
 mod kinds;
+mod messages;
 mod size;
 
 use futures_util::future::join_all;

@@ -11,8 +11,12 @@ use crate::{
         graphql::{ClaimConnection, ClaimStatus},
         list::{ClaimScope, ClaimsIn},
     },
+    conversations::{
+        graphql::{ConversationConnection, conversations_of},
+        list::BY_ACTIVITY,
+    },
     graphql::{
-        connections::PageArguments,
+        connections::{DEFAULT_PAGE, PageArguments},
         context::ContextExt,
         scalars::{DateTime, Url},
     },
@@ -169,6 +173,25 @@ impl UserObject {
         let wanted = ClaimsIn { scope, statuses: statuses.clone(), request };
         let page = Box::pin(ctx.get::<Loaders>().claims().load_one(wanted)).await?;
         Ok(page.map(|page| Box::new(ClaimConnection::new(page, scope, statuses))))
+    }
+
+    /// *Private*: the account itself, and nobody else. What is said about the claims of both sides, newest activity first.
+    async fn conversations(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many rows from the beginning, 1 to 100; 20 if neither `first` nor `last` is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only rows after this cursor, which a row or `pageInfo` of the same list gave.")]
+        after: Option<String>,
+        #[graphql(desc = "How many rows from the end, 1 to 100. Give `first` or `last`, not both.")] last: Option<i32>,
+        #[graphql(desc = "Only rows before this cursor, which a row or `pageInfo` of the same list gave.")]
+        before: Option<String>,
+    ) -> Result<Option<Box<ConversationConnection>>> {
+        if !ctx.actor().is(self.0.id) {
+            return Ok(None);
+        }
+        let request = PageArguments { first, after, last, before }.request(BY_ACTIVITY, Some(DEFAULT_PAGE))?;
+        Ok(Some(Box::new(Box::pin(conversations_of(ctx, self.0.id, request)).await?)))
     }
 
     /// *Private*. Durable inbox: every notification, read or not, whether or not a socket was open. One that was read is

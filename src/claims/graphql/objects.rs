@@ -10,6 +10,7 @@ use super::loaders::files_of;
 use crate::{
     accounts::graphql::{UserObject, user},
     claims::model::{self, Claim, Deliverable},
+    conversations::graphql::{ConversationObject, conversation_of_claim},
     error::InternalError,
     files::graphql::FileObject,
     graphql::{context::ContextExt, scalars::DateTime},
@@ -116,6 +117,12 @@ impl ClaimObject {
     /// Why it ended, in the words of who ended it.
     async fn end_reason(&self) -> Option<&str> {
         self.0.end_reason()
+    }
+
+    /// What its two sides say to each other; null for others, but for admins while the job is DISPUTED, which is written
+    /// down.
+    async fn conversation(&self, ctx: &Context<'_>) -> Result<Option<ConversationObject>> {
+        Box::pin(conversation_of_claim(ctx, &self.0)).await
     }
 }
 

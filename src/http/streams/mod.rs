@@ -132,7 +132,7 @@ pub async fn open(state: &GraphqlState, opening: Opening) -> Response {
     // An empty id is that of a client that has seen nothing.
     let resume = resume.filter(|cursor| !cursor.is_empty());
     let resume = resume.map(|cursor| Resume { name: "Last-Event-ID", cursor: Some(cursor) });
-    let (feed, listening) = match state.operations.join(ready, resume, &request_id, outlet).await {
+    let joined = match state.operations.join(ready, resume, &request_id, outlet).await {
         Ok(joined) => joined,
         Err(refused) => {
             let mut response = refuse(refused.response, transport, media);
@@ -146,8 +146,7 @@ pub async fn open(state: &GraphqlState, opening: Opening) -> Response {
     let forbidden = Requester::new(origin, watch).forbidden(state.sockets.clock());
     let log = state.log.clone();
     let heartbeat = std::time::Duration::from_millis(settings.ping_interval_ms.get());
-    let kept = (seat, listening);
-    let subscription = StreamBody::new(transport, feed, reader, forbidden, (log, heartbeat), kept, request_id);
+    let subscription = StreamBody::new(transport, joined, reader, forbidden, (log, heartbeat), seat, request_id);
     stream(transport, subscription.into_body())
 }
 

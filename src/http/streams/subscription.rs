@@ -1,7 +1,7 @@
 //! The body of one stream: a subscription, from its first byte to its last.
 //!
 //! A state machine that hyper polls when there is room for more: it catches up, is live, and catches up again when its
-//! group let it go, and between that it keeps the connection alive. Everything that the stream holds is in here, so the
+//! group let it go, or it hands on a stream of states; and between that it keeps the connection alive. Everything that the stream holds is in here, so the
 //! end of the response, whichever way it comes, is the end of all of it.
 //!
 //! Invariants: results leave in the order of their positions; a heartbeat's cursor is one up to which everything has
@@ -15,7 +15,7 @@ use axum::body::{Body, Bytes};
 use futures_util::{
     FutureExt,
     future::{BoxFuture, pending},
-    stream,
+    stream::{self, BoxStream, StreamExt},
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -28,9 +28,9 @@ use super::{
 };
 use crate::{
     events::EventLog,
-    graphql::{errors::ErrorCode, limits::failure},
+    graphql::{classify::is_request_error, errors::ErrorCode, limits::failure},
     http::{graphql::encode, websocket::SocketSeat},
-    operations::Listening,
+    operations::{Joined, Listening, next},
     realtime::{Feed, FeedEnd, Live, Payload, Progress},
 };
 
@@ -47,28 +47,30 @@ pub(super) struct StreamBody {
     forbidden: BoxFuture<'static, ErrorCode>,
     heartbeat: Interval,
     log: EventLog,
-    /// Everything up to here has been written.
-    position: i64,
+    /// Everything up to here has been written; none for what has no place in the log.
+    position: Option<i64>,
     begun: bool,
     ended: bool,
     seat: SocketSeat,
     ending: Ending,
-    _listening: Listening,
+    _listening: Option<Listening>,
 }
 
 enum Flow {
     CatchingUp(BoxFuture<'static, Result<Live, FeedEnd>>, Progress),
     Live(Box<Live>),
+    /// A stream of its own, of states.
+    States(BoxStream<'static, Response>),
     /// The subscription is over, or in the middle of a change which nobody sees.
     Over,
 }
 
-#[expect(clippy::large_enum_variant, reason = "one at a time, and consumed where it is made")]
 enum Event {
     Leave,
     Forbidden(ErrorCode),
     Found(Found),
     CaughtUp(Result<Live, FeedEnd>),
+    State(Option<Response>),
     Heartbeat,
 }
 
@@ -78,10 +80,11 @@ impl Flow {
         Self::CatchingUp(feed.catch_up().boxed(), progress)
     }
 
-    /// The next change of state; never, where none is to come. Cancel safe.
-    async fn caught_up(&mut self) -> Result<Live, FeedEnd> {
+    /// The next change of it; never, where none is to come. Cancel safe.
+    async fn next(&mut self) -> Event {
         match self {
-            Self::CatchingUp(catching_up, _) => catching_up.await,
+            Self::CatchingUp(catching_up, _) => Event::CaughtUp(catching_up.await),
+            Self::States(states) => Event::State(states.next().await),
             Self::Live(_) | Self::Over => pending().await,
         }
     }
@@ -91,7 +94,7 @@ impl Flow {
         match self {
             Self::CatchingUp(_, progress) => Some(progress.position()),
             Self::Live(live) => live.position(),
-            Self::Over => None,
+            Self::States(_) | Self::Over => None,
         }
     }
 }
@@ -99,19 +102,25 @@ impl Flow {
 impl StreamBody {
     pub(super) fn new(
         transport: Transport,
-        feed: Feed,
+        joined: Joined,
         reader: QueueReader,
         forbidden: BoxFuture<'static, ErrorCode>,
         (log, interval): (EventLog, Duration),
-        (seat, listening): (SocketSeat, Listening),
+        seat: SocketSeat,
         request_id: String,
     ) -> Self {
+        let (position, flow, listening) = match joined {
+            Joined::Events(feed, listening) => {
+                (Some(feed.progress().position()), Flow::catch_up(*feed), Some(listening))
+            }
+            Joined::States(states) => (None, Flow::States(states), None),
+        };
         let mut heartbeat = interval_at(Instant::now() + interval, interval);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             transport,
-            position: feed.progress().position(),
-            flow: Flow::catch_up(feed),
+            position,
+            flow,
             reader,
             forbidden,
             heartbeat,
@@ -148,7 +157,7 @@ impl StreamBody {
                 () = self.seat.told_to_leave() => Event::Leave,
                 code = &mut self.forbidden => Event::Forbidden(code),
                 found = self.reader.next(CHUNK, live) => Event::Found(found),
-                caught_up = self.flow.caught_up() => Event::CaughtUp(caught_up),
+                event = self.flow.next() => event,
                 _ = self.heartbeat.tick() => Event::Heartbeat,
             };
             match event {
@@ -158,6 +167,7 @@ impl StreamBody {
                 Event::Found(Found::LetGo(position)) => self.let_go(position),
                 Event::CaughtUp(Ok(live)) => self.flow = Flow::Live(Box::new(live)),
                 Event::CaughtUp(Err(end)) => self.exhausted(end, &mut out),
+                Event::State(state) => self.show(state, &mut out),
                 Event::Heartbeat if self.seat.is_too_old() => self.leave(&mut out),
                 Event::Heartbeat => self.beat(&mut out),
             }
@@ -177,11 +187,37 @@ impl StreamBody {
 
     fn write(&mut self, payloads: &[Payload], out: &mut Vec<u8>) {
         for Payload { response, position } in payloads {
-            self.position = self.position.max(*position);
+            self.position = self.position.max(Some(*position));
             match self.transport {
                 Transport::Sse => sse::next(out, response, self.log.cursor(*position).as_deref()),
                 Transport::Multipart => multipart::next(out, response),
             }
+        }
+    }
+
+    /// One state, or the end of them.
+    fn show(&mut self, state: Option<Response>, out: &mut Vec<u8>) {
+        let Some(state) = state else {
+            self.end("over");
+            match self.transport {
+                Transport::Sse => sse::complete(out),
+                Transport::Multipart => multipart::complete(out),
+            }
+            return;
+        };
+        if is_request_error(&state) {
+            // Without the end of the protocol: the client is to come back.
+            self.end("failed");
+            match self.transport {
+                Transport::Sse => sse::next(out, &next(state), None),
+                Transport::Multipart => multipart::failure(out, &serialised(state.errors)),
+            }
+            return;
+        }
+        let state = next(state);
+        match self.transport {
+            Transport::Sse => sse::next(out, &state, None),
+            Transport::Multipart => multipart::next(out, &state),
         }
     }
 
@@ -192,7 +228,7 @@ impl StreamBody {
         self.write(&payloads, out);
         // The group goes on without those that left it.
         if let Some(position) = position.filter(|_| !let_go) {
-            self.position = self.position.max(position);
+            self.position = self.position.max(Some(position));
         }
         match self.transport {
             Transport::Sse => self.sse_heartbeat(out),
@@ -202,7 +238,7 @@ impl StreamBody {
 
     /// Without a cursor, where nobody knows any more what stands there: the client keeps its last one.
     fn sse_heartbeat(&self, out: &mut Vec<u8>) {
-        match self.log.cursor(self.position) {
+        match self.position.and_then(|position| self.log.cursor(position)) {
             Some(cursor) => sse::heartbeat(out, &cursor),
             None => sse::comment(out, ""),
         }

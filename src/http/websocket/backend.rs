@@ -112,10 +112,18 @@ pub type Joining = Box<dyn FnOnce(Arc<dyn Outlet>) -> BoxFuture<'static, Result<
 /// (`UNAVAILABLE`): it ends by itself, and the others of its socket go on.
 pub struct NotJoined(pub Arc<str>);
 
+/// What brings the results of a subscription.
+pub enum Brings {
+    /// Its place in a group.
+    Feed(Box<Feed>),
+    /// A stream of its own, with nothing to resume. It waits while the socket has no room.
+    Stream(BoxStream<'static, Outcome>),
+}
+
 /// A subscription that has been admitted.
 pub struct Subscription {
-    /// What brings its events.
-    pub feed: Feed,
+    /// What brings its results.
+    pub brings: Brings,
     /// Kept for as long as the subscription lives: counts it, and watches over its viewer's session.
     pub guard: Box<dyn Any + Send>,
 }

@@ -99,7 +99,7 @@ pub(crate) use self::reader::fuzz as fuzz_frames;
 
 pub use self::{
     backend::{
-        Identity, Joining, NotJoined, Operation, OperationKind, Outcome, Position, Refused, SocketBackend,
+        Brings, Identity, Joining, NotJoined, Operation, OperationKind, Outcome, Position, Refused, SocketBackend,
         SubscribePayload, Subscription,
     },
     settings::SocketSettings,

@@ -1,7 +1,7 @@
 //! The operations of one socket, owned by its session.
 //!
-//! A query, a mutation, and a subscription that starts or catches up is a task; a live subscription is an entry in its
-//! group and here, and nothing else. When it leaves its group it becomes a task again.
+//! A query, a mutation, and a subscription that starts or catches up is a task, and so is one that is a stream of its own;
+//! a live subscription is an entry in its group and here, and nothing else. When it leaves its group it becomes a task again.
 //!
 //! Invariants: an id is live from its `subscribe` until the client completes it or its last frame is in the wire, so a
 //! client that has seen the last frame can use the id again. The last frame is put in here and not by the task, which
@@ -24,7 +24,7 @@ use smallvec::SmallVec;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::{
-    backend::{Joining, NotJoined, Operation, OperationKind, Outcome, Subscription},
+    backend::{Brings, Joining, NotJoined, Operation, OperationKind, Outcome, Subscription},
     close::Close,
     metrics::Counted,
     protocol::{Frame, OperationId, next_prefix},
@@ -65,6 +65,8 @@ struct Entry {
 enum State {
     Running(AbortHandle),
     CatchingUp(AbortHandle, Progress),
+    /// A stream of its own, which has no place in the log.
+    Streaming(AbortHandle),
     Live(Box<LiveFeed>),
     /// In the middle of a change, which nobody sees.
     Changing,
@@ -129,7 +131,7 @@ impl RunningOperations {
             State::CatchingUp(_, progress) => Some(progress.position()),
             // One that is about to begin has no position to speak for.
             State::Running(_) if entry.kind == OperationKind::Subscription => Some(i64::MIN),
-            State::Running(_) | State::Changing => None,
+            State::Running(_) | State::Streaming(_) | State::Changing => None,
         });
         let position = positions.min().filter(|position| *position != i64::MIN);
         // After looking: a group that has let one go a moment ago speaks for the others only.
@@ -167,7 +169,7 @@ impl RunningOperations {
             State::Running(task) if entry.kind == OperationKind::Mutation => {
                 self.unheard.insert(task.id());
             }
-            State::Running(task) | State::CatchingUp(task, _) => task.abort(),
+            State::Running(task) | State::CatchingUp(task, _) | State::Streaming(task) => task.abort(),
             State::Live(_) | State::Changing => {}
         }
     }
@@ -176,7 +178,11 @@ impl RunningOperations {
     pub(super) fn stop(&mut self) {
         self.live.retain(|(_, entry)| {
             let stays = entry.kind == OperationKind::Mutation;
-            if let (false, State::Running(task) | State::CatchingUp(task, _)) = (stays, &entry.state) {
+            let task = match &entry.state {
+                State::Running(task) | State::CatchingUp(task, _) | State::Streaming(task) => Some(task),
+                State::Live(_) | State::Changing => None,
+            };
+            if let Some(task) = task.filter(|_| !stays) {
                 task.abort();
             }
             stays
@@ -214,9 +220,16 @@ impl RunningOperations {
                 let entry = self.live.iter_mut().map(|(_, entry)| entry).find(|entry| entry.number == number);
                 match (end, entry) {
                     (OperationEnd::Admitted(subscription), Some(entry)) => {
-                        let Subscription { feed, guard } = *subscription;
+                        let Subscription { brings, guard } = *subscription;
                         entry.guard = Some(guard);
-                        entry.state = catch_up(&mut self.tasks, &self.wire, id, number, feed);
+                        entry.state = match brings {
+                            Brings::Feed(feed) => catch_up(&mut self.tasks, &self.wire, id, number, *feed),
+                            Brings::Stream(outcomes) => {
+                                let kind = OperationKind::Subscription;
+                                let task = run(Arc::clone(&self.wire), id, number, kind, outcomes);
+                                State::Streaming(self.tasks.spawn(task))
+                            }
+                        };
                     }
                     (OperationEnd::CaughtUp(live), Some(entry)) => {
                         entry.state = match entry.let_go_at.take() {
@@ -241,7 +254,9 @@ impl RunningOperations {
             Err(error) => {
                 self.unheard.remove(&error.id());
                 let of_task = |entry: &Entry| match &entry.state {
-                    State::Running(task) | State::CatchingUp(task, _) => task.id() == error.id(),
+                    State::Running(task) | State::CatchingUp(task, _) | State::Streaming(task) => {
+                        task.id() == error.id()
+                    }
                     State::Live(_) | State::Changing => false,
                 };
                 let id = self.live.iter().find(|(_, entry)| of_task(entry)).map(|(id, _)| id.clone());

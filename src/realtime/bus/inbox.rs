@@ -5,20 +5,24 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{LimitUpdate, Signal};
+use super::{LimitUpdate, PresenceUpdate, Signal};
 
 /// Signals that may wait for the tail. One signal may hold a batch of events.
 const SIGNALS: usize = 1_024;
 /// Limit updates that may wait.
 const LIMIT_UPDATES: usize = 256;
+/// Presence updates that may wait: a heartbeat of many people is many of them.
+const PRESENCE_UPDATES: usize = 1_024;
 
-/// The two queues of a bus: what the tail must be notified of, and limit updates.
+/// The queues of a bus: what the tail must be notified of, limit updates, and who is there.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     signals: Mutex<VecDeque<Signal>>,
     signalled: Notify,
     limit_update: Mutex<VecDeque<LimitUpdate>>,
     limit_updated: Notify,
+    presence: Mutex<VecDeque<PresenceUpdate>>,
+    presence_updated: Notify,
 }
 
 impl Inbox {
@@ -60,6 +64,28 @@ impl Inbox {
         waiting.push_back(limit_update);
         drop(waiting);
         self.limit_updated.notify_one();
+    }
+
+    /// Puts a presence update in; without room the oldest goes.
+    pub(super) fn presence_update(&self, update: PresenceUpdate) {
+        let mut waiting = self.presence.lock();
+        if waiting.len() >= PRESENCE_UPDATES {
+            waiting.pop_front();
+        }
+        waiting.push_back(update);
+        drop(waiting);
+        self.presence_updated.notify_one();
+    }
+
+    /// The next presence update, once there is one. For one waiter; cancel safe.
+    pub(super) async fn presence(&self) -> PresenceUpdate {
+        loop {
+            let next = self.presence.lock().pop_front();
+            match next {
+                Some(update) => return update,
+                None => self.presence_updated.notified().await,
+            }
+        }
     }
 
     /// The next limit update, once there is one. For one waiter; cancel safe.

@@ -9,7 +9,7 @@ use std::{
 use futures_util::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 
-use super::{Announced, Bus, Inbox, LimitUpdate, Party, ReceivedEvent, Signal};
+use super::{Announced, Bus, Inbox, LimitUpdate, Party, PresenceUpdate, ReceivedEvent, Signal};
 
 /// What connects the buses of one process.
 #[derive(Clone, Debug, Default)]
@@ -95,6 +95,14 @@ impl Bus for MemoryBus {
 
     fn told(&self) -> BoxFuture<'_, LimitUpdate> {
         self.node.inbox.told().boxed()
+    }
+
+    fn tell_presence(&self, update: PresenceUpdate) {
+        self.others().iter().for_each(|node| node.inbox.presence_update(update.clone()));
+    }
+
+    fn presence(&self) -> BoxFuture<'_, PresenceUpdate> {
+        self.node.inbox.presence().boxed()
     }
 
     fn is_connected(&self) -> bool {

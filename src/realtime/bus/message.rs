@@ -7,7 +7,7 @@ use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Announced, LimitUpdate, ReceivedEvent, Seal, Topic, seal::Dropped};
+use super::{Announced, LimitUpdate, PresenceUpdate, ReceivedEvent, Seal, Topic, seal::Dropped};
 use crate::{
     events::{Audience, Event, Kinds, Mark, NewEvent},
     ids::UserId,
@@ -22,6 +22,7 @@ pub(super) enum Message {
     Head(i64),
     Events(Vec<ReceivedEvent>),
     LimitUpdate(LimitUpdate),
+    Presence(PresenceUpdate),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -40,6 +41,8 @@ enum Content<'a> {
     /// Events of which one at least says something that an owner and a claimant do not.
     #[serde(borrow)]
     Listed(Vec<ListedEvent<'a>>),
+    /// The version before does not read it, and looks at the log once.
+    Presence(&'a [u8]),
 }
 
 /// An event with all of its audience. The version before does not read it: it finds a hole and reads the log.
@@ -108,6 +111,11 @@ pub(super) fn encode_limit_update(seal: &Seal, limit_update: &LimitUpdate) -> Ve
     seal.seal(FORMAT, &content)
 }
 
+/// [`PresenceUpdate`] for the wire.
+pub(super) fn encode_presence(seal: &Seal, update: &PresenceUpdate) -> Vec<u8> {
+    seal.seal(FORMAT, &Content::Presence(&update.body))
+}
+
 /// Reads a message, whose events are of these kinds or unknown; none if this node wrote it itself, or if nothing reads it any
 /// more.
 pub(super) fn decode(seal: &Seal, kinds: Kinds, bytes: &[u8]) -> Result<Option<Message>, Dropped> {
@@ -124,6 +132,7 @@ pub(super) fn decode(seal: &Seal, kinds: Kinds, bytes: &[u8]) -> Result<Option<M
         Content::Attempts(body) => limit_update(Topic::Attempts, body),
         Content::Spending(_) | Content::GivenBack(_) | Content::Addresses(_) => return Ok(None),
         Content::SignUps(body) => limit_update(Topic::SignUps, body),
+        Content::Presence(body) => Message::Presence(PresenceUpdate { body: body.to_vec() }),
     }))
 }
 
@@ -248,6 +257,11 @@ mod tests {
             panic!("readable")
         };
         assert_eq!(told, limit_update);
+        let update = PresenceUpdate { body: vec![7, 0, 255] };
+        let Ok(Some(Message::Presence(told))) = decode(&own, KINDS, &encode_presence(&other, &update)) else {
+            panic!("readable")
+        };
+        assert_eq!(told, update);
     }
 
     #[test]

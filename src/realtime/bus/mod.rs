@@ -4,8 +4,9 @@
 //! duplicate, reorder and delay messages, or be unreachable, and no event is lost by that: positions are contiguous, so
 //! the [`tail`](super::tail) sees every hole and reads it from the log, and it polls in case no message arrives.
 //!
-//! Beside the log a bus carries [`LimitUpdate`]: counts of sign-ins and sign-ups, so that their limits hold for all nodes
-//! together. That is soft state; what gets lost makes a limit a little wider for a moment.
+//! Beside the log a bus carries soft state: [`LimitUpdate`], counts of sign-ins and sign-ups, so that their limits hold for
+//! all nodes together, where what gets lost makes a limit a little wider for a moment; and [`PresenceUpdate`], who is there,
+//! which is said again and again.
 //!
 //! | Bus | Nodes | Carries |
 //! | --- | --- | --- |
@@ -102,6 +103,18 @@ impl LimitUpdate {
     pub const LIMIT: usize = 5_000;
 }
 
+/// What one node says of the people who are there. At most [`PresenceUpdate::LIMIT`] bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresenceUpdate {
+    /// What only its author and its reader understand.
+    pub body: Vec<u8>,
+}
+
+impl PresenceUpdate {
+    /// The most bytes of a body, as for [`LimitUpdate::LIMIT`].
+    pub const LIMIT: usize = LimitUpdate::LIMIT;
+}
+
 /// Whose private events are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Party {
@@ -148,6 +161,12 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Soft state of another node. Cancel safe.
     fn told(&self) -> BoxFuture<'_, LimitUpdate>;
+
+    /// Passes on to the other nodes who is there. Without room the oldest is dropped.
+    fn tell_presence(&self, update: PresenceUpdate);
+
+    /// What another node says of who is there. For one waiter; cancel safe.
+    fn presence(&self) -> BoxFuture<'_, PresenceUpdate>;
 
     /// Whether it is connected now, for readiness and metrics. A node serves without it, only later.
     fn is_connected(&self) -> bool;

@@ -33,8 +33,8 @@ use tokio::{
 };
 
 use super::{
-    Announced, Bus, Inbox, LimitUpdate, PAUSE, Party, SILENCE, Seal, Signal, TIME_LIMIT,
-    message::{Message, decode, encode_head, encode_limit_update},
+    Announced, Bus, Inbox, LimitUpdate, PAUSE, Party, PresenceUpdate, SILENCE, Seal, Signal, TIME_LIMIT,
+    message::{Message, decode, encode_head, encode_limit_update, encode_presence},
     report_connected, report_dropped, report_message,
     seal::Dropped,
 };
@@ -45,6 +45,8 @@ const NAME: &str = "postgres";
 const CHANNEL: &str = "lancewire_log";
 /// Limit updates that may wait to be sent.
 const LIMIT_UPDATES: usize = 64;
+/// Presence updates that may wait to be sent.
+const PRESENCE_UPDATES: usize = 256;
 
 /// The address of the database is none.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +79,7 @@ struct Shared {
 struct Outbox {
     head: Option<i64>,
     limit_update: VecDeque<LimitUpdate>,
+    presence: VecDeque<PresenceUpdate>,
 }
 
 impl PostgresBus {
@@ -138,6 +141,25 @@ impl Bus for PostgresBus {
         self.shared.inbox.told().boxed()
     }
 
+    fn tell_presence(&self, update: PresenceUpdate) {
+        let mut outbox = self.shared.outbox();
+        if update.body.len() > PresenceUpdate::LIMIT {
+            report_dropped(NAME, "presence");
+            return;
+        }
+        if outbox.presence.len() >= PRESENCE_UPDATES {
+            report_dropped(NAME, "presence");
+            outbox.presence.pop_front();
+        }
+        outbox.presence.push_back(update);
+        drop(outbox);
+        self.shared.filled.notify_one();
+    }
+
+    fn presence(&self) -> BoxFuture<'_, PresenceUpdate> {
+        self.shared.inbox.presence().boxed()
+    }
+
     fn is_connected(&self) -> bool {
         self.shared.listening.load(Ordering::Acquire)
     }
@@ -149,9 +171,10 @@ impl Shared {
         let mut connection: Option<PgConnection> = None;
         let mut pauses = BackOff::new(self.seal.ids(), PAUSE);
         loop {
-            let Outbox { head, limit_update } = std::mem::take(&mut *self.outbox());
+            let Outbox { head, limit_update, presence } = std::mem::take(&mut *self.outbox());
             let messages = limit_update.iter().map(|limit_update| encode_limit_update(&self.seal, limit_update));
             let messages = messages.chain(head.map(|head| encode_head(&self.seal, head)));
+            let messages = messages.chain(presence.iter().map(|update| encode_presence(&self.seal, update)));
             let payloads: Vec<String> = messages.map(|message| BASE64_STANDARD_NO_PAD.encode(message)).collect();
             if payloads.is_empty() {
                 self.filled.notified().await;
@@ -231,6 +254,7 @@ impl Shared {
             Ok(None) => {}
             Ok(Some(Message::Head(head))) => self.inbox.signal(Signal::Head(head)),
             Ok(Some(Message::LimitUpdate(limit_update))) => self.inbox.limit_update(limit_update),
+            Ok(Some(Message::Presence(update))) => self.inbox.presence_update(update),
             // Nobody sends any.
             Ok(Some(Message::Events(_))) => self.inbox.signal(Signal::Missed),
             Err(dropped) => {

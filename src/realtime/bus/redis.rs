@@ -47,8 +47,8 @@ use tokio_rustls::rustls::{self, crypto::ring};
 use uuid::Uuid;
 
 use super::{
-    Announced, Bus, Inbox, LimitUpdate, PAUSE, Party, SILENCE, Seal, Signal, TIME_LIMIT,
-    message::{Message, decode, encode_events, encode_head, encode_limit_update},
+    Announced, Bus, Inbox, LimitUpdate, PAUSE, Party, PresenceUpdate, SILENCE, Seal, Signal, TIME_LIMIT,
+    message::{Message, decode, encode_events, encode_head, encode_limit_update, encode_presence},
     report_connected, report_dropped, report_message,
     seal::Dropped,
 };
@@ -66,7 +66,7 @@ const OUTBOX: usize = 16 << 20;
 const PIPELINE: usize = 256;
 /// What is said of a Redis that says nothing.
 const SILENT: &str = "no answer";
-/// The channel of limit updates, by the name that nodes of the version before know, too.
+/// The channel of limit and presence updates, by the name that nodes of the version before know, too.
 const LIMITS: &str = "gossip";
 
 /// Why there is no bus.
@@ -222,6 +222,15 @@ impl Bus for RedisBus {
 
     fn told(&self) -> BoxFuture<'_, LimitUpdate> {
         self.shared.inbox.told().boxed()
+    }
+
+    fn tell_presence(&self, update: PresenceUpdate) {
+        let message = encode_presence(&self.shared.seal, &update);
+        self.shared.send(self.shared.channel(LIMITS), message, "presence");
+    }
+
+    fn presence(&self) -> BoxFuture<'_, PresenceUpdate> {
+        self.shared.inbox.presence().boxed()
     }
 
     fn is_connected(&self) -> bool {
@@ -460,6 +469,7 @@ impl Shared {
             Ok(Some(Message::Head(head))) => self.inbox.signal(Signal::Head(head)),
             Ok(Some(Message::Events(events))) => self.inbox.signal(Signal::Events(events)),
             Ok(Some(Message::LimitUpdate(limit_update))) => self.inbox.limit_update(limit_update),
+            Ok(Some(Message::Presence(update))) => self.inbox.presence_update(update),
             Err(dropped) => {
                 self.seal.report(NAME, dropped);
                 if dropped == Dropped::Unreadable {

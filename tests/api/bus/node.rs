@@ -121,6 +121,14 @@ impl Bus for Mistreated {
         self.bus.told()
     }
 
+    fn tell_presence(&self, update: PresenceUpdate) {
+        self.bus.tell_presence(update);
+    }
+
+    fn presence(&self) -> BoxFuture<'_, PresenceUpdate> {
+        self.bus.presence()
+    }
+
     fn is_connected(&self) -> bool {
         self.bus.is_connected()
     }

@@ -20,6 +20,8 @@ const LINES: &str = "
     UNION ALL SELECT 'job ' || status || ' ' || title || ' ' || description, version FROM jobs
     UNION ALL SELECT 'budget ' || title, budget_minor FROM jobs
     UNION ALL SELECT 'claim ' || status, version FROM claims
+    UNION ALL SELECT 'conversation', version FROM conversations
+    UNION ALL SELECT 'message ' || body, version FROM messages
     UNION ALL SELECT 'deliverable ' || status || ' ' || note, number FROM deliverables
     UNION ALL SELECT 'file ' || status || ' ' || name || COALESCE(used_as, ''), byte_size FROM files
     UNION ALL SELECT 'files', files FROM file_quotas

@@ -13,7 +13,7 @@ pub(super) struct Kind {
     pub(super) finding: &'static str,
 }
 
-const fn kind(name: &'static str, sql: &'static str, finding: &'static str) -> Kind {
+pub(super) const fn kind(name: &'static str, sql: &'static str, finding: &'static str) -> Kind {
     Kind { name, sql, finding }
 }
 

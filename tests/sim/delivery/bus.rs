@@ -11,7 +11,7 @@ use lancewire::jobs::events::JOB_POSTED;
 use lancewire::{
     events::{Audience, Event, Mark, NewEvent},
     ids::{Ids, UserId},
-    realtime::{Announced, Bus, LimitUpdate, Party, ReceivedEvent, Signal},
+    realtime::{Announced, Bus, LimitUpdate, Party, PresenceUpdate, ReceivedEvent, Signal},
 };
 use tokio::{
     sync::Notify,
@@ -201,6 +201,12 @@ impl Bus for SimulatedBus {
     fn tell(&self, _: LimitUpdate) {}
 
     fn told(&self) -> BoxFuture<'_, LimitUpdate> {
+        pending().boxed()
+    }
+
+    fn tell_presence(&self, _: PresenceUpdate) {}
+
+    fn presence(&self) -> BoxFuture<'_, PresenceUpdate> {
         pending().boxed()
     }
 
