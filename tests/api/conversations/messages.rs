@@ -201,6 +201,6 @@ on_both! {
         assert_eq!(page["pageInfo"]["hasNextPage"], true);
         let rest = list(&ada, &format!("(first: 2, after: {:?})", text(&page, "/pageInfo/endCursor"))).await;
         assert_eq!((ids(&rest), &rest["pageInfo"]["hasNextPage"]), (vec![three.id.clone()], &json!(false)));
-        assert_eq!(ids(&list(&ada, "(last: 1)").await), [three.id.clone()]);
+        assert_eq!(ids(&list(&ada, "(last: 1)").await), std::slice::from_ref(&three.id));
     }
 }
