@@ -109,8 +109,13 @@ pub struct App {
 
 impl App {
     /// Opens and migrates the database and builds every service.
-    #[expect(clippy::too_many_lines, reason = "each part once, in the order in which they need each other")]
     pub async fn build(config: Config, clock: Clock, ids: Ids) -> Result<Self, StartError> {
+        // All that is open while it builds would be a part of its caller's task.
+        Box::pin(Self::assemble(config, clock, ids)).await
+    }
+
+    #[expect(clippy::too_many_lines, reason = "each part once, in the order in which they need each other")]
+    async fn assemble(config: Config, clock: Clock, ids: Ids) -> Result<Self, StartError> {
         // First: what is counted before there is somebody to count it is lost.
         let metrics = telemetry::metrics();
         let lifecycle = Lifecycle::new();

@@ -5,6 +5,7 @@
 //! both. The highest of the domains: it moves jobs, pays by [`escrow`], which is all that it needs of `wallet`, and tells
 //! both sides through `notifications`, all in one transaction.
 
+mod approval;
 pub mod clocks;
 mod dependents;
 pub mod entity;

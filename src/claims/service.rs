@@ -36,7 +36,7 @@ use crate::{
         Jobs,
         events::JobSnapshot,
         model::{Job, JobChange, Step},
-        service::{Around, check_version, parse_id},
+        service::{check_version, parse_id},
     },
     notifications::{
         Notifications,
@@ -381,70 +381,9 @@ impl Claims {
             .await
     }
 
-    /// Accepts the latest submission: the freelancer is paid and the job is done.
-    #[tracing::instrument(skip_all, fields(deliverable.id = deliverable_id))]
-    pub async fn approve(&self, actor: Actor, deliverable_id: &str, key: &str) -> Result<Stepped, StepError> {
-        let client = actor.client()?;
-        let key = &IdempotencyKey::parse(key)?;
-        let deliverable_id = parse_deliverable(deliverable_id)?;
-        self.db
-            .transact(|tx| async move {
-                let now = self.clock.now();
-                let approved = once_in(&tx, now, client, ("approveDeliverable", key), &deliverable_id, || async {
-                    let (before, claim, deliverable) = self.lock_for_review_in(&tx, client, deliverable_id).await?;
-                    let (Ok(ended), Ok(job)) = (claim.approve(now), before.approve()) else {
-                        return Err(refused(before, claim, Step::Approve));
-                    };
-                    let deliverable = deliverable.approve(now).map_err(|_| not_the_latest())?;
-                    let around = self.jobs.around_in(&tx, &before).await?;
-                    let name = self.accounts.card_in(&tx, claim.freelancer_id).await?.display_name;
-                    let details = [
-                        Details::new(Part::Client, &job.title).by(claim.freelancer_id, &name),
-                        Details::new(Part::Freelancer, &job.title).by(job.client_id, &around.client().display_name),
-                    ];
-                    let (job, claims) = ((before, job, around), (claim, ended));
-                    let stepped = self.complete_in(&tx, job, claims, deliverable, details).await?;
-                    let made = Made { claim: stepped.claim.id, deliverable: Some(deliverable_id) };
-                    Ok::<_, StepError>((made, stepped))
-                })
-                .await?;
-                Ok(self.outcome_in(&tx, &actor, approved).await?)
-            })
-            .await
-    }
-
     /// Tells the clock room what a committed step has left to it.
     pub(super) fn expect(&self, Stepped { job, claim, .. }: &Stepped) {
         self.schedule.expect([claim.expires_at(), claim.auto_approve_at(), job.deadline]);
-    }
-
-    /// Ends a locked job whose work is approved, and pays for it. Of the job and the claim as they were and as they are to be;
-    /// `details` are what the client and the freelancer are told of it.
-    pub(super) async fn complete_in(
-        &self,
-        tx: &Tx,
-        (before, job, around): (Job, Job, Around),
-        (claim, ended): (Claim, Claim),
-        deliverable: Deliverable,
-        [for_client, for_freelancer]: [Details; 2],
-    ) -> Result<Stepped, InternalError> {
-        let freelancer = claim.freelancer_id;
-        let freelancer_card = self.accounts.card_in(tx, freelancer).await?;
-        update_in(tx, deliverable.clone()).await?;
-        let was = claim.status();
-        let claim = self.save_in(tx, ended).await?;
-        let payment = self.escrow.pay_in(tx, (around.client(), &freelancer_card), &before, &claim).await?;
-        self.accounts.count_completed_job_in(tx, [before.client_id, freelancer]).await?;
-        let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable, JobChange::Escrow];
-        let (job, snapshot) = self.jobs.change_with_in(tx, &before, job, changes, around.with_completed_job()).await?;
-        self.record_in(tx, &claim, Some(was), snapshot).await?;
-        let paid = Details { amount: Some(payment.amount), ..for_freelancer.clone() };
-        let (kind, subject) = (NotificationKind::WorkApproved, Subject::Job(job.id));
-        self.notifications.notify_in(tx, job.client_id, kind, for_client, subject).await?;
-        self.notifications.notify_in(tx, freelancer, kind, for_freelancer, subject).await?;
-        let (kind, subject) = (NotificationKind::PaymentReceived, Subject::Transaction(payment.id));
-        self.notifications.notify_in(tx, freelancer, kind, paid, subject).await?;
-        Ok(Stepped { job, claim, deliverable: Some(deliverable) })
     }
 
     /// Locks the freelancer's own claim, after its job.
@@ -454,7 +393,7 @@ impl Claims {
     }
 
     /// Locks what a client reviews, on a job of their own.
-    async fn lock_for_review_in(
+    pub(super) async fn lock_for_review_in(
         &self,
         tx: &Tx,
         client: UserId,
@@ -612,7 +551,7 @@ pub(super) fn refused(job: Job, claim: Claim, step: Step) -> StepError {
     StepError::InvalidTransition { job: Box::new(job), claim: Box::new(claim), allowed: step.allowed() }
 }
 
-fn not_the_latest() -> Invalid {
+pub(super) fn not_the_latest() -> Invalid {
     Invalid::value("deliverableId", "is not the latest submission; review that one")
 }
 
@@ -620,6 +559,6 @@ fn parse_claim(text: &str) -> Result<ClaimId, Invalid> {
     text.parse().map_err(|_| Invalid::not_found("claimId", "claim"))
 }
 
-fn parse_deliverable(text: &str) -> Result<DeliverableId, Invalid> {
+pub(super) fn parse_deliverable(text: &str) -> Result<DeliverableId, Invalid> {
     text.parse().map_err(|_| Invalid::not_found("deliverableId", "deliverable"))
 }

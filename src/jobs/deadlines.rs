@@ -51,7 +51,7 @@ impl Jobs {
                 let mut details = Details::new(Part::Client, &job.title);
                 details.amount = Some(before.budget);
                 let (kind, subject) = (NotificationKind::JobExpired, Subject::Job(id));
-                Ok(self.notifications.notify_in(&tx, job.client_id, kind, details, subject).await?)
+                self.notifications.notify_in(&tx, job.client_id, kind, details, subject).await
             })
             .await
     }

@@ -11,7 +11,9 @@
 //! node whose clock is an hour ahead does nothing early. On `SQLite`, which is one node, it is the process's clock.
 //!
 //! A row that cannot be acted on now keeps no other waiting: a look goes through all that are due, whatever fails, and
-//! comes back to those that failed after a pause that grows.
+//! comes back to those that failed after a pause that grows. All kinds take turns, a page each, and after a full page the
+//! room rests: a hundred thousand rows of one kind, as after a month without a node, hold up neither another kind nor the
+//! mutations of people. A due time of which nobody rang is found within five seconds ([`PERIOD`]).
 //!
 //! Domains get a [`Schedule`] to write due times and to say that there is a new one; the composition runs [`run`] with
 //! what they bring. Uses the log for nothing: knows no domain and no event.
@@ -47,6 +49,8 @@ pub const PAGE: usize = 64;
 const PERIOD: Duration = Duration::from_secs(5);
 /// The pauses before what failed is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// After a full page it rests for this part of the time that the page took, so that others get their turn.
+const REST: u32 = 4;
 /// How long one row may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -113,7 +117,8 @@ impl Schedule {
         }
     }
 
-    /// Locks a row if it is due and still open. The first statement of the use case, which decides by it.
+    /// Locks a row if it is due and still open. The use case asks this first, or after it has locked what must be locked
+    /// before, and decides by it.
     pub async fn is_due_in(&self, tx: &Tx, DueRows { table, due, open }: DueRows, id: Uuid) -> Result<bool, DbErr> {
         let select = format!("SELECT id FROM {table} WHERE id = ? AND {open} AND {due}");
         let rows = match tx.backend() {
@@ -166,35 +171,44 @@ impl Schedule {
         row.map(|row| row.try_get("", "due")).transpose()
     }
 
-    /// Acts on all that is due at `now`. Says whether some of it failed.
-    async fn act(&self, kind: &dyn Due, now: Timestamp, lifecycle: &Lifecycle) -> Result<bool, DbErr> {
-        let (mut behind, mut failed) = (None, false);
-        loop {
-            let rows = self.take(kind.rows(), now, behind).await?;
-            for (_, id) in &rows {
-                if lifecycle.is_stopping() {
-                    return Ok(failed);
-                }
-                let late = || InternalError::Unavailable("it has taken too long".into());
-                let acted = timeout(DEADLINE, kind.act(*id)).await.unwrap_or_else(|_| Err(late()));
-                if let Err(error) = acted {
-                    tracing::error!(table = kind.rows().table, id = %id, error = %error, "what is due cannot be done");
-                    failed = true;
-                }
+    /// Acts on the next page of what is due at `now`.
+    async fn act(&self, turn: &mut Turn<'_>, now: Timestamp, lifecycle: &Lifecycle) -> Result<(), DbErr> {
+        let kind = turn.kind;
+        let rows = self.take(kind.rows(), now, turn.behind).await?;
+        for (_, id) in &rows {
+            if lifecycle.is_stopping() {
+                turn.open = false;
+                return Ok(());
             }
-            match rows.last() {
-                Some(last) if rows.len() == PAGE => behind = Some(*last),
-                _ => return Ok(failed),
+            let late = || InternalError::Unavailable("it has taken too long".into());
+            let acted = timeout(DEADLINE, kind.act(*id)).await.unwrap_or_else(|_| Err(late()));
+            if let Err(error) = acted {
+                tracing::error!(table = kind.rows().table, id = %id, error = %error, "what is due cannot be done");
+                turn.failed = true;
             }
         }
+        turn.behind = rows.last().copied();
+        turn.open = rows.len() == PAGE;
+        Ok(())
     }
 
     /// One look at everything.
     async fn look(&self, kinds: &[Box<dyn Due>], lifecycle: &Lifecycle) -> Result<Look, DbErr> {
         let (asked, now) = (Instant::now(), self.now().await?);
         let mut look = Look { asked, now, next: None, failed: false };
+        let turn = |kind| Turn { kind, behind: None, open: true, failed: false };
+        let mut turns: Vec<Turn<'_>> = kinds.iter().map(|kind| turn(&**kind)).collect();
+        while turns.iter().any(|turn| turn.open) {
+            for turn in turns.iter_mut().filter(|turn| turn.open) {
+                let started = Instant::now();
+                self.act(turn, now, lifecycle).await?;
+                if turn.open {
+                    tokio::time::sleep(started.elapsed() / REST).await;
+                }
+            }
+        }
+        look.failed = turns.iter().any(|turn| turn.failed);
         for kind in kinds {
-            look.failed |= self.act(&**kind, now, lifecycle).await?;
             look.next = look.next.into_iter().chain(self.next(kind.rows(), now).await?).min();
         }
         Ok(look)
@@ -206,10 +220,15 @@ impl Schedule {
         if self.db.backend() == Backend::Sqlite {
             // The process's clock decides, which a test may move.
             let again = pause.map(|pause| self.clock.now() + TimeDelta::from_std(pause).unwrap_or_default());
-            match due.map(|(_, due)| due).into_iter().chain(again).min() {
-                Some(moment) => self.clock.sleep_until(moment).await,
-                None => tokio::time::sleep(PERIOD).await,
-            }
+            let first = due.map(|(_, due)| due).into_iter().chain(again).min();
+            let sleep = async {
+                match first {
+                    Some(moment) => self.clock.sleep_until(moment).await,
+                    None => std::future::pending().await,
+                }
+            };
+            // An earlier due time may have been written meanwhile.
+            let _ = timeout(PERIOD, sleep).await;
             return;
         }
         let left = due.map(|(Look { asked, now, .. }, due)| {
@@ -218,6 +237,17 @@ impl Schedule {
         let wait = left.into_iter().chain(pause).min().unwrap_or(PERIOD);
         tokio::time::sleep(wait.min(PERIOD)).await;
     }
+}
+
+/// How far a look has come with one kind.
+struct Turn<'a> {
+    kind: &'a dyn Due,
+    /// The last row of the page before.
+    behind: Option<(Timestamp, Uuid)>,
+    /// Whether there may be another page.
+    open: bool,
+    /// Whether something that was due could not be done.
+    failed: bool,
 }
 
 /// What a look has found.

@@ -404,6 +404,7 @@ fn of_invalid(invalid: &Invalid) -> Refusal {
         InvalidKind::OwnTransaction => Refusal::Rule(Code::OwnTransaction),
         InvalidKind::Forbidden
         | InvalidKind::FileRejected
+        | InvalidKind::VersionConflict
         | InvalidKind::EmailTaken
         | InvalidKind::InvalidCredentials => Refusal::Fault(invalid.to_string()),
     }
