@@ -34,7 +34,7 @@ CREATE TABLE conversations (
     active_at {time} NOT NULL,
     CONSTRAINT conversations_sides_check CHECK (client_id <> freelancer_id),
     CONSTRAINT conversations_read_check CHECK (
-        client_read BETWEEN 0 AND last_number AND freelancer_read BETWEEN 0 AND last_number)
+        client_read >= 0 AND client_read <= last_number AND freelancer_read >= 0 AND freelancer_read <= last_number)
 ) {strict};
 CREATE INDEX conversations_client_idx ON conversations (client_id, active_at, id);
 CREATE INDEX conversations_freelancer_idx ON conversations (freelancer_id, active_at, id);
