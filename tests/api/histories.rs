@@ -249,7 +249,11 @@ async fn a_hole_that_retention_tore_is_not_passed_over() {
     until("it does not go on", || late.lifecycle.has_failed()).await;
     assert!(late.shut_down().await, "a task did not leave by itself");
     assert_eq!(socket.closed().await.0, RESTART);
-    assert_eq!(socket.unread(&feed), 0, "and nothing came from behind the hole");
+    // Something else may have made it look while the first was still kept.
+    while socket.unread(&feed) > 0 {
+        let came = socket.next(&feed).await;
+        assert_eq!(came["data"]["jobPosted"]["job"]["title"], "Missed", "nothing came from behind the hole");
+    }
     late.db.clone().close().await;
 
     // Started anew it knows that his session is over, and that he has missed something.
