@@ -7,6 +7,7 @@ use super::{
     service::{Made, Stepped, not_the_latest, parse_deliverable, refused, update_in},
 };
 use crate::{
+    accounts::model::UserCard,
     auth::actor::Actor,
     db::Tx,
     error::InternalError,
@@ -35,13 +36,13 @@ impl Claims {
                     };
                     let deliverable = deliverable.approve(now).map_err(|_| not_the_latest())?;
                     let around = self.jobs.around_in(&tx, &before).await?;
-                    let name = self.accounts.card_in(&tx, claim.freelancer_id).await?.display_name;
+                    let card = self.accounts.card_in(&tx, claim.freelancer_id).await?;
                     let details = [
-                        Details::new(Part::Client, &job.title).by(claim.freelancer_id, &name),
+                        Details::new(Part::Client, &job.title).by(claim.freelancer_id, &card.display_name),
                         Details::new(Part::Freelancer, &job.title).by(job.client_id, &around.client().display_name),
                     ];
-                    let (job, claims) = ((before, job, around), (claim, ended));
-                    let stepped = self.complete_in(&tx, job, claims, deliverable, details).await?;
+                    let (job, claim) = ((before, job, around), (claim, ended, &card));
+                    let stepped = self.complete_in(&tx, job, claim, deliverable, details).await?;
                     let made = Made { claim: stepped.claim.id, deliverable: Some(deliverable_id) };
                     Ok::<_, StepError>((made, stepped))
                 })
@@ -51,22 +52,21 @@ impl Claims {
             .await
     }
 
-    /// Ends a locked job whose work is approved, and pays for it. Of the job and the claim as they were and as they are to be;
-    /// `details` are what the client and the freelancer are told of it.
+    /// Ends a locked job whose work is approved, and pays for it. Of the job and the claim as they were and as they are to be, with
+    /// the client and the freelancer; `details` are what the client and the freelancer are told of it.
     pub(super) async fn complete_in(
         &self,
         tx: &Tx,
         (before, job, around): (Job, Job, Around),
-        (claim, ended): (Claim, Claim),
+        (claim, ended, freelancer_card): (Claim, Claim, &UserCard),
         deliverable: Deliverable,
         [for_client, for_freelancer]: [Details; 2],
     ) -> Result<Stepped, InternalError> {
         let freelancer = claim.freelancer_id;
-        let freelancer_card = self.accounts.card_in(tx, freelancer).await?;
         update_in(tx, deliverable.clone()).await?;
         let was = claim.status();
         let claim = self.save_in(tx, ended).await?;
-        let payment = self.escrow.pay_in(tx, (around.client(), &freelancer_card), &before, &claim).await?;
+        let payment = self.escrow.pay_in(tx, (around.client(), freelancer_card), &before, &claim).await?;
         self.accounts.count_completed_job_in(tx, [before.client_id, freelancer]).await?;
         let changes = &[JobChange::Status, JobChange::Claim, JobChange::Deliverable, JobChange::Escrow];
         let (job, snapshot) = self.jobs.change_with_in(tx, &before, job, changes, around.with_completed_job()).await?;

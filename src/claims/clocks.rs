@@ -2,7 +2,7 @@
 //! again; work that its client did not review in time counts as approved, and is paid for.
 //!
 //! Called by the clock room. Invariant: each happens once, and not before its time by the clock that decides, which is
-//! asked under the locks of the job and the claim. Whoever submits, gives back, reviews or intervenes before has been
+//! asked under the locks of the job and the claim. Who submits, gives back, reviews or intervenes before has been
 //! faster: then nothing is due any more.
 
 use sea_orm::{EntityTrait, prelude::async_trait::async_trait};
@@ -56,10 +56,9 @@ impl Due for UnreviewedWork {
 impl Claims {
     #[tracing::instrument(skip_all, fields(claim.id = %id))]
     async fn lapse_due(&self, id: ClaimId) -> Result<(), InternalError> {
-        let deadline = self
-            .db
+        self.db
             .transact(|tx| async move {
-                let Some((before, claim)) = self.lock_due_in(&tx, LAPSING, id).await? else { return Ok(None) };
+                let Some((before, claim)) = self.lock_due_in(&tx, LAPSING, id).await? else { return Ok(()) };
                 let (Ok(ended), Ok(job)) = (claim.lapse(self.clock.now()), before.lapse()) else {
                     return Err(InternalError::corrupt(format!("{id} is due, and cannot lapse")));
                 };
@@ -74,12 +73,9 @@ impl Claims {
                     let details = Details::new(part, &job.title);
                     self.notifications.notify_in(&tx, user, kind, details, subject).await?;
                 }
-                Ok::<_, InternalError>(job.deadline)
+                Ok(())
             })
-            .await?;
-        // It may have passed meanwhile.
-        self.schedule.expect([deadline]);
-        Ok(())
+            .await
     }
 
     #[tracing::instrument(skip_all, fields(claim.id = %id))]
@@ -94,8 +90,9 @@ impl Claims {
                     return Err(InternalError::corrupt(format!("{id} is due, and cannot be approved")));
                 };
                 let around = self.jobs.around_in(&tx, &before).await?;
+                let card = self.accounts.card_in(&tx, claim.freelancer_id).await?;
                 let details = [Part::Client, Part::Freelancer].map(|part| Details::new(part, &job.title));
-                self.complete_in(&tx, (before, job, around), (claim, ended), work, details).await.map(drop)
+                self.complete_in(&tx, (before, job, around), (claim, ended, &card), work, details).await.map(drop)
             })
             .await
     }

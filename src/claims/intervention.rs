@@ -104,7 +104,6 @@ impl Claims {
                 Ok(self.outcome_in(&tx, &actor, done).await?)
             })
             .await
-            .inspect(|stepped| self.expect(stepped))
     }
 
     async fn reopen_in(&self, tx: &Tx, ended: Ended, reason: &str) -> Result<Stepped, InternalError> {

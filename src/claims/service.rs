@@ -209,7 +209,6 @@ impl Claims {
                 Ok(self.outcome_in(&tx, &actor, claimed).await?)
             })
             .await
-            .inspect(|stepped| self.expect(stepped))
     }
 
     /// Whether a job may not be claimed any more, by the clock that all nodes share: on `SQLite` the process's, of which
@@ -278,7 +277,6 @@ impl Claims {
                 Ok(self.outcome_in(&tx, &actor, released).await?)
             })
             .await
-            .inspect(|stepped| self.expect(stepped))
     }
 
     /// Hands work in. A submission that still waits is superseded.
@@ -334,7 +332,6 @@ impl Claims {
                 Ok(self.outcome_in(&tx, &actor, submitted).await?)
             })
             .await
-            .inspect(|stepped| self.expect(stepped))
     }
 
     /// Sends the latest submission back. With a key, once.
@@ -379,11 +376,6 @@ impl Claims {
                 Ok(self.outcome_in(&tx, &actor, sent_back).await?)
             })
             .await
-    }
-
-    /// Tells the clock room what a committed step has left to it.
-    pub(super) fn expect(&self, Stepped { job, claim, .. }: &Stepped) {
-        self.schedule.expect([claim.expires_at(), claim.auto_approve_at(), job.deadline]);
     }
 
     /// Locks the freelancer's own claim, after its job.

@@ -116,7 +116,7 @@ impl ConversationSubscription {
     }
 
     /// Participant. Who has this conversation open and who is writing: the state at once, then each change, at most four a
-    /// second. Whoever subscribes is there for the other side. It is no stream of events: there is nothing to resume, and
+    /// second. Who subscribes is there for the other side. It is no stream of events: there is nothing to resume, and
     /// after a reconnect it begins with the state again.
     async fn presence_changed(
         &self,

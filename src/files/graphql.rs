@@ -83,7 +83,7 @@ impl FileObject {
         self.file.status.into()
     }
 
-    /// A link to the bytes, good for five minutes at most, for whoever has it: ask for it when it is needed, and do not keep
+    /// A link to the bytes, good for five minutes at most, for anybody who has it: ask for it when it is needed, and do not keep
     /// it. Null until the file is READY, and for those who may see that there is a file and not what is in it.
     async fn download_url(&self, ctx: &Context<'_>) -> Option<Url> {
         if self.open { ctx.get::<Files>().download_link(&self.file).map(Url) } else { None }
@@ -143,7 +143,7 @@ pub(crate) struct UploadHeader {
 /// PUT the bytes to `url` with `headers`, then pass `file.id` on.
 #[derive(Clone, Debug, SimpleObject)]
 pub(crate) struct UploadTarget {
-    /// Where to send the bytes, in the body of one PUT with their exact `Content-Length`. Good for whoever has it.
+    /// Where to send the bytes, in the body of one PUT with their exact `Content-Length`. Good for anybody who has it.
     url: Url,
     /// What the request must have besides.
     headers: Vec<UploadHeader>,

@@ -1,4 +1,4 @@
-//! Links by which bytes come and go: a path of this server with an end and a signature, good for whoever has it.
+//! Links by which bytes come and go: a path of this server with an end and a signature, good for anybody who has it.
 //!
 //! The signature is an HMAC-SHA-256 over what may be done, with which file, and until when. Its key is derived from the
 //! secret that all nodes share through the database, so every node takes every node's links. What a link promises beyond

@@ -2,7 +2,7 @@
 //! sweep of the folder, for bytes that have no row.
 //!
 //! The row goes first and the bytes after it: whatever crashes in between leaves bytes that a sweep finds. The sweep takes
-//! only what has been there for as long as an unused file may be, so that whoever points a server at the folder of another
+//! only what has been there for as long as an unused file may be, so that somebody who points a server at the folder of another
 //! database by mistake has a day to see it.
 
 use std::{collections::HashSet, path::Path, time::Duration};

@@ -297,7 +297,7 @@ impl Files {
         Arc::clone(&self.shared.uploads).try_acquire_owned().map_err(|_| UploadError::Full)
     }
 
-    /// Opens the bytes of a file for whoever has a link to them.
+    /// Opens the bytes of a file for anybody who has a link to them.
     pub async fn open(&self, id: FileId) -> Result<Opened, DownloadError> {
         let permit = Arc::clone(&self.shared.downloads).try_acquire_owned().map_err(|_| DownloadError::Full)?;
         let row = entity::Entity::find_by_id(id).one(self.db.reader()).await.map_err(InternalError::from)?;

@@ -50,7 +50,7 @@ enum Checked {
 
 impl Files {
     /// Takes the bytes of a file. Afterwards it is READY; or REJECTED, if they are those that were promised and of a type that
-    /// is not taken; or as it was before. Not cancel safe: whoever gives up leaves a lease behind.
+    /// is not taken; or as it was before. Not cancel safe: a caller that gives up leaves a lease behind.
     #[tracing::instrument(skip_all, fields(file.id = %id))]
     pub async fn receive<B: AsRef<[u8]>, E>(
         &self,

@@ -2,7 +2,7 @@
 //! their client.
 //!
 //! Called by the clock room. Invariant: a job expires once, and not before its deadline by the clock that decides, which
-//! is asked under the job's lock; whoever moves the deadline or calls the job off before has been faster.
+//! is asked under the job's lock; who moves the deadline or calls the job off before has been faster.
 
 use sea_orm::prelude::async_trait::async_trait;
 use uuid::Uuid;

@@ -202,7 +202,6 @@ impl Jobs {
                 Ok(self.outcome_in(&tx, posted).await?)
             })
             .await
-            .inspect(|job| self.schedule.expect([job.deadline]))
     }
 
     /// Posts a draft.
@@ -229,7 +228,6 @@ impl Jobs {
                 Ok(self.outcome_in(&tx, published).await?)
             })
             .await
-            .inspect(|job| self.schedule.expect([job.deadline]))
     }
 
     /// Changes a DRAFT or OPEN job; a new budget moves the difference. A patch that changes nothing does nothing. With a
@@ -314,7 +312,6 @@ impl Jobs {
                 Ok(self.outcome_in(&tx, updated).await?)
             })
             .await
-            .inspect(|job| self.schedule.expect([job.deadline]))
     }
 
     /// Calls a job off: a DRAFT or OPEN one by its client, an OPEN one by an admin, which is noted and told the client.

@@ -22,10 +22,7 @@ mod time;
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -83,14 +80,12 @@ pub struct Schedule {
     clock: Clock,
     time: DatabaseTime,
     bell: Arc<Notify>,
-    /// Until when the room sleeps, in milliseconds since 1970; the greatest number while it looks or knows of nothing.
-    sleeps_until: Arc<AtomicI64>,
 }
 
 impl Schedule {
     /// A room on this database. `time` is kept fresh by who hands it in.
     pub fn new(db: Db, clock: Clock, time: DatabaseTime) -> Self {
-        Self { db, clock, time, bell: Arc::default(), sleeps_until: Arc::new(AtomicI64::new(i64::MAX)) }
+        Self { db, clock, time, bell: Arc::default() }
     }
 
     /// When it is due what is due after `delay` from now. Asks nobody: as exact as the machine's steady clock is in the
@@ -106,15 +101,6 @@ impl Schedule {
     /// Says that a due time was written. After the commit.
     pub fn ring(&self) {
         self.bell.notify_one();
-    }
-
-    /// Says that these due times were written, if there are any. After the commit. Wakes the room only for one that it would
-    /// sleep past, so it costs nothing to say it of what is days away.
-    pub fn expect(&self, due: impl IntoIterator<Item = Option<Timestamp>>) {
-        let first = due.into_iter().flatten().min();
-        if first.is_some_and(|first| first.timestamp_millis() < self.sleeps_until.load(Ordering::SeqCst)) {
-            self.ring();
-        }
     }
 
     /// Locks a row if it is due and still open. The use case asks this first, or after it has locked what must be locked
@@ -267,16 +253,11 @@ struct Look {
 pub async fn run(kinds: Vec<Box<dyn Due>>, schedule: Schedule, lifecycle: Lifecycle) {
     let mut pauses = BackOff::new(schedule.db.ids(), RETRY);
     while !lifecycle.is_stopping() {
-        // What is written from here on may not be seen by the look.
-        schedule.sleeps_until.store(i64::MAX, Ordering::SeqCst);
         let look = schedule.look(&kinds, &lifecycle).await;
         if let Err(error) = &look {
             tracing::error!(error = %error, "cannot look for what is due");
         }
         let look = look.ok();
-        if let Some(next) = look.and_then(|look| look.next) {
-            schedule.sleeps_until.store(next.timestamp_millis(), Ordering::SeqCst);
-        }
         let pause = if look.is_some_and(|look| !look.failed) {
             pauses.reset();
             None

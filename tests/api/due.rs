@@ -197,7 +197,7 @@ async fn two_nodes_expire_each_job_once() {
     one.finish().await;
 }
 
-/// The last moment: whoever of the client and the clock is first decides, and the other one finds it decided.
+/// The last moment: the first of the client and the clock decides, and the other one finds it decided.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_approval_and_the_clock_pay_once() {
     let app =

@@ -40,6 +40,41 @@ on_both! {
         assert!(find(&ada, "lessons -writers", "").await.is_empty());
     }
 
+    async fn lists_by_skill_are_read_from_the_index_in_every_order(app: TestApp) {
+        let ada = app.client("Ada").await;
+        app.searchable().await;
+        let mut jobs = Vec::new();
+        for (number, skills) in [json!(["rust"]), json!(["rust", "graphql"]), json!(["graphql"])].into_iter().enumerate() {
+            let mut job = new_job(&format!("Job {number}"), &format!("{}.00", 9 - number));
+            job["skills"] = skills;
+            jobs.push(text(&ada.post(job).await.good(), "/job/id"));
+        }
+        let [rust, both, graphql] = [0, 1, 2].map(|place: usize| jobs[place].clone());
+        let list = async |filter: &str, order: &str| find(&ada, "", &format!(", filter: {{ {filter} }}{order}")).await;
+        let any = r#"anySkill: ["rust"]"#;
+        assert_eq!(list(any, "").await, [both.clone(), rust.clone()], "one's own are there at once, newest first");
+        assert_eq!(list(r#"allSkills: ["rust", "graphql"]"#, "").await, slice::from_ref(&both));
+        let cheapest = ", orderBy: { field: BUDGET, direction: ASC }";
+        assert_eq!(list(r#"anySkill: ["rust", "graphql"]"#, cheapest).await, [graphql, both.clone(), rust.clone()]);
+        let page = r#"query($after: String) { jobs(first: 1, after: $after, filter: { anySkill: ["rust"] }) {
+            nodes { id } pageInfo { endCursor hasNextPage } } }"#;
+        let first = ada.run(page, json!({})).await.data()["jobs"].clone();
+        assert_eq!((text(&first, "/nodes/0/id"), &first["pageInfo"]["hasNextPage"]), (both.clone(), &json!(true)));
+        let rest = ada.run(page, json!({ "after": first["pageInfo"]["endCursor"] })).await.data()["jobs"].clone();
+        assert_eq!((text(&rest, "/nodes/0/id"), &rest["pageInfo"]["hasNextPage"]), (rust.clone(), &json!(false)));
+        ada.cancel(&both).await.good();
+        assert_eq!(list(any, "").await, slice::from_ref(&rust));
+
+        // By the back door, of which the index hears nothing: so it was asked, and not the database.
+        let change = |from: &str, to: &str| {
+            let of = |slug: &str| format!("(SELECT id FROM skills WHERE slug = '{slug}')");
+            format!("UPDATE job_skills SET skill_id = {} WHERE skill_id = {}", of(to), of(from))
+        };
+        app.db_run(&change("rust", "python")).await;
+        assert_eq!(list(any, "").await, [rust]);
+        app.db_run(&change("python", "rust")).await;
+    }
+
     async fn symbols_tell_languages_apart(app: TestApp) {
         let ada = app.client("Ada").await;
         app.searchable().await;
