@@ -4,11 +4,13 @@
 //! snapshot and knows none of their tables. Knows the database and the log.
 
 use sea_orm::prelude::async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use crate::{
     db::{Backend, DbTransaction},
     error::InternalError,
-    events::NewEvent,
+    events::{EventKind, NewEvent},
 };
 
 /// Rows that are named of each invariant; how many more there are is not said.
@@ -37,6 +39,22 @@ impl Report {
     pub fn is_sound(&self) -> bool {
         self.findings.iter().all(|finding| finding.broken.is_empty())
     }
+}
+
+/// What the events of a kind tell. One that cannot be read is wrong.
+pub fn told<'a, T: DeserializeOwned>(
+    events: &'a [NewEvent],
+    kind: EventKind,
+    wrong: &mut Vec<String>,
+) -> Vec<(&'a NewEvent, T)> {
+    let mut told = Vec::new();
+    for event in events.iter().filter(|event| event.kind == kind) {
+        match serde_json::from_str(&event.payload) {
+            Ok(payload) => told.push((event, payload)),
+            Err(error) => wrong.push(format!("{}: cannot be read: {error}", Uuid::from(event.id))),
+        }
+    }
+    told
 }
 
 /// Called with what is looked at.

@@ -16,7 +16,13 @@ use super::{
     events::{CLAIM_UPDATED, ClaimUpdate, audience},
     model::Claim,
 };
-use crate::{db::DbTransaction, error::InternalError, events::NewEvent, ids::ClaimId, proof::Part};
+use crate::{
+    db::DbTransaction,
+    error::InternalError,
+    events::NewEvent,
+    ids::ClaimId,
+    proof::{Part, told},
+};
 
 /// This domain's share of the proof.
 pub struct Proof;
@@ -125,13 +131,7 @@ impl Part for Proof {
         events: &[NewEvent],
         wrong: &mut Vec<String>,
     ) -> Result<(), InternalError> {
-        let mut told: Vec<(&NewEvent, ClaimUpdate)> = Vec::new();
-        for event in events.iter().filter(|event| event.kind == CLAIM_UPDATED) {
-            match serde_json::from_str(&event.payload) {
-                Ok(update) => told.push((event, update)),
-                Err(error) => wrong.push(format!("{}: cannot be read: {error}", Uuid::from(event.id))),
-            }
-        }
+        let told = told::<ClaimUpdate>(events, CLAIM_UPDATED, wrong);
         let ids: Vec<ClaimId> = told.iter().map(|(_, update)| update.claim.id).collect();
         let rows = claims::Entity::find().filter(claims::Column::Id.is_in(ids)).all(snapshot).await?;
         // A row that is no claim is not as its events have it.

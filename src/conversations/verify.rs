@@ -21,7 +21,7 @@ use crate::{
     error::InternalError,
     events::NewEvent,
     ids::{ConversationId, MessageId},
-    proof::Part,
+    proof::{Part, told},
 };
 
 /// This domain's share of the proof.
@@ -75,13 +75,7 @@ impl Part for Proof {
         events: &[NewEvent],
         wrong: &mut Vec<String>,
     ) -> Result<(), InternalError> {
-        let mut told: Vec<(&NewEvent, MessageUpdate)> = Vec::new();
-        for event in events.iter().filter(|event| event.kind == MESSAGE_UPDATED) {
-            match serde_json::from_str(&event.payload) {
-                Ok(update) => told.push((event, update)),
-                Err(error) => wrong.push(format!("{}: cannot be read: {error}", Uuid::from(event.id))),
-            }
-        }
+        let told = told::<MessageUpdate>(events, MESSAGE_UPDATED, wrong);
         let ids: Vec<MessageId> = told.iter().map(|(_, update)| update.message.id).collect();
         let rows = messages::Entity::find().filter(messages::Column::Id.is_in(ids)).all(snapshot).await?;
         let rows: HashMap<MessageId, Message> = rows.into_iter().map(|row| (row.id, row.into())).collect();

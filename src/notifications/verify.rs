@@ -14,7 +14,13 @@ use super::{
     events::{NOTIFICATION_RECEIVED, audience},
     model::Notification,
 };
-use crate::{db::DbTransaction, error::InternalError, events::NewEvent, ids::NotificationId, proof::Part};
+use crate::{
+    db::DbTransaction,
+    error::InternalError,
+    events::NewEvent,
+    ids::NotificationId,
+    proof::{Part, told},
+};
 
 /// This domain's share of the proof.
 pub struct Proof;
@@ -43,13 +49,7 @@ impl Part for Proof {
         events: &[NewEvent],
         wrong: &mut Vec<String>,
     ) -> Result<(), InternalError> {
-        let mut told: Vec<(&NewEvent, Notification)> = Vec::new();
-        for event in events.iter().filter(|event| event.kind == NOTIFICATION_RECEIVED) {
-            match serde_json::from_str(&event.payload) {
-                Ok(notification) => told.push((event, notification)),
-                Err(error) => wrong.push(format!("{}: cannot be read: {error}", Uuid::from(event.id))),
-            }
-        }
+        let told = told::<Notification>(events, NOTIFICATION_RECEIVED, wrong);
         let ids: Vec<NotificationId> = told.iter().map(|(_, notification)| notification.id).collect();
         let rows = Entity::find().filter(Column::Id.is_in(ids)).all(snapshot).await?;
         let rows: HashMap<NotificationId, Notification> = rows

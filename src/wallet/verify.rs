@@ -23,7 +23,7 @@ use crate::{
     events::NewEvent,
     ids::{AccountId, JournalId, TransactionId, WalletId},
     money::Money,
-    proof::{Finding, MOST, Part, Progress, Report, hex},
+    proof::{Finding, MOST, Part, Progress, Report, hex, told},
 };
 
 /// This domain's share of the proof.
@@ -169,13 +169,7 @@ impl Part for Proof {
         events: &[NewEvent],
         wrong: &mut Vec<String>,
     ) -> Result<(), InternalError> {
-        let mut told = Vec::new();
-        for event in events.iter().filter(|event| event.kind == WALLET_UPDATED) {
-            match serde_json::from_str::<WalletSnapshot>(&event.payload) {
-                Ok(snapshot) => told.push((event, snapshot)),
-                Err(error) => wrong.push(format!("{}: cannot be read: {error}", Uuid::from(event.id))),
-            }
-        }
+        let told = told::<WalletSnapshot>(events, WALLET_UPDATED, wrong);
         if told.is_empty() {
             return Ok(());
         }
